@@ -1,0 +1,1 @@
+"""Whatever decides: rules, planners, exact solutions, tuners and learners."""

@@ -1,0 +1,1 @@
+"""Replenishment and allocation rules, one file a family."""

@@ -1,0 +1,1 @@
+"""Hydra groups and the shipped scenarios: data only, readable as ``pkg://echelongym.configs``."""

@@ -1,0 +1,220 @@
+"""One vocabulary for NumPy and PyTorch, so that the dynamics, rules and rewards are written once.
+
+Only what the two libraries spell differently is here; operators and indexing are the same in both.
+Arrays are indexed, and written into, only where they were freshly made, which keeps PyTorch's
+gradients intact.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or torch.Tensor
+
+
+class NumpyOps:
+    """NumPy; ``dtype`` is the floating type of continuous worlds."""
+
+    name = "numpy"
+
+    def __init__(self, dtype: Any = np.float64) -> None:
+        self.float = np.dtype(dtype)
+        self.int = np.dtype(np.int64)
+        self.where = np.where
+        self.minimum = np.minimum
+        self.maximum = np.maximum
+        self.floor = np.floor
+        self.ceil = np.ceil
+        self.exp = np.exp
+        self.tanh = np.tanh
+
+    def constant(self, value: Any) -> Array:
+        """A constant in the backend's floating type."""
+        return np.ascontiguousarray(value, dtype=self.float)
+
+    def whole(self, value: Any) -> Array:
+        """A constant of 64-bit integers."""
+        return np.ascontiguousarray(value, dtype=self.int)
+
+    def index(self, value: Any) -> Array:
+        """Integers to index with; a slice where they are consecutive (a view instead of a copy)."""
+        return consecutive(np.asarray(value, dtype=np.int64))
+
+    def asarray(self, value: Any) -> Array:
+        """Something array-like as a NumPy array."""
+        return np.asarray(value)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Zeros of a shape and type."""
+        return np.zeros(shape, dtype=dtype)
+
+    def to_int(self, value: Array) -> Array:
+        """Truncate to 64-bit integers."""
+        return value.astype(np.int64)
+
+    def to_float(self, value: Array) -> Array:
+        """Convert to the floating type."""
+        return value.astype(self.float)
+
+    def cast(self, value: Array, dtype: Any) -> Array:
+        """Convert to a type."""
+        return value.astype(dtype)
+
+    def cumulate(self, value: Array, axis: int) -> Array:
+        """Running sums, in order."""
+        return np.add.accumulate(value, axis=axis)
+
+    def total(self, value: Array, axis: int = 0) -> Array:
+        """Sum along one axis in sequential order, whatever the other axes' sizes.
+
+        NumPy sums pairwise along the fastest axis: one world alone would then differ from the same
+        world in a batch in the last bit. Running sums do not.
+        """
+        axis %= value.ndim
+        if value.shape[axis] == 1:
+            return value.squeeze(axis)
+        if value.dtype.kind == "f" and math.prod(value.shape[axis:]) == value.shape[axis]:
+            return np.add.accumulate(value, axis=axis).take(-1, axis=axis)
+        return np.add.reduce(value, axis=axis)
+
+    def stack(self, values: list[Array], axis: int = 0) -> Array:
+        """Join along a new axis."""
+        return np.stack(values, axis=axis)
+
+    def concat(self, values: list[Array], axis: int = 0) -> Array:
+        """Join along an axis."""
+        return np.concatenate(values, axis=axis)
+
+    def moveaxis(self, value: Array, source: int, target: int) -> Array:
+        """A view with one axis moved."""
+        return np.moveaxis(value, source, target)
+
+    def numpy(self, value: Array) -> np.ndarray[Any, Any]:
+        """As a NumPy array."""
+        return np.asarray(value)
+
+    def finite(self, value: Array) -> bool:
+        """Whether every entry is finite (a sum of finite entries is, short of overflow)."""
+        return bool(np.isfinite(value).all())
+
+
+class TorchOps:
+    """PyTorch with the same vocabulary; ``device`` and floating ``dtype`` of the caller's choice."""
+
+    name = "torch"
+
+    def __init__(self, dtype: Any = None, device: Any = "cpu") -> None:
+        import torch
+
+        self._torch = torch
+        self.device = device
+        self.float = dtype or torch.float64
+        self.int = torch.int64
+        self.floor = torch.floor
+        self.ceil = torch.ceil
+        self.exp = torch.exp
+        self.tanh = torch.tanh
+
+    def where(self, condition: Array, first: Array, second: Array) -> Array:
+        """Choose by condition."""
+        return self._torch.where(condition, first, second)
+
+    def minimum(self, first: Array, second: Array) -> Array:
+        """Elementwise minimum; the second may be a number."""
+        if isinstance(second, int | float):
+            return first.clamp(max=second)
+        return self._torch.minimum(first, second)
+
+    def maximum(self, first: Array, second: Array) -> Array:
+        """Elementwise maximum; the second may be a number."""
+        if isinstance(second, int | float):
+            return first.clamp(min=second)
+        return self._torch.maximum(first, second)
+
+    def constant(self, value: Any) -> Array:
+        """A constant in the backend's floating type."""
+        return self._torch.as_tensor(np.array(value), dtype=self.float, device=self.device)
+
+    def whole(self, value: Any) -> Array:
+        """A constant of 64-bit integers."""
+        return self._torch.as_tensor(np.array(value), dtype=self.int, device=self.device)
+
+    def index(self, value: Any) -> Array:
+        """Integers to index with; a slice where they are consecutive."""
+        found = consecutive(np.asarray(value, dtype=np.int64))
+        return found if isinstance(found, slice) else self.whole(found)
+
+    def asarray(self, value: Any) -> Array:
+        """Something array-like as a tensor on the device."""
+        if self._torch.is_tensor(value):
+            return value.to(self.device)
+        value = np.asarray(value)
+        if not value.flags.writeable or any(stride < 0 for stride in value.strides):
+            value = value.copy()
+        return self._torch.as_tensor(value, device=self.device)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Zeros of a shape and type."""
+        return self._torch.zeros(shape, dtype=dtype, device=self.device)
+
+    def to_int(self, value: Array) -> Array:
+        """Truncate to 64-bit integers."""
+        return value.to(self.int)
+
+    def to_float(self, value: Array) -> Array:
+        """Convert to the floating type."""
+        return value.to(self.float)
+
+    def cast(self, value: Array, dtype: Any) -> Array:
+        """Convert to a type."""
+        return value.to(dtype)
+
+    def cumulate(self, value: Array, axis: int) -> Array:
+        """Running sums."""
+        return self._torch.cumsum(value, dim=axis)
+
+    def total(self, value: Array, axis: int = 0) -> Array:
+        """Sum along one axis."""
+        return value.squeeze(axis) if value.shape[axis] == 1 else value.sum(dim=axis)
+
+    def stack(self, values: list[Array], axis: int = 0) -> Array:
+        """Join along a new axis."""
+        return self._torch.stack(values, dim=axis)
+
+    def concat(self, values: list[Array], axis: int = 0) -> Array:
+        """Join along an axis."""
+        return self._torch.cat(values, dim=axis)
+
+    def moveaxis(self, value: Array, source: int, target: int) -> Array:
+        """A view with one axis moved."""
+        return self._torch.movedim(value, source, target)
+
+    def numpy(self, value: Array) -> np.ndarray[Any, Any]:
+        """As a NumPy array, off the graph."""
+        array: np.ndarray[Any, Any] = value.detach().cpu().numpy()
+        return array
+
+    def finite(self, value: Array) -> bool:
+        """Whether every entry is finite."""
+        return bool(self._torch.isfinite(value).all())
+
+
+Ops = NumpyOps | TorchOps
+NUMPY = NumpyOps()
+
+
+def ops_of(value: Array) -> Ops:
+    """The vocabulary of an array: NumPy's, or PyTorch's with the tensor's device."""
+    if isinstance(value, np.ndarray):
+        return NUMPY
+    return TorchOps(value.dtype if value.dtype.is_floating_point else None, value.device)
+
+
+def consecutive(index: np.ndarray[Any, Any]) -> Any:
+    """A slice for consecutive increasing integers, the integers themselves otherwise."""
+    if index.ndim == 1 and len(index) and (np.diff(index) == 1).all():
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index

@@ -1,0 +1,127 @@
+"""What every part of a config shares: strict models, number types and readable errors."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, model_validator
+
+from .errors import InputError, closest, shorten
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Config(BaseModel):
+    """Base of all config models: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if data is None:
+            return {}
+        if isinstance(data, BaseModel):
+            return data
+        # An alias stands where the key is a Python keyword (`from`, `yield`).
+        keys = [field.alias or name for name, field in cls.model_fields.items()]
+        if not isinstance(data, dict):
+            raise ValueError(f"expected a mapping with keys among {', '.join(keys)}")
+        for key in data:
+            if key not in keys:
+                near = closest(key, keys)
+                raise ValueError(f"unknown key {key!r}{near} (known: {', '.join(keys)})")
+        return data
+
+
+def is_number(value: Any) -> bool:
+    """True for finite ints and floats; False for booleans, text, NaN and infinities."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _checked(value: Any, low: float, high: float, integer: bool, strict: bool) -> float | int:
+    bound = f" {'>' if strict else '>='} {low:g}" if low > -math.inf else ""
+    bound += f" and <= {high:g}" if high < math.inf else ""
+    kind = "a whole number" if integer else "a finite number"
+    fits = is_number(value) and (value > low if strict else value >= low) and value <= high
+    if not fits or (integer and value != int(value)):
+        raise ValueError(f"expected {kind}{bound}")
+    return int(value) if integer else float(value)
+
+
+def number(
+    low: float = 0.0, high: float = math.inf, integer: bool = False, strict: bool = False
+) -> Any:
+    """Validator of a number in ``[low, high]`` (``(low, high]`` if ``strict``)."""
+    return PlainValidator(lambda value: _checked(value, low, high, integer, strict))
+
+
+def number_by_product(
+    low: float = 0.0, high: float = math.inf, integer: bool = False, auto: bool = False
+) -> Any:
+    """Validator of a number, or a mapping from product name to such a number."""
+
+    def one(value: Any) -> Any:
+        if auto and value == "auto":
+            return value
+        try:
+            return _checked(value, low, high, integer, False)
+        except ValueError as error:
+            hint = f"{error}{' or auto' if auto else ''}, or a mapping by product"
+            raise ValueError(hint) from None
+
+    def check(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: one(item) for key, item in value.items()}
+        return one(value)
+
+    return PlainValidator(check)
+
+
+NonNegative = Annotated[float, number()]
+Positive = Annotated[float, number(strict=True)]
+Share = Annotated[float, number(0.0, 1.0)]
+Count = Annotated[int, number(0, integer=True)]
+PositiveCount = Annotated[int, number(1, integer=True)]
+AmountByProduct = Annotated[float | dict[str, float], number_by_product()]
+ShareByProduct = Annotated[float | dict[str, float], number_by_product(0.0, 1.0)]
+
+
+def by_product(value: Any, products: tuple[str, ...], default: float = 0.0) -> list[Any]:
+    """One number a product from a number or a mapping; products left out get ``default``."""
+    if isinstance(value, dict):
+        return [value.get(name, default) for name in products]
+    return [value] * len(products)
+
+
+def validate(model: type[Model], data: Any, where: str) -> Model:
+    """Build ``model`` from ``data``; every fault becomes one line naming file, key and value.
+
+    Raises
+    ------
+    InputError
+        With one line for each fault found.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise InputError(describe(error, where)) from None
+
+
+def describe(error: ValidationError, where: str) -> str:
+    """Lines ``where: key = value: expected ...`` for the faults pydantic found."""
+    lines = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"])
+        text = fault["msg"].removeprefix("Value error, ")
+        if not key:
+            lines.append(f"{where}: {text}")
+        elif fault["type"] == "missing":
+            lines.append(f"{where}: {key}: expected this key, which has no default")
+        elif isinstance(fault["input"], dict) and fault["type"] == "value_error":
+            lines.append(f"{where}: {key}: {text}")
+        else:
+            lines.append(f"{where}: {key} = {shorten(fault['input'])}: {text}")
+    return "\n".join(lines)

@@ -1,0 +1,8 @@
+"""State and one period of it: pure, batched, one source for NumPy and PyTorch."""
+
+from .period import Dynamics
+from .segments import Segments
+from .state import Arrivals, Exogenous, Flows, State
+from .units import GRAIN
+
+__all__ = ["GRAIN", "Arrivals", "Dynamics", "Exogenous", "Flows", "Segments", "State"]

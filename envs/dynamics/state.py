@@ -1,0 +1,61 @@
+"""What stands in the network, what the world does in a period, and what flowed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..backend import Array
+
+
+class State(NamedTuple):
+    """Stock and waiting customers; entity first, batch last.
+
+    Between periods (after :meth:`Dynamics.advance`, before :meth:`Dynamics.receive`) the slots of
+    ``in_transit`` and ``dispatch_lead_time`` have already moved on by one and are K + 1.
+    """
+
+    on_hand: Array  # (N, P, A, B) units by periods of life left beyond this one
+    in_transit: Array  # (L, P, K, A, B) units by periods since dispatch - 1 and life at dispatch
+    backlog: Array  # (C, P, W, B) units by periods waited
+    unfilled: Array  # (L, P, B) units requested last period and not shipped
+    dispatch_lead_time: Array | None  # (L, K, B) lead time drawn at dispatch; None where all fixed
+
+
+class Exogenous(NamedTuple):
+    """One period of the tape, entity first, batch last; None where an array is neutral."""
+
+    demand: Array  # (C, P, B) units
+    lead_time: Array | None  # (L, B) periods, of what ships now
+    node_availability: Array | None  # (N, B) share of capacity
+    lane_availability: Array | None  # (L, B) share of capacity
+    lane_yield: Array | None  # (L, B) share of units arriving now that is good
+    split: Array | None  # (N, P, B) multiples of 1 / GRAIN, as integers
+    thin: Array | None  # (L + S + C, P, B) multiples of 1 / GRAIN, as integers
+
+
+class Arrivals(NamedTuple):
+    """What the start of a period brought."""
+
+    received: Array  # (L, P, B) units that joined the target's stock
+    disposed: Array | None  # (N, P, B) units lost to yield or expired on the road
+
+
+class Flows(NamedTuple):
+    """One period, all in units; entity first, batch last."""
+
+    requests: Array  # (L, P, B) after rounding to units and batches
+    shipped: Array  # (L, P, B) entering lanes by request
+    received: Array  # (L, P, B) good units joining stock, lead time 0 included
+    returned: Array | None  # (L, P, B) sent back by customers; None without return lanes
+    recovered: Array | None  # (L, P, B) of them, entering the lane
+    served: Array  # (S, P, B)
+    served_new: Array  # (C, P, B) new demand served in its own period
+    served_first: Array  # (C, P, B) of it, by the first source
+    demand: Array  # (C, P, B)
+    lost_new: Array | None  # (C, P, B) new demand lost; None where none can be
+    lost: Array | None  # (C, P, B) with what lost patience
+    disposed: Array | None  # (N, P, B) None where nothing can be disposed of
+    on_hand: Array  # (N, P, B) standing at close, before the end of life
+    in_transit: Array | None  # (L, P, B) under way at close; None where every lead time is 0
+    backlog: Array | None  # (C, P, B) waiting at close; None where nobody waits
+    present: Array | None  # (N, B) 1 where any unit stood after arrivals; None if no node asks

@@ -1,0 +1,45 @@
+"""Errors a user sees: they name the field, the value and what was expected."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class InputError(ValueError):
+    """Something a user wrote (a config, an action, a file, a path) is not usable."""
+
+
+class MissingExtra(ImportError):
+    """An optional dependency is missing; the message names the install line."""
+
+
+def shorten(value: Any, limit: int = 120) -> str:
+    """``repr`` of a value, cut so that an error stays one readable line."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def expected(field: str, value: Any, expectation: str, where: str | None = None) -> InputError:
+    """The error for one bad value: ``where: field = value: expected ...``."""
+    prefix = f"{where}: " if where else ""
+    return InputError(f"{prefix}{field} = {shorten(value)}: expected {expectation}")
+
+
+def closest(name: object, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` where a known name is near, else an empty string."""
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def unknown(field: str, name: object, known: Iterable[str], where: str | None = None) -> InputError:
+    """The error for a name that does not exist, with the closest one that does."""
+    names = [str(item) for item in known]
+    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return expected(field, name, f"one of {listed}{closest(name, names)}", where)
+
+
+def missing_extra(package: str, extra: str) -> MissingExtra:
+    """The error for an optional dependency that is not installed."""
+    return MissingExtra(f'{package} is not installed: run  pip install "echelongym[{extra}]"')

@@ -1,0 +1,312 @@
+"""What a user writes about the physical network: products, nodes, lanes and customers.
+
+All models are immutable and validated; an unknown key, a lane to nowhere or a negative lead time is
+an error that names the place. Amounts may be one number or a mapping by product.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, WrapValidator, model_validator
+from typing_extensions import Self
+
+from .config import (
+    AmountByProduct,
+    Config,
+    Count,
+    NonNegative,
+    Positive,
+    PositiveCount,
+    Share,
+    ShareByProduct,
+    number,
+    number_by_product,
+)
+from .errors import expected, unknown
+from .processes.lead_time import LeadTime, parse_lead_time
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*")
+LeadTimeField = Annotated[LeadTime, WrapValidator(lambda value, _: parse_lead_time(value))]
+InitialField = Annotated[float | str | dict[str, float | str], number_by_product(auto=True)]
+PatienceField = Annotated[int | dict[str, int], number_by_product(0, integer=True)]
+
+
+def _named(value: Any) -> Any:
+    """Check a mapping by name before its entries are read; ``name:`` alone means all defaults."""
+    if not isinstance(value, dict):
+        raise ValueError("expected a mapping by name")
+    for name in value:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(f"name {name!r}: expected text of letters, digits, '_' and '-'")
+    return {name: {} if item is None else item for name, item in value.items()}
+
+
+Named = BeforeValidator(_named)
+
+
+class Product(Config):
+    """One article. ``shelf_life`` in periods (left out: never expires), ``volume`` a unit."""
+
+    shelf_life: PositiveCount | None = None
+    volume: NonNegative = 1.0
+
+
+class Node(Config):
+    """A place that holds stock, or a supplier that has it without limit.
+
+    ``capacity`` and ``storage_capacity`` are volumes (units x product volume), ``overflow_cost`` is
+    per volume above the storage capacity, ``fixed_cost`` per period in which any unit stood there.
+    """
+
+    kind: Literal["stock", "supplier"] = "stock"
+    capacity: NonNegative | None = None
+    holding_cost: AmountByProduct = 0.0
+    storage_capacity: NonNegative | None = None
+    overflow_cost: NonNegative = 0.0
+    disposal_cost: AmountByProduct = 0.0
+    fixed_cost: NonNegative = 0.0
+    terminal_value: AmountByProduct = 0.0
+    initial: InitialField = "auto"
+
+
+class Lane(Config):
+    """A way for units from ``source`` (a node, or a customer for returns) to node ``target``.
+
+    ``capacity`` is a volume a period; ``vehicle_volume`` the volume of one vehicle, for which
+    ``fixed_cost``, ``fixed_emissions_kg`` and ``distance_km`` count; ``batch`` the multiple that
+    requests are rounded to; lanes with a lower ``priority`` number share scarce stock first.
+    """
+
+    source: str
+    target: str
+    mode: str = "regular"
+    lead_time: LeadTimeField = Field(default_factory=lambda: parse_lead_time(1))
+    products: tuple[str, ...] | None = None
+    capacity: NonNegative | None = None
+    priority: Annotated[int, number(-(10**6), 10**6, integer=True)] = 1
+    purchase_cost: AmountByProduct = 0.0
+    transport_cost: AmountByProduct = 0.0
+    in_transit_cost: AmountByProduct = 0.0
+    distance_km: NonNegative = 0.0
+    emissions_kg: AmountByProduct = 0.0
+    vehicle_volume: Positive | None = None
+    fixed_cost: NonNegative = 0.0
+    fixed_emissions_kg: NonNegative = 0.0
+    commitment: AmountByProduct = 0.0
+    batch: AmountByProduct | None = None
+    return_share: ShareByProduct | None = None
+    recovery: ShareByProduct = 1.0
+
+
+class Source(Config):
+    """One of the nodes that serve a customer, in order of choice."""
+
+    transport_cost: AmountByProduct = 0.0
+    acceptance: ShareByProduct = 1.0
+    emissions_kg: AmountByProduct = 0.0
+    products: tuple[str, ...] | None = None
+
+
+class ServedWithin(Config):
+    """Target: at least ``share`` of demand served within ``periods`` of its arrival."""
+
+    periods: Count
+    share: Share
+
+
+class Targets(Config):
+    """Service targets of a customer; they never enter the cost."""
+
+    fill_rate: Share | None = None
+    no_stockout_rate: Share | None = None
+    served_within: ServedWithin | None = None
+    max_wait: Count | None = None
+
+
+class Customer(Config):
+    """A stream of demand, the nodes that serve it, and what happens to what they cannot serve."""
+
+    demand: Annotated[dict[str, Any], BeforeValidator(dict)]
+    lost_share: ShareByProduct
+    sources: Annotated[dict[str, Source], Named]
+    segment: str = "default"
+    region: str = "default"
+    lost_sale_cost: AmountByProduct = 0.0
+    backorder_cost: AmountByProduct = 0.0
+    price: AmountByProduct = 0.0
+    patience: PatienceField | None = None
+    priority: Annotated[int, number(-(10**6), 10**6, integer=True)] = 1
+    issuing: Literal["fifo", "lifo"] = "fifo"
+    targets: Targets = Targets()
+
+
+# What a supplier, having stock without limit, cannot have; and what only a return lane has.
+_NOT_FOR_SUPPLIERS = (
+    "holding_cost storage_capacity overflow_cost disposal_cost fixed_cost terminal_value initial"
+).split()
+_NOT_FOR_RETURNS = "capacity batch purchase_cost commitment".split()
+
+
+class Network(Config):
+    """Products, nodes, lanes and customers, each by name, in the order of the file.
+
+    Raises
+    ------
+    InputError
+        From ``Scenario.load`` and ``Network.from_csv``: one line a fault, naming key and value.
+    """
+
+    products: Annotated[dict[str, Product], Named] = Field(
+        default_factory=lambda: {"product": Product()}
+    )
+    nodes: Annotated[dict[str, Node], Named] = Field(default_factory=dict)
+    lanes: Annotated[dict[str, Lane], Named] = Field(default_factory=dict)
+    customers: Annotated[dict[str, Customer], Named] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_network(self, info: ValidationInfo) -> Self:
+        if not self.products or not self.nodes:
+            raise ValueError("expected at least one product and one node")
+        for name in self.customers:
+            if name in self.nodes:
+                raise expected("customers", name, "a name that no node has")
+        for section in ("nodes", "lanes", "customers"):
+            for name, item in getattr(self, section).items():
+                self._check_products(f"{section}.{name}", item)
+        for name, node in self.nodes.items():
+            given = [key for key in _NOT_FOR_SUPPLIERS if key in node.model_fields_set]
+            for key in given if node.kind == "supplier" else []:
+                if getattr(node, key) != Node.model_fields[key].default:
+                    field = f"nodes.{name}.{key}"
+                    raise expected(field, getattr(node, key), "no such key on a supplier")
+        for name, lane in self.lanes.items():
+            self._check_lane(f"lanes.{name}", lane)
+        self._check_returns()
+        for name, customer in self.customers.items():
+            self._check_customer(f"customers.{name}", customer)
+        self._check_forest()
+        return self
+
+    def _check_products(self, field: str, item: Any) -> None:
+        """Every product named in ``item`` exists."""
+        for key in type(item).model_fields:
+            value = getattr(item, key)
+            if key == "products" and value is not None:
+                names: Any = value
+            elif isinstance(value, dict) and key not in ("demand", "sources"):
+                names = value
+            else:
+                continue
+            for name in names:
+                if name not in self.products:
+                    raise unknown(f"{field}.{key}", name, self.products)
+
+    def _check_lane(self, field: str, lane: Lane) -> None:
+        places = (*self.nodes, *self.customers)
+        if lane.source not in places:
+            raise unknown(f"{field}.source", lane.source, places)
+        if lane.target not in self.nodes:
+            raise unknown(f"{field}.target", lane.target, self.nodes)
+        if self.nodes[lane.target].kind == "supplier":
+            raise expected(f"{field}.target", lane.target, "a node that holds stock, no supplier")
+        if lane.source == lane.target:
+            raise expected(f"{field}.target", lane.target, "another node than the source")
+        if lane.source in self.customers:
+            if lane.return_share is None:
+                raise expected(f"{field}.return_share", None, "a share: the lane starts at a customer")
+            if min(lane.lead_time.values) < 1:
+                raise expected(f"{field}.lead_time", min(lane.lead_time.values), ">= 1 on a return lane")
+            for key in _NOT_FOR_RETURNS:
+                if getattr(lane, key) != Lane.model_fields[key].default:
+                    raise expected(f"{field}.{key}", getattr(lane, key), "no such key on a return lane")
+        elif lane.return_share is not None or lane.recovery != 1.0:
+            raise expected(f"{field}.source", lane.source, "a customer, as return_share or recovery is given")
+
+    def _check_returns(self) -> None:
+        for customer in self.customers:
+            for product in self.products:
+                total = 0.0
+                for lane in self.lanes.values():
+                    if lane.source == customer and (lane.products is None or product in lane.products):
+                        share = lane.return_share
+                        value = share.get(product, 0.0) if isinstance(share, dict) else share
+                        total += value or 0.0
+                if total > 1.0 + 1e-9:
+                    field = f"return_share of lanes from {customer} ({product})"
+                    raise expected(field, total, "a total <= 1")
+
+    def _check_customer(self, field: str, customer: Customer) -> None:
+        if not customer.sources:
+            raise expected(f"{field}.sources", {}, "at least one node")
+        for name, source in customer.sources.items():
+            if name not in self.nodes:
+                raise unknown(f"{field}.sources", name, self.nodes)
+            self._check_products(f"{field}.sources.{name}", source)
+
+    def _check_forest(self) -> None:
+        """Primary lanes (the first listed into a node) may not run in a circle."""
+        for product in self.products:
+            up = {
+                lane.target: lane.source
+                for name in self.primary_lanes(product).values()
+                for lane in [self.lanes[name]]
+            }
+            for start in up:
+                node, seen = start, [start]
+                while node in up:
+                    node = up[node]
+                    if node in seen:
+                        circle = " <- ".join([*seen, node])
+                        raise expected(
+                            "lanes", circle, "primary lanes (the first listed into each node) without a circle"
+                        )
+                    seen.append(node)
+
+    def primary_lanes(self, product: str) -> dict[str, str]:
+        """Name of the primary lane of each node that has one: the first listed that carries it."""
+        found: dict[str, str] = {}
+        for name, lane in self.lanes.items():
+            carries = lane.products is None or product in lane.products
+            if carries and lane.source in self.nodes:
+                found.setdefault(lane.target, name)
+        return found
+
+    def carries(self, item: Lane | Source, product: str) -> bool:
+        """Whether a lane or source carries a product (all, unless it lists some)."""
+        return item.products is None or product in item.products
+
+    def to_networkx(self) -> Any:
+        """The network as ``networkx.MultiDiGraph``: nodes and customers, lanes and sources as edges.
+
+        Raises
+        ------
+        MissingExtra
+            If networkx is not installed.
+        """
+        from .tabular import to_networkx
+
+        return to_networkx(self)
+
+    def to_csv(self, folder: Any) -> None:
+        """Write ``products.csv, nodes.csv, lanes.csv, customers.csv`` into ``folder``."""
+        from .tabular import write_csv
+
+        write_csv(self, folder)
+
+    @classmethod
+    def from_csv(cls, folder: Any, **rest: Any) -> Self:
+        """Read the tables of ``to_csv``; ``rest`` are further top-level keys (of a Scenario)."""
+        from .tabular import read_csv
+
+        return cls.from_mapping({**read_csv(folder), **rest}, where=str(folder))
+
+    @classmethod
+    def from_mapping(cls, data: dict[str, Any], where: str = "network") -> Self:
+        """Validate a plain mapping; every fault is one line of an :class:`InputError`."""
+        from .config import validate
+
+        return validate(cls, data, where)
+
+

@@ -1,0 +1,303 @@
+"""What a customer demands of a product: read from a scenario, and drawn period by period.
+
+Every family is drawn by inverting its distribution function, at a uniform number or, where demands
+are correlated, at a normal score: one random number makes one demand.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import validate
+from ..errors import InputError, expected, unknown
+from .families import FAMILIES, Family, Season
+from .inverse import Index, InverseTables
+from .laws import Floats, Smooth, Steps, Uniform
+from .recorded import Trace
+from .replay import ReplayedDemand
+
+
+class Factor(NamedTuple):
+    """Factors of disruptions on one customer: ``levels[codes]``, codes (n, 1) or (n, B)."""
+
+    codes: Index
+    levels: Floats
+
+    @property
+    def values(self) -> Floats:
+        """The factors themselves."""
+        return self.levels[self.codes]
+
+
+_NO_EFFECT = Factor(np.zeros((1, 1), np.intp), np.ones(1))
+
+
+class DemandProcess:
+    """Demand of one customer for one product, drawn from a family.
+
+    Attributes:
+        family: what the user wrote.
+        integer: whether demands are whole.
+        mean: mean demand a period over whole seasons, as drawn.
+        standard_deviation: standard deviation of a period's demand as drawn, season at 1.
+    """
+
+    def __init__(self, family: Family, integer: bool) -> None:
+        self.family = family
+        self.integer = integer
+        self._law = family.law(1.0, integer)
+        self._laws: dict[float, Steps] = {}
+        self._tables: dict[bool, InverseTables] = {}
+        self._numbers: dict[tuple[bool, float], int] = {}
+        self._seasons: dict[tuple[int, int], tuple[Floats, Index]] = {}
+        self.mean = self._mean_of_season()
+        self.standard_deviation = self._moments(1.0)[1]
+
+    @property
+    def constant(self) -> bool:
+        """Whether no random number is needed."""
+        alone = isinstance(self._law, Steps) and len(self._law.values) == 1
+        return alone and (self.family.written or self.mean == 0.0)
+
+    @property
+    def needs(self) -> str:
+        """What it is drawn from where nothing is correlated: ``nothing, uniform`` or ``score``."""
+        if self.constant:
+            return "nothing"
+        return "uniform" if isinstance(self._law, Steps | Uniform) else "score"
+
+    def season(self, first: int, count: int) -> tuple[Floats, Index]:
+        """Distinct factors of the season, and which of them holds in each of ``count`` periods."""
+        key = (first, count)
+        if key not in self._seasons:
+            season = self.family.season
+            if season is None:
+                found = np.ones(1), np.zeros(count, np.intp)
+            else:
+                factors = season.factor(np.arange(first, first + count))
+                found = np.unique(factors, return_inverse=True)
+            self._seasons = {key: found}  # only the last: every tape of a run has the same periods
+        return self._seasons[key]
+
+    def moments(self, first: int, count: int) -> tuple[Floats, Floats]:
+        """Mean and standard deviation (count,) in each period, without disruptions."""
+        factors, index = self.season(first, count)
+        pairs = np.array([self._moments(float(factor)) for factor in factors])
+        return pairs[index, 0], pairs[index, 1]
+
+    def draw(
+        self,
+        first: int,
+        count: int,
+        effect: Factor | None = None,
+        uniform: Floats | None = None,
+        score: Floats | None = None,
+    ) -> NDArray[Any]:
+        """Demand of ``count`` periods from ``first`` on.
+
+        Args:
+            first: first period, may be negative.
+            count: number of periods n.
+            effect: factors of disruptions, if there are any.
+            uniform: numbers (n, B) in (0, 1), where ``needs`` says uniform.
+            score: or normal scores (n, B), which any family can be drawn from.
+
+        Returns:
+            (n, B) units, or (n, 1) where all worlds are alike.
+        """
+        factors, index = self.season(first, count)
+        if isinstance(self._law, Smooth):
+            return self._scaled(self._law, factors[index, None], effect, uniform, score)
+        codes, levels = effect or _NO_EFFECT
+        pairs = index[:, None] * len(levels) + codes
+        if self.constant:
+            products = np.array([self._moments(f)[0] for f in np.outer(factors, levels).ravel()])
+            return products[pairs]
+        argument = uniform if score is None else score
+        if argument is None:
+            raise TypeError("expected uniform or score")
+        tables, numbers = self._numbered(score is not None, factors, levels, pairs)
+        return tables.draw(numbers[pairs], argument)
+
+    def _scaled(
+        self,
+        law: Smooth,
+        season: Floats,
+        effect: Factor | None,
+        uniform: Floats | None,
+        score: Floats | None,
+    ) -> Floats:
+        if score is not None:
+            drawn = law.at_score(score)
+        elif uniform is not None:
+            drawn = law.at_uniform(uniform)
+        else:
+            raise TypeError("expected uniform or score")
+        if self.family.season is not None:
+            np.multiply(drawn, season, out=drawn)
+        if effect is not None:
+            drawn = drawn * effect.values
+        if self.integer:
+            np.floor(np.add(drawn, 0.5, out=drawn), out=drawn)
+        return drawn
+
+    def _numbered(
+        self, score: bool, factors: Floats, levels: Floats, pairs: Index
+    ) -> tuple[InverseTables, Index]:
+        """The tables, and the number in them of each pair of season and level that occurs."""
+        if score not in self._tables:
+            length = len(self._law.values) if isinstance(self._law, Steps) else 1
+            self._tables[score] = InverseTables(score, length)
+        tables = self._tables[score]
+        occurs = np.zeros(len(factors) * len(levels), np.bool_)
+        occurs[pairs] = True
+        products = np.round(np.outer(factors, levels).ravel(), 12)
+        needed = {(score, float(products[pair])) for pair in np.flatnonzero(occurs)}
+        new = sorted(needed - self._numbers.keys())
+        if new:
+            start = tables.add([self._law_at(factor) for _, factor in new])
+            self._numbers.update({key: start + k for k, key in enumerate(new)})
+        numbers = np.zeros(len(occurs), np.intp)
+        for pair in np.flatnonzero(occurs):
+            numbers[pair] = self._numbers[(score, float(products[pair]))]
+        return tables, numbers
+
+    def _law_at(self, factor: float) -> Steps:
+        """The law at a factor, of families that are looked up in tables."""
+        if factor not in self._laws:
+            law = self.family.law(factor, self.integer)
+            if not isinstance(law, Steps):
+                raise TypeError("expected a discrete law")
+            self._laws[factor] = law
+        return self._laws[factor]
+
+    def _moments(self, factor: float) -> tuple[float, float]:
+        """Mean and standard deviation at a factor, as drawn."""
+        if isinstance(self._law, Smooth):
+            return factor * self._law.mean, factor * self._law.standard_deviation
+        law = self._law_at(factor)
+        return self.family.moments(factor) or (law.mean, law.standard_deviation)
+
+    def _mean_of_season(self) -> float:
+        """Mean over a whole season; rounding bends only what is written in whole numbers."""
+        season = self.family.season
+        if season is None or not (self.integer and self.family.written):
+            return self._moments(1.0)[0]
+        cycle = int(season.period) if season.period == int(season.period) else 1000
+        return float(np.mean(self.moments(0, cycle)[0]))
+
+
+def parse_demand(
+    raw: Any,
+    products: tuple[str, ...],
+    integer: bool,
+    base_dir: str | Path = ".",
+    where: str = "demand",
+    customer: str = "",
+) -> dict[str, DemandProcess | ReplayedDemand]:
+    """Demand processes by product from what a user wrote for one customer.
+
+    Args:
+        raw: ``{kind: ..., ...}``, whose values may be mappings by product, or a mapping from product
+            to such. Products left out have no demand.
+        products: all products.
+        integer: whether units are whole.
+        base_dir: folder that files of recorded demand are relative to.
+        where: key put in front of errors.
+        customer: name of the customer, after which recorded series are called.
+
+    Raises:
+        InputError: naming the key, its value and what was expected.
+    """
+    if not isinstance(raw, dict) or not raw:
+        raise expected("demand", raw, "a mapping with kind, or a mapping by product", where)
+    if isinstance(raw.get("kind"), str) or not any(name in products for name in raw):
+        specs = _by_product(raw, products, where)
+    else:
+        specs = {}
+        for name, spec in raw.items():
+            if name not in products:
+                raise unknown("demand", name, products, where)
+            if not isinstance(spec, dict):
+                raise expected(name, spec, "a mapping with kind", where)
+            specs.update(_by_product(spec, (name,), f"{where}.{name}"))
+    # A recorded column named after the customer alone is meant for its only recorded product.
+    alone = sum(spec.get("kind") == "trace" for _, spec in specs.values()) == 1
+    processes: dict[str, DemandProcess | ReplayedDemand] = {}
+    for name in products:
+        if name not in specs:
+            continue
+        place, spec = specs[name]
+        config = validate(FAMILIES[spec["kind"]], spec, place)
+        if isinstance(config, Trace):
+            series = config.bind(base_dir, customer, name, alone, place)
+            processes[name] = ReplayedDemand(config, series, integer)
+        elif isinstance(config, Family):
+            if integer:
+                config.check_whole(place)
+            try:
+                processes[name] = DemandProcess(config, integer)
+            except InputError as error:
+                raise InputError(f"{place}: {error}") from None
+    return processes
+
+
+def _by_product(
+    raw: dict[str, Any], products: tuple[str, ...], where: str
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Place and plain specification of each product that one specification covers."""
+    kind = raw.get("kind")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise unknown("kind", kind, FAMILIES, where)
+    fields = FAMILIES[kind].model_fields
+    mappings = {key for key, value in raw.items() if _is_by_product(key, value, products, where)}
+    specs = {}
+    for name in products:
+        left_out = {key for key in mappings if name not in raw[key]}
+        required = {key for key in mappings if key in fields and fields[key].is_required()}
+        if required and required <= left_out:
+            continue  # no demand for this product
+        for key in sorted(required & left_out):
+            raise expected(key, raw[key], f"a value for product {name!r}, too", where)
+        spec = {
+            key: _season_of(name, value[name] if key in mappings else value, products, where)
+            if key == "season"
+            else (value[name] if key in mappings else value)
+            for key, value in raw.items()
+            if key not in left_out
+        }
+        specs[name] = (f"{where} ({name})" if mappings else where, spec)
+    return specs
+
+
+def _is_by_product(key: str, value: Any, products: tuple[str, ...], where: str) -> bool:
+    if not isinstance(value, dict):
+        return False
+    if key in ("season", "windows"):  # mappings by themselves
+        inner = Season.model_fields if key == "season" else ("train", "tune", "test")
+        return bool(value) and all(name in products and name not in inner for name in value)
+    for name in value:
+        if name not in products:
+            raise unknown(key, name, products, where)
+    return True
+
+
+def _season_of(name: str, value: Any, products: tuple[str, ...], where: str) -> Any:
+    """A season whose own numbers may be mappings by product; one left out has no season."""
+    if not isinstance(value, dict):
+        return value
+    season = {}
+    for key, item in value.items():
+        if isinstance(item, dict):
+            for product in item:
+                if product not in products:
+                    raise unknown(f"season.{key}", product, products, where)
+            if name not in item:
+                return None
+            item = item[name]
+        season[key] = item
+    return season

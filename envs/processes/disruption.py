@@ -1,0 +1,198 @@
+"""Disruptions: events that come at random or at set times and change nodes, lanes and demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+from ..config import Config, Count, NonNegative, Positive, Share, number
+from ..errors import expected, unknown
+
+if TYPE_CHECKING:
+    from ..network import Network
+
+# What can be selected, by which attributes, and which effects it can suffer.
+ATTRIBUTES = {
+    "nodes": ("kind",),
+    "lanes": ("source", "target", "mode"),
+    "customers": ("region", "segment"),
+}
+EFFECTS = {
+    "availability": ("nodes", "lanes"),
+    "lead_time_factor": ("lanes",),
+    "yield": ("lanes",),
+    "demand_factor": ("customers",),
+}
+
+
+def _selector(raw: Any) -> Any:
+    """A name, a list of names, ``all``, or attributes with a value or list of values each."""
+    if isinstance(raw, str):
+        return raw
+    if isinstance(raw, list | tuple) and raw and all(isinstance(name, str) for name in raw):
+        return tuple(raw)
+    if isinstance(raw, dict) and raw:
+        for key, value in raw.items():
+            values = value if isinstance(value, list | tuple) and value else [value]
+            if not isinstance(key, str) or not all(isinstance(item, str) for item in values):
+                raise ValueError("expected attributes with a text or a list of texts each")
+        return {k: list(v) if isinstance(v, list | tuple) else v for k, v in raw.items()}
+    raise ValueError("expected a name, a list of names, all, or a mapping of attributes")
+
+
+Selector = Annotated[str | tuple[str, ...] | dict[str, Any], BeforeValidator(_selector)]
+
+
+class When(Config):
+    """When a disruption is active, in periods.
+
+    Either at random, ``mean_up`` and ``mean_down`` being the mean lengths (geometric, >= 1) of the
+    stretches without and with it, or from period ``from`` to period ``to``, both included.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    mean_up: Annotated[float, number(1.0)] | None = None
+    mean_down: Annotated[float, number(1.0)] | None = None
+    first: Count | None = Field(None, alias="from")
+    last: Count | None = Field(None, alias="to")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = [value is not None for value in (self.mean_up, self.mean_down)]
+        fixed = [value is not None for value in (self.first, self.last)]
+        if (all(given), any(fixed)) != (True, False) and (any(given), all(fixed)) != (False, True):
+            raise ValueError("expected either mean_up and mean_down, or from and to")
+        if self.first is not None and self.last is not None and self.last < self.first:
+            raise ValueError(f"to = {self.last}: expected a period >= from ({self.first})")
+        return self
+
+    @property
+    def random(self) -> bool:
+        """Whether the periods differ from world to world."""
+        return self.mean_up is not None
+
+
+class Effect(Config):
+    """What an active disruption does to the nodes, lanes or customers it selects.
+
+    ``availability`` scales capacities of nodes or lanes, ``yield`` is the share of units that a
+    lane delivers, ``lead_time_factor`` stretches lead times (rounded up), ``demand_factor`` scales
+    demand. A selector is a name, a list of names, ``all``, or a mapping of attributes (nodes:
+    kind; lanes: source, target, mode; customers: region, segment), each with one value or several.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    nodes: Selector | None = None
+    lanes: Selector | None = None
+    customers: Selector | None = None
+    availability: Share | None = None
+    lead_time_factor: Positive | None = None
+    demand_factor: NonNegative | None = None
+    yield_share: Share | None = Field(None, alias="yield")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if sum(getattr(self, kind) is not None for kind in ATTRIBUTES) != 1:
+            raise ValueError("expected exactly one of nodes, lanes and customers")
+        if not self.amounts:
+            raise ValueError(f"expected at least one of {', '.join(EFFECTS)}")
+        for key, value in self.amounts.items():
+            if self.kind not in EFFECTS[key]:
+                raise ValueError(
+                    f"{key} = {value:g}: expected on {' or '.join(EFFECTS[key])}, not {self.kind}"
+                )
+        return self
+
+    @property
+    def kind(self) -> str:
+        """What is selected: ``nodes``, ``lanes`` or ``customers``."""
+        return next(kind for kind in ATTRIBUTES if getattr(self, kind) is not None)
+
+    @property
+    def amounts(self) -> dict[str, float]:
+        """The effects given, by their key in the file."""
+        given = {key: getattr(self, "yield_share" if key == "yield" else key) for key in EFFECTS}
+        return {key: value for key, value in given.items() if value is not None}
+
+    def select(self, network: Network, field: str = "effects") -> NDArray[np.int64]:
+        """Indices of the nodes, lanes or customers affected, ascending.
+
+        Raises
+        ------
+        InputError
+            If a name or an attribute's value does not exist, or nothing is selected.
+        """
+        kind = self.kind
+        items: dict[str, Any] = getattr(network, kind)
+        selector = getattr(self, kind)
+        if selector == "all":
+            chosen: Iterable[str] = items
+        elif isinstance(selector, dict):
+            chosen = _matching(items, selector, kind, f"{field}.{kind}")
+        else:
+            chosen = (selector,) if isinstance(selector, str) else selector
+            for name in chosen:
+                if name not in items:
+                    raise unknown(f"{field}.{kind}", name, (*items, "all"))
+        names = set(chosen)
+        if not names:
+            raise expected(f"{field}.{kind}", selector, f"a selector that some of the {kind} match")
+        return np.array([i for i, name in enumerate(items) if name in names], dtype=np.int64)
+
+
+def _matching(
+    items: dict[str, Any], selector: dict[str, Any], kind: str, field: str
+) -> Iterable[str]:
+    names = list(items)
+    for key, value in selector.items():
+        if key not in ATTRIBUTES[kind]:
+            raise unknown(field, key, ATTRIBUTES[kind])
+        wanted = [value] if isinstance(value, str) else value
+        present = {getattr(item, key) for item in items.values()}
+        for one in wanted:
+            if one not in present:
+                raise unknown(f"{field}.{key}", one, sorted(present))
+        names = [name for name in names if getattr(items[name], key) in wanted]
+    return names
+
+
+class Disruption(Config):
+    """An event: when it is active, and what it does then. Several active effects multiply."""
+
+    when: When
+    effects: Annotated[tuple[Effect, ...], Field(min_length=1)]
+
+    def select(
+        self, network: Network, field: str = "disruption"
+    ) -> list[tuple[Effect, NDArray[np.int64]]]:
+        """Each effect with the indices it selects in a network.
+
+        Raises
+        ------
+        InputError
+            If a selector names or selects nothing that exists, or if an availability between 0 and
+            1 falls on a node or lane whose capacity it would scale but which has none.
+        """
+        found = []
+        for place_number, effect in enumerate(self.effects):
+            place = f"{field}.effects.{place_number}"
+            chosen = effect.select(network, place)
+            if effect.availability is not None and 0 < effect.availability < 1:
+                items: dict[str, Any] = getattr(network, effect.kind)
+                names = list(items)
+                for index in chosen:
+                    if items[names[index]].capacity is None:
+                        raise expected(
+                            f"{place}.availability",
+                            effect.availability,
+                            f"0 or 1, as {effect.kind}.{names[index]} has no capacity to scale",
+                        )
+            found.append((effect, chosen))
+        return found

@@ -1,0 +1,87 @@
+"""Inverse of discrete distributions, looked up for many numbers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .laws import SCORES, Floats, Steps
+
+Index = NDArray[np.intp]
+
+
+class InverseTables:
+    """A growing set of discrete laws, each inverted through a guide table (Chen and Asau 1974).
+
+    The range of the argument is cut into equal bins. Where a bin holds at most one edge between two
+    values, one comparison finds the value; the few arguments in fuller bins are found by bisection.
+
+    Args:
+        score: whether laws are looked up by normal score rather than by probability.
+        values: length of a typical law, which sets the number of bins.
+        dtype: of the numbers drawn.
+    """
+
+    def __init__(self, score: bool, values: int, dtype: Any = np.float64) -> None:
+        power = int(np.clip(np.ceil(np.log2(8 * values)), 8, 15))
+        self._score = score
+        # Bins a unit are a power of two, so that the place of a probability is exact.
+        self._rate = 2.0 ** (power - 4 if score else power)
+        self._start = SCORES if score else 0.0
+        self._bins = int(2 * SCORES * self._rate) if score else int(self._rate)
+        self._lowest: Index = np.empty(0, np.intp)  # (laws x bins,) first value of each bin
+        self._highest: Index = np.empty(0, np.intp)  # last value
+        self._full = np.empty(0, np.bool_)  # bins with more than one edge
+        self._edges: Floats = np.empty(0)  # upper edge of every value of every law
+        self._values: NDArray[Any] = np.empty(0, dtype)
+
+    def add(self, laws: Sequence[Steps]) -> int:
+        """Take in laws; the first is known to :meth:`draw` by the number returned, and so on."""
+        number = len(self._lowest) // self._bins
+        borders = np.arange(self._bins + 1) / self._rate - self._start
+        parts: list[list[NDArray[Any]]] = [
+            [self._lowest], [self._highest], [self._full], [self._edges], [self._values]
+        ]  # fmt: skip
+        base = len(self._edges)
+        for law in laws:
+            edges = law.edges(self._score)
+            below = np.searchsorted(edges, borders)
+            lowest, highest = below[:-1].copy(), below[1:].copy()
+            lowest[0], highest[-1] = 0, len(edges)
+            new = (lowest + base, highest + base, highest - lowest > 1, [*edges, np.inf], law.values)
+            for part, item in zip(parts, new, strict=True):
+                part.append(np.asarray(item, dtype=part[0].dtype))
+            base += len(law.values)
+        self._lowest, self._highest, self._full, self._edges, self._values = (
+            np.concatenate(part) for part in parts
+        )
+        return number
+
+    def draw(self, laws: Index, argument: Floats) -> NDArray[Any]:
+        """Values ``(n, B)`` at ``argument (n, B)`` of ``laws (n, 1)`` or ``(n, B)``."""
+        argument = np.ascontiguousarray(argument)
+        place = np.multiply(argument, self._rate)
+        if self._score:
+            np.add(place, self._start * self._rate, out=place)
+            np.clip(place, 0.0, self._bins - 1, out=place)
+        bins = place.astype(np.intp)
+        np.add(bins, laws * self._bins, out=bins)
+        found = self._lowest.take(bins)
+        np.add(found, argument > self._edges.take(found), out=found)
+        full = np.flatnonzero(self._full.take(bins))
+        if full.size:
+            some = bins.reshape(-1)[full]
+            found.reshape(-1)[full] = self._bisect(some, argument.reshape(-1)[full])
+        return self._values.take(found)
+
+    def _bisect(self, bins: Index, argument: Floats) -> Index:
+        low, high = self._lowest.take(bins), self._highest.take(bins)
+        for _ in range(int(np.max(high - low)).bit_length()):
+            middle = (low + high) >> 1
+            beyond = (self._edges.take(middle) < argument) & (low < high)
+            low = np.where(beyond, middle + 1, low)
+            high = np.where(beyond, high, middle)
+        return low

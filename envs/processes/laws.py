@@ -1,0 +1,307 @@
+"""Distributions of one period's demand: discrete laws as tables, smooth ones by their quantile."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .series import normal_quantile
+
+Floats = NDArray[np.float64]
+
+MOST_VALUES = 4_000_000  # a longer table of counts is a slip of the pen
+MOST_WHOLE = 8_192  # whole values that a smooth law is tabulated over; beyond, rounding is no matter
+SCORES = 8.5  # normal scores beyond +-8.5 are drawn as +-8.5
+KNOTS = 64  # of a tabulated quantile per unit of score
+_NEVER = 1e-19  # probability below which a value is left out: no 53-bit number can draw it
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """A discrete law: ascending ``values (k,)`` with ``weights (k,)`` that add up to 1."""
+
+    values: Floats
+    weights: Floats
+
+    @classmethod
+    def of(cls, values: Floats, weights: Floats) -> Steps:
+        """A law from values in any order: equal ones are merged, weights brought to a total of 1."""
+        merged, place = np.unique(values, return_inverse=True)
+        total = np.bincount(place, weights=weights, minlength=len(merged))
+        kept = total > _NEVER
+        return cls(merged[kept], total[kept] / math.fsum(total[kept]))
+
+    @property
+    def mean(self) -> float:
+        """Mean of the law."""
+        return math.fsum(self.values * self.weights)
+
+    @property
+    def standard_deviation(self) -> float:
+        """Standard deviation of the law."""
+        return math.sqrt(math.fsum((self.values - self.mean) ** 2 * self.weights))
+
+    def edges(self, score: bool) -> Floats:
+        """Where each value ends and the next begins, ``(k - 1,)``: a probability or normal score."""
+        below = np.cumsum(self.weights)[:-1]
+        if not score:
+            return below
+        above = np.cumsum(self.weights[::-1])[::-1][1:]
+        low = below < 0.5
+        tail = np.clip(np.where(low, below, above), 1e-300, 0.5)
+        return np.where(low, 1.0, -1.0) * normal_quantile(tail)
+
+
+def count_law(mean: float, dispersion: float) -> Steps:
+    """Negative binomial law with variance ``mean + dispersion mean^2``; Poisson at dispersion 0.
+
+    Built outwards from the mode with the ratio of neighbouring probabilities,
+    ``p(k + 1) / p(k) = (1 + k d) m / ((1 + m d) (k + 1))`` for mean m and dispersion d, so that no
+    factorial is needed (Johnson, Kemp and Kotz, Univariate Discrete Distributions, 2005, ch. 4, 5).
+
+    Raises:
+        InputError: if the law would need a table of millions of values.
+    """
+    if mean == 0.0:
+        return Steps(np.zeros(1), np.ones(1))
+
+    def ratio(k: Floats) -> Floats:
+        return (1.0 + k * dispersion) * mean / ((1.0 + mean * dispersion) * (k + 1.0))
+
+    mode = max(0, math.ceil(mean * (1.0 - dispersion) - 1.0))
+    length = math.ceil(12.0 * math.sqrt(mean + dispersion * mean**2)) + 64
+    down = np.cumprod(1.0 / ratio(np.arange(mode - 1, max(mode - length, 0) - 1, -1, dtype=float)))
+    up = np.ones(1)
+    while up[-1] > _NEVER:
+        if len(up) + length > MOST_VALUES:
+            raise InputError(
+                f"demand of mean {mean:g} and dispersion {dispersion:g}: expected numbers small "
+                "enough for a table of its values; kind gamma has none"
+            )
+        k = np.arange(mode + len(up) - 1, mode + len(up) - 1 + length, dtype=np.float64)
+        up = np.concatenate([up, up[-1] * np.cumprod(ratio(k))])
+    down, up = down[down > _NEVER], up[up > _NEVER]
+    weights = np.concatenate([down[::-1], up])
+    return Steps(np.arange(len(weights)) + float(mode - len(down)), weights / math.fsum(weights))
+
+
+@dataclass(frozen=True, eq=False)
+class Smooth(ABC):
+    """A continuous law, drawn by its quantile."""
+
+    mean: float
+    standard_deviation: float
+
+    @abstractmethod
+    def at_score(self, score: Floats) -> Floats:
+        """Quantile at ``Phi(score)``; a new array."""
+
+    def at_uniform(self, uniform: Floats) -> Floats:
+        """Quantile at a probability; a new array."""
+        return self.at_score(normal_quantile(uniform))
+
+    @property
+    @abstractmethod
+    def reach(self) -> float:
+        """What is exceeded with a probability below 1e-17."""
+
+    @abstractmethod
+    def whole(self, factor: float) -> Steps:
+        """Law of ``floor(factor X + 1/2)`` for a factor > 0, its mean kept at ``factor`` x mean.
+
+        Rounding moves the mean of small demands, so X's centre or scale is set anew.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class ClippedNormal(Smooth):
+    """``max(X, 0)``, X normal with mean ``centre`` and standard deviation ``spread``."""
+
+    centre: float
+    spread: float
+
+    @classmethod
+    def of(cls, mean: float, deviation: float) -> ClippedNormal:
+        """The law of that mean, X having the standard deviation ``deviation > 0``.
+
+        With x the mean of X over its standard deviation s, the mean after clipping is
+        ``s (x Phi(x) + phi(x))`` and the second moment ``s^2 ((x^2 + 1) Phi(x) + x phi(x))``.
+
+        Raises:
+            ValueError: if X would need a negative mean: then most demands are 0 by clipping.
+        """
+        target = mean / deviation
+        if target < _density(0.0):
+            raise ValueError(
+                f"standard_deviation = {deviation:g}: expected at most {mean / _density(0.0):.6g}, "
+                f"2.507 x the mean: beyond, a normal law clipped at 0 cannot keep the mean {mean:g} "
+                "without a negative mean before clipping; kind gamma can"
+            )
+        x = target
+        for _ in range(100):
+            step = (x * _below(x) + _density(x) - target) / _below(x)
+            x -= step
+            if abs(step) < 1e-15 * max(x, 1.0):
+                break
+        second = (x * x + 1.0) * _below(x) + x * _density(x)
+        drawn = deviation * math.sqrt(max(second - target * target, 0.0))
+        return cls(mean, drawn, _steady(x * deviation), deviation)
+
+    def at_score(self, score: Floats) -> Floats:
+        """See :class:`Smooth`."""
+        drawn = np.multiply(score, self.spread)
+        np.add(drawn, self.centre, out=drawn)
+        return np.maximum(drawn, 0.0, out=drawn)
+
+    @property
+    def reach(self) -> float:
+        """See :class:`Smooth`."""
+        return self.centre + 9.0 * self.spread
+
+    def whole(self, factor: float) -> Steps:
+        """See :class:`Smooth`."""
+        from scipy.special import ndtr
+
+        reach = 9.0 * self.spread + 2.0 / factor
+        half = (np.arange(1, math.ceil(factor * (self.centre + reach)) + 2) - 0.5) / factor
+
+        def tail(centre: float) -> Floats:
+            return np.asarray(ndtr((centre - half) / self.spread), dtype=np.float64)
+
+        low, high = self.centre - reach, self.centre + reach
+        return _from_tail(tail(_solve(tail, low, high, factor * self.mean)))
+
+
+@dataclass(frozen=True, eq=False)
+class Quantile(Smooth):
+    """A law whose quantile is tabulated over the normal score and joined by cubic splines."""
+
+    knots: Floats = field(repr=False)  # (4, intervals), highest power first
+
+    def at_score(self, score: Floats) -> Floats:
+        """See :class:`Smooth`."""
+        place = np.multiply(score, float(KNOTS))
+        np.add(place, SCORES * KNOTS, out=place)
+        np.clip(place, 0.0, 2 * SCORES * KNOTS, out=place)
+        index = np.minimum(place.astype(np.intp), self.knots.shape[1] - 1)
+        np.subtract(place, index, out=place)
+        total = self.knots[0].take(index)
+        for coefficients in self.knots[1:]:
+            np.multiply(total, place, out=total)
+            np.add(total, coefficients.take(index), out=total)
+        return np.maximum(total, 0.0, out=total)
+
+
+def _knots(values: Floats) -> Floats:
+    from scipy.interpolate import CubicSpline
+
+    return np.ascontiguousarray(CubicSpline(np.arange(float(len(values))), values).c)
+
+
+def _grid() -> Floats:
+    return np.arange(-SCORES * KNOTS, SCORES * KNOTS + 1) / KNOTS
+
+
+@dataclass(frozen=True, eq=False)
+class Gamma(Quantile):
+    """Gamma law of a mean and standard deviation, both > 0."""
+
+    @classmethod
+    def of(cls, mean: float, deviation: float) -> Gamma:
+        """The law with its quantile table."""
+        from scipy.special import gammainccinv, gammaincinv, ndtr
+
+        shape, grid = (mean / deviation) ** 2, _grid()
+        tail = ndtr(-np.abs(grid))
+        quantile = np.where(grid < 0, gammaincinv(shape, tail), gammainccinv(shape, tail))
+        return cls(mean, deviation, _knots(quantile * (deviation * deviation / mean)))
+
+    @property
+    def reach(self) -> float:
+        """See :class:`Smooth`."""
+        from scipy.special import gammainccinv
+
+        shape = (self.mean / self.standard_deviation) ** 2
+        return float(gammainccinv(shape, 1e-18)) * self.standard_deviation**2 / self.mean
+
+    def whole(self, factor: float) -> Steps:
+        """See :class:`Smooth`."""
+        from scipy.special import gammaincc
+
+        shape = (self.mean / self.standard_deviation) ** 2
+        scale = factor * self.standard_deviation**2 / self.mean
+        # Rounding half up lowers a mean that lies below 1/2 most: let the scale grow at will.
+        highest = scale
+        while True:
+            reach = factor * self.reach * (highest / scale) + 2.0
+            half = np.arange(1, math.ceil(reach) + 1) - 0.5
+            if gammaincc(shape, half / highest).sum() > factor * self.mean:
+                break
+            highest *= 2.0
+
+        def tail(size: float) -> Floats:
+            return np.asarray(gammaincc(shape, half / size), dtype=np.float64)
+
+        return _from_tail(tail(_solve(tail, scale / 16.0, highest, factor * self.mean)))
+
+
+@dataclass(frozen=True, eq=False)
+class Uniform(Quantile):
+    """Uniform law on ``[low, high]``."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, low: float, high: float) -> Uniform:
+        """The law with its quantile table."""
+        from scipy.special import ndtr
+
+        knots = _knots(low + (high - low) * ndtr(_grid()))
+        return cls((low + high) / 2.0, (high - low) / math.sqrt(12.0), knots, low, high)
+
+    def at_uniform(self, uniform: Floats) -> Floats:
+        """See :class:`Smooth`."""
+        drawn = np.multiply(uniform, self.high - self.low)
+        return np.add(drawn, self.low, out=drawn)
+
+    @property
+    def reach(self) -> float:
+        """See :class:`Smooth`."""
+        return self.high
+
+    def whole(self, factor: float) -> Steps:
+        """See :class:`Smooth`. Whole numbers ``low .. high``, equally likely, times the factor."""
+        values = np.floor(np.arange(self.low, self.high + 1.0) * factor + 0.5)
+        return Steps.of(values, np.full(len(values), 1.0 / len(values)))
+
+
+def _solve(tail: object, low: float, high: float, mean: float) -> float:
+    """Where the mean of a rounded law, the sum of its tail, is as wanted; steady to 12 digits."""
+    from scipy.optimize import brentq
+
+    return _steady(float(brentq(lambda x: tail(x).sum() - mean, low, high, xtol=1e-13)))  # type: ignore[operator]
+
+
+def _from_tail(tail: Floats) -> Steps:
+    """Law of whole numbers from ``P(X >= 1), P(X >= 2), ...``."""
+    weights = np.concatenate([[1.0], tail]) - np.concatenate([tail, [0.0]])
+    return Steps.of(np.arange(float(len(weights))), np.maximum(weights, 0.0))
+
+
+def _steady(value: float) -> float:
+    """Cut to 12 digits, so that the last bits of a machine's library do not enter the worlds."""
+    return float(f"{value:.12g}")
+
+
+def _below(x: float) -> float:
+    return 0.5 * math.erfc(-x / math.sqrt(2.0))
+
+
+def _density(x: float) -> float:
+    return math.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)

@@ -1,0 +1,243 @@
+"""Scenario: a network, the processes that move it, and a horizon; from one YAML file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, PlainValidator, ValidationInfo, model_validator
+from typing_extensions import Self
+
+from .config import Config, Count, NonNegative, PositiveCount, Share, is_number, validate
+from .errors import InputError, expected, unknown
+from .network import Named, Network
+from .processes.correlation import Correlation
+from .processes.demand import parse_demand
+from .processes.disruption import Disruption
+from .processes.forecast import Forecast
+from .files import read_yaml, write_yaml
+
+if TYPE_CHECKING:
+    from .tables import Tables
+    from .tape import Tape
+
+
+def _reward_scale(value: Any) -> Any:
+    if value == "auto" or (is_number(value) and value > 0):
+        return value
+    raise ValueError("expected auto or a number > 0")
+
+
+class Observe(Config):
+    """What a policy sees beyond the usual: today's lead times, and whether lost demand shows."""
+
+    lead_time: Literal["hidden", "quoted"] = "hidden"
+    demand: Literal["demand", "sales"] = "demand"
+    history: PositiveCount = 4
+
+
+class ScenarioTargets(Config):
+    """Targets of the whole scenario; like those of customers they never enter the cost."""
+
+    emissions_kg_per_unit: NonNegative | None = None
+    waste_share: Share | None = None
+
+
+class Scenario(Network):
+    """A network with its processes and horizon: everything an experiment needs but the policy.
+
+    Example
+    -------
+    >>> scenario = Scenario.load("two_region")
+    >>> tape = scenario.sample(worlds=4, seed=7, purpose="test")
+    >>> tape.demand.shape  # (history + periods, worlds, customers, products)
+    (204, 4, 2, 1)
+    """
+
+    name: str = "scenario"
+    units: Literal["continuous", "integer"] = "continuous"
+    horizon: PositiveCount = 200
+    warm_up: Count = 0
+    carbon_price: NonNegative = 0.0
+    correlation: Correlation = Correlation()
+    disruptions: Annotated[dict[str, Disruption], Named] = Field(default_factory=dict)
+    forecast: Forecast = Forecast()
+    observe: Observe = Observe()
+    targets: ScenarioTargets = ScenarioTargets()
+    reward_scale: Annotated[float | str, PlainValidator(_reward_scale)] = "auto"
+    base_dir: Annotated[str | None, Field(exclude=True, repr=False)] = None
+
+    @model_validator(mode="after")
+    def _check_scenario(self, info: ValidationInfo) -> Self:
+        if self.warm_up >= self.horizon:
+            raise expected("warm_up", self.warm_up, f"fewer periods than the horizon {self.horizon}")
+        if not self.customers:
+            raise expected("customers", {}, "at least one customer")
+        if self.units == "integer":
+            self._check_whole()
+        for name, product in ((n, p) for n in self.customers for p in self.products):
+            process = self.demand_processes[name].get(product)
+            sources = self.customers[name].sources.values()
+            if process is not None and not any(self.carries(item, product) for item in sources):
+                raise expected(f"customers.{name}.sources", product, "a source that carries the product")
+        for disruption in self.disruptions.values():
+            disruption.select(self)
+        return self
+
+    def _check_whole(self) -> None:
+        """Integer worlds hold whole units only."""
+        amounts = [(f"nodes.{n}.initial", node.initial) for n, node in self.nodes.items()]
+        amounts += [(f"lanes.{n}.batch", lane.batch) for n, lane in self.lanes.items()]
+        for field, amount in amounts:
+            for value in amount.values() if isinstance(amount, dict) else [amount]:
+                if is_number(value) and value != int(value):  # type: ignore[arg-type]
+                    raise expected(field, value, "a whole number, as units is integer")
+
+    @cached_property
+    def demand_processes(self) -> dict[str, dict[str, Any]]:
+        """Demand process by customer and product; no entry where nothing is demanded."""
+        products, integer = tuple(self.products), self.units == "integer"
+        folder = Path(self.base_dir) if self.base_dir else Path.cwd()
+        return {
+            name: parse_demand(
+                customer.demand, products, integer, folder, f"customers.{name}.demand", customer=name
+            )
+            for name, customer in self.customers.items()
+        }
+
+    @cached_property
+    def tables(self) -> Tables:
+        """The scenario compiled to NumPy arrays, which is all that the hot code reads."""
+        from .tables import compile_tables
+
+        return compile_tables(self)
+
+    @property
+    def network(self) -> Network:
+        """The network alone."""
+        return Network.model_construct(
+            **{key: getattr(self, key) for key in Network.model_fields}
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the scenario's canonical JSON: equal for equal configs, wherever they lie."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The scenario as plain data that :meth:`from_mapping` reads back."""
+        data: dict[str, Any] = json.loads(self.model_dump_json(exclude_none=True))
+        return data
+
+    def save(self, path: str | Path) -> None:
+        """Write the scenario as one YAML file, whole or not at all."""
+        write_yaml(self.to_dict(), Path(path))
+
+    def replace(self, **changes: Any) -> Scenario:
+        """A copy with top-level keys changed (as plain data), validated anew."""
+        return self.with_overrides(changes, merge=False)
+
+    def with_overrides(self, changes: Mapping[str, Any], merge: bool = True) -> Scenario:
+        """A copy with ``changes`` merged in, nested mappings key by key; dotted keys allowed."""
+        data = self.to_dict()
+        _merge(data, _undotted(changes), merge)
+        data["base_dir"] = self.base_dir
+        return Scenario.from_mapping(data, where=self.name)
+
+    def sample(
+        self,
+        worlds: int | Sequence[int] = 512,
+        seed: int = 0,
+        purpose: str = "train",
+        periods: int | None = None,
+    ) -> Tape:
+        """Draw worlds: everything a policy cannot influence, before the first period.
+
+        ``worlds=8`` is worlds 0 to 7, ``worlds=[3]`` is world 3 alone; purpose is ``train``,
+        ``tune`` or ``test``; ``periods`` defaults to the horizon.
+
+        Raises
+        ------
+        InputError
+            On another purpose, a negative seed or no worlds.
+        """
+        from .tape import sample_tape
+
+        return sample_tape(self, worlds, seed, purpose, periods)
+
+    @classmethod
+    def load(cls, name: str | Path, overrides: Mapping[str, Any] | None = None) -> Scenario:
+        """A shipped scenario by name, or any by the path of its YAML file.
+
+        Parameters
+        ----------
+        name
+            One of :func:`shipped_scenarios`, or a path ending in ``.yaml``.
+        overrides
+            Changes merged into the file's data; keys may be dotted
+            (``{"lanes.hub_north_express.capacity": 40}``).
+
+        Raises
+        ------
+        InputError
+            If there is no such scenario, or for every fault in it, one line each.
+        """
+        path = scenario_path(name)
+        data = read_yaml(path)
+        _merge(data, _undotted(overrides or {}), True)
+        data.setdefault("name", path.stem)
+        if "base_dir" in data:
+            raise expected("base_dir", data["base_dir"], "no such key in a file", str(path))
+        data["base_dir"] = str(path.parent.resolve())
+        return validate(cls, data, path.name)
+
+
+def scenario_folder() -> Path:
+    """Where the shipped scenarios lie."""
+    from importlib.resources import files
+
+    return Path(str(files("echelongym.configs"))) / "scenario"
+
+
+def shipped_scenarios() -> tuple[str, ...]:
+    """Names of the scenarios that come with the package."""
+    return tuple(sorted(path.stem for path in scenario_folder().glob("*.yaml")))
+
+
+def scenario_path(name: str | Path) -> Path:
+    """Path of a scenario's file; a value ending in ``.yaml`` is a path, any other a name."""
+    if str(name).endswith((".yaml", ".yml")):
+        path = Path(name)
+        if not path.is_file():
+            raise expected("scenario", str(name), "the path of a file that exists")
+        return path
+    if str(name) not in shipped_scenarios():
+        raise unknown("scenario", str(name), (*shipped_scenarios(), "a path ending in .yaml"))
+    return scenario_folder() / f"{name}.yaml"
+
+
+def _undotted(changes: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for key, value in changes.items():
+        *parents, last = str(key).split(".")
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return nested
+
+
+def _merge(data: dict[str, Any], changes: Mapping[str, Any], deep: bool) -> None:
+    for key, value in changes.items():
+        if deep and isinstance(value, Mapping) and isinstance(data.get(key), dict):
+            _merge(data[key], value, True)
+        else:
+            data[key] = value
+
+
+__all__ = ["InputError", "Scenario", "scenario_path", "shipped_scenarios"]

@@ -1,0 +1,139 @@
+"""The console entry ``echelongym COMMAND key=value ...``: finds the command, composes its config, reports errors.
+
+A command is a module with
+
+- ``Settings``, a pydantic model without defaults: ``configs/COMMAND.yaml`` has them, a comment beside each;
+- ``run(settings, folder)``, which does the work and leaves its results in ``folder`` (see :mod:`.runs`).
+
+Nothing heavy is imported here: ``echelongym --help`` has to be there at once, and a command imports what it needs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Command:
+    """One line of the table: where a command lives and what it is for."""
+
+    purpose: str
+    example: str
+
+    def module(self, name: str) -> Any:
+        """The command's module, imported now."""
+        return importlib.import_module(f"echelongym.experiments.{name}")
+
+
+COMMANDS = {
+    "show": Command("print a scenario as tables and draw its network", "show scenario=two_region"),
+    "tune": Command("fit the parameters of a rule to a scenario", "tune scenario=one_warehouse policy=echelon_base_stock"),
+    "train": Command("train a learner on a scenario", "train scenario=one_warehouse agent=ppo -m seed=0,1,2"),
+    "benchmark": Command(
+        "compare policies on common worlds",
+        "benchmark scenario=two_region policies='[echelon_base_stock,capped_echelon_base_stock]' evaluation.worlds=512",
+    ),
+    "simulate": Command("run one policy and keep what happened", "simulate scenario=serial policy=local_base_stock"),
+    "export": Command("write a policy as an ONNX bundle", "export policy=runs/train/one_warehouse/NAME"),
+    "demo": Command("tune, train, benchmark and draw: the main job in one go", "demo scenario=grocery"),
+    "bench": Command("measure environment steps per CPU-second", "bench"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, or 2 after an error in what the user wrote."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if given[0] == "--version":
+        print(metadata.version("echelongym"))
+        return 0
+    name, *rest = given
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return _complain(f"command {name!r}: expected one of {', '.join(COMMANDS)}{hint} (echelongym --help)")
+    if {"-h", "--help"} & set(rest):
+        print(manual(name))
+        return 0
+    return _run(name, rest)
+
+
+def _run(name: str, rest: list[str]) -> int:
+    from echelongym.envs.errors import InputError, MissingExtra
+
+    from .compose import launch
+
+    # A policy may be given as package.module:thing; what lies here may be meant, but must not hide what is installed.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        launch(name, rest)
+    except (InputError, MissingExtra) as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        _complain("stopped; folders of unfinished runs are removed, checkpoints of train are kept")
+        return 130
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _complain(f"{error.filename}: {error.strerror}")
+    return 0
+
+
+def overview() -> str:
+    """What ``echelongym --help`` prints."""
+    width = max(map(len, COMMANDS))
+    lines = ["echelongym COMMAND key=value ...", "", "Commands:"]
+    lines += [f"  {name:<{width}}  {command.purpose}" for name, command in COMMANDS.items()]
+    lines += ["", "Examples:"]
+    lines += [f"  echelongym {command.example}" for command in COMMANDS.values()]
+    lines += [
+        "",
+        "Any value of the scenario can be changed: scenario.lanes.hub_north_express.capacity=40",
+        "A scenario is a name or a path ending in .yaml; echelongym COMMAND --help lists a command's keys.",
+    ]
+    return "\n".join(lines)
+
+
+def manual(name: str) -> str:
+    """What ``echelongym COMMAND --help`` prints: the config file with its comments, and the choices of its groups."""
+    folder = Path(str(resources.files("echelongym.configs")))
+    text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
+    lines = [f"echelongym {name}: {COMMANDS[name].purpose}", "", "Keys, with their defaults:", ""]
+    lines += [f"  {line}" for line in text.splitlines() if line]
+    for group in sorted(path for path in folder.iterdir() if path.is_dir()):
+        if f"- {group.name}:" in text:
+            choices = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
+            path = {"scenario": ", or a path ending in .yaml", "policy": ", or a path, or package.module:thing"}
+            lines += ["", f"{group.name}: one of {choices}{path.get(group.name, '')}"]
+            lines += [f"  {line}" for line in _default(folder, group.name, text) if line]
+    lines += ["", f"Example: echelongym {COMMANDS[name].example}", "", "--cfg job shows the config that would run."]
+    return "\n".join(lines)
+
+
+def _default(folder: Path, group: str, text: str) -> list[str]:
+    """Lines of a group's default file; a scenario is its own long story."""
+    if group == "scenario":
+        return []
+    choice = text.split(f"- {group}:")[1].split()[0]
+    return (folder / group / f"{choice}.yaml").read_text(encoding="utf-8").splitlines()
+
+
+def _complain(message: str) -> int:
+    for line in message.splitlines():
+        print(f"echelongym: {line}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

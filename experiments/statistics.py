@@ -1,0 +1,249 @@
+"""Statistics of a comparison on common worlds: means, paired differences, bootstrap over seeds, verdicts.
+
+A cost matrix is (seeds, worlds): one row a training seed, one column a world. Worlds are common to all policies, so what
+compares two policies is the difference in each world.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from echelongym.envs.errors import InputError, expected
+
+Floats = NDArray[np.float64]
+Verdict = Literal["met", "missed", "undecided"]
+
+CONFIDENCE = 0.95
+DRAWS = 4000  # of a bootstrap; the ends of an interval then stand to within a few hundredths of its width
+_CHUNK = 250  # draws worked on at a time, which bounds memory at chunk x worlds
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and the 95 % interval it lies in."""
+
+    mean: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """``{"mean", "ci95": [low, high]}``, the form of the summary."""
+        return {"mean": self.mean, "ci95": [self.low, self.high]}
+
+    def scaled(self, factor: float) -> Estimate:
+        """The estimate of ``factor`` times the quantity."""
+        low, high = sorted((self.low * factor, self.high * factor))
+        return Estimate(self.mean * factor, low, high)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One policy against another; a negative difference is cheaper, a negative percentage too."""
+
+    difference: Estimate
+    percent: Estimate | None  # of the other's mean cost; None where that is 0
+    probability_better: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form of the summary's ``versus``."""
+        return {
+            "difference": self.difference.to_dict(),
+            "difference_percent": None if self.percent is None else self.percent.to_dict(),
+            "probability_better": self.probability_better,
+        }
+
+
+def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
+    """Mean of independent values with Student's t interval.
+
+    Raises
+    ------
+    InputError
+        On fewer than two values, or one that is not finite.
+    """
+    x = _values(values)
+    centre = float(x.mean())
+    # Rounding in the mean would show a constant as one that varies in its last bit.
+    deviation = 0.0 if (x == x[0]).all() else float(x.std(ddof=1))
+    half = t_quantile(confidence, x.size - 1) * deviation / math.sqrt(x.size)
+    return Estimate(centre, centre - half, centre + half)
+
+
+def ratio_interval(numerator: ArrayLike, denominator: ArrayLike, confidence: float = CONFIDENCE) -> Estimate | None:
+    """Ratio of two means over the same worlds, by the delta method.
+
+    With r = mean(y) / mean(x) the linearised values y - r x have mean 0, and the standard error of r is that of their
+    mean over mean(x) (Cochran, Sampling Techniques, 1977, section 6.4). None where mean(x) is 0.
+    """
+    y, x = _values(numerator), _values(denominator)
+    centre = float(x.mean())
+    if centre == 0.0:
+        return None
+    ratio = float(y.mean()) / centre
+    residual = y - ratio * x
+    deviation = 0.0 if np.allclose(residual, 0.0, rtol=0.0, atol=1e-12 * np.abs(y).max()) else residual.std(ddof=1)
+    half = t_quantile(confidence, x.size - 1) * float(deviation) / (math.sqrt(x.size) * abs(centre))
+    return Estimate(ratio, ratio - half, ratio + half)
+
+
+def paired_comparison(costs: ArrayLike, others: ArrayLike, confidence: float = CONFIDENCE) -> Comparison:
+    """Two policies, one run of each, over the same worlds.
+
+    The difference has a t interval on the paired differences; the percentage, 100 (mean / other's mean - 1), has one by
+    the delta method (:func:`ratio_interval`), in which the other's mean is as uncertain as it is. Where the other's mean
+    is negative (terminal value) the sign of the percentage follows the difference.
+    """
+    a, b = _values(costs), _values(others)
+    if a.shape != b.shape:
+        raise expected("costs", a.shape, f"as many worlds as the other policy, {b.shape}")
+    ratio = ratio_interval(a - b, b, confidence)
+    percent = None if ratio is None else ratio.scaled(math.copysign(100.0, float(b.mean())))
+    return Comparison(mean_interval(a - b, confidence), percent, probability_better(a, b))
+
+
+def probability_better(costs: ArrayLike, others: ArrayLike) -> float:
+    """Share of worlds in which the policy costs less, ties counted half; several seeds: over all pairs of seeds."""
+    a, b = _matrix(costs), _matrix(others)
+    pairs = [np.sign(y - x) for x in a for y in b]
+    return float(np.mean(pairs) + 1.0) / 2.0
+
+
+def interquartile_mean(values: ArrayLike) -> float:
+    """Mean of the middle half of all values, a quarter cut off at each end.
+
+    Where a quarter of the number of values is no whole number, the value cut through counts by the part that stays.
+    """
+    x = np.sort(_finite(values).ravel())
+    cut = x.size / 4.0
+    ranks = np.arange(x.size)
+    weight = np.clip(np.minimum(ranks + 1.0 - cut, x.size - cut - ranks), 0.0, 1.0)
+    return float((weight * x).sum() / weight.sum())
+
+
+def seeds_interval(costs: ArrayLike, draws: int = DRAWS, seed: int = 0) -> Estimate:
+    """Mean cost of a (seeds, worlds) matrix; see :func:`seeds_comparison` for the interval."""
+    a = _matrix(costs)
+    if len(a) == 1:
+        return mean_interval(a[0])
+    means = _Bootstrap(a.shape[1], draws, seed).means(a)
+    centre = float(a.mean())
+    return Estimate(centre, *_percentiles(means))
+
+
+def seeds_comparison(costs: ArrayLike, others: ArrayLike, draws: int = DRAWS, seed: int = 0) -> Comparison:
+    """Two policies of which at least one was trained from several seeds, over the same worlds.
+
+    Each draw of the bootstrap takes seeds with replacement, of each policy on its own, and worlds with replacement, the
+    same for both; intervals are percentiles of the difference and of the percentage. With few seeds such an interval
+    is far too narrow (of three it can reach no further than the best and the worst), so deviations between seeds are
+    widened by sqrt(n / (n - 1)) t / z, with t of n - 1 degrees of freedom (Hesterberg, The American Statistician 69(4),
+    2015, section 4.3: the expanded percentile interval, applied to the outer level).
+    """
+    a, b = _matrix(costs), _matrix(others)
+    if a.shape[1] != b.shape[1]:
+        raise expected("costs", a.shape, f"as many worlds as the other policy, {b.shape}")
+    if len(a) == len(b) == 1:
+        return paired_comparison(a[0], b[0])
+    bootstrap = _Bootstrap(a.shape[1], draws, seed)
+    first, second = bootstrap.means(a), bootstrap.means(b)
+    difference = Estimate(float(a.mean() - b.mean()), *_percentiles(first - second))
+    percent = None
+    if b.mean() != 0.0 and not (second == 0.0).any():
+        ratios = 100.0 * (first - second) / np.abs(second)
+        percent = Estimate(100.0 * difference.mean / abs(float(b.mean())), *_percentiles(ratios))
+    return Comparison(difference, percent, probability_better(a, b))
+
+
+def verdict(estimate: Estimate, target: float, at_least: bool = True) -> Verdict:
+    """Whether a target is met: its 95 % interval lies on the right side, on the wrong one, or across it."""
+    low, high = (estimate.low, estimate.high) if at_least else (-estimate.high, -estimate.low)
+    bound = target if at_least else -target
+    # A rate counted from sums may miss 1 by a rounding error.
+    slack = 1e-12 * max(abs(target), 1.0)
+    if low >= bound - slack:
+        return "met"
+    return "missed" if high < bound - slack else "undecided"
+
+
+def never_verdict(breaches: int, worlds: int, share: float = 0.05) -> Verdict:
+    """Whether something that may never happen does not: missed if it was seen in any world.
+
+    Not seen, it is met once the upper 95 % limit of the share of worlds it happens in, 1 - 0.05^(1/worlds) (Clopper and
+    Pearson 1934), is below ``share``: from 59 worlds on for 5 %.
+    """
+    if breaches:
+        return "missed"
+    return "met" if 1.0 - (1.0 - CONFIDENCE) ** (1.0 / worlds) < share else "undecided"
+
+
+def t_quantile(confidence: float, freedom: int) -> float:
+    """Two-sided quantile of Student's t: 12.706 for 95 % and one degree of freedom."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.5 + confidence / 2.0))
+
+
+class _Bootstrap:
+    """Draws of worlds, the same for every policy, and of each policy's seeds."""
+
+    def __init__(self, worlds: int, draws: int, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.world_seed = int(self.rng.integers(2**63))
+        self.worlds, self.draws = worlds, draws
+
+    def means(self, costs: Floats) -> Floats:
+        """(draws,) mean cost of a (seeds, worlds) matrix in each draw."""
+        runs = len(costs)
+        weights = _counts(self.rng, self.draws, runs) / runs
+        if runs > 1:
+            widen = math.sqrt(runs / (runs - 1)) * t_quantile(CONFIDENCE, runs - 1) / t_quantile(CONFIDENCE, 10**9)
+            weights = 1.0 / runs + widen * (weights - 1.0 / runs)
+        worlds = np.random.default_rng(self.world_seed)
+        parts = []
+        for first in range(0, self.draws, _CHUNK):
+            rows = weights[first : first + _CHUNK] @ costs
+            parts.append((rows * _counts(worlds, len(rows), self.worlds)).sum(axis=1) / self.worlds)
+        return np.concatenate(parts)
+
+
+def _counts(rng: np.random.Generator, draws: int, size: int) -> Floats:
+    """(draws, size) how often each of ``size`` items is taken in ``size`` takes with replacement."""
+    if size == 1:
+        return np.ones((draws, 1))
+    picks = rng.integers(size, size=(draws, size)) + size * np.arange(draws)[:, None]
+    return np.bincount(picks.ravel(), minlength=draws * size).reshape(draws, size).astype(np.float64)
+
+
+def _percentiles(values: Floats) -> tuple[float, float]:
+    tail = 50.0 * (1.0 - CONFIDENCE)
+    low, high = np.percentile(values, [tail, 100.0 - tail])
+    return float(low), float(high)
+
+
+def _finite(values: ArrayLike) -> Floats:
+    x = np.asarray(values, dtype=np.float64)
+    if x.size == 0:
+        raise InputError("values = []: expected at least one number")
+    if not np.isfinite(x).all():
+        raise expected("values", float(x[~np.isfinite(x)].ravel()[0]), "finite numbers")
+    return x
+
+
+def _values(values: ArrayLike) -> Floats:
+    x = _finite(values).ravel()
+    if x.size < 2:
+        raise expected("worlds", x.size, "at least 2 for an interval")
+    return x
+
+
+def _matrix(values: ArrayLike) -> Floats:
+    x = _finite(values)
+    x = x[None] if x.ndim == 1 else x
+    if x.ndim != 2 or x.shape[1] < 2:
+        raise expected("costs", x.shape, "a (seeds, worlds) matrix of at least 2 worlds")
+    return x
