@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import PlainValidator, model_validator
@@ -10,6 +12,7 @@ from typing_extensions import Self
 
 from echelongym.envs.config import Config, Count, NonNegative, Positive, PositiveCount, Share, number, validate
 from echelongym.envs.errors import expected, unknown
+from echelongym.envs.files import read_yaml
 
 
 def _coefficient(value: Any) -> Any:
@@ -62,8 +65,6 @@ class SACConfig(Learner):
     """Soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905)."""
 
     kind: Literal["sac"] = "sac"
-    activation: Literal["tanh", "relu", "elu"]
-    batch_size: PositiveCount
     buffer_size: PositiveCount  # transitions kept
     learning_starts: Count  # env-steps before the first gradient step
     train_freq: PositiveCount  # periods of all worlds between trainings
@@ -81,15 +82,21 @@ class SACConfig(Learner):
 LEARNERS: dict[str, type[PPOConfig] | type[SACConfig]] = {"ppo": PPOConfig, "sac": SACConfig}
 
 
-def learner_config(data: Mapping[str, Any], where: str = "agent") -> PPOConfig | SACConfig:
-    """A learner's settings from plain data with a ``kind``.
+def learner_config(agent: str | Mapping[str, Any], where: str = "agent") -> PPOConfig | SACConfig:
+    """A learner's settings: the name of a file in ``configs/agent``, or plain data with a ``kind``.
 
     Raises
     ------
     InputError
-        On an unknown kind or key, or a value out of range: one line for each fault.
+        On an unknown name, kind or key, or a value out of range: one line for each fault.
     """
-    kind = data.get("kind") if isinstance(data, Mapping) else data
-    if not isinstance(data, Mapping) or kind not in LEARNERS:
+    if isinstance(agent, str):
+        folder = Path(str(resources.files("echelongym.configs"))) / "agent"
+        names = sorted(path.stem for path in folder.glob("*.yaml"))
+        if agent not in names:
+            raise unknown(where, agent, names)
+        agent = read_yaml(folder / f"{agent}.yaml")
+    kind = agent.get("kind") if isinstance(agent, Mapping) else agent
+    if not isinstance(agent, Mapping) or kind not in LEARNERS:
         raise unknown(f"{where}.kind", kind, LEARNERS)
-    return validate(LEARNERS[str(kind)], dict(data), where)
+    return validate(LEARNERS[str(kind)], dict(agent), where)

@@ -65,7 +65,15 @@ class NumpyOps:
 
     def cumulate(self, value: Array, axis: int) -> Array:
         """Running sums, in order."""
-        return np.add.accumulate(value, axis=axis)
+        if value.size < 64 * value.shape[axis]:
+            return np.add.accumulate(value, axis=axis)
+        # The same additions; NumPy's own loop runs along the axis, one number at a time.
+        out = np.empty_like(value)
+        rows, sums = np.moveaxis(value, axis, 0), np.moveaxis(out, axis, 0)
+        sums[0] = rows[0]
+        for i in range(1, len(rows)):
+            np.add(sums[i - 1], rows[i], out=sums[i])
+        return out
 
     def total(self, value: Array, axis: int = 0) -> Array:
         """Sum along one axis in sequential order, whatever the other axes' sizes.
@@ -87,6 +95,10 @@ class NumpyOps:
     def concat(self, values: list[Array], axis: int = 0) -> Array:
         """Join along an axis."""
         return np.concatenate(values, axis=axis)
+
+    def flip(self, value: Array, axis: int) -> Array:
+        """The axis in reverse order."""
+        return np.flip(value, axis)
 
     def moveaxis(self, value: Array, source: int, target: int) -> Array:
         """A view with one axis moved."""
@@ -187,6 +199,10 @@ class TorchOps:
     def concat(self, values: list[Array], axis: int = 0) -> Array:
         """Join along an axis."""
         return self._torch.cat(values, dim=axis)
+
+    def flip(self, value: Array, axis: int) -> Array:
+        """The axis in reverse order."""
+        return value.flip(axis)
 
     def moveaxis(self, value: Array, source: int, target: int) -> Array:
         """A view with one axis moved."""

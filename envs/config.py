@@ -115,7 +115,7 @@ def describe(error: ValidationError, where: str) -> str:
     lines = []
     for fault in error.errors():
         key = ".".join(str(part) for part in fault["loc"])
-        text = fault["msg"].removeprefix("Value error, ")
+        text = fault["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
         if not key:
             lines.append(f"{where}: {text}")
         elif fault["type"] == "missing":

@@ -84,8 +84,8 @@ class Scenario(Network):
             sources = self.customers[name].sources.values()
             if process is not None and not any(self.carries(item, product) for item in sources):
                 raise expected(f"customers.{name}.sources", product, "a source that carries the product")
-        for disruption in self.disruptions.values():
-            disruption.select(self)
+        for name, disruption in self.disruptions.items():
+            disruption.select(self, f"disruptions.{name}")
         return self
 
     def _check_whole(self) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from .backend import NUMPY, Array, NumpyOps, Ops, TorchOps
 from .dynamics import Arrivals, Dynamics, Exogenous, Flows, State
 from .errors import expected
-from .kpis import KpiAccumulator
+from .kpis import KpiAccumulator, Kpis, windows
 from .ledger import COST_LINES, REVENUE, Ledger
 from .observation import Decision, Observation, Policy, checked_requests
 from .tables import Tables
@@ -61,6 +61,11 @@ class World:
         self.nothing = ops.zeros((self.batch, 0), ops.float)
         self.no_forecast = ops.zeros((self.batch, tables.C, tables.P, tables.F), ops.float)
         self.sold: list[Array] = []
+        # Lead times that no process of the scenario makes need slots of their own.
+        fixed = ~tables.lead_time_random
+        self.unusual_lead_times = core.lead_time is not None and bool(
+            (core.lead_time[:, fixed] != tables.nominal_lead_time[fixed, None]).any()
+        )
 
     def exogenous(self, period: int) -> Exogenous:
         """What the tape says of one period."""
@@ -78,7 +83,7 @@ class World:
             at(self.thin),
         )
 
-    def observe(self, state: State, period: int) -> Observation:
+    def observe(self, state: State, in_transit: Array, period: int) -> Observation:
         """The observation at the start of a period: views, batch first."""
         turn = self._batch_first
         t = self.tables
@@ -92,7 +97,7 @@ class World:
             lead_time = at(self.lead_time, nominal)
         return Observation(
             on_hand=turn(state.on_hand),
-            in_transit=turn(state.in_transit),
+            in_transit=turn(in_transit),
             backlog=turn(state.backlog),
             unfilled=turn(state.unfilled),
             node_availability=at(self.node_availability, self.all_nodes),
@@ -151,10 +156,20 @@ class Outcome:
         InputError
             If the simulation was told not to collect them.
         """
+        return self.figures().by_world()
+
+    def figures(self) -> Kpis:
+        """The same figures as objects that also estimate: ``.figures``, ``.aggregate()``.
+
+        Raises
+        ------
+        InputError
+            If the simulation was told not to collect them.
+        """
         if self._kpis is None:
             raise expected("kpis", False, "a simulation with kpis=True")
-        result: dict[str, Any] = self._kpis.result()
-        return result
+        found: Kpis = self._kpis.figures()
+        return found
 
 
 def backend_of(backend: str | Ops, dtype: Any = None) -> Ops:
@@ -181,7 +196,7 @@ def periods(
     tape.check(scenario)
     t = scenario.tables
     world = World(t, tape, ops)
-    dynamics = Dynamics(t, ops, vary_lead_times=world.lead_time is not None)
+    dynamics = Dynamics(t, ops, vary_lead_times=world.unusual_lead_times)
     start = getattr(policy, "start", None)
     if start is not None:
         start(world.batch)
@@ -190,7 +205,7 @@ def periods(
         exogenous = world.exogenous(period)
         if period:
             state, arrivals = dynamics.receive(state, exogenous)
-        observation = world.observe(state, period)
+        observation = world.observe(state, dynamics.in_transit(state), period)
         decision = checked_requests(policy(observation), t, world.batch, ops)
         state, flows = dynamics.advance(
             state, exogenous, decision.requests, decision.reserve, arrivals
@@ -236,7 +251,7 @@ def simulate(
     if tape.periods <= t.warm_up:
         raise expected("tape.periods", tape.periods, f"more than the warm-up of {t.warm_up}")
     ledger = Ledger(t, ops)
-    counted = KpiAccumulator(t, tape.batch) if kpis and ops.name == "numpy" else None
+    counted = KpiAccumulator(t, tape.batch, windows(scenario)) if kpis and ops.name == "numpy" else None
     sums: dict[str, Array] = {}
     kept: list[dict[str, Any]] = []
     reported = tape.periods - t.warm_up

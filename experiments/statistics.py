@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from echelongym.envs.errors import InputError, expected
+from echelongym.envs.estimators import Ratio, interval
 
 Floats = NDArray[np.float64]
 Verdict = Literal["met", "missed", "undecided"]
@@ -58,7 +59,7 @@ class Comparison:
         }
 
 
-def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate:
+def mean_interval(values: ArrayLike) -> Estimate:
     """Mean of independent values with Student's t interval.
 
     Raises
@@ -67,31 +68,22 @@ def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Estimate
         On fewer than two values, or one that is not finite.
     """
     x = _values(values)
-    centre = float(x.mean())
-    # Rounding in the mean would show a constant as one that varies in its last bit.
-    deviation = 0.0 if (x == x[0]).all() else float(x.std(ddof=1))
-    half = t_quantile(confidence, x.size - 1) * deviation / math.sqrt(x.size)
-    return Estimate(centre, centre - half, centre + half)
+    mean = float(x.mean())
+    return Estimate(mean, *interval(mean, x - mean))
 
 
-def ratio_interval(numerator: ArrayLike, denominator: ArrayLike, confidence: float = CONFIDENCE) -> Estimate | None:
-    """Ratio of two means over the same worlds, by the delta method.
+def ratio_interval(numerator: ArrayLike, denominator: ArrayLike) -> Estimate | None:
+    """Ratio of two means over the same worlds, by the delta method; None where the denominator's mean is 0.
 
-    With r = mean(y) / mean(x) the linearised values y - r x have mean 0, and the standard error of r is that of their
-    mean over mean(x) (Cochran, Sampling Techniques, 1977, section 6.4). None where mean(x) is 0.
+    See :mod:`echelongym.envs.estimators`, which estimates rates the same way.
     """
-    y, x = _values(numerator), _values(denominator)
-    centre = float(x.mean())
-    if centre == 0.0:
+    ratio = Ratio(_values(numerator), _values(denominator))
+    if not ratio.denominator.mean():
         return None
-    ratio = float(y.mean()) / centre
-    residual = y - ratio * x
-    deviation = 0.0 if np.allclose(residual, 0.0, rtol=0.0, atol=1e-12 * np.abs(y).max()) else residual.std(ddof=1)
-    half = t_quantile(confidence, x.size - 1) * float(deviation) / (math.sqrt(x.size) * abs(centre))
-    return Estimate(ratio, ratio - half, ratio + half)
+    return Estimate(ratio.pooled, *interval(ratio.pooled, ratio.residuals()))
 
 
-def paired_comparison(costs: ArrayLike, others: ArrayLike, confidence: float = CONFIDENCE) -> Comparison:
+def paired_comparison(costs: ArrayLike, others: ArrayLike) -> Comparison:
     """Two policies, one run of each, over the same worlds.
 
     The difference has a t interval on the paired differences; the percentage, 100 (mean / other's mean - 1), has one by
@@ -101,9 +93,9 @@ def paired_comparison(costs: ArrayLike, others: ArrayLike, confidence: float = C
     a, b = _values(costs), _values(others)
     if a.shape != b.shape:
         raise expected("costs", a.shape, f"as many worlds as the other policy, {b.shape}")
-    ratio = ratio_interval(a - b, b, confidence)
+    ratio = ratio_interval(a - b, b)
     percent = None if ratio is None else ratio.scaled(math.copysign(100.0, float(b.mean())))
-    return Comparison(mean_interval(a - b, confidence), percent, probability_better(a, b))
+    return Comparison(mean_interval(a - b), percent, probability_better(a, b))
 
 
 def probability_better(costs: ArrayLike, others: ArrayLike) -> float:

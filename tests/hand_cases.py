@@ -87,6 +87,17 @@ def two_stores(customers, east=0, west=0, **more):
     )
 
 
+def two_products(store=None, truck=None, mill=None, **more):
+    """Mill -> truck -> store -> shop with milk (volume 1) and bread (volume 2)."""
+    return network(
+        nodes={"mill": {"kind": "supplier", **(mill or {})}, "store": {"initial": 0, **(store or {})}},
+        lanes={"truck": {"source": "mill", "target": "store", "lead_time": 1, **(truck or {})}},
+        customers={"shop": customer("store")},
+        products={"milk": {"volume": 1.0}, "bread": {"volume": 2.0}},
+        **more,
+    )
+
+
 def axes(scenario):
     """Names along each axis of the trace, and the axis that each of its fields has after the period."""
     nodes, lanes, customers = (list(scenario[key]) for key in ("nodes", "lanes", "customers"))

@@ -1,20 +1,6 @@
 """Hand cases of the close: life, cost lines, and the stock that a scenario starts with."""
 
-from hand_cases import Case, customer, network, one_store, two_stores
-
-LIGHT_AND_BULKY = {"milk": {"volume": 1.0}, "bread": {"volume": 2.0}}
-
-
-def two_products(truck=None, store=None, **more):
-    """One store that stocks milk (volume 1) and bread (volume 2)."""
-    return network(
-        nodes={"store": {"initial": 0, **(store or {})}},
-        lanes={"truck": {"source": "mill", "target": "store", "lead_time": 1, **(truck or {})}},
-        customers={"shop": customer("store")},
-        products=LIGHT_AND_BULKY,
-        **more,
-    )
-
+from hand_cases import Case, customer, network, one_store, two_products, two_stores
 
 LIFE = [
     # 2 of 5 are left over: they stand at the close and are charged, then go; the terminal value finds nothing.
@@ -49,6 +35,22 @@ LIFE = [
             "served": {"store>shop": [2, 2, 2, 0]},
             "disposed": {"store": [0, 0, 4, 0]},
             "on_hand": {"store": [[0, 0, 0], [0, 8, 0], [6, 0, 0], [0, 0, 0]]},
+        },
+    ),
+    # Milk (life 2) and bread (life 3) leave as classes 1 and 2 and have aged one period on arrival.
+    Case(
+        "a supplier ships every product fresh, by its own shelf life",
+        network(
+            nodes={"store": {"initial": 0}},
+            lanes={"truck": {"source": "mill", "target": "store", "lead_time": 1}},
+            customers={"shop": customer("store")},
+            products={"milk": {"shelf_life": 2}, "bread": {"shelf_life": 3}},
+        ),
+        demand={"shop/milk": [0, 0], "shop/bread": [0, 0]},
+        requests={"truck/milk": [4, 0], "truck/bread": [5, 0]},
+        expected={
+            "on_hand": {"store/milk": [[0, 0, 0], [4, 0, 0]], "store/bread": [[0, 0, 0], [0, 5, 0]]},
+            "disposed": {"store/milk": [0, 4], "store/bread": [0, 0]},
         },
     ),
     Case(
@@ -111,12 +113,12 @@ LINES = [
         requests={"truck": [4, 3, 0]},
         expected={"costs": {"in_transit": [4, 7, 3]}},
     ),
-    # Volume 3 x 1 + 4 x 2 = 11 over a capacity of 5; after serving 2 milk: 9.
+    # Volume 3 x 1 + 4 x 2 = 11 over a capacity of 5; after serving 2 milk: 9; after serving the bread: 1, none over.
     Case(
         "overflow is charged on the volume above the storage capacity",
         two_products(store={"initial": {"milk": 3, "bread": 4}, "storage_capacity": 5, "overflow_cost": 0.5}),
-        demand={"shop/milk": [0, 2], "shop/bread": [0, 0]},
-        expected={"costs": {"overflow": [3, 2]}},
+        demand={"shop/milk": [0, 2, 0], "shop/bread": [0, 0, 4]},
+        expected={"costs": {"overflow": [3, 2, 0]}},
     ),
     # Nothing in 0; 3 come and go in 1; nothing in 2.
     Case(
@@ -138,7 +140,7 @@ LINES = [
     # Volume 5 x 1 + 5 x 2 = 15 in vehicles of 6: 3 of them; 12 fills 2; nothing, none.
     Case(
         "vehicles count per lane and period over all products",
-        two_products({"vehicle_volume": 6, "fixed_cost": 12.0, "fixed_emissions_kg": 10.0}, carbon_price=0.5),
+        two_products(truck={"vehicle_volume": 6, "fixed_cost": 12.0, "fixed_emissions_kg": 10.0}, carbon_price=0.5),
         demand={"shop/milk": [0, 0, 0], "shop/bread": [0, 0, 0]},
         requests={"truck/milk": [5, 2, 0], "truck/bread": [5, 5, 0]},
         expected={"costs": {"fixed_transport": [36, 24, 0], "carbon": [15, 10, 0]}},
@@ -161,7 +163,7 @@ LINES = [
     # Milk falls short of its 5 by 1, bread exceeds its 3: 2.0 x 1. In 1 nothing moves: 2.0 x (5 + 3).
     Case(
         "a commitment pays the transport cost of what is not shipped, product by product",
-        two_products({"transport_cost": 2.0, "commitment": {"milk": 5, "bread": 3}}),
+        two_products(truck={"transport_cost": 2.0, "commitment": {"milk": 5, "bread": 3}}),
         demand={"shop/milk": [0, 0], "shop/bread": [0, 0]},
         requests={"truck/milk": [4, 0], "truck/bread": [6, 0]},
         expected={"costs": {"commitment": [2, 16], "transport": [20, 0]}},
@@ -277,7 +279,7 @@ INITIAL = [
         demand={"shop": [0]},
         expected={"on_hand": {"east": [8], "west": [0]}},
     ),
-    # The depot is fed by returns alone.
+    # The depot is fed by returns alone: a return lane is no primary lane, so the outlet's mean demand of 4 stocks nothing.
     Case(
         "auto: a node without a primary lane starts at 0",
         network(
@@ -285,11 +287,10 @@ INITIAL = [
             lanes={
                 "back": {"source": "shop", "target": "depot", "lead_time": 1, "return_share": 0.5, "recovery": 1.0},
                 "truck": {"source": "mill", "target": "store", "lead_time": 1},
-                "refill": {"source": "depot", "target": "store", "lead_time": 1},
             },
-            customers={"shop": customer("store", "depot")},
+            customers={"shop": customer("store"), "outlet": customer("depot")},
         ),
-        demand={"shop": [6, 0]},
+        demand={"shop": [6, 0], "outlet": [0, 0]},
         expected={"on_hand": {"store": [8, 2], "depot": [0, 3]}},
     ),
     Case(

@@ -1,19 +1,6 @@
 """Hand cases of the first half of a period: receive, request, ship."""
 
-from hand_cases import Case, customer, fork, network, one_store
-
-LIGHT_AND_BULKY = {"milk": {"volume": 1.0}, "bread": {"volume": 2.0}}
-
-
-def two_products(truck, products=None, **more):
-    """One store that stocks milk and bread."""
-    return network(
-        nodes={"store": {"initial": 0}},
-        lanes={"truck": {"source": "mill", "target": "store", "lead_time": 1, **truck}},
-        customers={"shop": customer("store")},
-        products=products or LIGHT_AND_BULKY,
-        **more,
-    )
+from hand_cases import Case, customer, fork, network, one_store, two_products
 
 
 def quiet(*customers, periods=1):
@@ -164,7 +151,7 @@ REQUEST = [
                 "van": {"source": "mill", "target": "store", "lead_time": 1},
             },
             customers={"shop": customer("store")},
-            products=LIGHT_AND_BULKY,
+            products=("milk", "bread"),
         ),
         demand={"shop/milk": [0], "shop/bread": [0]},
         requests={"truck/milk": [3], "truck/bread": [3]},
@@ -194,7 +181,7 @@ SHIP = [
     # Volume 6 x 1 + 7 x 2 = 20 against 10: both halved.
     Case(
         "requests are cut to the lane's capacity in volume, all products alike",
-        two_products({"capacity": 10}),
+        two_products(truck={"capacity": 10}),
         demand={"shop/milk": [0], "shop/bread": [0]},
         requests={"truck/milk": [6], "truck/bread": [7]},
         expected={

@@ -1,6 +1,6 @@
 """Hand cases of worlds of whole units: where every rounding falls. Random numbers stand in `split` (nodes) and `thin`."""
 
-from hand_cases import Case, customer, fork, network, one_store, two_stores
+from hand_cases import Case, customer, fork, network, one_store, two_products, two_stores
 
 WHOLE = {"units": "integer"}
 
@@ -20,17 +20,6 @@ def three_ways(hub, **more):
     )
 
 
-def two_products(mill=None, truck=None):
-    """Milk (volume 1) and bread (volume 2) on one lane."""
-    return network(
-        nodes={"mill": {"kind": "supplier", **(mill or {})}, "store": {"initial": 0}},
-        lanes={"truck": {"source": "mill", "target": "store", "lead_time": 1, **(truck or {})}},
-        customers={"shop": customer("store")},
-        products={"milk": {"volume": 1.0}, "bread": {"volume": 2.0}},
-        **WHOLE,
-    )
-
-
 REQUESTS = [
     Case(
         "requests are rounded half up",
@@ -42,7 +31,7 @@ REQUESTS = [
     # Milk in fives: 7 -> 5, 7.5 -> 10, 2.4 -> 0; bread in units: 7.5 -> 8.
     Case(
         "a batch of a product rounds its requests, the others are rounded to units",
-        two_products(truck={"batch": {"milk": 5, "bread": 1}}),
+        two_products(truck={"batch": {"milk": 5, "bread": 1}}, **WHOLE),
         demand={"shop/milk": [0, 0, 0], "shop/bread": [0, 0, 0]},
         requests={"truck/milk": [7, 7.5, 2.4], "truck/bread": [7, 7.5, 2.4]},
         expected={"shipped": {"truck/milk": [5, 10, 0], "truck/bread": [7, 8, 2]}},
@@ -119,7 +108,7 @@ CAPACITY = [
     # Volume 7 + 8 = 15 against 10: 4.67 and 2.67 round down.
     Case(
         "lane capacity cuts round down",
-        two_products(truck={"capacity": 10}),
+        two_products(truck={"capacity": 10}, **WHOLE),
         demand={"shop/milk": [0], "shop/bread": [0]},
         requests={"truck/milk": [7], "truck/bread": [4]},
         expected={
@@ -130,7 +119,7 @@ CAPACITY = [
     # 10 x 0.25 = 2.5 of volume: 7 x 2.5 / 15 = 1.17, 4 x 2.5 / 15 = 0.67.
     Case(
         "node capacity cuts round down",
-        two_products(mill={"capacity": 10}),
+        two_products(mill={"capacity": 10}, **WHOLE),
         demand={"shop/milk": [0], "shop/bread": [0]},
         requests={"truck/milk": [7], "truck/bread": [4]},
         tape={"node_availability": {"mill": [0.25]}},
@@ -228,13 +217,14 @@ SHARES = [
         tape={"lead_time": {"truck": [2, 1, 1]}, "lane_yield": {"truck": [1, 1, 0.5]}, "thin": {"truck": [0.25] * 3}},
         expected={"received": {"truck": [0, 0, 3]}},
     ),
-    # 1/3 is 21845/65536 on the grid, a little less: of 3 units 0.99998, with u = 0 none is lost.
+    # With u = 0: 1/3 is 21845/65536 on the grid, a little less, and of 3 units 0.99998 are lost: none.
+    # 2/3 is 43691/65536, a little more: of 3 units 2.00002: 2.
     Case(
         "a share is rounded to a multiple of 1/65536",
-        one_store(shop={"lost_share": 1 / 3}, **WHOLE),
-        demand={"shop": [3, 0]},
-        tape={"thin": {"shop": [0.0, 0.0]}},
-        expected={"lost": {"shop": [0, 0]}, "backlog": {"shop": [0, 3]}},
+        two_stores({"a": customer("east", lost_share=1 / 3), "b": customer("west", lost_share=2 / 3)}, **WHOLE),
+        demand={"a": [3, 0], "b": [3, 0]},
+        tape={"thin": {"a": [0.0, 0.0], "b": [0.0, 0.0]}},
+        expected={"lost": {"a": [0, 0], "b": [2, 0]}, "backlog": {"a": [0, 3], "b": [0, 1]}},
     ),
     # 5 asked, 2 in the east; 3 x 0.5 = 1.5 follow: 2 with the pair's u = 1/2, 1 with 1/4.
     Case(

@@ -181,7 +181,7 @@ def random_charges(rng, products):
 
 
 def random_return(rng, products):
-    share, recovery = pick(rng, (0.1, 0.25, 0.4)), pick(rng, (0.0, 0.5, 0.8, 1.0))
+    share, recovery = pick(rng, (0.05, 0.1, 0.15)), pick(rng, (0.0, 0.5, 0.8, 1.0))
     terms = {"lead_time": random_lead_time(rng, least=1), **random_charges(rng, products)}
     return {**terms, "return_share": share, "recovery": recovery}
 

@@ -229,7 +229,8 @@ def close(world, state, now, flows, last):
             shipped = flows.shipped[lane.name][p]
             cost["purchase"] += lane.purchase_cost[p] * shipped
             cost["transport"] += lane.transport_cost[p] * moved[p]
-            cost["commitment"] += lane.transport_cost[p] * max(lane.commitment[p] - shipped, 0)
+            if p in lane.products:
+                cost["commitment"] += lane.transport_cost[p] * max(lane.commitment[p] - shipped, 0)
             flows.emissions += lane.emissions_kg[p] * moved[p]
     for x in state.under_way:
         cost["in_transit"] += world.lanes[x.lane].in_transit_cost[x.product] * float(sum(x.units))

@@ -61,5 +61,8 @@ class Segments:
         return self.ops.total(picked.reshape((number, size, *values.shape[1:])), 1)
 
     def spread(self, values: Array) -> Array:
-        """(groups, ...) handed to each item: (items, ...). Items of no group get group 0's."""
-        return values if self.identity else values[self.of_item]
+        """(groups, ...) handed to each item: (items, ...), or what broadcasts to it for one group.
+
+        Items of no group get group 0's.
+        """
+        return values if self.identity or self.count == 1 else values[self.of_item]

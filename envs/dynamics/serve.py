@@ -188,9 +188,8 @@ class Serving:
         left = on_hand - self._taken(on_hand, oldest)
         if t.A == 1:
             return left - self._taken(left, freshest)
-        turned = ops.stack([left[:, :, a] for a in reversed(range(t.A))], 2)
-        turned = turned - self._taken(turned, freshest)
-        return ops.stack([turned[:, :, a] for a in reversed(range(t.A))], 2)
+        turned = ops.flip(left, 2)
+        return ops.flip(turned - self._taken(turned, freshest), 2)
 
     def _taken(self, on_hand: Array, out: Array) -> Array:
         if self.tables.A == 1:
@@ -206,7 +205,8 @@ class Serving:
         and the backlog of the next period (C, P, W, B), waiting advanced by one.
         """
         ops, units, t = self.ops, self.units, self.tables
-        unserved = exogenous.demand - service.served_new
+        # Sums of real numbers may exceed what was wanted by a hair.
+        unserved = ops.maximum(exogenous.demand - service.served_new, 0)
         if not self.keeps_waiting:
             return unserved, unserved, None, backlog
         thin = exogenous.thin
@@ -219,18 +219,16 @@ class Serving:
             standing = backlog - ops.minimum(old_served[:, :, None], backlog)
             standing = standing + stays[:, :, None]
             return lost_new, lost_new, standing[:, :, 0], standing
-        longest_first = ops.stack([backlog[:, :, w] for w in reversed(range(t.W))], 2)
-        left = longest_first - take_in_order(ops, longest_first, old_served)
-        left = ops.stack([left[:, :, w] for w in reversed(range(t.W))], 2)
+        longest_first = ops.flip(backlog, 2)
+        left = ops.flip(longest_first - take_in_order(ops, longest_first, old_served), 2)
         gone = left * self.last_wait
         left = left - gone
         lost = lost_new + ops.total(gone, 2)
         waits = ops.total(left, 2) + stays
         # Advance: unlimited patience stays in class 0, everybody else moves up by one.
-        ages = [left[:, :, 0] + stays * self.unlimited]
-        ages.append(stays * (1 - self.unlimited))
-        ages += [left[:, :, w] for w in range(1, t.W - 1)]
-        return lost_new, lost, waits, ops.stack(ages[: t.W], 2)
+        unlimited = stays * self.unlimited
+        ages = [left[:, :, :1] + unlimited[:, :, None], (stays - unlimited)[:, :, None]]
+        return lost_new, lost, waits, ops.concat([*ages, left[:, :, 1 : t.W - 1]], 2)
 
 
 def _passes(tables: Tables) -> list[tuple[int, int]]:

@@ -10,15 +10,16 @@ from ..backend import Array
 class State(NamedTuple):
     """Stock and waiting customers; entity first, batch last.
 
-    Between periods (after :meth:`Dynamics.advance`, before :meth:`Dynamics.receive`) the slots of
-    ``in_transit`` and ``dispatch_lead_time`` have already moved on by one and are K + 1.
+    ``rows`` and ``leads`` are what is under way, in the layout of :class:`Road`: M rows as observed,
+    more between periods (after ``advance``, before ``receive``). ``Dynamics.in_transit`` shows them
+    by lane and slot.
     """
 
     on_hand: Array  # (N, P, A, B) units by periods of life left beyond this one
-    in_transit: Array  # (L, P, K, A, B) units by periods since dispatch - 1 and life at dispatch
+    rows: Array  # (M, P, A, B) units under way by life at dispatch
+    leads: Array | None  # (varied rows, B) lead times at dispatch; None where all are fixed
     backlog: Array  # (C, P, W, B) units by periods waited
     unfilled: Array  # (L, P, B) units requested last period and not shipped
-    dispatch_lead_time: Array | None  # (L, K, B) lead time drawn at dispatch; None where all fixed
 
 
 class Exogenous(NamedTuple):
@@ -56,6 +57,6 @@ class Flows(NamedTuple):
     lost: Array | None  # (C, P, B) with what lost patience
     disposed: Array | None  # (N, P, B) None where nothing can be disposed of
     on_hand: Array  # (N, P, B) standing at close, before the end of life
-    in_transit: Array | None  # (L, P, B) under way at close; None where every lead time is 0
+    in_transit: Array | None  # (L, P, B) under way at close; None where nothing can be or asks
     backlog: Array | None  # (C, P, B) waiting at close; None where nobody waits
     present: Array | None  # (N, B) 1 where any unit stood after arrivals; None if no node asks

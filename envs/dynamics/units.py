@@ -17,6 +17,8 @@ from .segments import Segments
 
 # Below this many units a claim is nothing; it only keeps divisions finite.
 TINY = 1e-12
+# What rounding of real numbers may leave behind; no unit stands where no more than this does.
+DUST = 1e-9
 # Random numbers of integer worlds are multiples of 1 / GRAIN.
 GRAIN = 65536
 

@@ -34,15 +34,21 @@ class Correlation(Config):
 def correlated_scores(own: Floats, common: Floats | None, correlation: Correlation, zero: int) -> Floats:
     """Normal scores of one series of demand; changes ``own`` in place.
 
-    Args:
-        own: independent standard normal numbers (n, B) of the series.
-        common: those of its group, or None where ``correlation.demand`` is 0.
-        correlation: the coefficients.
-        zero: row of period 0. The AR(1) process is stationary there; it runs forward from it, and
-            backward as well, being reversible, so that worlds do not depend on the history's length.
+    Parameters
+    ----------
+    own
+        Independent standard normal numbers (n, B) of the series.
+    common
+        Those of its group, or None where ``correlation.demand`` is 0.
+    correlation
+        The coefficients.
+    zero
+        Row of period 0. The AR(1) process is stationary there; it runs forward from it, and
+        backward as well, being reversible, so that worlds do not depend on the history's length.
 
-    Returns:
-        (n, B) scores, each standard normal.
+    Returns
+    -------
+    (n, B) scores, each standard normal.
     """
     if common is not None:
         np.multiply(own, math.sqrt(1.0 - correlation.demand), out=own)

@@ -39,11 +39,16 @@ _NO_EFFECT = Factor(np.zeros((1, 1), np.intp), np.ones(1))
 class DemandProcess:
     """Demand of one customer for one product, drawn from a family.
 
-    Attributes:
-        family: what the user wrote.
-        integer: whether demands are whole.
-        mean: mean demand a period over whole seasons, as drawn.
-        standard_deviation: standard deviation of a period's demand as drawn, season at 1.
+    Attributes
+    ----------
+    family
+        What the user wrote.
+    integer
+        Whether demands are whole.
+    mean
+        Mean demand a period over whole seasons, as drawn.
+    standard_deviation
+        Standard deviation of a period's demand as drawn, season at 1.
     """
 
     def __init__(self, family: Family, integer: bool) -> None:
@@ -99,20 +104,27 @@ class DemandProcess:
     ) -> NDArray[Any]:
         """Demand of ``count`` periods from ``first`` on.
 
-        Args:
-            first: first period, may be negative.
-            count: number of periods n.
-            effect: factors of disruptions, if there are any.
-            uniform: numbers (n, B) in (0, 1), where ``needs`` says uniform.
-            score: or normal scores (n, B), which any family can be drawn from.
+        Parameters
+        ----------
+        first
+            First period, may be negative.
+        count
+            Number of periods n.
+        effect
+            Factors of disruptions, if there are any.
+        uniform
+            Numbers (n, B) in (0, 1), where ``needs`` says uniform.
+        score
+            Or normal scores (n, B), which any family can be drawn from.
 
-        Returns:
-            (n, B) units, or (n, 1) where all worlds are alike.
+        Returns
+        -------
+        (n, B) units, or (n, 1) where all worlds are alike.
         """
         factors, index = self.season(first, count)
         if isinstance(self._law, Smooth):
             return self._scaled(self._law, factors[index, None], effect, uniform, score)
-        codes, levels = effect or _NO_EFFECT
+        codes, levels = _NO_EFFECT if effect is None else effect
         pairs = index[:, None] * len(levels) + codes
         if self.constant:
             products = np.array([self._moments(f)[0] for f in np.outer(factors, levels).ravel()])
@@ -145,25 +157,22 @@ class DemandProcess:
             np.floor(np.add(drawn, 0.5, out=drawn), out=drawn)
         return drawn
 
-    def _numbered(
-        self, score: bool, factors: Floats, levels: Floats, pairs: Index
-    ) -> tuple[InverseTables, Index]:
+    def _numbered(self, score: bool, factors: Floats, levels: Floats, pairs: Index) -> tuple[InverseTables, Index]:
         """The tables, and the number in them of each pair of season and level that occurs."""
         if score not in self._tables:
             length = len(self._law.values) if isinstance(self._law, Steps) else 1
             self._tables[score] = InverseTables(score, length)
-        tables = self._tables[score]
+        tables, known = self._tables[score], self._numbers
         occurs = np.zeros(len(factors) * len(levels), np.bool_)
         occurs[pairs] = True
-        products = np.round(np.outer(factors, levels).ravel(), 12)
-        needed = {(score, float(products[pair])) for pair in np.flatnonzero(occurs)}
-        new = sorted(needed - self._numbers.keys())
-        if new:
-            start = tables.add([self._law_at(factor) for _, factor in new])
-            self._numbers.update({key: start + k for k, key in enumerate(new)})
         numbers = np.zeros(len(occurs), np.intp)
-        for pair in np.flatnonzero(occurs):
-            numbers[pair] = self._numbers[(score, float(products[pair]))]
+        found = np.flatnonzero(occurs)
+        products = np.round(np.outer(factors, levels).ravel()[found], 12).tolist()
+        new = sorted({product for product in products if (score, product) not in known})
+        if new:
+            start = tables.add([self._law_at(product) for product in new])
+            known.update({(score, product): start + k for k, product in enumerate(new)})
+        numbers[found] = [known[score, product] for product in products]
         return tables, numbers
 
     def _law_at(self, factor: float) -> Steps:
@@ -201,17 +210,26 @@ def parse_demand(
 ) -> dict[str, DemandProcess | ReplayedDemand]:
     """Demand processes by product from what a user wrote for one customer.
 
-    Args:
-        raw: ``{kind: ..., ...}``, whose values may be mappings by product, or a mapping from product
-            to such. Products left out have no demand.
-        products: all products.
-        integer: whether units are whole.
-        base_dir: folder that files of recorded demand are relative to.
-        where: key put in front of errors.
-        customer: name of the customer, after which recorded series are called.
+    Parameters
+    ----------
+    raw
+        ``{kind: ..., ...}``, whose values may be mappings by product, or a mapping from product
+        to such. Products left out have no demand.
+    products
+        All products.
+    integer
+        Whether units are whole.
+    base_dir
+        Folder that files of recorded demand are relative to.
+    where
+        Key put in front of errors.
+    customer
+        Name of the customer, after which recorded series are called.
 
-    Raises:
-        InputError: naming the key, its value and what was expected.
+    Raises
+    ------
+    InputError
+        Naming the key, its value and what was expected.
     """
     if not isinstance(raw, dict) or not raw:
         raise expected("demand", raw, "a mapping with kind, or a mapping by product", where)
@@ -246,9 +264,7 @@ def parse_demand(
     return processes
 
 
-def _by_product(
-    raw: dict[str, Any], products: tuple[str, ...], where: str
-) -> dict[str, tuple[str, dict[str, Any]]]:
+def _by_product(raw: dict[str, Any], products: tuple[str, ...], where: str) -> dict[str, tuple[str, dict[str, Any]]]:
     """Place and plain specification of each product that one specification covers."""
     kind = raw.get("kind")
     if not isinstance(kind, str) or kind not in FAMILIES:

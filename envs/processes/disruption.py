@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
-from typing_extensions import Self
 
 from ..config import Config, Count, NonNegative, Positive, Share, number
 from ..errors import expected, unknown
@@ -105,9 +104,7 @@ class Effect(Config):
             raise ValueError(f"expected at least one of {', '.join(EFFECTS)}")
         for key, value in self.amounts.items():
             if self.kind not in EFFECTS[key]:
-                raise ValueError(
-                    f"{key} = {value:g}: expected on {' or '.join(EFFECTS[key])}, not {self.kind}"
-                )
+                raise ValueError(f"{key} = {value:g}: expected on {' or '.join(EFFECTS[key])}, not {self.kind}")
         return self
 
     @property
@@ -147,9 +144,7 @@ class Effect(Config):
         return np.array([i for i, name in enumerate(items) if name in names], dtype=np.int64)
 
 
-def _matching(
-    items: dict[str, Any], selector: dict[str, Any], kind: str, field: str
-) -> Iterable[str]:
+def _matching(items: dict[str, Any], selector: dict[str, Any], kind: str, field: str) -> Iterable[str]:
     names = list(items)
     for key, value in selector.items():
         if key not in ATTRIBUTES[kind]:
@@ -169,9 +164,7 @@ class Disruption(Config):
     when: When
     effects: Annotated[tuple[Effect, ...], Field(min_length=1)]
 
-    def select(
-        self, network: Network, field: str = "disruption"
-    ) -> list[tuple[Effect, NDArray[np.int64]]]:
+    def select(self, network: Network, field: str = "disruption") -> list[tuple[Effect, NDArray[np.int64]]]:
         """Each effect with the indices it selects in a network.
 
         Raises

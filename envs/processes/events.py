@@ -33,7 +33,9 @@ def active_periods(when: When, name: str, streams: Streams, first: int, count: i
     """
     if when.mean_up is None or when.mean_down is None:
         periods = np.arange(first, first + count)
-        return ((periods >= when.first) & (periods <= when.last))[:, None]
+        # Checked by `When`: an event that is not random has both ends.
+        first_active, last_active = int(when.first or 0), int(when.last or 0)
+        return ((periods >= first_active) & (periods <= last_active))[:, None]
     uniforms = streams.uniforms("disruption", [name], first, count)[:, 0]
     fall, rise = 1.0 / when.mean_up, 1.0 / when.mean_down
     started = uniforms[-first] < when.mean_down / (when.mean_up + when.mean_down)
@@ -88,10 +90,7 @@ class Events:
 
     def draw(self, streams: Streams, first: int, count: int) -> dict[str, Bools]:
         """When each event is active, by name; see :func:`active_periods`."""
-        return {
-            name: active_periods(when, name, streams, first, count)
-            for name, when in self._when.items()
-        }
+        return {name: active_periods(when, name, streams, first, count) for name, when in self._when.items()}
 
     def product(self, kind: str, key: str, size: int, active: dict[str, Bools]) -> Floats | None:
         """Product of the active effects on each of ``size`` entities, (n, size, B or 1), or None."""

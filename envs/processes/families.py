@@ -6,12 +6,11 @@ Another family is another class here and a line in ``FAMILIES``.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import PlainValidator, model_validator
-from typing_extensions import Self
 
 from ..config import Config, NonNegative, Share, is_number, number
 from ..errors import expected
@@ -192,8 +191,7 @@ class GammaDemand(_Scaled):
     def _not_too_wild(self) -> Self:
         if self.standard_deviation > 20.0 * self.mean:
             raise ValueError(
-                f"standard_deviation = {self.standard_deviation:g}: expected at most 20 x the mean "
-                f"{self.mean:g}"
+                f"standard_deviation = {self.standard_deviation:g}: expected at most 20 x the mean {self.mean:g}"
             )
         return self
 

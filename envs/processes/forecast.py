@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,51 +30,58 @@ class Forecast(Config):
 
 
 def sample_forecasts(
-    demand: Floats,
+    demand: NDArray[Any],
     mean: Floats,
     deviation: Floats,
     forecast: Forecast,
     streams: Streams,
     entities: Sequence[str],
-    periods: int,
-) -> Floats:
-    """Forecasts of every period of a tape.
+    looks: Floats,
+) -> None:
+    """Forecasts of every period of a tape, written into ``looks``.
 
     With ``v = skill ** lead`` the share of variance known, a look is
     ``mean + v (demand - mean) + deviation b(v)``, b a Brownian bridge on [0, 1] of its own for every
-    demand. It is drawn from the nearest lead outwards, given the look before: the value at v has mean
+    demand. It is drawn from the nearest lead outwards, given the look before: at v it has the mean
     ``b(v') v / v'`` and variance ``v (v' - v) / v'`` for the nearer v', so that a longer horizon
     leaves nearer looks as they are. Looks at leads j < k have covariance ``skill^k deviation^2``.
 
-    Args:
-        demand: (periods + horizon - 1 or more, E, B) from period 0 on.
-        mean: (rows, E) expected demand without disruptions.
-        deviation: (rows, E) its standard deviation.
-        forecast: horizon F >= 1 and skill.
-        streams: the worlds.
-        entities: names (E,) of the series.
-        periods: number of periods T.
-
-    Returns:
-        (T, E, F, B) units.
+    Parameters
+    ----------
+    demand
+        (T + F - 1, E, B) from period 0 on.
+    mean, deviation
+        (T + F - 1, E) of demand, without disruptions.
+    forecast
+        Horizon F >= 1 and skill.
+    streams
+        The worlds.
+    entities
+        Names (E,) of the series.
+    looks
+        (T, E, F, B), filled with units.
     """
-    horizon, skill = forecast.horizon, forecast.skill
-    looks = np.empty((periods, len(entities), horizon, streams.batch))
-    rows = periods + horizon - 1
-    centre, spread = mean[:rows, :, None], deviation[:rows, :, None]
-    surprise = demand[:rows] - centre
-    bridge: Floats | float = 0.0
+    periods, skill, rows = len(looks), forecast.skill, len(demand)
+    noisy = np.flatnonzero(deviation.any(axis=0)).tolist()
+    spread = deviation[:, noisy, None]
+    surprise = demand - mean[:, :, None]
+    bridge: Floats | None = None
     nearer = 1.0
-    for slot in range(horizon):
+    for slot in range(forecast.horizon):
         known = skill ** (slot + 1)
-        if 0.0 < known < 1.0:
+        seen = surprise * known
+        seen += mean[:, :, None]
+        if 0.0 < known < 1.0 and noisy:
             # One series for each lead, so that the horizon does not enter the names.
-            noise = streams.normals(f"forecast {slot + 1}", entities, 0, rows)
+            names = [entities[k] for k in noisy]
+            noise = streams.normals(f"forecast {slot + 1}", names, 0, rows)
             noise *= math.sqrt(known * (nearer - known) / nearer)
-            noise += bridge * (known / nearer)
+            if bridge is not None:
+                bridge *= known / nearer
+                noise += bridge
             bridge, nearer = noise, known
-            seen = known * surprise + spread * noise + centre
-        else:
-            seen = known * surprise + centre
+            if len(noisy) == len(entities):
+                seen += noise * spread
+            else:
+                seen[:, noisy] += noise * spread
         looks[:, :, slot] = seen[slot : slot + periods]
-    return looks

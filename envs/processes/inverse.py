@@ -19,10 +19,14 @@ class InverseTables:
     The range of the argument is cut into equal bins. Where a bin holds at most one edge between two
     values, one comparison finds the value; the few arguments in fuller bins are found by bisection.
 
-    Args:
-        score: whether laws are looked up by normal score rather than by probability.
-        values: length of a typical law, which sets the number of bins.
-        dtype: of the numbers drawn.
+    Parameters
+    ----------
+    score
+        Whether laws are looked up by normal score rather than by probability.
+    values
+        Length of a typical law, which sets the number of bins.
+    dtype
+        Of the numbers drawn.
     """
 
     def __init__(self, score: bool, values: int, dtype: Any = np.float64) -> None:
@@ -55,9 +59,7 @@ class InverseTables:
             for part, item in zip(parts, new, strict=True):
                 part.append(np.asarray(item, dtype=part[0].dtype))
             base += len(law.values)
-        self._lowest, self._highest, self._full, self._edges, self._values = (
-            np.concatenate(part) for part in parts
-        )
+        self._lowest, self._highest, self._full, self._edges, self._values = (np.concatenate(part) for part in parts)
         return number
 
     def draw(self, laws: Index, argument: Floats) -> NDArray[Any]:

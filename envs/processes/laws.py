@@ -64,8 +64,10 @@ def count_law(mean: float, dispersion: float) -> Steps:
     ``p(k + 1) / p(k) = (1 + k d) m / ((1 + m d) (k + 1))`` for mean m and dispersion d, so that no
     factorial is needed (Johnson, Kemp and Kotz, Univariate Discrete Distributions, 2005, ch. 4, 5).
 
-    Raises:
-        InputError: if the law would need a table of millions of values.
+    Raises
+    ------
+    InputError
+        If the law would need a table of millions of values.
     """
     if mean == 0.0:
         return Steps(np.zeros(1), np.ones(1))
@@ -85,9 +87,10 @@ def count_law(mean: float, dispersion: float) -> Steps:
             )
         k = np.arange(mode + len(up) - 1, mode + len(up) - 1 + length, dtype=np.float64)
         up = np.concatenate([up, up[-1] * np.cumprod(ratio(k))])
-    down, up = down[down > _NEVER], up[up > _NEVER]
-    weights = np.concatenate([down[::-1], up])
-    return Steps(np.arange(len(weights)) + float(mode - len(down)), weights / math.fsum(weights))
+    weights: Floats = np.concatenate([down[down > _NEVER][::-1], up[up > _NEVER]])
+    lowest = mode - int((down > _NEVER).sum())
+    values = np.arange(lowest, lowest + len(weights), dtype=np.float64)
+    return Steps(values, np.divide(weights, math.fsum(weights)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +135,10 @@ class ClippedNormal(Smooth):
         With x the mean of X over its standard deviation s, the mean after clipping is
         ``s (x Phi(x) + phi(x))`` and the second moment ``s^2 ((x^2 + 1) Phi(x) + x phi(x))``.
 
-        Raises:
-            ValueError: if X would need a negative mean: then most demands are 0 by clipping.
+        Raises
+        ------
+        ValueError
+            If X would need a negative mean: then most demands are 0 by clipping.
         """
         target = mean / deviation
         if target < _density(0.0):

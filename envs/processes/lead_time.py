@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_serializer, model_validator
-from typing_extensions import Self
 
 from ..config import Config, is_number
 from .laws import Steps
@@ -53,8 +52,10 @@ class LeadTime(Config):
 def check_probabilities(values: Sequence[float], probabilities: Sequence[float]) -> None:
     """One probability a value, together 1.
 
-    Raises:
-        ValueError: naming ``values`` or ``probabilities`` and what was expected.
+    Raises
+    ------
+    ValueError
+        Naming ``values`` or ``probabilities`` and what was expected.
     """
     if not values:
         raise ValueError("values = []: expected at least one value")
@@ -68,8 +69,10 @@ def check_probabilities(values: Sequence[float], probabilities: Sequence[float])
 def parse_lead_time(raw: Any) -> LeadTime:
     """A lead time from what a user wrote: a whole number, or values with probabilities.
 
-    Raises:
-        ValueError: with what was expected; whoever validates adds where.
+    Raises
+    ------
+    ValueError
+        With what was expected; whoever validates adds where.
     """
     if isinstance(raw, LeadTime):
         return raw
@@ -101,33 +104,56 @@ def _periods(value: Any) -> int:
 
 
 def sample_lead_times(
-    lanes: dict[str, LeadTime], streams: Streams, count: int, factor: NDArray[np.float64] | None
+    lanes: dict[str, LeadTime],
+    streams: Streams,
+    count: int,
+    factor: NDArray[np.float64] | None,
+    stretched: Sequence[int],
 ) -> NDArray[np.int64]:
     """Lead times of what ships in periods 0 to ``count - 1``.
 
-    Args:
-        lanes: lead time by name of the lane.
-        streams: the worlds.
-        count: number of periods T.
-        factor: product of the active factors of disruptions, (T, L, B or 1), or None; a factor
-            stretches what is drawn, rounded up.
+    Parameters
+    ----------
+    lanes
+        Lead time by name of the lane.
+    streams
+        The worlds.
+    count
+        Number of periods T.
+    factor
+        Product of the active factors of disruptions, (T, L, B or 1), or None; what is drawn is
+        stretched by it and rounded up.
+    stretched
+        Lanes that disruptions may stretch.
 
-    Returns:
-        (T, L, B) periods; a broadcast view where the worlds are alike.
+    Returns
+    -------
+    (T, L, B) periods; a broadcast view where all worlds are alike.
     """
-    shape = (count, len(lanes), streams.batch)
+    random = [lane for lane, item in enumerate(lanes.values()) if item.random]
+    width = streams.batch if random else 1 if factor is None else factor.shape[-1]
     fixed = np.array([item.values[0] for item in lanes.values()], dtype=np.int64)[:, None]
-    random = [(i, name) for i, (name, item) in enumerate(lanes.items()) if item.random]
-    drawn: NDArray[np.int64] = np.broadcast_to(fixed, shape)
+    shape = (count, len(lanes), streams.batch)
+    if not random and factor is None:
+        return np.broadcast_to(fixed, shape)
+    drawn = np.empty((count, len(lanes), width), dtype=np.int64)
+    drawn[:] = fixed
+    names = list(lanes)
     if random:
-        drawn = drawn.copy()
-        uniforms = streams.uniforms("lead_time", [name for _, name in random], 0, count)
-        for k, (lane, name) in enumerate(random):
-            law = Steps.of(np.array(lanes[name].values, float), np.array(lanes[name].probabilities))
-            step = np.searchsorted(law.edges(False), uniforms[:, k])
-            drawn[:, lane] = law.values.astype(np.int64)[step]
+        uniforms = streams.uniforms("lead_time", [names[lane] for lane in random], 0, count)
+        for k, lane in enumerate(random):
+            drawn[:, lane] = _drawn(lanes[names[lane]], uniforms[:, k])
     if factor is not None:
-        # A whole product may come out a last bit too high, which is no reason for one period more.
-        stretched = np.ceil((drawn if random else fixed) * factor - 1e-9).astype(np.int64)
-        drawn = np.broadcast_to(stretched, shape)
-    return drawn
+        for lane in stretched:
+            # A whole product may come out a last bit too high: no reason for one period more.
+            drawn[:, lane] = np.ceil(drawn[:, lane] * factor[:, lane] - 1e-9)
+    return np.broadcast_to(drawn, shape)
+
+
+def _drawn(lead_time: LeadTime, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Inverse of the distribution; a comparison for each value, as they are few."""
+    law = Steps.of(np.array(lead_time.values, float), np.array(lead_time.probabilities))
+    step = np.zeros(uniforms.shape, np.intp)
+    for edge in law.edges(False):
+        np.add(step, uniforms > edge, out=step)
+    return law.values.astype(np.int64).take(step)

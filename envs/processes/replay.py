@@ -53,9 +53,7 @@ class ReplayedDemand:
         if self.series.block is None:
             return replayed(window, count, streams.purpose, self.series.where)[:, None]
         blocks = self.series.blocks(history, horizon)
-        uniforms = streams.uniforms(
-            "trace", [self.trace.file], self.series.first_block(history), blocks
-        )[:, 0]
+        uniforms = streams.uniforms("trace", [self.trace.file], self.series.first_block(history), blocks)[:, 0]
         starts = block_starts(uniforms, window, self.series.block)
         return block_positions(starts, self.series.block, history, horizon)
 

@@ -14,7 +14,7 @@ from .forecast import sample_forecasts
 from .laws import Floats
 from .lead_time import sample_lead_times
 from .replay import ReplayedDemand
-from .series import Streams, normal_quantile
+from .series import Streams
 
 if TYPE_CHECKING:
     from ..scenario import Scenario
@@ -71,9 +71,10 @@ class Sampler:
 
         lanes = len(self._lead_times)
         stretch = self._events.product("lanes", "lead_time_factor", lanes, now)
+        stretched = self._events.affects("lanes", "lead_time_factor")
         return {
             "demand": demand[: history + periods],
-            "lead_time": sample_lead_times(self._lead_times, streams, periods, stretch),
+            "lead_time": sample_lead_times(self._lead_times, streams, periods, stretch, stretched),
             "node_availability": product("nodes", "availability", len(self._nodes)),
             "lane_availability": product("lanes", "availability", lanes),
             "lane_yield": product("lanes", "yield", lanes),
@@ -103,12 +104,11 @@ class Sampler:
             for start in range(0, len(items), size):
                 block = items[start : start + size]
                 names = [self._name(c, p) for c, p, _ in block]
-                numbers = streams.uniforms("demand", names, -self._history, rows)
-                if need == "score":
-                    numbers = normal_quantile(numbers)
-                    if correlated:
-                        shared = None if common is None else common[:, [group[c][p] for c, p, _ in block]]
-                        numbers = correlated_scores(numbers, shared, correlation, self._history)
+                draw = streams.normals if need == "score" else streams.uniforms
+                numbers = draw("demand", names, -self._history, rows)
+                if correlated:
+                    shared = None if common is None else common[:, [group[c][p] for c, p, _ in block]]
+                    numbers = correlated_scores(numbers, shared, correlation, self._history)
                 for k, (c, p, process) in enumerate(block):
                     given = {need: numbers[:, k]}
                     demand[:, c, p] = process.draw(-self._history, rows, factors[c], **given)
@@ -128,35 +128,35 @@ class Sampler:
         """Normal numbers (rows, G, B) of groups and products, and where those of (c, p) are."""
         names: dict[str, int] = {}
         group = [
-            [names.setdefault(f"{label}/{product}", len(names)) for product in self._products]
-            for label in self._groups
+            [names.setdefault(f"{label}/{product}", len(names)) for product in self._products] for label in self._groups
         ]
         return streams.normals("common demand", list(names), -self._history, rows), group
 
     def _forecasts(self, streams: Streams, demand: NDArray[Any], periods: int) -> Floats:
         """Forecasts (T, C, P, F, B); nothing where the horizon is 0."""
-        shape = (periods, len(self._customers), len(self._products), self._forecast.horizon)
-        forecasts = np.zeros((*shape, streams.batch))
-        items = [*self._drawn, *self._replayed]
-        if not self._forecast.horizon or not items:
-            return forecasts
-        customers, products = [item[0] for item in items], [item[1] for item in items]
-        moments = np.array([item[2].moments(0, len(demand)) for item in items])  # (E, 2, rows)
-        names = [self._name(c, p) for c, p, _ in items]
-        forecasts[:, customers, products] = sample_forecasts(
-            demand[:, customers, products],
-            moments[:, 0].T,
-            moments[:, 1].T,
-            self._forecast,
-            streams,
-            names,
-            periods,
-        )
+        customers, products = len(self._customers), len(self._products)
+        horizon, batch = self._forecast.horizon, streams.batch
+        forecasts = np.empty((periods, customers, products, horizon, batch))
+        if horizon:
+            rows = len(demand)
+            mean, deviation = np.zeros((2, rows, customers * products))
+            items: list[tuple[int, int, DemandProcess | ReplayedDemand]]
+            items = [*self._drawn, *self._replayed]
+            for c, p, process in items:
+                moments = process.moments(0, rows)
+                mean[:, c * products + p], deviation[:, c * products + p] = moments
+            sample_forecasts(
+                demand.reshape(rows, -1, batch),
+                mean,
+                deviation,
+                self._forecast,
+                streams,
+                [self._name(c, p) for c in range(customers) for p in range(products)],
+                forecasts.reshape(periods, -1, horizon, batch),
+            )
         return forecasts
 
-    def _fractions(
-        self, process: str, names: dict[int, str], rows: int, streams: Streams, periods: int
-    ) -> Floats:
+    def _fractions(self, process: str, names: dict[int, str], rows: int, streams: Streams, periods: int) -> Floats:
         """Multiples of 1/65536 (T, rows, P, B) for the rows named, 1/2 for all others."""
         shape = (periods, rows, len(self._products), streams.batch)
         if not self._integer or not names:
@@ -173,11 +173,7 @@ class Sampler:
 
 def _divided(scenario: Scenario) -> dict[int, str]:
     """Nodes whose stock may have to be divided: those without limit never are."""
-    return {
-        n: name
-        for n, (name, node) in enumerate(scenario.nodes.items())
-        if node.kind != "supplier"
-    }
+    return {n: name for n, (name, node) in enumerate(scenario.nodes.items()) if node.kind != "supplier"}
 
 
 def _shared(scenario: Scenario, events: Events) -> tuple[dict[int, str], int]:

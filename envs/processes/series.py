@@ -10,9 +10,9 @@ IEEE sums, products, quotients and roots are used, so numbers are the same on an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -31,8 +31,11 @@ _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 _HALF = np.uint64(0xD1B54A32D192ED03)
 _SHIFT_32, _SHIFT_30, _SHIFT_27, _SHIFT_31 = (np.uint64(k) for k in (32, 30, 27, 31))
-_SHIFT_12, _SHIFT_48 = np.uint64(12), np.uint64(48)
-_ONE_BITS = np.uint64(0x3FF0000000000000)
+_SHIFT_1, _SHIFT_12, _SHIFT_46, _SHIFT_48 = (np.uint64(k) for k in (1, 12, 46, 48))
+_ONE_BITS = np.uint64(0x3FF0000000000000)  # exponent of a float in [1, 2)
+_FRACTION = np.uint64(0x00003FFFFFFFFFFF)  # of a float, its first six bits left out
+_FIRST_BIN = (1023 - 53) << 6  # exponent and first six bits of 2**-53
+_SIGN = np.uint64(1 << 63)
 # Periods may be negative (history): the counter starts far before period 0.
 _PERIOD_ZERO = 1 << 40
 # Numbers handled at a time: temporaries stay in the processor's cache.
@@ -87,17 +90,31 @@ class Streams:
         """Number of worlds B."""
         return len(self.worlds)
 
+    @cached_property
+    def _mixed_worlds(self) -> Keys:
+        worlds = self.worlds.astype(np.uint64)
+        mixed = _mix(np.stack([worlds * _GOLDEN + _HALF, worlds * _HALF + _GOLDEN]))
+        return mixed[:, None, :]
+
     def _world_keys(self, process: str, entities: Sequence[str]) -> tuple[Keys, Keys]:
         """Two keys (E, B) of each entity's series in each world."""
         names = [_name_key(self.purpose, int(self.seed), process, name) for name in entities]
-        keys = np.array(names, dtype=np.uint64).reshape(len(names), 2)
-        worlds = self.worlds.astype(np.uint64)
-        first = _mix(keys[:, :1] ^ _mix(worlds * _GOLDEN + _HALF))
-        second = _mix(keys[:, 1:] ^ _mix(worlds * _HALF + _GOLDEN))
+        keys = np.array(names, dtype=np.uint64).reshape(len(names), 2).T[:, :, None]
+        first, second = _mix(keys ^ self._mixed_worlds)
         return first, second
 
-    def bits(self, process: str, entities: Sequence[str], first: int, count: int) -> Keys:
-        """Random 64-bit numbers (count, E, B) of periods ``first, first + 1, ...``."""
+    def bits(
+        self,
+        process: str,
+        entities: Sequence[str],
+        first: int,
+        count: int,
+        finish: Callable[[Keys], None] | None = None,
+    ) -> Keys:
+        """Random 64-bit numbers (count, E, B) of periods ``first, first + 1, ...``; use high bits.
+
+        ``finish`` changes each block of them in place while it is in the cache.
+        """
         start, salt = self._world_keys(process, entities)
         out = np.empty((count, *start.shape), dtype=np.uint64)
         periods = np.arange(first + _PERIOD_ZERO, first + _PERIOD_ZERO + count, dtype=np.uint64)
@@ -115,29 +132,85 @@ class Streams:
             np.right_shift(x, _SHIFT_30, out=shifted)
             np.bitwise_xor(x, shifted, out=x)
             np.multiply(x, _SECOND, out=x)
-            np.right_shift(x, _SHIFT_31, out=shifted)
-            np.bitwise_xor(x, shifted, out=x)
+            if finish is not None:
+                finish(x.reshape(-1))
         return out
 
     def uniforms(self, process: str, entities: Sequence[str], first: int, count: int) -> Floats:
         """Uniform numbers (count, E, B) in (0, 1): odd multiples of 2**-53."""
-        bits = self.bits(process, entities, first, count)
-        # 52 random bits become the fraction of a float in [1, 2).
-        np.right_shift(bits, _SHIFT_12, out=bits)
-        np.bitwise_or(bits, _ONE_BITS, out=bits)
-        numbers = bits.view(np.float64)
-        np.subtract(numbers, 1.0 - 2.0**-53, out=numbers)
-        return numbers
+        bits = self.bits(process, entities, first, count, _make_uniform)
+        return bits.view(np.float64)
 
     def normals(self, process: str, entities: Sequence[str], first: int, count: int) -> Floats:
-        """Standard normal numbers (count, E, B): the inverse distribution of the uniforms."""
-        return normal_quantile(self.uniforms(process, entities, first, count))
+        """Standard normal numbers (count, E, B): the quantiles of :meth:`uniforms`, to 1e-10."""
+        bits = self.bits(process, entities, first, count, _Normals())
+        return bits.view(np.float64)
 
     def fractions(self, process: str, entities: Sequence[str], first: int, count: int) -> Floats:
         """Multiples of 1/65536 in [0, 1), (count, E, B)."""
         bits = self.bits(process, entities, first, count)
         np.right_shift(bits, _SHIFT_48, out=bits)
         return np.multiply(bits.view(np.int64), 2.0**-16)
+
+
+def _make_uniform(bits: Keys) -> None:
+    """Turn bits into floats in (0, 1), in place."""
+    # 52 random bits become the fraction of a float in [1, 2).
+    np.right_shift(bits, _SHIFT_12, out=bits)
+    np.bitwise_or(bits, _ONE_BITS, out=bits)
+    numbers = bits.view(np.float64)
+    np.subtract(numbers, 1.0 - 2.0**-53, out=numbers)
+
+
+class _Normals:
+    """Turns bits into normal numbers, in place, by a table of cubics.
+
+    The first bit is the side of the median, the others the probability p/2 beyond. Every power of
+    two of p is cut into 64 bins, so that bins are finest where the quantile is steepest and no tail
+    needs a case of its own; the exponent and first bits of p as a float are the bin.
+    """
+
+    def __init__(self) -> None:
+        self._cubic = _cubics()
+        self._side = np.empty(0, np.int64)
+        self._bin = np.empty(0, np.int64)
+        self._value = np.empty(0)
+
+    def __call__(self, bits: Keys) -> None:
+        size = len(bits)
+        if len(self._side) < size:
+            self._side, self._bin = np.empty((2, size), np.int64)
+            self._value = np.empty(size)
+        side, index, value = self._side[:size], self._bin[:size], self._value[:size]
+        np.right_shift(bits.view(np.int64), 63, out=side)  # all ones above the median
+        np.bitwise_xor(bits, side.view(np.uint64), out=bits)
+        np.left_shift(bits, _SHIFT_1, out=bits)
+        _make_uniform(bits)
+        np.right_shift(bits, _SHIFT_46, out=index.view(np.uint64))
+        np.subtract(index, _FIRST_BIN, out=index)
+        np.bitwise_and(bits, _FRACTION, out=bits)
+        np.bitwise_or(bits, _ONE_BITS, out=bits)
+        place = bits.view(np.float64)
+        np.subtract(place, 1.0, out=place)
+        total = self._cubic[0].take(index)
+        for coefficients in self._cubic[1:]:
+            np.multiply(total, place, out=total)
+            np.take(coefficients, index, out=value, mode="clip")
+            np.add(total, value, out=total)
+        np.bitwise_and(side.view(np.uint64), _SIGN, out=side.view(np.uint64))
+        np.bitwise_xor(total.view(np.uint64), side.view(np.uint64), out=bits)
+
+
+@lru_cache(maxsize=1)
+def _cubics() -> Floats:
+    """Coefficients (4, bins), highest power first, of the quantile of p/2 for p in (0, 1)."""
+    octaves = np.ldexp(1.0, np.arange(-53, 0))[:, None, None]
+    thirds = 1.0 + (np.arange(64)[:, None] + np.arange(4) / 3.0) / 64.0
+    f0, f1, f2, f3 = normal_quantile(0.5 * octaves * thirds).reshape(-1, 4).T
+    # Newton's differences over thirds of a bin, then powers of the place in it, from 0 to 1/64.
+    d1, d2, d3 = f1 - f0, f2 - 2.0 * f1 + f0, f3 - 3.0 * f2 + 3.0 * f1 - f0
+    cubic = np.stack([4.5 * d3, 4.5 * (d2 - d3), 3.0 * (d1 - d2 / 2.0 + d3 / 3.0), f0])
+    return cubic * 64.0 ** np.arange(3, -1, -1)[:, None]
 
 
 # Wichura (1988), Algorithm AS 241, PPND16: numerators and denominators, highest power first.
@@ -209,18 +282,15 @@ def normal_quantile(u: Floats) -> Floats:
         Probabilities strictly between 0 and 1, of any shape.
     """
     flat = np.ascontiguousarray(u).reshape(-1)
-    out = np.empty_like(flat)
-    for start in range(0, flat.size, _BLOCK):
-        part = flat[start : start + _BLOCK]
-        q = part - 0.5
-        z = np.multiply(q, _ratio(0.180625 - q * q, _CENTRE), out=out[start : start + _BLOCK])
-        tail = np.flatnonzero(np.abs(q) > 0.425)
-        if tail.size:
-            p = part[tail]
-            r = np.sqrt(-_log(np.minimum(p, 1.0 - p)))
-            size = _ratio(r - 1.6, _MIDDLE)
-            far = np.flatnonzero(r > 5.0)
-            if far.size:
-                size[far] = _ratio(r[far] - 5.0, _FAR)
-            z[tail] = np.copysign(size, p - 0.5)
-    return out.reshape(u.shape)
+    q = flat - 0.5
+    z = q * _ratio(0.180625 - q * q, _CENTRE)
+    tail = np.flatnonzero(np.abs(q) > 0.425)
+    if tail.size:
+        p = flat[tail]
+        r = np.sqrt(-_log(np.minimum(p, 1.0 - p)))
+        size = _ratio(r - 1.6, _MIDDLE)
+        far = np.flatnonzero(r > 5.0)
+        if far.size:
+            size[far] = _ratio(r[far] - 5.0, _FAR)
+        z[tail] = np.copysign(size, p - 0.5)
+    return z.reshape(u.shape)

@@ -7,15 +7,14 @@ descendants. Everything is computed over flat cells, batch last, so that product
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.backend import Array, Ops
-from echelongym.envs.dynamics import Segments
-from echelongym.envs.observation import Observation
-from echelongym.envs.tables import Tables
+from .backend import Array, Ops
+from .dynamics.segments import Segments
+from .tables import Tables
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -53,7 +52,7 @@ class Forest:
 
 
 class Accumulator:
-    """Sums over echelons, deepest cells first; sources without limit are left out."""
+    """Sums over echelons, deepest cells first; suppliers, whose stock has no limit, are left out."""
 
     def __init__(self, tables: Tables, forest: Forest, ops: Ops) -> None:
         limited = ~np.repeat(tables.is_supplier, tables.P)
@@ -76,34 +75,62 @@ class Accumulator:
         return out
 
 
+class Rows(NamedTuple):
+    """Slots under way that are looked at, as the leading axis of an array: slots in turn, lanes in turn within one."""
+
+    lane: Ints  # (M,)
+    slot: Ints  # (M,) dispatched slot + 1 periods ago
+
+    @classmethod
+    def every(cls, tables: Tables) -> Rows:
+        """All slots of all lanes."""
+        slot, lane = np.divmod(np.arange(tables.K * tables.L), max(tables.L, 1))
+        return cls(lane, slot)
+
+    @classmethod
+    def usable(cls, tables: Tables) -> Rows:
+        """Those that can hold units, with lead times as the scenario has them."""
+        rows = cls.every(tables)
+        used = rows.slot < tables.max_lead_time[rows.lane] - 1
+        return cls(rows.lane[used], rows.slot[used])
+
+
+def every_row(in_transit: Array, ops: Ops) -> Array:
+    """``in_transit`` (L, P, K, A, B) in the layout of :meth:`Rows.every`: (K * L, P, A, B)."""
+    return ops.moveaxis(in_transit, 2, 0).reshape((-1, in_transit.shape[1], *in_transit.shape[3:]))
+
+
+class Owned(NamedTuple):
+    """What cells own, in units."""
+
+    standing: Array  # (N * P, B) on hand, less the backlog of customers whose first source the cell is
+    rows: Array  # (M * P, B) under way
+    position: Array  # (N * P, B) standing and all under way to the cell
+
+
 class Stock:
     """What each cell owns: stock and all under way to it, less who waits for it first."""
 
-    def __init__(self, tables: Tables, ops: Ops) -> None:
+    def __init__(self, tables: Tables, ops: Ops, rows: Rows) -> None:
         t = tables
         self.ops, self.cells = ops, t.N * t.P
-        lane_target = (t.lane_target[:, None] * t.P + np.arange(t.P)).reshape(-1)
-        self.by_target = Segments(lane_target, self.cells, ops)
+        self.by_target = Segments(t.lane_target[rows.lane], t.N, ops) if len(rows.lane) else None
         first = np.where(t.first_source >= 0, t.first_source * t.P + np.arange(t.P), -1).reshape(-1)
         waits = (t.lost_share < 1).any() and (first >= 0).any()
         self.by_first_source = Segments(first, self.cells, ops) if waits else None
-        self.under_way_possible = bool((t.max_lead_time > 0).any())
 
-    def __call__(self, observation: Observation) -> tuple[Array, Array, Array]:
-        """Stock on hand less backlog (N * P, B), slots under way (L * P * K, B), and both together (N * P, B)."""
-        ops = self.ops
-        on_hand = ops.total(ops.moveaxis(observation.on_hand, 0, -1), 2)
-        worlds = on_hand.shape[-1]
-        standing = on_hand.reshape((self.cells, worlds))
+    def __call__(self, on_hand: Array, rows: Array, backlog: Array) -> Owned:
+        """From ``on_hand`` (N, P, A, B), ``rows`` (M, P, A, B) and ``backlog`` (C, P, W, B)."""
+        ops, worlds = self.ops, on_hand.shape[-1]
+        standing = ops.total(on_hand, 2).reshape((self.cells, worlds))
         if self.by_first_source is not None:
-            backlog = ops.total(ops.moveaxis(observation.backlog, 0, -1), 2)
-            standing = standing - self.by_first_source.sum(backlog.reshape((-1, worlds)))
-        slots = ops.total(ops.moveaxis(observation.in_transit, 0, -1), 3)
+            waits = ops.total(backlog, 2)
+            standing = standing - self.by_first_source.sum(waits.reshape((-1, worlds)))
+        amounts = ops.total(rows, 2)
         position = standing
-        if self.under_way_possible:
-            under_way = ops.total(slots, 2).reshape((-1, worlds))
-            position = standing + self.by_target.sum(under_way)
-        return standing, slots.reshape((-1, worlds)), position
+        if self.by_target is not None:
+            position = standing + self.by_target.sum(amounts).reshape((self.cells, worlds))
+        return Owned(standing, amounts.reshape((-1, worlds)), position)
 
 
 class Later:
@@ -113,31 +140,26 @@ class Later:
     ----------
     lanes
         (n,) lane cells that ask.
-    counted
-        (n, L) whether units on a lane may be left out of a position at all.
     """
 
-    def __init__(self, tables: Tables, lanes: Ints, counted: NDArray[np.bool_], ops: Ops) -> None:
+    def __init__(self, tables: Tables, lanes: Ints, ops: Ops, rows: Rows) -> None:
         t = tables
-        # Periods from now until slot k of a lane arrives, if its lead time is the nominal one.
-        due = np.maximum(t.nominal_lead_time[:, None] - np.arange(t.K) - 1, 1)  # (L, K)
-        slots, group = [], []
+        # Periods from now until a row arrives, if the lead time of its lane is the nominal one.
+        due = np.maximum(t.nominal_lead_time[rows.lane] - rows.slot - 1, 1)
+        picked, group = [], []
         for i, cell in enumerate(lanes):
             lane, product = divmod(int(cell), t.P)
-            into = (t.lane_target == t.lane_target[lane]) & t.lane_carries[:, product] & counted[i]
-            for other in np.flatnonzero(into):
-                # A slot at or beyond the lane's longest lead time is always empty.
-                for k in range(min(t.K, max(int(t.max_lead_time[other]) - 1, 0))):
-                    if due[other, k] > t.nominal_lead_time[lane]:
-                        slots.append((other * t.P + product) * t.K + k)
-                        group.append(i)
-        self.any = bool(slots)
-        self.slots = ops.index(np.array(slots, dtype=np.int64))
+            same = (t.lane_target[rows.lane] == t.lane_target[lane]) & t.lane_carries[rows.lane, product]
+            for row in np.flatnonzero(same & (due > t.nominal_lead_time[lane])):
+                picked.append(row * t.P + product)
+                group.append(i)
+        self.any = bool(picked)
+        self.picked = ops.index(np.array(picked, dtype=np.int64))
         self.segments = Segments(np.array(group, dtype=np.int64), len(lanes), ops)
 
-    def __call__(self, under_way: Array) -> Array:
-        """(n, B) of slots (L * P * K, B)."""
-        return self.segments.sum(under_way[self.slots])
+    def __call__(self, rows: Array) -> Array:
+        """(n, B) of rows (M * P, B)."""
+        return self.segments.sum(rows[self.picked])
 
 
 def cover(tables: Tables, forest: Forest, echelon: bool) -> tuple[Floats, Floats]:
@@ -162,6 +184,3 @@ def cover(tables: Tables, forest: Forest, echelon: bool) -> tuple[Floats, Floats
                 mean[node] += t.mean_demand[c, p] * (total + 1)
                 variance[node] += t.demand_sd[c, p] ** 2 * (total + 1)
     return mean.reshape((t.N, t.P)), np.sqrt(variance).reshape((t.N, t.P))
-
-
-Index = Any  # what Ops.index gives

@@ -1,0 +1,287 @@
+"""Base-stock rules: every lane raises a position to a level; local or echelon, with or without a cap per lane."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from echelongym.envs.backend import Array, Ops, ops_of
+from echelongym.envs.dynamics import Segments
+from echelongym.envs.errors import expected
+from echelongym.envs.levels import automatic_levels
+from echelongym.envs.observation import Decision, Observation
+from echelongym.envs.positions import Accumulator, Forest, Owned, Stock, cover
+
+from .allocation import TINY, equalise
+from .rule import Bools, Floats, Group, Rule
+from .steps import Ints, Step, is_lateral, plan_steps
+
+ALLOCATIONS = ("proportional", "equalise")
+NO_CAP = 2.0**53  # of a lane without one, where whole numbers are wanted
+
+
+class _Values(NamedTuple):
+    """The numbers of one step."""
+
+    level: Array  # (n, 1)
+    cap: Array | None  # (n, 1)
+    keep: Array | None  # (m, 1) of the sources of lateral lanes
+
+
+class _Plan:
+    """What a rule computes with on one backend: index arrays of its steps, and their numbers once known."""
+
+    def __init__(self, rule: BaseStock, ops: Ops) -> None:
+        t, forest = rule.tables, rule.forest
+        self.stock = Stock(t, ops)
+        self.accumulate = Accumulator(t, forest, ops) if rule.echelon else None
+        self.steps = plan_steps(t, forest, rule.used, rule.echelon, ops)
+        self.spread = ops.constant(rule.spread[:, None])
+
+
+class BaseStock(Rule):
+    """Every period, each lane asks for what its target's position lacks of a level.
+
+    *Primary lane* of a node: request = max(level - position, 0), the position as in the contract. Local: stock and
+    all under way, less the backlog of the node's own customers and this period's requests on its outgoing lanes,
+    computed downstream first. Echelon: stock of the node and its primary descendants and all under way into them,
+    less the backlog of customers whose first source is among them.
+
+    *Every further lane* has a position of its own, the short one: what the target itself owns, less what arrives
+    later than the lane would bring it (nominal lead times). Faster lanes ask first, and what they ask counts for slower ones: for
+    one store with a slow and a fast source this is the dual-index rule (Veeraraghavan and Scheller-Wolf, Operations
+    Research 56(4), 2008), with a cap on the slow lane the capped one. A lateral lane (from a stock node that is not
+    above its target) besides asks for no more than its source has above ``keep_levels``. Further lanes without
+    a level are not used.
+
+    Parameters
+    ----------
+    levels
+        Units by node (and product); left out: :func:`echelongym.envs.levels.automatic_levels`.
+    express_levels, lateral_levels
+        Units by further lane (and product); left out or None: the lane is not used.
+    keep_levels
+        Units on hand, less backlog, that a node with lateral lanes keeps for itself, by node (and product); left out:
+        its mean flow over its primary lead time and one period. Lateral lanes share what is above in proportion.
+    caps
+        Most units a lane asks for in a period, by lane (and product); left out: none. Capped rules only.
+    allocation
+        ``proportional``: the network shares scarce stock in proportion to requests. ``equalise``: requests on primary
+        lanes out of a node that cannot fill them all are cut so that the shortfalls left, in standard deviations of
+        demand over the target's position, are level.
+    """
+
+    echelon: ClassVar[bool]
+    capped: ClassVar[bool] = False
+
+    def __init__(self, scenario: Any, **parameters: Any) -> None:
+        self.allocation = "proportional"
+        super().__init__(scenario, **parameters)
+        self._reset()
+
+    def _options(self) -> tuple[str, ...]:
+        return ("allocation",)
+
+    def _set_options(self, options: dict[str, Any]) -> None:
+        self.allocation = options.get("allocation", self.allocation)
+        if self.allocation not in ALLOCATIONS:
+            raise expected(f"{self.name} allocation", self.allocation, " or ".join(ALLOCATIONS))
+
+    def _get_options(self) -> dict[str, Any]:
+        return {"allocation": self.allocation}
+
+    def _make_groups(self) -> list[Group]:
+        t = self.tables
+        self.forest = forest = Forest(t)
+        auto = automatic_levels(self.scenario)
+        spread = auto.deviation if self.echelon else np.maximum(cover(t, forest, False)[1], auto.flow_deviation)
+        self.spread = spread.reshape(-1)
+        round_up = np.rint if t.integer else np.asarray
+        level = np.asarray(round_up(auto.echelon if self.echelon else auto.local)).reshape(-1)
+        fed = forest.primary >= 0
+        flow, flow_spread = auto.flow.reshape(-1), auto.flow_deviation.reshape(-1)
+        # By lane cell: its target and source, and whether it is a further lane or even a lateral one.
+        lanes, products = np.divmod(np.arange(t.L * t.P), t.P)
+        target = t.lane_target[lanes] * t.P + products
+        source = t.lane_source[lanes] * t.P + products
+        opened = t.lane_open.reshape(-1)
+        further = opened & (forest.primary[target] != np.arange(t.L * t.P))
+        lateral = further & np.array([is_lateral(t, forest, cell) for cell in range(t.L * t.P)], dtype=bool)
+        lends = np.zeros(t.N * t.P, dtype=bool)
+        lends[source[lateral]] = True
+        keep = np.asarray(round_up(cover(t, forest, False)[0])).reshape(-1)
+        never = np.full(t.L * t.P, -np.inf)
+        short = auto.lane.reshape(-1)
+        groups = [
+            Group("levels", t.nodes, fed, np.where(fed, level, -np.inf), level, self.spread),
+            Group("express_levels", t.lanes, further & ~lateral, never, short, flow_spread[target]),
+            Group("lateral_levels", t.lanes, lateral, never, short, flow_spread[target]),
+            Group("keep_levels", t.nodes, lends, keep, flow + flow_spread, flow_spread),
+        ]
+        if self.capped:
+            start = (flow + 1.5 * flow_spread)[target]
+            groups.append(Group("caps", t.lanes, opened, -never, start, flow_spread[target], 0.0))
+        return groups
+
+    def _free(self, group: str, plain: bool) -> Bools:
+        """Without further lanes where ``plain``; caps only of lanes that are used or may be."""
+        free = super()._free(group, plain)
+        if group == "caps":
+            useful = self.used.copy()
+            if not plain:
+                useful |= super()._free("express_levels", plain) | super()._free("lateral_levels", plain)
+            return free & useful
+        return free & (group == "levels" or not plain)
+
+    def _reset(self) -> None:
+        primary = self.forest.primary
+        used = np.zeros(self.tables.L * self.tables.P, dtype=bool)
+        used[primary[primary >= 0]] = True
+        for name in ("express_levels", "lateral_levels"):
+            values = self.values[name]
+            if isinstance(values, np.ndarray):
+                used |= np.isfinite(values)
+            else:
+                used |= values.detach().cpu().isfinite().numpy()
+        if not np.array_equal(used, getattr(self, "used", None)):
+            self.used: Bools = used
+            self._plans: dict[tuple[str, ...], _Plan] = {}
+        self._numbers: dict[tuple[str, ...], list[_Values]] = {}
+
+    def __call__(self, observation: Observation) -> Decision:
+        """Requests (B, L, P)."""
+        t = self.tables
+        ops = ops_of(observation.on_hand)
+        key = (ops.name, str(observation.on_hand.dtype), str(getattr(observation.on_hand, "device", "")))
+        if key not in self._numbers:
+            self._prepare(key, observation.on_hand.dtype, ops)
+        plan, numbers = self._plans[key], self._numbers[key]
+        standing = ops.moveaxis(observation.on_hand, 0, -1)
+        owned = plan.stock(
+            standing, ops.moveaxis(observation.in_transit, 0, -1), ops.moveaxis(observation.backlog, 0, -1)
+        )
+        own = owned.position
+        position = own if plan.accumulate is None else plan.accumulate(own)
+        requests = None
+        for step, number in zip(plan.steps, numbers, strict=True):
+            request = _asked(step, number, position if step.primary else own, owned, ops)
+            asked = request
+            if step.followed:
+                own = step.moved(own, request)
+                position = own if plan.accumulate is None else plan.accumulate(own)
+            if step.scarce is not None and self.allocation == "equalise":
+                asked = _shared(step, request, ops.total(standing, 2), requests, plan.spread, ops)
+            if step.all_lanes:
+                requests = asked
+                break
+            if requests is None:
+                requests = ops.zeros((t.L * t.P, asked.shape[-1]), asked.dtype)
+            requests[step.lanes] = asked
+        if requests is None:
+            requests = ops.zeros((t.L * t.P, standing.shape[-1]), standing.dtype)
+        return Decision(ops.moveaxis(requests.reshape((t.L, t.P, -1)), -1, 0))
+
+    def _prepare(self, key: tuple[str, ...], dtype: Any, ops: Ops) -> None:
+        if dtype not in (ops.int, ops.float):
+            ops = type(ops)(dtype)
+        if key not in self._plans:
+            self._plans[key] = _Plan(self, ops)
+        self._numbers[key] = self._values_of(self._plans[key].steps, ops, dtype)
+
+    def _values_of(self, steps: list[Step], ops: Ops, dtype: Any) -> list[_Values]:
+        """The numbers of every step; whole ones in whole worlds, so that nothing is converted in a period."""
+        groups = {name: self.values[name] for name in self.groups}
+        plain = all(isinstance(values, np.ndarray) for values in groups.values())
+        whole = dtype == ops.int and plain and all(_is_whole(values) for values in groups.values())
+
+        def picked(name: str, cells: Ints) -> Array:
+            values = groups[name]
+            if not isinstance(values, np.ndarray):
+                return values[ops.whole(cells)][:, None]
+            column = values[cells][:, None]
+            return ops.whole(np.minimum(column, NO_CAP)) if whole else ops.constant(column)
+
+        numbers = []
+        for step in steps:
+            cap = keep = None
+            if step.primary:
+                level = picked("levels", step.target_cells)
+            elif step.lateral:
+                level, keep = picked("lateral_levels", step.lane_cells), picked("keep_levels", step.source_cells)
+            else:
+                level = picked("express_levels", step.lane_cells)
+            if "caps" in groups:
+                caps = groups["caps"]
+                if not isinstance(caps, np.ndarray) or np.isfinite(caps[step.lane_cells]).any():
+                    cap = picked("caps", step.lane_cells)
+            numbers.append(_Values(level, cap, keep))
+        return numbers
+
+
+def _asked(step: Step, number: _Values, position: Array, owned: Owned, ops: Ops) -> Array:
+    """(n, B) units that the lanes of a step ask for."""
+    gap = number.level - position[step.targets]
+    if step.later is not None:
+        gap = gap + step.later(owned.slots)
+    request = ops.maximum(gap, 0)
+    if number.keep is not None:
+        surplus = ops.maximum(owned.standing[step.limited] - number.keep, 0)
+        request = _lent(ops, request, surplus, step.by_source)
+    if number.cap is not None:
+        request = ops.minimum(request, number.cap)
+    return request
+
+
+def _shared(step: Step, request: Array, on_hand: Array, others: Array | None, spread: Array, ops: Ops) -> Array:
+    """Requests of a primary step cut so that scarce sources leave their targets equally short.
+
+    ``on_hand`` (N, P, B); ``others`` (L * P, B) what was asked before; ``spread`` (N * P, 1).
+    """
+    scarce = step.scarce
+    assert scarce is not None
+    stock = on_hand.reshape((-1, request.shape[-1]))[scarce.nodes]
+    if others is not None and scarce.others is not None:
+        lanes, groups = scarce.others
+        stock = ops.maximum(stock - groups.sum(others[lanes]), 0)
+    asked = request + 0
+    asked[scarce.items] = equalise(ops, request[scarce.items], stock, scarce.groups, spread[scarce.targets])
+    return asked
+
+
+def _lent(ops: Ops, request: Array, surplus: Array, by_source: Segments) -> Array:
+    """Requests (n, B) cut to the surplus (m, B) of their sources, in proportion."""
+    if by_source.largest == 1:
+        return ops.minimum(request, by_source.spread(surplus))
+    total = by_source.sum(request)
+    ratio = ops.minimum(surplus / ops.maximum(total, TINY), 1.0)
+    lent = request * by_source.spread(ratio)
+    return ops.to_int(ops.floor(lent + 1e-9)) if request.dtype == ops.int else lent
+
+
+def _is_whole(values: Floats) -> bool:
+    """Whether every number that is used is a whole one."""
+    used = values[np.isfinite(values)]
+    return bool((used == np.floor(used)).all())
+
+
+class LocalBaseStock(BaseStock):
+    """Base-stock control of every node by its own position."""
+
+    name = "local_base_stock"
+    echelon = False
+
+
+class EchelonBaseStock(BaseStock):
+    """Base-stock control of every node by the position of its echelon (Clark and Scarf 1960)."""
+
+    name = "echelon_base_stock"
+    echelon = True
+
+
+class CappedEchelonBaseStock(BaseStock):
+    """Echelon base-stock with a cap on what each lane asks for in a period (Xin, Operations Research 69(1), 2021)."""
+
+    name = "capped_echelon_base_stock"
+    echelon = True
+    capped = True

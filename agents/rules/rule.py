@@ -1,0 +1,261 @@
+"""What every rule shares: parameters by name, a flat vector of them for tuners, files, and refusal of other networks."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelongym.envs.backend import Array
+from echelongym.envs.config import is_number
+from echelongym.envs.errors import InputError, expected, unknown
+from echelongym.envs.files import write_yaml
+from echelongym.envs.observation import Decision, Observation
+from echelongym.envs.scenario import Scenario
+from echelongym.envs.tables import Tables
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+NETWORK = ("products", "nodes", "lanes", "customers")
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Numbers of one kind, one for each cell (entity with product), and how a tuner should treat them.
+
+    Arrays are (entities * P,), by ``entity * P + product``.
+    """
+
+    name: str  # keyword of the rule
+    entities: tuple[str, ...]  # names of nodes or lanes
+    allowed: Bools  # cells that may have a number
+    default: Floats  # what a cell has that is not given one; infinite = not used
+    start: Floats  # where a tuner begins
+    scale: Floats  # units of a tuner's step, > 0
+    lower: float = -np.inf  # of what may be given
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """The free parameters of a rule as one vector, n entries."""
+
+    names: tuple[str, ...]  # "levels.hub", with several products "levels.hub.milk"
+    groups: tuple[str, ...]  # group of each entry
+    cells: NDArray[np.int64]  # (n,) cell within the group
+    start: Floats  # (n,)
+    scale: Floats  # (n,)
+    lower: Floats  # (n,)
+    unused: Floats  # (n,) what each stands at if it is left out
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class Rule(ABC):
+    """A policy with named parameters; a callable from observation to decision, on NumPy and PyTorch.
+
+    Parameters
+    ----------
+    scenario
+        The scenario it is for.
+    parameters
+        By keyword: for each group a number for all, or a mapping by node (or lane) to a number, to None (the
+        default) or to a mapping by product.
+
+    Raises
+    ------
+    InputError
+        For an unknown parameter, node, lane or product (naming the closest), or a number out of bounds.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, scenario: Scenario, **parameters: Any) -> None:
+        self.scenario = scenario
+        self.tables: Tables = scenario.tables
+        self.groups = {group.name: group for group in self._make_groups()}
+        known = (*self.groups, *self._options())
+        for key in parameters:
+            if key not in known:
+                raise unknown(f"{self.name} parameter", key, known)
+        self.given = parameters  # as written
+        self.values: dict[str, Array] = {}
+        self._given: dict[str, Bools] = {}
+        for name, group in self.groups.items():
+            self.values[name], self._given[name] = read_cells(group, parameters.get(name), self.tables, self.name)
+        self._set_options({key: parameters[key] for key in self._options() if key in parameters})
+
+    @abstractmethod
+    def _make_groups(self) -> list[Group]:
+        """The groups of numbers this rule has."""
+
+    def _options(self) -> tuple[str, ...]:
+        """Names of parameters that are no numbers by cell."""
+        return ()
+
+    def _set_options(self, options: dict[str, Any]) -> None:
+        """Read those parameters."""
+
+    def _get_options(self) -> dict[str, Any]:
+        """Their values as plain data."""
+        return {}
+
+    @abstractmethod
+    def __call__(self, observation: Observation) -> Decision:
+        """Requests for one period."""
+
+    # Parameters ----------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All that was decided as plain data: what ``load_policy`` takes; cells not used are left out."""
+        P, products = self.tables.P, self.tables.products
+        found: dict[str, Any] = {}
+        for name, group in self.groups.items():
+            values = np.asarray(self.values[name], dtype=np.float64)
+            by_entity: dict[str, Any] = {}
+            for cell in np.flatnonzero(group.allowed & np.isfinite(values)):
+                entity, product = group.entities[cell // P], products[cell % P]
+                value = float(values[cell])
+                if P == 1:
+                    by_entity[entity] = value
+                else:
+                    by_entity.setdefault(entity, {})[product] = value
+            if by_entity:
+                found[name] = by_entity
+        return found | self._get_options()
+
+    def space(self, plain: bool = False) -> Space:
+        """The parameters that were not given: what a tuner may choose; ``plain``: only those always needed."""
+        P, products = self.tables.P, self.tables.products
+        names, groups, cells = [], [], []
+        for name in self.groups:
+            for cell in np.flatnonzero(self._free(name, plain)):
+                product = f".{products[cell % P]}" if P > 1 else ""
+                names.append(f"{name}.{self.groups[name].entities[cell // P]}{product}")
+                groups.append(name)
+                cells.append(int(cell))
+
+        def entries(key: str) -> Floats:
+            picked = [getattr(self.groups[name], key) for name in groups]
+            numbers = [v if isinstance(v, float) else v[c] for v, c in zip(picked, cells, strict=True)]
+            return np.array(numbers, dtype=np.float64)
+
+        start, scale, lower, unused = (entries(key) for key in ("start", "scale", "lower", "default"))
+        return Space(tuple(names), tuple(groups), np.array(cells, np.int64), start, scale, lower, unused)
+
+    def _free(self, group: str, plain: bool) -> Bools:
+        """(entities * P,) which numbers of a group a tuner may choose."""
+        return self.groups[group].allowed & ~self._given[group]
+
+    def with_vector(self, space: Space, vector: Array) -> Self:
+        """A copy with the free parameters set to ``vector`` (n,), a NumPy array or a tensor with gradients.
+
+        Entries of -inf are not used, as if never given.
+        """
+        other = copy.copy(self)
+        other.values = dict(self.values)
+        for name in set(space.groups):
+            chosen = np.array([group == name for group in space.groups])
+            other.values[name] = _placed(self.values[name], space.cells[chosen], vector, np.flatnonzero(chosen))
+        other._reset()
+        return other
+
+    def _reset(self) -> None:
+        """Drop what was computed from parameters that have changed."""
+
+    # Files ---------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """The rule with the names of its network, as plain data."""
+        names = {key: list(getattr(self.tables, key)) for key in NETWORK}
+        return {"rule": self.name, "scenario": self.tables.name, "network": names, "parameters": self.parameters}
+
+    def save(self, path: str | Path, **further: Any) -> None:
+        """Write the rule as YAML, whole or not at all; ``further`` top-level keys are kept as notes."""
+        write_yaml(self.to_dict() | further, Path(path))
+
+
+def read_cells(group: Group, given: Any, tables: Tables, rule: str) -> tuple[Floats, Bools]:
+    """Numbers of one group from what a user gave, and which cells were given."""
+    P, products = tables.P, tables.products
+    field = f"{rule} {group.name}"
+    values, chosen = group.default.copy(), np.zeros(len(group.default), dtype=bool)
+    if given is None:
+        return values, chosen
+
+    def put(where: Bools, value: Any, name: str) -> None:
+        if value is not None:
+            if not is_number(value) or value < group.lower:
+                bound = f" >= {group.lower:g}" if np.isfinite(group.lower) else ""
+                raise expected(name, value, f"a finite number{bound}, or null")
+            values[where] = value
+        else:
+            values[where] = group.default[where]
+        chosen[where] = True
+
+    if not isinstance(given, Mapping):
+        put(group.allowed, given, field)
+        return values, chosen
+    usable = [name for e, name in enumerate(group.entities) if group.allowed[e * P : (e + 1) * P].any()]
+    for entity, value in given.items():
+        if entity not in usable:
+            if entity in group.entities:
+                raise InputError(f"{field}.{entity}: {entity} has none; expected one of {', '.join(usable) or 'none'}")
+            raise unknown(field, entity, usable)
+        first = group.entities.index(entity) * P
+        cells = np.zeros(len(values), dtype=bool)
+        if not isinstance(value, Mapping):
+            cells[first : first + P] = True
+            put(cells & group.allowed, value, f"{field}.{entity}")
+            continue
+        here = [name for p, name in enumerate(products) if group.allowed[first + p]]
+        for product, item in value.items():
+            if product not in here:
+                raise unknown(f"{field}.{entity}", product, here)
+            cells = np.zeros(len(values), dtype=bool)
+            cells[first + products.index(product)] = True
+            put(cells, item, f"{field}.{entity}.{product}")
+    return values, chosen
+
+
+def _placed(values: Array, cells: Any, vector: Array, entries: Any) -> Array:
+    """``values`` with ``vector[entries]`` put into ``cells``; a tensor if the vector is one."""
+    if isinstance(vector, np.ndarray):
+        placed = np.array(values, dtype=np.float64)
+        placed[cells] = vector[entries]
+        return placed
+    base = vector.new_tensor(np.asarray(values))
+    where = vector.new_tensor(cells).long()
+    return base.index_put((where,), vector[vector.new_tensor(entries).long()])
+
+
+def check_network(names: Mapping[str, Any], tables: Tables, where: str) -> None:
+    """Refuse what was made for a network of other names.
+
+    Raises
+    ------
+    InputError
+        Naming the first name that differs.
+    """
+    if not isinstance(names, Mapping) or set(names) != set(NETWORK):
+        raise expected("network", names, f"a mapping with {', '.join(NETWORK)}", where)
+    for key in NETWORK:
+        theirs, ours = list(names[key] or ()), list(getattr(tables, key))
+        if theirs == ours:
+            continue
+        place = next((i for i, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), None)
+        if place is None:
+            place = min(len(theirs), len(ours))
+        their = repr(theirs[place]) if place < len(theirs) else "nothing"
+        our = repr(ours[place]) if place < len(ours) else "nothing"
+        raise InputError(
+            f"{where}: made for another network than scenario {tables.name!r}: {key}[{place}] is {their}, "
+            f"expected {our}"
+        )

@@ -1,0 +1,152 @@
+"""In which order lanes ask: an order is known to every position that it changes and that is computed after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelongym.envs.backend import Array, Ops
+from echelongym.envs.dynamics import Segments
+from echelongym.envs.positions import Forest, Later
+from echelongym.envs.tables import Tables
+
+Ints = NDArray[np.int64]
+Index = Any  # what Ops.index gives
+
+
+@dataclass(frozen=True, eq=False)
+class Scarce:
+    """Lanes of a step that leave stock nodes, and who else draws on these nodes."""
+
+    nodes: Index  # (m,) source cells
+    items: Index  # entries of the step that leave them
+    groups: Segments  # those entries by source
+    targets: Index  # their target cells
+    others: tuple[Index, Segments] | None  # lane cells of other steps that leave the same nodes
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """n lane cells that ask at the same time, each with another target."""
+
+    lane_cells: Ints  # (n,)
+    target_cells: Ints  # (n,)
+    lanes: Index
+    targets: Index
+    primary: bool
+    lateral: bool
+    all_lanes: bool  # every lane cell, in order, is in this step
+    later: Later | None
+    by_source: Segments  # by limited source, -1 = none
+    limited: Index  # (m,) cells of limited sources
+    source_cells: Ints  # (m,)
+    scarce: Scarce | None
+    followed: bool  # a later step reads a position that this one changes
+    ops: Ops
+
+    def moved(self, owned: Array, request: Array) -> Array:
+        """What each cell owns (N * P, B) once the requests (n, B) are under way."""
+        out = owned + 0
+        out[self.targets] = out[self.targets] + request
+        if self.by_source.count:
+            out[self.limited] = out[self.limited] - self.by_source.sum(request)
+        return out
+
+
+def plan_steps(tables: Tables, forest: Forest, used: NDArray[np.bool_], echelon: bool, ops: Ops) -> list[Step]:
+    """The steps of a period.
+
+    Lanes into one node ask by nominal lead time, fastest first, the primary lane after others as fast. Local
+    positions need what nodes downstream have asked, so there deeper targets come first.
+    """
+    t = tables
+    cells = np.flatnonzero(used)
+    lanes, products = np.divmod(cells, t.P)
+    target, source = t.lane_target[lanes] * t.P + products, t.lane_source[lanes] * t.P + products
+    primary = forest.primary[target] == cells
+    keys: list[tuple[int, ...]] = []
+    for i, cell in enumerate(cells):
+        into = [j for j in np.flatnonzero(target == target[i])]
+        order = sorted(into, key=lambda j: (t.nominal_lead_time[lanes[j]], primary[j], cells[j]))
+        place, own = order.index(i), next(n for n, j in enumerate(order) if primary[j])
+        phase = (1, 0) if primary[i] else (0, place) if place < own else (2, place)
+        lateral = not primary[i] and is_lateral(t, forest, int(cell))
+        keys.append((0 if echelon else -int(forest.depth[target[i]]), *phase, int(lateral)))
+    steps: list[Step] = []
+    order_of_keys = sorted(set(keys))
+    for number, key in enumerate(order_of_keys):
+        chosen = np.array([i for i, k in enumerate(keys) if k == key])
+        read_later = {int(target[i]) for i, k in enumerate(keys) if k > key}
+        limited_source = np.where(t.is_supplier[t.lane_source[lanes[chosen]]], -1, source[chosen])
+        changed = {int(c) for c in (*target[chosen], *limited_source)}
+        if echelon:
+            changed |= {above for cell in changed if cell >= 0 for above in forest.ancestors(cell)}
+        nodes = np.unique(limited_source[limited_source >= 0])
+        group = np.where(limited_source >= 0, np.searchsorted(nodes, limited_source), -1)
+        is_primary, lateral = bool(primary[chosen[0]]), bool(key[-1])
+        before = cells[[i for i, k in enumerate(keys) if k < key]]
+        steps.append(
+            Step(
+                lane_cells=cells[chosen],
+                target_cells=target[chosen],
+                lanes=ops.index(cells[chosen]),
+                targets=ops.index(target[chosen]),
+                primary=is_primary,
+                lateral=lateral,
+                all_lanes=len(chosen) == t.L * t.P,
+                later=_later(t, forest, cells[chosen], is_primary, used, ops),
+                by_source=Segments(group, len(nodes), ops),
+                limited=ops.index(nodes),
+                source_cells=nodes,
+                scarce=_scarce(t, group, nodes, target[chosen], before, ops) if is_primary else None,
+                followed=number + 1 < len(order_of_keys) and bool(changed & read_later),
+                ops=ops,
+            )
+        )
+    return steps
+
+
+def is_lateral(tables: Tables, forest: Forest, cell: int) -> bool:
+    """Whether a lane cell leaves a stock node that is not above its target in the primary forest."""
+    t = tables
+    lane, product = divmod(cell, t.P)
+    source = int(t.lane_source[lane])
+    if source < 0 or t.is_supplier[source]:
+        return False
+    return source * t.P + product not in forest.ancestors(int(t.lane_target[lane]) * t.P + product)
+
+
+def _later(
+    t: Tables, forest: Forest, cells: Ints, primary: bool, used: NDArray[np.bool_], ops: Ops
+) -> Later | None:
+    """A further lane leaves out all that comes later; a primary lane only what slower lanes in use bring."""
+    if not len(cells):
+        return None
+    counted = np.ones((len(cells), t.L), dtype=bool)
+    if primary:
+        for i, cell in enumerate(cells):
+            product = int(cell) % t.P
+            in_use = used.reshape((t.L, t.P))[:, product] & t.lane_open[:, product]
+            counted[i] = in_use & (t.nominal_lead_time > t.nominal_lead_time[cell // t.P])
+    later = Later(t, cells, counted, ops)
+    return later if later.any else None
+
+
+def _scarce(
+    t: Tables, group: Ints, nodes: Ints, targets: Ints, before: Ints, ops: Ops
+) -> Scarce | None:
+    if not len(nodes):
+        return None
+    items = np.flatnonzero(group >= 0)
+    others = None
+    if len(before):
+        lanes, products = np.divmod(before, t.P)
+        source = t.lane_source[lanes] * t.P + products
+        sharing = np.isin(source, nodes)
+        if sharing.any():
+            of_node = np.searchsorted(nodes, source[sharing])
+            others = ops.index(before[sharing]), Segments(of_node, len(nodes), ops)
+    return Scarce(ops.index(nodes), ops.index(items), Segments(group[items], len(nodes), ops), ops.index(targets[items]), others)

@@ -1,0 +1,306 @@
+"""Training a Stable-Baselines3 learner on a scenario: budget, evaluation, choice of the best, checkpoints, resume.
+
+The model learns one piece (a rollout of PPO, as many env-steps of SAC) at a time; everything else happens between pieces,
+where its state is whole. With a budget in env-steps a training is a function of its settings alone, stopped and resumed or
+not; a budget in CPU-seconds depends on the machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+from stable_baselines3.common.logger import Logger
+
+from echelongym.envs.env import NetworkVectorEnv
+from echelongym.envs.errors import InputError, expected
+from echelongym.envs.scenario import Scenario
+from echelongym.envs.simulate import Outcome, Policy, simulate
+from echelongym.envs.tape import Tape
+
+from .actor import ActorPolicy
+from .checkpoint import Checkpoint, save_checkpoint
+from .learners import PPOConfig, SACConfig
+from .sb3 import SB3VecEnv, actor_module, make_model
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to stop: after so many env-steps, or CPU-seconds of this process (whichever comes first)."""
+
+    env_steps: int | None = None
+    cpu_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.env_steps is None and self.cpu_seconds is None:
+            raise expected("budget", None, "env_steps or cpu_seconds")
+
+    def share(self, env_steps: int, cpu_seconds: float) -> float:
+        """Share of the budget that is spent, at most 1."""
+        by_steps = env_steps / self.env_steps if self.env_steps is not None else 0.0
+        by_time = cpu_seconds / self.cpu_seconds if self.cpu_seconds is not None else 0.0
+        return min(max(by_steps, by_time), 1.0)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands; costs are those a period on the evaluation worlds (profits count negative)."""
+
+    share: float
+    env_steps: int
+    cpu_seconds: float
+    cost: float
+    best: float
+
+
+@dataclass
+class Trained:
+    """What a training gave.
+
+    Attributes
+    ----------
+    policy
+        The best policy on the evaluation worlds.
+    cost
+        Its cost a period in each of them; less revenue where prices are given.
+    curve
+        One row an evaluation.
+    """
+
+    policy: ActorPolicy
+    cost: Floats
+    best_env_steps: int
+    env_steps: int
+    cpu_seconds: float
+    curve: list[dict[str, float]]
+
+
+def objective(outcome: Outcome) -> Floats:
+    """What is minimised, (B,): cost a period, less revenue where prices are given."""
+    profit = outcome.profit_per_period
+    return np.asarray(outcome.cost_per_period if profit is None else -profit, dtype=np.float64)
+
+
+@dataclass
+class Trainer:
+    """One training of one learner; see :meth:`run`.
+
+    Parameters
+    ----------
+    action
+        Kind of the action decoder.
+    tape
+        Evaluation worlds: the best policy is chosen on them, so they must not be test worlds.
+    evaluations
+        How often the policy is evaluated, spread over the budget; the start comes on top.
+    checkpoints
+        Folder of checkpoints; None writes none.
+    checkpoint_seconds
+        Seconds between them.
+    """
+
+    scenario: Scenario
+    learner: PPOConfig | SACConfig
+    seed: int
+    budget: Budget
+    tape: Tape
+    action: str = "order_up_to"
+    evaluations: int = 20
+    checkpoints: Path | None = None
+    checkpoint_seconds: float = 30.0
+    threads: int = 1
+    logger: Logger | None = None
+    _curve: list[dict[str, float]] = field(default_factory=list)
+    _best: dict[str, Any] | None = None
+    _best_cost: Floats | None = None
+    _best_steps: int = 0
+    _spent: float = 0.0  # CPU-seconds before this process
+
+    def run(
+        self,
+        resume: Checkpoint | None = None,
+        report: Callable[[Progress], None] | None = None,
+        improved: Callable[[ActorPolicy, Floats, int], None] | None = None,
+    ) -> Trained:
+        """Train until the budget is spent.
+
+        Parameters
+        ----------
+        resume
+            Go on from this checkpoint instead of starting anew.
+        report
+            Called after every piece.
+        improved
+            Called with policy, costs and env-steps whenever an evaluation is the best so far.
+
+        Raises
+        ------
+        InputError
+            If the training diverges, or the checkpoint is of another model.
+        """
+        with _torch_settings(self.threads):
+            return self._run(resume, report or (lambda _: None), improved or (lambda *_: None))
+
+    def _run(
+        self,
+        resume: Checkpoint | None,
+        report: Callable[[Progress], None],
+        improved: Callable[[ActorPolicy, Floats, int], None],
+    ) -> Trained:
+        self._started = time.process_time()
+        native = NetworkVectorEnv(
+            self.scenario, num_envs=self.learner.worlds, action=self.action, autoreset_mode=AutoresetMode.SAME_STEP
+        )
+        mean, scale = resume.facts["reward"] if resume else reward_statistics(native, self.seed)
+        self._env = SB3VecEnv(native, mean, scale)
+        self._model, self._schedule = make_model(self.learner, self._env, self.seed)
+        self._model.set_logger(self.logger or Logger(folder=None, output_formats=[]))
+        self._policy = ActorPolicy(self.scenario, actor_module(self._model), self.action)
+        due = 0.0
+        if resume:
+            self._resume(resume)
+            due = resume.facts["due"]
+        saved = time.monotonic()
+        piece = self._piece()
+        while True:
+            share = self.budget.share(self._model.num_timesteps, self.cpu_seconds)
+            if share >= due:
+                self._evaluate(improved)
+                due = min(1.0, (np.floor(share * self.evaluations + 1e-9) + 1.0) / self.evaluations)
+            last = self._curve[-1]
+            report(Progress(share, self._model.num_timesteps, self.cpu_seconds, last["cost"], last["best"]))
+            if self.checkpoints and (share >= 1.0 or time.monotonic() - saved >= self.checkpoint_seconds):
+                self._save(due)
+                saved = time.monotonic()
+            if share >= 1.0:
+                break
+            self._schedule.progress = share
+            self._model.learn(piece, reset_num_timesteps=False, log_interval=1)
+            self._check_finite()
+        return self._finish()
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU-seconds spent, those before a resume included."""
+        return self._spent + time.process_time() - self._started
+
+    @property
+    def model(self) -> Any:
+        """The model as it stands; the best policy's parameters after :meth:`run`."""
+        return self._model
+
+    def _piece(self) -> int:
+        """Env-steps learnt in one go: a rollout, or a multiple of what lies between trainings of SAC."""
+        if isinstance(self.learner, PPOConfig):
+            return self.learner.n_steps * self.learner.worlds
+        block = self.learner.train_freq * self.learner.worlds
+        return block * max(1, 4096 // block)
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        facts = checkpoint.facts
+        self._model._last_obs = self._env.reset()
+        checkpoint.restore(self._model, self._env)
+        self._curve = facts["curve"]
+        self._best, self._best_steps = checkpoint.best, facts["best_env_steps"]
+        self._best_cost = np.array(facts["best_cost"])
+        self._spent = facts["cpu_seconds"]
+
+    def _save(self, due: float) -> None:
+        assert self.checkpoints is not None
+        assert self._best_cost is not None
+        facts = {
+            "reward": [self._env.reward_mean, self._env.reward_scale],
+            "due": due,
+            "curve": self._curve,
+            "best_cost": self._best_cost.tolist(),
+            "best_env_steps": self._best_steps,
+            "cpu_seconds": self.cpu_seconds,
+        }
+        save_checkpoint(self.checkpoints, self._model, self._env, self._best, facts)
+
+    def _evaluate(self, improved: Callable[[ActorPolicy, Floats, int], None]) -> None:
+        """Run the deterministic policy on the evaluation worlds; keep it if it is the best so far."""
+        self._policy.actor = actor_module(self._model)
+        cost = evaluate(self.scenario, self._policy, self.tape)
+        steps = self._model.num_timesteps
+        if self._best_cost is None or cost.mean() < self._best_cost.mean():
+            self._best_cost, self._best_steps = cost, steps
+            self._best = {name: value.detach().clone() for name, value in self._model.policy.state_dict().items()}
+            improved(self._policy, cost, steps)
+        row = {
+            "env_steps": steps,
+            "cpu_seconds": round(self.cpu_seconds, 3),
+            "cost": float(cost.mean()),
+            "best": float(self._best_cost.mean()),
+            "learning_rate": self._schedule(0.0),
+        }
+        logged = self._model.logger.name_to_value
+        row |= {key.removeprefix("train/"): float(logged[key]) for key in _LOGGED if key in logged}
+        self._model.logger.record("evaluation/cost_per_period", row["cost"])
+        self._curve.append(row)
+
+    def _check_finite(self) -> None:
+        if not all(bool(torch.isfinite(value).all()) for value in self._model.policy.parameters()):
+            raise InputError(
+                f"the training diverged before env-step {self._model.num_timesteps}: its weights are no longer finite: "
+                "expected a lower agent.learning_rate to keep them so"
+            )
+
+    def _finish(self) -> Trained:
+        assert self._best is not None
+        assert self._best_cost is not None
+        self._model.policy.load_state_dict(self._best)
+        self._policy.actor = actor_module(self._model)
+        return Trained(
+            self._policy, self._best_cost, self._best_steps, self._model.num_timesteps, self.cpu_seconds, self._curve
+        )
+
+
+_LOGGED = (
+    "train/value_loss",
+    "train/explained_variance",
+    "train/approx_kl",
+    "train/std",
+    "train/actor_loss",
+    "train/critic_loss",
+    "train/ent_coef",
+)
+
+
+def evaluate(scenario: Scenario, policy: Policy, tape: Tape) -> Floats:
+    """Objective of a policy in each world of a tape, (B,)."""
+    return objective(simulate(scenario, policy, tape, kpis=False))
+
+
+def reward_statistics(env: NetworkVectorEnv, seed: int) -> tuple[float, float]:
+    """Mean and standard deviation of a period's reward under the zero action, after the warm-up."""
+    tables = env.scenario.tables
+    env.reset(seed=seed)
+    nothing = np.zeros(env.action_space.shape, dtype=np.float32)
+    rewards = [env.step(nothing)[1] for _ in range(tables.horizon)][tables.warm_up :]
+    mean, deviation = float(np.mean(rewards)), float(np.std(rewards))
+    return mean, deviation if deviation > 0.0 else max(abs(mean), 1.0)
+
+
+@contextmanager
+def _torch_settings(threads: int) -> Iterator[None]:
+    """Few threads (the networks are small), and no checks of every distribution; as before afterwards."""
+    before = torch.get_num_threads()
+    validated = torch.distributions.Distribution._validate_args
+    torch.set_num_threads(threads)
+    torch.distributions.Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.distributions.Distribution.set_default_validate_args(validated)

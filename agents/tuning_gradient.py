@@ -1,0 +1,132 @@
+"""Tuning by gradients: the cost of a window of periods is differentiated through the dynamics."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelongym.envs.ledger import Ledger
+from echelongym.envs.positions import Forest
+from echelongym.envs.scenario import Scenario
+from echelongym.envs.simulate import backend_of, periods
+from echelongym.envs.tables import Tables
+
+from .rules import Rule, Space
+from .targets import Multipliers
+from .tuning_worlds import MOVED, Budget
+
+Floats = NDArray[np.float64]
+
+RATE = 0.15  # Adam's step, in units of each parameter's scale
+LAST = 0.01  # of it is left at the end of the cosine
+AVERAGED = 0.25  # share of the iterations, the last ones, whose parameters are averaged
+
+
+@dataclass(frozen=True)
+class Window:
+    """What one gradient looks at."""
+
+    worlds: int
+    periods: int
+    skipped: int  # first periods left out of the loss
+
+
+def window_of(scenario: Scenario) -> Window:
+    """Worlds and periods of one gradient.
+
+    The first periods are left out of the loss: orders of the last ones cost inside the window and pay off outside it,
+    and leaving out as many at the start makes up for it. Twice the longest way from a supplier is left out. A window is
+    a part of the horizon only where all periods are alike; where something is scheduled, recorded or seasonal it is all
+    of it.
+    """
+    t = scenario.tables
+    longest = longest_way(t)
+    lanes = t.L * t.P
+    worlds = 256 if lanes <= 16 else 128 if lanes <= 64 else 64
+    if not stationary(scenario):
+        return Window(worlds, t.horizon, max(min(2 * longest, t.horizon // 2), t.warm_up))
+    skipped = max(2 * longest, 4)
+    return Window(worlds, skipped + max(40, longest), skipped)
+
+
+def longest_way(t: Tables) -> int:
+    """Periods along the slowest path of primary lanes, nominal lead times."""
+    forest = Forest(t)
+    longest = 0
+    for start in range(t.N * t.P):
+        way, cell = 0, start
+        while (lane := int(forest.primary[cell])) >= 0:
+            way += int(t.nominal_lead_time[lane // t.P])
+            cell = int(forest.parent[cell])
+        longest = max(longest, way)
+    return longest
+
+
+def stationary(scenario: Scenario) -> bool:
+    """Whether all periods of a world are alike before anything is drawn."""
+    scheduled = any(getattr(item.when, "mean_up", None) is None for item in scenario.disruptions.values())
+    demands = [customer.demand for customer in scenario.customers.values()]
+    kinds = [part for demand in demands for part in ([demand] if "kind" in demand else demand.values())]
+    moving = any(part.get("season") or part.get("kind") == "trace" for part in kinds)
+    return not scheduled and not moving
+
+
+def descend(
+    rule: Rule,
+    space: Space,
+    start: Floats,
+    iterations: int,
+    window: Window,
+    seed: int,
+    first: int,
+    budget: Budget,
+) -> list[Floats]:
+    """Adam from ``start``: parameter vectors worth comparing, the average of the last iterations first.
+
+    Every iteration has worlds of its own, numbered from ``first`` on. Continuous worlds only.
+    """
+    import torch
+
+    scenario = rule.scenario
+    ops = backend_of("torch", torch.float32)
+    ledger = Ledger(scenario.tables, ops)
+    multipliers = Multipliers(scenario, ops)
+    scale = ops.constant(space.scale)
+    lower = ops.constant(np.maximum(space.lower, -1e30))
+    origin = ops.constant(start)
+    theta = torch.zeros(len(space), dtype=ops.float, requires_grad=True)
+    optimiser = torch.optim.Adam([theta], lr=RATE, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * step / max(iterations, 1)))
+    )
+    averaged, count = np.zeros(len(space)), 0
+    kept = []
+    for iteration in range(iterations):
+        numbers = range(MOVED + first + iteration * window.worlds, MOVED + first + (iteration + 1) * window.worlds)
+        tape = scenario.sample(worlds=list(numbers), seed=seed, purpose="tune", periods=window.periods)
+        candidate = rule.with_vector(space, torch.maximum(origin + scale * theta, lower))
+        scored, cost = 0, torch.zeros((), dtype=ops.float)
+        for period, _, flows, state in periods(scenario, candidate, tape, ops):
+            if period < window.skipped:
+                continue
+            last = period + 1 == scenario.tables.horizon
+            cost = cost + ledger.cost(ledger.period(flows, last=last, closing=state)).mean()
+            multipliers.add(flows)
+            scored += 1
+        loss = cost / scored
+        optimiser.zero_grad()
+        multipliers.penalised(loss, scored).backward()
+        optimiser.step()
+        schedule.step()
+        multipliers.update()
+        value = start + space.scale * theta.detach().double().numpy()
+        if iteration >= (1 - AVERAGED) * iterations:
+            averaged, count = averaged + value, count + 1
+        if iteration + 1 in (iterations // 2, 3 * iterations // 4):
+            kept.append(value)
+        budget.iterations += 1
+        budget.spend(window.worlds * window.periods, f"cost {float(loss.detach()):.4f}")
+    return [averaged / max(count, 1), *kept[::-1]]

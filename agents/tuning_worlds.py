@@ -1,0 +1,136 @@
+"""Where tuning happens: its own worlds, what a rule costs on them, what its targets say, and what was spent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelongym.envs.scenario import Scenario
+from echelongym.envs.simulate import Outcome, simulate
+from echelongym.envs.tape import Tape
+
+from .rules import Rule, Space
+from .targets import Target, shortfall, targets_of
+
+Floats = NDArray[np.float64]
+
+# World numbers of purpose "tune": candidates are compared on the first, moved along gradients on the second, and the
+# one chosen is judged on the third.
+COMPARED, MOVED, JUDGED = 0, 10_000_000, 20_000_000
+# Candidates are compared by cost x (1 + this x what is missing of each target): one percent of fill rate weighs as
+# much as a fifth of the cost, more than it takes to reach it.
+MISSING = 20.0
+
+
+@dataclass
+class Budget:
+    """What was spent of ``limit`` simulated env-periods (worlds x periods)."""
+
+    limit: int
+    report: Callable[[int, str], None] | None = None
+    env_periods: int = 0
+    evaluations: int = 0
+    iterations: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def left(self) -> int:
+        """Env-periods not yet spent, >= 0."""
+        return max(self.limit - self.env_periods, 0)
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time since the start."""
+        return time.perf_counter() - self.started
+
+    def spend(self, env_periods: int, text: str) -> None:
+        """Count what was simulated."""
+        self.env_periods += env_periods
+        if self.report is not None:
+            self.report(env_periods, text)
+
+
+class Judge:
+    """Costs of candidates on common worlds.
+
+    Parameters
+    ----------
+    scenario
+        The scenario.
+    worlds, first
+        How many worlds, numbered from ``first``, of purpose ``tune``.
+    seed
+        Of the worlds.
+    budget
+        Counts what is spent.
+    """
+
+    def __init__(self, scenario: Scenario, worlds: int, first: int, seed: int, budget: Budget) -> None:
+        self.scenario, self.worlds, self.first = scenario, worlds, first
+        self.seed, self.budget = seed, budget
+        self.targets: list[Target] = targets_of(scenario)
+        self.best = np.inf
+
+    @cached_property
+    def tape(self) -> Tape:
+        """The worlds, sampled once."""
+        numbers = range(self.first, self.first + self.worlds)
+        return self.scenario.sample(worlds=list(numbers), seed=self.seed, purpose="tune").check(self.scenario)
+
+    @property
+    def price(self) -> int:
+        """Env-periods of one evaluation."""
+        return self.worlds * self.scenario.tables.horizon
+
+    def outcome(self, rule: Rule) -> Outcome:
+        """Simulate a rule on the worlds."""
+        outcome = simulate(self.scenario, rule, self.tape, kpis=bool(self.targets))
+        self.budget.evaluations += 1
+        return outcome
+
+    def cost(self, rule: Rule) -> float:
+        """Mean cost a period; raised by what is missing of targets, so that candidates can be compared."""
+        outcome = self.outcome(rule)
+        cost = float(np.mean(outcome.cost_per_period))
+        if self.targets:
+            cost += MISSING * abs(cost) * shortfall(self.targets, outcome)
+        self.best = min(self.best, cost)
+        self.budget.spend(self.price, f"best {self.best:.4f}")
+        return cost
+
+
+class Candidates:
+    """Costs of parameter vectors, each evaluated once; remembers the best."""
+
+    def __init__(self, rule: Rule, space: Space, judge: Judge) -> None:
+        self.rule, self.space, self.judge = rule, space, judge
+        self.whole = judge.scenario.tables.integer
+        self.known: dict[bytes, float] = {}
+        self.best: Floats | None = None
+        self.best_cost = np.inf
+
+    def admissible(self, vector: Any) -> Floats:
+        """Within bounds, and whole in whole worlds."""
+        vector = np.maximum(np.asarray(vector, dtype=np.float64), self.space.lower)
+        return np.floor(vector + 0.5) if self.whole else vector
+
+    def cost(self, vector: Any) -> float:
+        """Cost of an admissible vector."""
+        vector = self.admissible(vector)
+        key = (vector + 0.0).tobytes()
+        if key not in self.known:
+            self.known[key] = self.judge.cost(self.rule.with_vector(self.space, vector))
+            if self.known[key] < self.best_cost:
+                self.best, self.best_cost = vector, self.known[key]
+        return self.known[key]
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether another evaluation would exceed the budget."""
+        return self.judge.budget.left < self.judge.price

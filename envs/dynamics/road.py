@@ -1,0 +1,168 @@
+"""What is under way: slots of every lane, ageing on the road, and what falls due.
+
+Only slots that a lane can ever use are kept, as *rows*: slot k of lane l is one row, slots in turn and
+lanes in turn within a slot. So a lane of lead time 2 takes one row at the time of observation, however
+long the longest lane is, and moving on by a period is putting the new shipments in front.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, Ops
+from ..tables import Tables
+from .segments import Segments
+from .units import Units
+
+
+class Road:
+    """Rows of the lanes, before Receive (with the slot that is due at the latest) and after it.
+
+    Parameters
+    ----------
+    vary
+        True where lead times may differ from the nominal ones on every lane (a recorded tape).
+    """
+
+    def __init__(self, tables: Tables, ops: Ops, units: Units, vary: bool) -> None:
+        t = tables
+        self.tables, self.ops, self.units = t, ops, units
+        varies = np.full(t.L, vary) | t.lead_time_random
+        slots = np.where(varies, np.full(t.L, t.K + 1) if vary else t.max_lead_time, t.nominal_lead_time)
+        self.any = bool((slots > 0).any())
+        before = [(k, lane) for k in range(int(slots.max(initial=0))) for lane in range(t.L) if slots[lane] > k]
+        kept = [i for i, (k, lane) in enumerate(before) if k + 1 < slots[lane]]
+        self.row_slot = np.array([k for k, _ in before], dtype=np.int64)
+        self.row_lane = np.array([lane for _, lane in before], dtype=np.int64)
+        self.rows = len(before)
+        self.departing = ops.index([lane for k, lane in before if k == 0])
+        self.starting = int((self.row_slot == 0).sum())
+        self.kept = ops.index(kept)
+        self.kept_slot, self.kept_lane = self.row_slot[kept], self.row_lane[kept]
+        self.by_lane = Segments(self.row_lane, t.L, ops)
+        due = (self.row_slot + 1 == slots[self.row_lane]) & ~varies[self.row_lane]
+        self._prepare_fixed(np.flatnonzero(due))
+        self._prepare_varied(np.flatnonzero(varies[self.row_lane]), np.asarray(kept, dtype=np.int64))
+
+    # Which unit of a row arrives in which life class ---------------------------------------------
+
+    def _classes(self, rows: np.ndarray[Any, Any], zero: int) -> tuple[Any, Any | None]:
+        """Flat positions, in (rows + a row of zeros, P, A), of what arrives and what has expired.
+
+        Life runs on under way: class a on arrival was class a + k + 1 at dispatch. Products that
+        never expire keep their class.
+        """
+        t = self.tables
+        ages = np.arange(t.A)
+        row = np.arange(len(rows)) if zero == len(rows) else rows
+        wait = self.row_slot[rows][:, None, None] + 1
+        mortal = (t.shelf_life > 0)[None, :, None]
+        base = (row[:, None, None] * t.P + np.arange(t.P)[None, :, None]) * t.A
+        nothing = zero * t.P * t.A
+        older = ages[None, None] + np.where(mortal, wait, 0)
+        arrive = np.where(older < t.A, base + older, nothing)
+        expire = np.where(mortal & (ages[None, None] < wait), base + ages[None, None], nothing)
+        whole = self.ops.whole(arrive.reshape(-1))
+        return whole, self.ops.whole(expire.reshape(-1)) if t.shelf_life.any() else None
+
+    def _prepare_fixed(self, rows: np.ndarray[Any, Any]) -> None:
+        self.fixed = len(rows)
+        self.fixed_lanes = self.ops.index(self.row_lane[rows])
+        self.fixed_rows = self.ops.index(rows)
+        self.fixed_arrive, self.fixed_expire = self._classes(rows, self.rows)
+
+    def _prepare_varied(self, rows: np.ndarray[Any, Any], kept: np.ndarray[Any, Any]) -> None:
+        t, ops = self.tables, self.ops
+        self.varied = len(rows)
+        self.varied_rows = ops.index(rows)
+        lanes = np.unique(self.row_lane[rows])
+        self.varied_lanes = ops.index(lanes)
+        self.varied_by_lane = Segments(np.searchsorted(lanes, self.row_lane[rows]), len(lanes), ops)
+        self.varied_slot = ops.whole(self.row_slot[rows][:, None] + 1)
+        self.varied_arrive, self.varied_expire = self._classes(rows, len(rows))
+        # The rows that stay after Receive, among the varied ones and among all that stay.
+        self.varied_kept = ops.index(np.flatnonzero(np.isin(rows, kept)))
+        self.kept_varied = ops.index(np.flatnonzero(np.isin(kept, rows)))
+        self.varied_start = ops.index(self.row_lane[rows[self.row_slot[rows] == 0]])
+        nominal = t.nominal_lead_time[self.row_lane[rows[np.isin(rows, kept)]]]
+        self.nominal = ops.whole(nominal[:, None])
+
+    # The road in a period ------------------------------------------------------------------------
+
+    def initial(self, worlds: int) -> tuple[Array, Array | None]:
+        """Rows (M, P, A, B) at the start of period 0 and the lead times of the varied ones."""
+        t, ops = self.tables, self.ops
+        life = np.where(t.shelf_life > 0, t.shelf_life, t.A) - 1
+        rows = np.zeros((len(self.kept_lane), t.P, t.A, worlds))
+        for p in range(t.P):
+            rows[:, p, life[p]] = t.initial_in_transit[self.kept_lane, p, self.kept_slot][:, None]
+        leads = self.nominal + ops.whole(np.zeros((1, worlds))) if self.varied else None
+        return self.units.amount(rows), leads
+
+    def dispatch(
+        self, rows: Array, leads: Array | None, shipped: Array, today: Array | None
+    ) -> tuple[Array, Array | None]:
+        """Put this period's shipments (L, P, A, B) in front, with today's lead times (L, B)."""
+        ops, batch = self.ops, shipped.shape[-1]
+        parts = [shipped[self.departing], rows]
+        if self.fixed_expire is not None:  # the row of zeros that _classes points at
+            parts.append(ops.zeros((1, *shipped.shape[1:]), shipped.dtype))
+        moved = ops.concat(parts, 0)
+        if self.varied:
+            if today is None:
+                nominal = ops.whole(self.tables.nominal_lead_time[:, None])
+                today = nominal + ops.whole(np.zeros((1, batch)))
+            leads = ops.concat([today[self.varied_start], leads], 0)
+        return moved, leads
+
+    def arrive(
+        self, moved: Array, leads: Array | None
+    ) -> tuple[Array, Array | None, Array, Array | None]:
+        """What falls due: arrived (L, P, A, B) by life now, expired (L, P, B); rows and leads left."""
+        ops, t = self.ops, self.tables
+        shape = (t.P, t.A, moved.shape[-1])
+        arrived = ops.zeros((t.L, *shape), moved.dtype)
+        mortal = self.fixed_expire is not None
+        expired = ops.zeros((t.L, t.P, shape[-1]), moved.dtype) if mortal else None
+        rows = moved[self.kept]
+        if self.fixed:
+            if mortal:
+                flat = moved.reshape((-1, shape[-1]))
+                arrived[self.fixed_lanes] = flat[self.fixed_arrive].reshape((self.fixed, *shape))
+                gone = flat[self.fixed_expire].reshape((self.fixed, *shape))
+                expired[self.fixed_lanes] = ops.total(gone, 2)
+            else:
+                arrived[self.fixed_lanes] = moved[self.fixed_rows]
+        if self.varied:
+            due = ops.cast(leads == self.varied_slot, moved.dtype)
+            here = moved[self.varied_rows] * due[:, None, None]
+            staying = (1 - due[self.varied_kept])[:, None, None]
+            rows = _put(rows, self.kept_varied, rows[self.kept_varied] * staying)
+            leads = leads[self.varied_kept]
+            if mortal:
+                flat = ops.concat([here, moved[self.rows :]], 0).reshape((-1, shape[-1]))
+                gone = flat[self.varied_expire].reshape((self.varied, *shape))
+                here = flat[self.varied_arrive].reshape((self.varied, *shape))
+                expired[self.varied_lanes] = self.varied_by_lane.sum(ops.total(gone, 2))
+            arrived[self.varied_lanes] = self.varied_by_lane.sum(here)
+        return arrived, expired, rows, leads
+
+    def under_way(self, moved: Array) -> Array:
+        """(L, P, B) units under way at close, of rows before Receive."""
+        return self.by_lane.sum(self.ops.total(moved[: self.rows], 2))
+
+    def by_slot(self, rows: Array) -> Array:
+        """(L, P, K, A, B) the rows after Receive as policies see them."""
+        t, ops = self.tables, self.ops
+        shown = ops.zeros((t.L, t.K, *rows.shape[1:]), rows.dtype)
+        if len(self.kept_lane):
+            shown[ops.whole(self.kept_lane), ops.whole(self.kept_slot)] = rows
+        return ops.moveaxis(shown, 1, 2)
+
+
+def _put(array: Array, where: Any, values: Array) -> Array:
+    out = array + 0
+    out[where] = values
+    return out

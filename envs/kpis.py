@@ -1,0 +1,268 @@
+"""Key performance indicators of a run: collected period by period, by world, and over all worlds.
+
+What each one means is in :mod:`echelongym.envs.kpi_definitions`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .backend import NUMPY, ops_of
+from .dynamics.state import Flows
+from .estimators import Figure, Spread
+from .kpi_definitions import ECHELON, NETWORK, SERVICE, Floats, Totals, served_within
+from .ledger import Fleet, Ledger
+from .orders import Orders, tiers_of
+from .tables import Tables
+from .waiting import Waiting
+
+if TYPE_CHECKING:
+    from .scenario import Scenario
+
+# Numbers of one flow gathered before they are worked on: one world is bound by the number of array
+# operations, so its periods are handled many at a time; a large batch is handled at once.
+GATHERED = 4_096
+MOST_PERIODS = 64
+
+
+def windows(scenario: Scenario) -> tuple[int, ...]:
+    """Periods w for which service within w is reported: 1, 2, and those of customers' targets."""
+    asked = [customer.targets.served_within for customer in scenario.customers.values()]
+    return tuple(sorted({1, 2, *(target.periods for target in asked if target is not None)}))
+
+
+@dataclass(frozen=True, eq=False)
+class Kpis:
+    """Figures ``total``, by ``customer``, ``segment``, ``region``, of ``network``, by ``echelon``.
+
+    ``figures["region"]["north"]["fill_rate"]`` is a ``Ratio`` over worlds;
+    ``figures["total"]`` and ``figures["network"]`` have no names between.
+    """
+
+    figures: dict[str, Any]
+
+    def by_world(self) -> dict[str, Any]:
+        """The same nested dict of (B,) arrays."""
+        return _each(self.figures, lambda figure: figure.by_world())
+
+    def aggregate(self) -> dict[str, Any]:
+        """The same nested dict of ``{"mean": float, "ci95": [low, high]}`` over all worlds.
+
+        Means of rates are ratios of sums over worlds; see :mod:`echelongym.envs.estimators`.
+        """
+        return _each(self.figures, lambda figure: figure.estimate())
+
+
+def _each(figures: dict[str, Any], function: Any) -> dict[str, Any]:
+    return {
+        name: _each(entry, function) if isinstance(entry, dict) else function(entry)
+        for name, entry in figures.items()
+    }
+
+
+class KpiAccumulator:
+    """Collects flows of the periods reported (the caller leaves the warm-up out).
+
+    Flows are held by reference for up to 64 periods before they are worked on, so they may not be
+    written into. Figures of a world are the same to the last bit alone and in a batch.
+
+    Parameters
+    ----------
+    tables
+        The compiled scenario.
+    worlds
+        Number of worlds B.
+    within
+        Periods w for which service within w is wanted; see :func:`windows`.
+
+    Example
+    -------
+    >>> kpis = KpiAccumulator(scenario.tables, worlds=512, within=windows(scenario))
+    >>> kpis.add(flows)  # once a period
+    >>> kpis.result()["total"]["fill_rate"]  # (512,)
+    >>> kpis.figures().aggregate()["total"]["fill_rate"]["ci95"]
+    """
+
+    def __init__(self, tables: Tables, worlds: int, within: tuple[int, ...] = (1, 2)) -> None:
+        t = tables
+        self.tables, self.worlds, self.within = t, worlds, tuple(within)
+        self._ledger = Ledger(t, NUMPY)
+        # Where nobody waits, what is not served at once is lost; where each customer has one
+        # source, what is served is served by the first: neither is added up twice.
+        self._waits = bool((t.lost_share < 1).any())
+        self._several = t.S != t.C
+        sizes = {"demand": t.C, "served_new": t.C, "shipped": t.L, "requests": t.L, "on_hand": t.N}
+        if t.max_lead_time.any():
+            sizes["in_transit"] = t.L
+        if (t.lane_customer >= 0).any():
+            sizes["recovered"] = t.L
+        if self._several:
+            sizes |= {"served_first": t.C}
+        if self._several or self._waits:
+            sizes |= {"served": t.S}
+        if self._waits:
+            sizes |= {"lost": t.C, "lost_new": t.C, "backlog": t.C}
+        sizes["disposed"] = t.N
+        self._sums = {name: np.zeros((size, t.P, worlds)) for name, size in sizes.items()}
+        self._counted_under_way = "in_transit" in sizes
+        self._stockouts = np.zeros((t.C, worlds))
+        self._periods = np.zeros(worlds)
+        moving = np.isfinite(t.vehicle_volume) | (t.distance_km > 0)
+        moving |= (t.lane_fixed_cost > 0) | (t.lane_fixed_emissions > 0)
+        self._fleet = Fleet(t, NUMPY, np.flatnonzero(moving))
+        self._vehicles = np.zeros((self._fleet.size, worlds))
+        self._orders = Orders(t, worlds)
+        self._waiting: Waiting | None = None
+        self._held: list[Flows] = []
+        numbers = max(max(sizes.values()) * t.P * worlds, 1)
+        self._most = min(max(GATHERED // numbers, 1), MOST_PERIODS)
+
+    def add(self, flows: Flows) -> None:
+        """Add one period."""
+        if not isinstance(flows.demand, np.ndarray):
+            off = ops_of(flows.demand).numpy
+            flows = Flows(*(None if value is None else off(value) for value in flows))
+        self._held.append(flows)
+        if len(self._held) >= self._most:
+            self._work()
+
+    def reset(self, worlds: Any = None) -> None:
+        """Forget what was collected: of all worlds, or of those marked in (B,) bool."""
+        self._work()
+        chosen = np.ones(self.worlds, dtype=bool) if worlds is None else np.asarray(worlds)
+        for array in (*self._sums.values(), self._stockouts, self._periods, self._vehicles):
+            array[..., chosen] = 0
+        self._orders.reset(chosen)
+        if self._waiting is not None:
+            self._waiting.reset(chosen)
+
+    def _work(self) -> None:
+        """Take in the periods held."""
+        held, self._held = self._held, []
+        if not held:
+            return
+        if "in_transit" in self._sums and any(flows.in_transit is None for flows in held):
+            self._counted_under_way = False
+        rows = {name: self._gather(name, held) for name in self._sums}
+        self._periods += len(held)
+        demand, served_new = rows["demand"], rows["served_new"]
+        dust = 1e-5 if held[0].demand.dtype == np.float32 else 1e-9
+        short = (served_new < demand * (1 - dust) - dust).any(axis=2)
+        self._stockouts += short.sum(axis=0)
+        if self._fleet.size:
+            moved = rows["shipped"][:, self._fleet.lanes]
+            if "recovered" in rows:
+                moved = moved + rows["recovered"][:, self._fleet.lanes]
+            self._vehicles += self._fleet.vehicles(moved).sum(axis=0)
+        self._orders.add(rows["requests"], rows["shipped"], demand)
+        if self._waits:
+            if self._waiting is None:
+                dust = 1e-3 if dust > 1e-9 else 1e-6
+                self._waiting = Waiting(self.tables, self.worlds, self.within, dust)
+            lost_new, backlog = rows["lost_new"], rows["backlog"]
+            unserved = backlog
+            if self.tables.W > 1:
+                unserved = backlog + (rows["lost"] - lost_new)
+            joining = demand - served_new - lost_new
+            self._waiting.add(demand, lost_new, joining, unserved, backlog)
+
+    def _gather(self, name: str, held: list[Flows]) -> Floats:
+        """(periods, rows, P, B) of one flow, added to its total; None stands for zeros."""
+        total = self._sums[name]
+        values: list[Any] = [getattr(flows, name) for flows in held]
+        if any(value is None for value in values):
+            nothing = np.zeros(total.shape)
+            values = [nothing if value is None else value for value in values]
+        if len(values) == 1:
+            np.add(total, values[0], out=total)
+            return np.asarray(values[0])[None]
+        rows = [total, *values]
+        block = np.empty((len(rows) * len(total), *total.shape[1:]))
+        np.concatenate(rows, out=block)
+        block = block.reshape((len(rows), *total.shape))
+        total[...] = NUMPY.total(block, 0)
+        return block[1:]
+
+    def _totals(self) -> Totals:
+        self._work()
+        t, sums = self.tables, self._sums
+        demand, served_new = sums["demand"], sums["served_new"]
+        lost = sums["lost"] if self._waits else demand - served_new
+        lost_new = sums["lost_new"] if self._waits else lost
+        longest = np.zeros((t.C, self.worlds))
+        waiting = self._waiting
+        if waiting is None:
+            at_once = (NUMPY.total(served_new, 1), NUMPY.total(demand, 1))
+            within = dict.fromkeys(self.within, at_once)
+        else:
+            longest = waiting.longest.max(axis=1).astype(np.float64)
+            within = {w: waiting.served_within(w, demand, lost_new) for w in self.within}
+        vehicles, loaded = np.zeros((t.L, self.worlds)), np.zeros((t.L, self.worlds))
+        vehicles[self._fleet.lanes] = self._vehicles
+        recovered = sums.get("recovered")
+        moved = sums["shipped"] if recovered is None else sums["shipped"] + recovered
+        given = np.isfinite(t.vehicle_volume)[:, None]
+        loaded = np.where(given, NUMPY.total(moved * t.volume[:, None], 1), 0.0)
+        order_variance, demand_variance = self._orders.variances()
+        if not t.max_lead_time.any():
+            in_transit: Floats | None = np.zeros((t.L, t.P, self.worlds))
+        else:
+            in_transit = sums["in_transit"] if self._counted_under_way else None
+        return Totals(
+            tables=t,
+            ledger=self._ledger,
+            periods=self._periods,
+            demand=demand,
+            served_new=served_new,
+            served_first=sums.get("served_first", served_new),
+            stockouts=self._stockouts,
+            lost=lost,
+            lost_new=lost_new,
+            backlog=sums.get("backlog", np.zeros(demand.shape)),
+            longest=longest,
+            within=within,
+            served=sums.get("served", served_new),
+            shipped=sums["shipped"],
+            recovered=recovered,
+            in_transit=in_transit,
+            on_hand=sums["on_hand"],
+            disposed=sums["disposed"],
+            vehicles=vehicles,
+            loaded=loaded,
+            order_variance=order_variance,
+            demand_variance=demand_variance,
+            tier=tiers_of(t),
+        )
+
+    def figures(self) -> Kpis:
+        """The figures so far, by world and over all."""
+        t, totals = self.tables, self._totals()
+        service = {name: function(totals) for name, function in SERVICE.items()}
+        service |= {f"served_within_{w}": served_within(totals, w) for w in self.within}
+
+        def over(rows: Any) -> dict[str, Figure]:
+            return {name: figure.over(rows) for name, figure in service.items()}
+
+        groups: dict[str, Any] = {"total": over(slice(None))}
+        groups["customer"] = {name: over(slice(c, c + 1)) for c, name in enumerate(t.customers)}
+        for key in ("segment", "region"):
+            labels = getattr(t, key)
+            groups[key] = {
+                label: over(np.flatnonzero([other == label for other in labels]))
+                for label in dict.fromkeys(labels)
+            }
+        regions = [region["fill_rate"] for region in groups["region"].values()]
+        groups["total"]["fill_rate_spread"] = Spread(tuple(regions))
+        groups["network"] = {name: function(totals) for name, function in NETWORK.items()}
+        groups["echelon"] = {
+            str(tier): {name: function(totals, tier) for name, function in ECHELON.items()}
+            for tier in self._orders.tiers
+        }
+        return Kpis(groups)
+
+    def result(self) -> dict[str, Any]:
+        """Figures of each world: nested dict of (B,) arrays; see :class:`Kpis`."""
+        return self.figures().by_world()

@@ -1,0 +1,32 @@
+"""Gymnasium ids: one for any scenario, and one for each that is shipped."""
+
+from __future__ import annotations
+
+from .scenario import shipped_scenarios
+
+NAMESPACE = "echelongym"
+VERSION = 1
+
+
+def env_id(scenario: str) -> str:
+    """Id of a shipped scenario: ``two_region`` is ``echelongym/TwoRegion-v1``."""
+    name = "".join(part.capitalize() for part in scenario.split("_"))
+    return f"{NAMESPACE}/{name}-v{VERSION}"
+
+
+def registered_ids() -> dict[str, str]:
+    """Id to scenario, for all shipped scenarios."""
+    return {env_id(name): name for name in shipped_scenarios()}
+
+
+def register_envs() -> None:
+    """Register ``echelongym/Network-v1`` (give it ``scenario=...``) and one id per shipped scenario."""
+    from gymnasium import register
+    from gymnasium.envs.registration import registry
+
+    entries = {"entry_point": f"{__package__}.env:NetworkEnv", "vector_entry_point": f"{__package__}.env:NetworkVectorEnv"}
+    general = f"{NAMESPACE}/Network-v{VERSION}"
+    for name, scenario in {general: None, **registered_ids()}.items():
+        if name not in registry:
+            # The horizon truncates in the env itself, so no limit is set here.
+            register(name, **entries, kwargs={} if scenario is None else {"scenario": scenario})  # type: ignore[arg-type]

@@ -1,0 +1,91 @@
+"""Tapes as ``.npz`` files."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InputError, closest, expected
+from .files import write_bytes
+from .tape_checks import ARRAYS, NAMES, Array, compact, neutral
+
+if TYPE_CHECKING:
+    from .tape import Tape
+
+_KEYS = (*ARRAYS, *NAMES, "history", "worlds")
+
+
+def write_tape(tape: Tape, path: Path) -> None:
+    """Write a tape whole or not at all; arrays that are neutral everywhere are left out."""
+    arrays: dict[str, Array] = {}
+    for name in ARRAYS:
+        array = getattr(tape, name)
+        alike = array.size and (compact(array) == neutral(name, (1,) * array.ndim)).all()
+        # `thin` and `forecast` are kept: how many there are of them only the scenario says.
+        if name in ("demand", "thin", "forecast") or not alike:
+            arrays[name] = array
+    for key in NAMES:
+        arrays[key] = np.array(getattr(tape, key), dtype=np.str_)
+    arrays["history"] = np.array(tape.history, dtype=np.int64)
+    arrays["worlds"] = np.array(tape.worlds, dtype=np.int64)
+    buffer = io.BytesIO()
+    # The fastest compression already takes what repeats down to nothing.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            # A fixed date, so that equal tapes are equal files.
+            entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+    write_bytes(buffer.getvalue(), path)
+
+
+def read_tape(path: Path) -> dict[str, Array]:
+    """The arrays of a tape's file by name.
+
+    Raises
+    ------
+    InputError
+        If the file does not exist, is truncated or damaged, no ``.npz``, or holds other arrays or
+        pickled objects.
+    """
+    where = str(path)
+    if not path.is_file():
+        raise expected("tape", where, "the path of an .npz file that exists")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise InputError(f"{where}: expected an .npz file of several arrays")
+            for key in archive.files:
+                if key not in _KEYS:
+                    hint = f"{closest(key, _KEYS)} (known: {', '.join(_KEYS)})"
+                    raise InputError(f"{where}: unknown array {key!r}{hint}")
+            arrays = {key: archive[key] for key in archive.files}
+    except InputError:
+        raise
+    except ValueError as error:
+        if "pickle" in str(error):
+            raise InputError(f"{where}: holds pickled objects, which are never loaded") from None
+        raise InputError(f"{where}: cannot be read as .npz: {error}") from None
+    except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{where}: is truncated, damaged or no .npz file: {error}") from None
+    for key in ("demand", *NAMES):
+        if key not in arrays:
+            raise InputError(f"{where}: {key}: expected this array, which has no default")
+    return arrays
+
+
+def read_names(arrays: dict[str, Any], where: str) -> dict[str, tuple[str, ...]]:
+    """The four tuples of names."""
+    names = {}
+    for key in NAMES:
+        array = arrays[key]
+        if array.ndim != 1 or (array.size and array.dtype.kind != "U"):
+            raise expected(key, array.tolist(), "an array of names", where)
+        names[key] = tuple(str(name) for name in array)
+    return names

@@ -1,0 +1,278 @@
+"""From command-line arguments to a validated config: Hydra composes, pydantic checks.
+
+Each command is a Hydra app over ``pkg://echelongym.configs``, so sweeps (``-m seed=0,1,2``), launchers and ``--cfg job``
+work as Hydra's users know them. Before Hydra reads the arguments they are made friendlier:
+
+- ``scenario=path/to/file.yaml`` works wherever a name does (so do ``policy=`` with a run folder or an import path);
+- ``key=value`` may name a key that the default config leaves out (``scenario.lanes.x.capacity=40``): whether
+  it exists is for pydantic to say, which knows the names and suggests the closest;
+- ``key={...}`` replaces a mapping instead of merging into it (a demand process of another kind, say).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echelongym.envs.config import validate
+from echelongym.envs.errors import InputError, MissingExtra, expected, unknown
+from echelongym.envs.files import read_yaml
+from echelongym.envs.scenario import scenario_folder, scenario_path
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+PACKAGE = "echelongym.configs"
+# Hydra's flags that take a value as a word of its own.
+_VALUED = {"--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"}
+_VALUED |= {"--info", "-i"}
+# Sections of a scenario that are mappings by name.
+_BY_NAME = ("products", "nodes", "lanes", "customers", "disruptions")
+# Hydra writes nothing but our run folder, and logs nothing of its own.
+_QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null")
+_FOLDERS = ("hydra.run.dir=${run}", "hydra.sweep.dir=${run}")
+
+
+def launch(command: str, given: Sequence[str]) -> None:
+    """Compose the config of ``command``, check it and run it: once, or as often as a sweep says.
+
+    Raises
+    ------
+    InputError
+        On whatever in the arguments cannot be used.
+    """
+    flags, words = _split(given)
+    sweep = bool({"-m", "--multirun"} & set(flags))
+    overrides = [*_QUIET, *_FOLDERS, *arguments(command, words, sweep)]
+    failed: list[Exception] = []
+
+    def task(config: Any) -> Any:
+        try:
+            return _run(command, config)
+        except (InputError, MissingExtra, OSError) as error:
+            # Hydra would print a line of its own; of a sweep, which may run elsewhere, it is to tell the failed job.
+            if sweep:
+                raise
+            failed.append(error)
+
+    with _clean_errors():
+        if sweep:
+            overrides.insert(0, f"hydra.sweep.subdir={_sweep_name(overrides)}")
+        import hydra
+
+        with _hydra_arguments([*flags, *overrides]):
+            hydra.main(version_base="1.3", config_path=f"pkg://{PACKAGE}", config_name=command)(task)()
+    if failed:
+        raise failed[0]
+
+
+def compose(command: str, given: Sequence[str] = ()) -> dict[str, Any]:
+    """The config that ``echelongym COMMAND given...`` runs, as plain data."""
+    import hydra
+
+    with _clean_errors(), hydra.initialize_config_module(PACKAGE, job_name=command, version_base="1.3"):
+        return plain(hydra.compose(command, list(arguments(command, given))))
+
+
+def prepare(command: str, given: Sequence[str] = ()) -> Any:
+    """The validated settings that ``echelongym COMMAND given...`` runs with."""
+    return checked(command, compose(command, given))
+
+
+def checked(command: str, config: dict[str, Any]) -> Any:
+    """Validate a composed config; unknown keys and bad values are errors that name them."""
+    model: type[BaseModel] = importlib.import_module(f"echelongym.experiments.{command}").Settings
+    return validate(model, config, command)
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A composed config as plain data, interpolations resolved."""
+    from omegaconf import OmegaConf
+
+    data: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    if isinstance(data.get("scenario"), dict):
+        data["scenario"].setdefault("base_dir", str(scenario_folder()))
+    return data
+
+
+def arguments(command: str, given: Sequence[str], sweep: bool = False) -> list[str]:
+    """Arguments of the command line as Hydra overrides; see the module docstring."""
+    found: list[str] = []
+    for word in given:
+        key, equals, value = word.partition("=")
+        if word.startswith(("+", "~", "hydra.", "hydra/")):
+            found.append(word)
+        elif not equals or not key:
+            raise InputError(f"argument {word!r}: expected key=value{_meant(word, command)}")
+        elif key in groups():
+            if key not in groups(command):
+                raise InputError(f"argument {word!r}: {command} takes no {key} (but {', '.join(groups(command)) or 'no group'})")
+            choices = value.split(",") if sweep else [value]
+            found.append(f"{key}={','.join(_choice(key, choice) for choice in choices)}")
+        else:
+            if value.lstrip().startswith("{"):
+                found.append(f"++{key}=null")
+            found.append(f"++{key}={value}")
+    _check_names(command, given, sweep)
+    return found
+
+
+def _check_names(command: str, given: Sequence[str], sweep: bool) -> None:
+    """A key of a node, lane ... that the scenario has not would otherwise be taken for a new one, half described."""
+    named = [key.split(".") for key in (word.partition("=")[0] for word in given) if key.startswith("scenario.")]
+    named = [parts for parts in named if len(parts) > 3 and parts[1] in _BY_NAME]
+    if not named or "scenario" not in groups(command):
+        return
+    chosen = [word.partition("=")[2] for word in given if word.startswith("scenario=")] or [_default("scenario", command)]
+    for scenario in chosen[-1].split(",") if sweep else chosen[-1:]:
+        data = read_yaml(scenario_path(scenario))
+        for _, section, name, *rest in named:
+            known = data.get(section) or {}
+            if isinstance(known, dict) and name not in map(str, known):
+                raise unknown(f"scenario.{section}", name, known, f"scenario.{section}.{name}.{'.'.join(rest)}")
+
+
+def _default(group: str, command: str) -> str:
+    """The choice of a group that a command makes by itself."""
+    entries = read_yaml(_configs() / f"{command}.yaml")["defaults"]
+    return next(str(entry[group]) for entry in entries if isinstance(entry, dict) and group in entry)
+
+
+@cache
+def groups(command: str | None = None) -> tuple[str, ...]:
+    """Names of all config groups, or of those that a command takes."""
+    folder = _configs()
+    if command is None:
+        return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] not in "_."))
+    defaults = read_yaml(folder / f"{command}.yaml").get("defaults", [])
+    return tuple(key for entry in defaults if isinstance(entry, dict) for key in entry)
+
+
+def choices(group: str) -> tuple[str, ...]:
+    """Names of the configs in a group."""
+    return tuple(sorted(path.stem for path in (_configs() / group).glob("*.yaml")))
+
+
+def _configs() -> Path:
+    return Path(str(resources.files(PACKAGE)))
+
+
+def _meant(word: str, command: str) -> str:
+    """``; did you mean scenario=two_region?`` where a choice of some group was given alone."""
+    for group in groups(command):
+        if word in choices(group) or (group == "scenario" and word.endswith(".yaml")):
+            return f"; did you mean {group}={word}?"
+    return ""
+
+
+def _choice(group: str, value: str) -> str:
+    """The name Hydra knows a choice by; what is no shipped name is read and registered under one."""
+    if value in choices(group):
+        return value
+    if value.endswith((".yaml", ".yml")) and group != "policy":
+        path = Path(value)
+        if not path.is_file():
+            raise expected(group, value, "the path of a file that exists")
+        data = read_yaml(path)
+        if group == "scenario":
+            data = {"name": path.stem, **data, "base_dir": str(path.parent.resolve())}
+    elif group == "policy" and value:
+        data = {**read_yaml(_configs() / group / f"{_PLAIN_POLICY}.yaml"), "name": value}
+    else:
+        raise unknown(group, value, (*choices(group), "a path ending in .yaml"))
+    from hydra.core.config_store import ConfigStore
+
+    digest = hashlib.sha256(f"{Path.cwd()}:{value}".encode()).hexdigest()[:8]
+    name = f"{re.sub(r'[^A-Za-z0-9_]+', '_', Path(value).stem)}-{digest}"
+    with _clean_errors():
+        ConfigStore.instance().store(group=group, name=name, node=data)
+    return name
+
+
+# The config of a policy given by path: a rule's without parameters of its own.
+_PLAIN_POLICY = "echelon_base_stock"
+
+
+def _run(command: str, config: Any) -> Any:
+    from hydra.core.hydra_config import HydraConfig
+
+    from .runs import prune
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        data = plain(config)
+        data["run"] = os.path.relpath(folder)
+        module = importlib.import_module(f"echelongym.experiments.{command}")
+        return module.run(checked(command, data), folder)
+    except BaseException:
+        prune(folder)
+        raise
+
+
+def _split(given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Flags, which Hydra wants first, and the rest."""
+    flags: list[str] = []
+    words: list[str] = []
+    takes_value = False
+    for word in given:
+        (flags if takes_value or word.startswith("-") else words).append(word)
+        takes_value = word in _VALUED
+    return flags, words
+
+
+def _sweep_name(overrides: Sequence[str]) -> str:
+    """Name of a job's folder in a sweep, from what varies: ``seed_${seed}``."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parts = []
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group
+        if override.is_sweep_override() and not key.startswith("hydra"):
+            source = f"hydra.runtime.choices.{key}" if key in groups() else key
+            parts.append(f"{key.rpartition('.')[2]}_${{{source}}}")
+    return "-".join(parts) or "${hydra.job.num}"
+
+
+@contextmanager
+def _hydra_arguments(given: list[str]) -> Iterator[None]:
+    """Hydra reads ``sys.argv``, and hands on errors as they are only where this variable is set."""
+    before, variable = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [before[0], *given]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = before
+        if variable is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = variable
+
+
+@contextmanager
+def _clean_errors() -> Iterator[None]:
+    """What Hydra and OmegaConf complain of, as one line of an InputError."""
+    from hydra.errors import HydraException, OverrideParseException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except OverrideParseException as error:
+        word = str(error.override).removeprefix("++")
+        raise InputError(f"argument {word!r}: expected key=value ({_first_line(error)})") from None
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = f" ({_first_line(error.__cause__)})" if error.__cause__ else ""
+        raise InputError(f"{_first_line(error)}{cause}".replace("++", "")) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,194 @@
+"""Run policies over common worlds, in chunks that fit in memory, and keep what each cost in each world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelongym.envs.estimators import Figure, Largest, Ratio, Spread
+from echelongym.envs.observation import Policy
+from echelongym.envs.scenario import Scenario
+from echelongym.envs.simulate import Outcome, simulate
+from echelongym.envs.tables import Tables
+
+from .settings import Evaluation
+from .statistics import Estimate, mean_interval, seeds_interval
+from .terminal import progress
+
+Floats = NDArray[np.float64]
+MEMORY = 256 * 2**20  # bytes that the tape of a chunk may take
+
+
+@dataclass(frozen=True, eq=False)
+class Entrant:
+    """A policy as it is compared.
+
+    Attributes
+    ----------
+    name
+        What it is called in tables.
+    policies
+        One for each training seed; rules have one.
+    training_seeds
+        The seeds it was trained from; empty for a rule.
+    tuning_budget
+        Env-periods its tuner simulated; None where nothing was tuned.
+    note
+        ``tuned``, ``untuned`` or empty.
+    """
+
+    name: str
+    policies: tuple[Policy, ...]
+    training_seeds: tuple[int, ...] = ()
+    tuning_budget: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What one entrant did; R training seeds (1 for a rule), B worlds."""
+
+    entrant: Entrant
+    cost: Floats  # (R, B) money a period
+    lines: dict[str, Floats]  # by cost line (R, B) money a period
+    profit: Floats | None  # (R, B) money a period, where prices are given
+    figures: tuple[dict[str, Any], ...]  # of each seed, as Kpis.figures
+
+    @property
+    def name(self) -> str:
+        """What the entrant is called."""
+        return self.entrant.name
+
+    def kpis(self) -> dict[str, Any]:
+        """Nested dict of ``{"mean", "ci95"}`` over worlds and training seeds."""
+        found: dict[str, Any] = _joined(self.figures, over_seeds)
+        return found
+
+
+def evaluate(
+    scenario: Scenario, entrants: Sequence[Entrant], evaluation: Evaluation, show_progress: bool = True
+) -> list[Scores]:
+    """Every entrant on the same worlds (purpose ``test``), chunk by chunk.
+
+    Raises
+    ------
+    InputError
+        If a policy's decisions do not fit the scenario.
+    """
+    runs = [(e, policy) for e, entrant in enumerate(entrants) for policy in entrant.policies]
+    outcomes: list[list[Outcome]] = [[] for _ in runs]
+    periods = evaluation.periods or scenario.horizon
+    chunk = evaluation.chunk or chunk_size(scenario.tables, periods)
+    total = float(len(runs) * evaluation.worlds * periods)
+    with progress("simulating", total, "env-steps", show_progress) as advance:
+        for worlds in chunks(evaluation.worlds, chunk):
+            tape = scenario.sample(list(worlds), evaluation.seed, "test", periods)
+            for (_, policy), found in zip(runs, outcomes, strict=True):
+                found.append(simulate(scenario, policy, tape, progress=_counter(advance, len(worlds))))
+    scores = []
+    for e, entrant in enumerate(entrants):
+        mine = [found for (owner, _), found in zip(runs, outcomes, strict=True) if owner == e]
+        scores.append(_scores(entrant, mine))
+    return scores
+
+
+def _counter(advance: Callable[[float], None], worlds: int) -> Callable[[int, int], None]:
+    return lambda done, periods: advance(float(worlds))
+
+
+def chunks(worlds: int, size: int) -> Iterator[range]:
+    """Worlds 0 to worlds - 1 in chunks of at most ``size``, as even as they can be."""
+    count = -(-worlds // size)
+    edges = [worlds * part // count for part in range(count + 1)]
+    for first, last in zip(edges, edges[1:], strict=False):
+        yield range(first, last)
+
+
+def chunk_size(t: Tables, periods: int) -> int:
+    """Worlds whose tape takes no more than about 256 MB, at least 16."""
+    numbers = (t.H + periods * (1 + t.F)) * t.C * t.P  # demand and forecast
+    numbers += periods * (t.N + 3 * t.L)  # availability, lead time, yield
+    numbers += periods * (t.N + t.L + t.S + t.C) * t.P if t.integer else 0  # split, thin
+    return max(MEMORY // (8 * numbers), 16)
+
+
+def _scores(entrant: Entrant, outcomes: list[list[Outcome]]) -> Scores:
+    def together(read: Callable[[Outcome], Any]) -> Floats:
+        return np.stack([np.concatenate([np.asarray(read(one)) for one in run]) for run in outcomes])
+
+    first = outcomes[0][0]
+    return Scores(
+        entrant=entrant,
+        cost=together(lambda one: one.cost_per_period),
+        lines={line: together(lambda one, line=line: one.costs[line]) for line in first.costs},  # type: ignore[misc]
+        profit=None if first.profit_per_period is None else together(lambda one: one.profit_per_period),
+        figures=tuple(_joined([one.figures().figures for one in run], concatenated) for run in outcomes),
+    )
+
+
+def _joined(trees: Sequence[dict[str, Any]], join: Callable[[list[Any]], Any]) -> dict[str, Any]:
+    """One nested dict from several of the same keys, their leaves joined."""
+    return {
+        key: _joined([tree[key] for tree in trees], join)
+        if isinstance(entry, dict)
+        else join([tree[key] for tree in trees])
+        for key, entry in trees[0].items()
+    }
+
+
+def concatenated(parts: list[Figure]) -> Figure:
+    """A figure over the worlds of several chunks."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if isinstance(first, Ratio):
+        ratios = [part for part in parts if isinstance(part, Ratio)]
+        return Ratio(
+            np.concatenate([part.numerator for part in ratios], axis=-1),
+            np.concatenate([part.denominator for part in ratios], axis=-1),
+        )
+    if isinstance(first, Largest):
+        return Largest(np.concatenate([part.values for part in parts if isinstance(part, Largest)], axis=-1))
+    spreads = [part.ratios for part in parts if isinstance(part, Spread)]
+    joined = [concatenated(list(group)) for group in zip(*spreads, strict=True)]
+    return Spread(tuple(part for part in joined if isinstance(part, Ratio)))
+
+
+def over_seeds(parts: list[Figure]) -> dict[str, Any]:
+    """``{"mean", "ci95"}`` of one figure over worlds and training seeds; None for what has no basis.
+
+    Of several seeds the mean is over seeds, and the interval the bootstrap of :func:`seeds_interval` on each seed's figure
+    with what each world adds to it; that of a spread is a t interval over seeds alone.
+    """
+    found = [part.estimate() for part in parts]
+    merged: dict[str, Any] = found[0]
+    if len(parts) > 1:
+        estimate = _over_seeds(parts, [float(one["mean"]) for one in found])
+        merged = {"mean": np.nan, "ci95": [np.nan, np.nan]} if estimate is None else estimate.to_dict()
+        if "max" in found[0]:
+            merged["max"] = max(one["max"] for one in found)
+    return _without_nan(merged)
+
+
+def _over_seeds(parts: list[Figure], means: list[float]) -> Estimate | None:
+    if not np.isfinite(means).all():
+        return None
+    rows = []
+    for part, mean in zip(parts, means, strict=True):
+        if isinstance(part, Spread):
+            return mean_interval(means)
+        rows.append(mean + part.residuals() if isinstance(part, Ratio) else part.values)
+    return seeds_interval(np.array(rows))
+
+
+def _without_nan(data: dict[str, Any]) -> dict[str, Any]:
+    def clean(value: Any) -> Any:
+        if isinstance(value, list):
+            return [clean(item) for item in value]
+        return None if value != value else value
+
+    return {key: clean(value) for key, value in data.items()}

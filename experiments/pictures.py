@@ -1,0 +1,145 @@
+"""Pictures of a comparison: cost by line, service by region, stock over time. The network is in :mod:`.drawing`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .drawing import COLOURS
+from .statistics import Estimate
+
+Floats = NDArray[np.float64]
+_DPI = 150
+_PANELS = 9  # of stock over time; nodes beyond are summed by column of the network
+
+
+def cost_by_line(path: Path, lines: Mapping[str, Mapping[str, float]], totals: Mapping[str, Estimate]) -> None:
+    """Stacked bars, one a policy: mean cost a period by line, the total with its 95 % interval.
+
+    Lines that are 0 everywhere are left out; negative ones (terminal value) stand left of zero.
+    """
+    from matplotlib.figure import Figure
+
+    names = list(lines)
+    used = [line for line in lines[names[0]] if any(lines[name][line] for name in names)]
+    figure = Figure(figsize=(9, 1.4 + 0.5 * len(names)), layout="constrained")
+    axes = figure.add_subplot()
+    left, below = np.zeros(len(names)), np.zeros(len(names))
+    places = np.arange(len(names))
+    for index, line in enumerate(used):
+        width = np.array([lines[name][line] for name in names])
+        start = np.where(width >= 0, left, below + width)
+        hatch = "//" if index >= len(COLOURS) else None
+        axes.barh(places, np.abs(width), left=start, label=line, color=COLOURS[index % len(COLOURS)], hatch=hatch)
+        left, below = left + np.maximum(width, 0), below + np.minimum(width, 0)
+    means = np.array([totals[name].mean for name in names])
+    reach = [[totals[name].mean - totals[name].low for name in names], [totals[name].high - totals[name].mean for name in names]]
+    axes.errorbar(means, places, xerr=reach, fmt="|", color="black", capsize=3, label="total, 95 %")
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    axes.set_xlabel("cost per period (money)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=8)
+    figure.savefig(path, dpi=_DPI)
+
+
+def service_by_region(path: Path, rates: Mapping[str, Mapping[str, Estimate]], target: Mapping[str, float]) -> None:
+    """Fill rate by region, a group of bars each, one bar a policy with its 95 % interval.
+
+    Parameters
+    ----------
+    rates
+        By policy, by region.
+    target
+        Fill-rate target of a region, where all its customers with one have the same.
+    """
+    from matplotlib.figure import Figure
+
+    names, regions = list(rates), list(next(iter(rates.values())))
+    figure = Figure(figsize=(max(5.0, 1.5 + 0.35 * len(names) * len(regions)), 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    width = 0.8 / len(names)
+    lowest = 1.0
+    for index, name in enumerate(names):
+        places = np.arange(len(regions)) + (index - (len(names) - 1) / 2) * width
+        found = [rates[name][region] for region in regions]
+        means = np.array([estimate.mean for estimate in found])
+        reach = np.array([[e.mean - e.low for e in found], [e.high - e.mean for e in found]])
+        axes.bar(places, means, width, label=name, color=COLOURS[index % len(COLOURS)])
+        axes.errorbar(places, means, yerr=np.nan_to_num(reach), fmt="none", ecolor="black", capsize=2, linewidth=0.8)
+        lowest = min(lowest, float(np.nanmin(means)))
+    for place, region in enumerate(regions):
+        if region in target:
+            axes.hlines(target[region], place - 0.45, place + 0.45, color="black", linestyle="--", linewidth=1)
+    axes.set_xticks(range(len(regions)), regions)
+    axes.set_ylim(max(0.0, math.floor(20 * lowest - 1) / 20), 1.005)
+    axes.set_ylabel("fill rate" + (" (dashed: target)" if target else ""))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    figure.savefig(path, dpi=_DPI)
+
+
+def stock_over_time(
+    path: Path, stock: Mapping[str, Floats], groups: Mapping[str, Sequence[int]], warm_up: int, worlds: int
+) -> None:
+    """Stock on hand over the periods, a panel a node (or group of nodes), a line a policy.
+
+    Parameters
+    ----------
+    stock
+        (T, B, N) units on hand at the start of each period, all products, by policy.
+    groups
+        Indices of nodes by name of the panel.
+    warm_up
+        Periods left out of the figures, shaded.
+    worlds
+        Number of worlds the mean and the band (10 to 90 % of worlds, of the first policy) are over.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(groups))
+    rows = -(-len(groups) // columns)
+    figure = Figure(figsize=(4.2 * columns, 0.9 + 2.3 * rows), layout="constrained")
+    panels: Any = figure.subplots(rows, columns, squeeze=False, sharex=True)
+    for axes, (title, members) in zip(panels.flat, groups.items(), strict=False):
+        for index, (name, values) in enumerate(stock.items()):
+            held = values[:, :, list(members)].sum(axis=2)
+            colour = COLOURS[index % len(COLOURS)]
+            axes.plot(held.mean(axis=1), color=colour, label=name, linewidth=1.1)
+            if index == 0:
+                low, high = np.percentile(held, [10, 90], axis=1)
+                axes.fill_between(np.arange(len(held)), low, high, color=colour, alpha=0.15, linewidth=0)
+        if warm_up:
+            axes.axvspan(0, warm_up, color="black", alpha=0.05, linewidth=0)
+        axes.set_title(title, fontsize=9)
+        axes.set_ylim(bottom=0)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels.flat[len(groups) :]:
+        axes.axis("off")
+    figure.supxlabel("period" + (" (shaded: warm-up)" if warm_up else ""), fontsize=9)
+    figure.supylabel(f"units on hand, mean of {worlds} worlds", fontsize=9)
+    handles, labels = panels.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
+    figure.savefig(path, dpi=_DPI)
+
+
+def panels(nodes: Sequence[str], is_supplier: Sequence[bool], column: Mapping[str, float]) -> dict[str, list[int]]:
+    """Nodes of each panel of stock over time: one each, or where they are many, all of one column together."""
+    held = [n for n, supplier in enumerate(is_supplier) if not supplier]
+    if len(held) <= _PANELS:
+        return {nodes[n]: [n] for n in held}
+    groups: dict[float, list[int]] = {}
+    for n in held:
+        groups.setdefault(column[nodes[n]], []).append(n)
+    return {_title([nodes[n] for n in groups[x]]): groups[x] for x in sorted(groups)}
+
+
+def _title(names: list[str]) -> str:
+    if len(names) <= 3:
+        return " + ".join(names)
+    return f"{names[0]} ... {names[-1]} ({len(names)} nodes)"

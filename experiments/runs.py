@@ -1,0 +1,130 @@
+"""Run folders: what a command leaves behind, written whole or not at all.
+
+``runs/COMMAND/SCENARIO/TIME`` (the key ``run`` names another) holds ``config.yaml`` (resolved), ``scenario.yaml``,
+``summary.json``, CSV tables and pictures. A command works in a hidden folder beside it, which takes the run
+folder's place only when everything is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from echelongym.envs.errors import expected
+from echelongym.envs.files import write_text, write_yaml
+from echelongym.envs.scenario import Scenario
+
+
+class RunFolder:
+    """A folder being filled; ``path`` is where to write now."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def json(self, name: str, data: Any) -> None:
+        """Write plain data as JSON; what is no finite number becomes null."""
+        write_text(json.dumps(_jsonable(data), indent=2, allow_nan=False) + "\n", self.path / name)
+
+    def csv(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write rows, which all have the keys of the first, as a CSV table."""
+        write_csv(self.path / name, rows)
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows, which all have the keys of the first, as a CSV table; floats with ten digits."""
+    text = io.StringIO()
+    writer = None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(text, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow({key: f"{item:.10g}" if isinstance(item, float) else item for key, item in row.items()})
+    write_text(text.getvalue(), path)
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder that holds results already, before any work is done.
+
+    Raises
+    ------
+    InputError
+        If it exists and is not empty, or is a file.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise expected("run", shown(folder), "a folder that is new or empty")
+
+
+@contextlib.contextmanager
+def run_folder(folder: Path, config: Mapping[str, Any], scenario: Scenario | None = None) -> Iterator[RunFolder]:
+    """Fill a run folder: ``config.yaml`` and ``scenario.yaml`` are written here, the rest by the caller.
+
+    If the body raises, nothing is left behind. If another run has filled the folder meanwhile, this one goes beside it,
+    as ``NAME-2``: work that is done is never lost.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    working = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        run = RunFolder(working)
+        write_yaml(_jsonable(config), working / "config.yaml")
+        if scenario is not None:
+            scenario.save(working / "scenario.yaml")
+        yield run
+        working.chmod(0o755)
+        run.path = _moved(working, folder)
+    except BaseException:
+        shutil.rmtree(working, ignore_errors=True)
+        raise
+
+
+def _moved(working: Path, folder: Path) -> Path:
+    for number in range(1, 1000):
+        target = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        try:
+            os.replace(working, target)  # takes the place of an empty folder, never of a full one
+            return target
+        except OSError:
+            if not target.exists():
+                raise
+    raise expected("run", shown(folder), "a folder that is new or empty")
+
+
+def prune(folder: Path) -> None:
+    """Remove a run folder that stayed empty, and the folders above it that it was alone in."""
+    for path in (folder, *folder.parents[:3]):
+        if path == Path.cwd():
+            return
+        try:
+            path.rmdir()
+        except OSError:
+            return
+
+
+def shown(path: Path) -> str:
+    """A path as a user would type it: relative to where they are, if it lies below."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def _jsonable(data: Any) -> Any:
+    """Plain data of numbers, text, lists and mappings; NumPy's included."""
+    if isinstance(data, Mapping):
+        return {str(key): _jsonable(item) for key, item in data.items()}
+    if isinstance(data, list | tuple):
+        return [_jsonable(item) for item in data]
+    if hasattr(data, "tolist"):
+        return _jsonable(data.tolist())
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    return data

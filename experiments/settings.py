@@ -1,0 +1,49 @@
+"""Settings that several commands share. They have no defaults: those stand, with a comment each, in ``configs/``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from echelongym.envs.config import Config, Count, NonNegative, PositiveCount, number
+from echelongym.envs.scenario import Scenario
+
+
+class Evaluation(Config):
+    """Group ``evaluation``: the common worlds that policies are run on (purpose ``test``)."""
+
+    worlds: Annotated[int, number(2, integer=True)]
+    seed: Count
+    periods: PositiveCount | None
+    chunk: PositiveCount | None
+
+
+class Tuning(Config):
+    """Group ``tuning``: how rules are fitted, on worlds of their own (purpose ``tune``)."""
+
+    worlds: Annotated[int, number(2, integer=True)]
+    seed: Count
+    budget: PositiveCount
+    cache: str | None
+
+
+class PolicyChoice(Config):
+    """Group ``policy``: one policy, by name, path or import path, and parameters where it takes some."""
+
+    name: Annotated[str, Field(min_length=1)]
+    parameters: dict[str, Any]
+
+
+class RunSettings(Config):
+    """What every command on a scenario has."""
+
+    scenario: Scenario
+    run: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved config as plain data, the form of ``config.yaml``."""
+        return {"scenario": self.scenario.to_dict(), **self.model_dump(mode="json", exclude={"scenario"})}
+
+
+__all__ = ["Evaluation", "NonNegative", "PolicyChoice", "RunSettings", "Tuning"]

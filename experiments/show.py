@@ -1,0 +1,189 @@
+"""``echelongym show``: a scenario as tables, and its network as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from echelongym.envs.scenario import Scenario
+from echelongym.envs.tables import Tables
+
+from .drawing import draw_network
+from .runs import RunFolder, check_free, run_folder
+from .settings import RunSettings
+from .terminal import finish, say, table
+
+_LONG = 30  # rows of a table in the terminal; the CSV has all
+_NOTHING: tuple[Any, ...] = (None, "", 0, 0.0)
+_SHOWN = {
+    "nodes": "node kind primary_lane mean_flow auto_level initial_on_hand holding_cost capacity storage_capacity".split(),
+    "lanes": "lane source target mode lead_time longest primary capacity unit_cost fixed_cost emissions_kg".split(),
+    "customers": "customer segment region sources mean_demand deviation lost_share lost_sale_cost backorder_cost price".split(),
+}
+
+
+class Settings(RunSettings):
+    """Settings of ``show``; see ``configs/show.yaml``."""
+
+    picture: Literal["png", "svg", "pdf"]
+
+
+def run(settings: Settings, folder: Path) -> Path:
+    """Print the tables, write them as CSV and the network as a picture; returns the run folder."""
+    check_free(folder)
+    scenario = settings.scenario
+    t = scenario.tables
+    sections = {"nodes": node_rows(t), "lanes": lane_rows(t), "customers": customer_rows(t)}
+    say(headline(scenario))
+    for name, rows in sections.items():
+        _print(name, rows)
+    with run_folder(folder, settings.to_dict(), scenario) as run:
+        _write(run, scenario, sections, f"network.{settings.picture}")
+    finish(run.path, f"echelongym tune scenario={scenario.name} policy=echelon_base_stock", ["tables", "network picture"])
+    return run.path
+
+
+def _print(name: str, rows: list[dict[str, Any]]) -> None:
+    """A section in the terminal: the columns that matter and say something; the CSV has all."""
+    notes = [f"... and {len(rows) - _LONG} more, see {name}.csv"] if len(rows) > _LONG else []
+    used = [key for key in _SHOWN[name] if any(row[key] not in _NOTHING for row in rows)]
+    if rows:
+        table(name.capitalize(), used, [[brief(row[key]) for key in used] for row in rows[:_LONG]], notes)
+
+
+def brief(value: Any) -> Any:
+    """Numbers of many products as their range."""
+    if isinstance(value, list) and len(value) > 2 and all(isinstance(item, float) for item in value):
+        return f"{min(value):.3g} to {max(value):.3g}"
+    return value
+
+
+def _write(run: RunFolder, scenario: Scenario, sections: dict[str, list[dict[str, Any]]], picture: str) -> None:
+    for name, rows in sections.items():
+        run.csv(f"{name}.csv", [{key: flat(value) for key, value in row.items()} for row in rows])
+    draw_network(scenario, run / picture)
+    t = scenario.tables
+    sizes = {"nodes": t.N, "lanes": t.L, "customers": t.C, "products": t.P, "pairs": t.S}
+    run.json("summary.json", {"schema": 1, "scenario": t.name, "digest": scenario.digest, "sizes": sizes})
+
+
+def headline(scenario: Scenario) -> str:
+    """What a scenario is, in two lines."""
+    t = scenario.tables
+    kinds = f"{t.N} nodes, {t.L} lanes, {t.C} customers, {t.P} product{'s' if t.P > 1 else ''} ({', '.join(t.products)})"
+    features = [f"disruption {name}" for name in scenario.disruptions]
+    features += [f"shelf life of {name} {life} periods" for name, life in _named(t.products, t.shelf_life) if life]
+    features += [f"forecast of {t.F} periods, skill {scenario.forecast.skill:g}"] if t.F else []
+    features += ["lost demand is not seen"] if t.censored else []
+    features += ["today's lead times are seen"] if t.quoted else []
+    time = f"{scenario.units} units; {t.horizon} periods, the first {t.warm_up} left out of figures"
+    return f"{t.name}: {kinds}; {time}.\n{'; '.join(features) or 'no disruptions, no forecast'}."
+
+
+def node_rows(t: Tables) -> list[dict[str, Any]]:
+    """One row a node. ``auto_level`` is mean flow x (lead time of the primary lane + 1), by product."""
+    lead = np.where(t.primary_lane >= 0, t.nominal_lead_time[np.maximum(t.primary_lane, 0)], 0) if t.L else 0
+    auto = np.where(t.primary_lane >= 0, t.mean_flow * (lead + 1), 0.0)
+    return [
+        {
+            "node": name,
+            "kind": "supplier" if t.is_supplier[n] else "stock",
+            "primary_lane": distinct([t.lanes[k] if k >= 0 else None for k in t.primary_lane[n]]),
+            "mean_flow": by_product(t, t.mean_flow[n]),
+            "auto_level": by_product(t, auto[n]),
+            "initial_on_hand": by_product(t, t.initial_on_hand[n]),
+            "holding_cost": by_product(t, t.holding_cost[n]),
+            "disposal_cost": by_product(t, t.disposal_cost[n]),
+            "capacity": finite(t.node_capacity[n]),
+            "storage_capacity": finite(t.storage_capacity[n]),
+            "overflow_cost": float(t.overflow_cost[n]),
+            "fixed_cost": float(t.node_fixed_cost[n]),
+        }
+        for n, name in enumerate(t.nodes)
+    ]
+
+
+def lane_rows(t: Tables) -> list[dict[str, Any]]:
+    """One row a lane. ``longest`` lead time with disruptions; ``unit_cost`` is purchase and transport."""
+    return [
+        {
+            "lane": name,
+            "source": t.nodes[t.lane_source[k]] if t.lane_source[k] >= 0 else t.customers[t.lane_customer[k]],
+            "target": t.nodes[t.lane_target[k]],
+            "mode": t.lane_mode[k],
+            "lead_time": span(t.lead_time_values[k]),
+            "mean_lead_time": float(t.lead_time_values[k] @ t.lead_time_probabilities[k]),
+            "longest": int(t.max_lead_time[k]),
+            "primary": bool((t.primary_lane == k).any()),
+            "products": None if t.lane_carries[k].all() else [p for p, on in _named(t.products, t.lane_carries[k]) if on],
+            "capacity": finite(t.lane_capacity[k]),
+            "unit_cost": by_product(t, t.purchase_cost[k] + t.lane_transport_cost[k], t.lane_carries[k]),
+            "purchase_cost": by_product(t, t.purchase_cost[k], t.lane_carries[k]),
+            "transport_cost": by_product(t, t.lane_transport_cost[k], t.lane_carries[k]),
+            "in_transit_cost": by_product(t, t.in_transit_cost[k], t.lane_carries[k]),
+            "fixed_cost": float(t.lane_fixed_cost[k]),
+            "vehicle_volume": finite(t.vehicle_volume[k]),
+            "distance_km": float(t.distance_km[k]),
+            "emissions_kg": by_product(t, t.lane_emissions[k], t.lane_carries[k]),
+            "fixed_emissions_kg": float(t.lane_fixed_emissions[k]),
+        }
+        for k, name in enumerate(t.lanes)
+    ]
+
+
+def customer_rows(t: Tables) -> list[dict[str, Any]]:
+    """One row a customer; ``mean_demand`` a period over seasons, ``deviation`` its standard deviation."""
+    return [
+        {
+            "customer": name,
+            "segment": t.segment[c],
+            "region": t.region[c],
+            "sources": [source for source, customer in t.pairs if customer == name],
+            "mean_demand": by_product(t, t.mean_demand[c]),
+            "deviation": by_product(t, t.demand_sd[c]),
+            "lost_share": by_product(t, t.lost_share[c]),
+            "lost_sale_cost": by_product(t, t.lost_sale_cost[c]),
+            "backorder_cost": by_product(t, t.backorder_cost[c]),
+            "price": by_product(t, t.price[c]),
+            "patience": distinct([int(life) if life >= 0 else None for life in t.patience[c]]),
+            "priority": int(t.customer_priority[c]),
+        }
+        for c, name in enumerate(t.customers)
+    ]
+
+
+def span(values: Any) -> Any:
+    """A number, or ``1-3``."""
+    low, high = int(min(values)), int(max(values))
+    return low if low == high else f"{low}-{high}"
+
+
+def by_product(t: Tables, values: Any, chosen: Any = None) -> Any:
+    """One number where all products (or those chosen) agree, else all of them."""
+    found = [float(value) for value in (values if chosen is None else values[chosen])]
+    return found[0] if len(set(found)) == 1 else found
+
+
+def distinct(values: Sequence[Any]) -> Any:
+    """What is there, each once."""
+    found = list(dict.fromkeys(value for value in values if value is not None))
+    return found[0] if len(found) == 1 else (found or None)
+
+
+def finite(value: float) -> float | None:
+    """None for what is not limited."""
+    return float(value) if np.isfinite(value) else None
+
+
+def flat(value: Any) -> Any:
+    """A cell of a CSV table."""
+    if isinstance(value, list):
+        return " ".join(f"{item:.6g}" if isinstance(item, float) else str(item) for item in value)
+    return value
+
+
+def _named(names: Sequence[str], values: Any) -> list[tuple[str, Any]]:
+    return list(zip(names, values, strict=True))

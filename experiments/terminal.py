@@ -1,0 +1,100 @@
+"""What commands print: tables, progress bars, and at the end where the results lie and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from .runs import shown
+
+_WIDTH = 128  # where nobody says how wide the output is
+_WORD = 12  # letters that are not broken over lines
+
+
+def console(stderr: bool = False) -> Console:
+    """A console; one that is no terminal (a pipe, a log) gets a width that tables fit in."""
+    made = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=_WIDTH)
+
+
+def say(text: str) -> None:
+    """One line of plain text."""
+    console().print(text, markup=False, soft_wrap=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], notes: Sequence[str] = ()) -> None:
+    """Print a table: text to the left, numbers to the right, None as an empty cell; notes below it."""
+    body = [[cell(item) for item in row] for row in rows]
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for index, column in enumerate(columns):
+        numeric = all(_is_numeric(row[index]) for row in body)
+        heading = Text(column.replace("_", " "))
+        whole = index == 0 or max((len(row[index]) for row in body), default=0) <= _WORD
+        made.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
+    for row in body:
+        made.add_row(*(Text(item) for item in row))
+    console().print(made)
+    for note in notes:
+        say(f"  {note}")
+
+
+def cell(item: Any) -> str:
+    """One value as text: numbers with four significant digits, but whole ones in full."""
+    if item is None:
+        return ""
+    if isinstance(item, bool):
+        return "yes" if item else "no"
+    if isinstance(item, float):
+        return "" if item != item else f"{item:.0f}" if abs(item) >= 10_000 else f"{item:.4g}"
+    if isinstance(item, list | tuple):
+        return ", ".join(cell(part) for part in item)
+    return str(item)
+
+
+def _is_numeric(text: str) -> bool:
+    return not text or text[0].isdigit() or (text[0] in "+-." and text[1:2].isdigit()) or text == "inf"
+
+
+def finish(folder: Path, following: str, what: Sequence[str] = ()) -> None:
+    """Last lines of a command: where results are, and the command that comes next."""
+    say("")
+    say(f"Results: {shown(folder)}{' (' + ', '.join(what) + ')' if what else ''}")
+    say(f"Next:    {following}")
+
+
+class Advance(Protocol):
+    """Called with the number of steps done since the last call."""
+
+    def __call__(self, steps: float = 1.0) -> None: ...
+
+
+@contextmanager
+def progress(title: str, total: float, unit: str, enabled: bool = True) -> Iterator[Advance]:
+    """A progress bar on stderr with rate and time left; nothing where stderr is no terminal."""
+    out = console(stderr=True)
+    if not enabled or not out.is_terminal:
+        yield lambda steps=1.0: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda steps=1.0: bar.advance(task, steps)
+
+
+class _Rate(ProgressColumn):
+    """Steps a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.1f} {self.unit}/s")
