@@ -10,6 +10,7 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from echelongym.envs.encoding import ActionDecoder, ObservationEncoder
+from echelongym.envs.decoding import ActionDecoder
+from echelongym.envs.encoding import ObservationEncoder
 from echelongym.envs.errors import InputError, expected, shorten
 from echelongym.envs.files import write_bytes
 from echelongym.envs.observation import Decision, Observation, observation_shapes
 from echelongym.envs.scenario import Scenario
+
+from .rules.rule import NETWORK, check_network
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
 POLICY_FILE = "policy.npz"
@@ -45,7 +49,7 @@ class Actor(nn.Module):
         super().__init__()
         self.sizes, self.activation, self.squash = tuple(sizes), activation, squash
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*layers[:-1])
 
@@ -66,19 +70,28 @@ class ActorPolicy:
         Any torch module from (B, encoder.size) to (B, decoder.size).
     action
         Kind of the action decoder.
+    facts
+        What is known of its training, plain data: ``agent``, ``seed``, ``env_steps`` and so on.
     """
 
-    def __init__(self, scenario: Scenario, actor: nn.Module, action: str = "order_up_to") -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        actor: nn.Module,
+        action: str = "order_up_to",
+        facts: dict[str, Any] | None = None,
+    ) -> None:
         self.scenario, self.actor, self.action = scenario, actor, action
+        self.facts = dict(facts or {})
         self.encoder = ObservationEncoder(scenario)
         self.decoder = ActionDecoder(scenario, action)
 
     def __call__(self, observation: Observation) -> Decision:
         """Requests for a batch of observations."""
-        flat = torch.as_tensor(self.encoder.encode(observation))
+        flat = self.encoder.encode(observation)
         with torch.no_grad():
-            action = self.actor(flat).numpy()
-        return Decision(self.decoder.decode(action, observation))
+            action = self.actor(torch.as_tensor(flat))
+        return Decision(self.decoder.decode(action.numpy() if isinstance(flat, np.ndarray) else action, observation))
 
 
 def constant_policy(scenario: Scenario, action: str = "order_up_to", value: float = 0.0) -> ActorPolicy:
@@ -92,21 +105,21 @@ def constant_policy(scenario: Scenario, action: str = "order_up_to", value: floa
     return ActorPolicy(scenario, Constant(), action)
 
 
-def save_actor(path: Path, policy: ActorPolicy, **facts: Any) -> None:
-    """Write a policy file, whole or not at all; ``facts`` are plain data kept beside the weights."""
+def save_actor(path: Path, policy: ActorPolicy) -> None:
+    """Write a policy file, whole or not at all."""
     if not isinstance(policy.actor, Actor):
         raise expected("policy.actor", type(policy.actor).__name__, "an Actor (a plain perceptron)")
     t = policy.scenario.tables
     config = {
         "schema": _SCHEMA,
-        "network": {"products": t.products, "nodes": t.nodes, "lanes": t.lanes, "customers": t.customers},
+        "network": {key: getattr(t, key) for key in NETWORK},
         "digest": policy.scenario.digest,
         "scenario": policy.scenario.to_dict(),
         "action": policy.action,
         "sizes": policy.actor.sizes,
         "activation": policy.actor.activation,
         "squash": policy.actor.squash,
-        "facts": facts,
+        "facts": policy.facts,
     }
     weights = {name: value.detach().numpy() for name, value in policy.actor.state_dict().items()}
     stream = io.BytesIO()
@@ -137,7 +150,7 @@ def load_actor(path: Path, scenario: Scenario) -> ActorPolicy:
     except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: is no policy file, or a damaged one: {shorten(str(error))}") from None
     trained = _trained_scenario(config, scenario, path)
-    policy = ActorPolicy(trained, actor, config["action"])
+    policy = ActorPolicy(trained, actor, config["action"], config["facts"])
     sizes = (policy.encoder.size, policy.decoder.size)
     if (actor.sizes[0], actor.sizes[-1]) != sizes:
         raise expected("sizes", actor.sizes, f"{sizes[0]} inputs and {sizes[1]} outputs", str(path))
@@ -147,8 +160,7 @@ def load_actor(path: Path, scenario: Scenario) -> ActorPolicy:
 def _trained_scenario(config: dict[str, Any], scenario: Scenario, path: Path) -> Scenario:
     """The scenario a policy was trained on, if what it sees and decides fits ``scenario``."""
     tables = scenario.tables
-    for section, names in config["network"].items():
-        check_names(section, names, getattr(tables, section), str(path))
+    check_network(config["network"], tables, str(path))
     if config["digest"] == scenario.digest:
         return scenario
     trained = Scenario.from_mapping({**config["scenario"], "base_dir": scenario.base_dir}, where=str(path))
@@ -160,14 +172,3 @@ def _trained_scenario(config: dict[str, Any], scenario: Scenario, path: Path) ->
                 f"expected {ours.get(name)}, that of scenario {scenario.name!r}"
             )
     return trained
-
-
-def check_names(section: str, theirs: Sequence[str], ours: Sequence[str], where: str) -> None:
-    """Refuse another network, naming the first name that differs."""
-    for i in range(max(len(theirs), len(ours))):
-        one, other = (names[i] if i < len(names) else None for names in (theirs, ours))
-        if one != other:
-            raise InputError(
-                f"{where}: was trained on another network: {section}[{i}] = {one!r}: "
-                f"expected {other!r}, as in the scenario"
-            )

@@ -53,7 +53,7 @@ class Checkpoint:
         Raises
         ------
         InputError
-            If the model has another layout.
+            If the model has another layout, or the env another course.
         """
         content = self.content
         try:
@@ -65,14 +65,17 @@ class Checkpoint:
                 getattr(model, name).copy_(value)
         for name, value in content["counters"].items():
             setattr(model, name, value)
-        model._last_obs = content["last_observation"].numpy()
+        observation = content["last_observation"].numpy()
+        model._last_obs = env.restore(content["series"], content["episode"], content["played"].numpy())
+        if not np.array_equal(model._last_obs, observation):
+            raise InputError(
+                f"{self.path}: the same actions no longer give the same worlds: expected the scenario as it was"
+            )
         model._last_episode_starts = content["last_starts"].numpy()
         model.ep_info_buffer = deque(json.loads(content["episodes"]), maxlen=model._stats_window_size)
         model.ep_success_buffer = deque(maxlen=model._stats_window_size)
         if content["replay"]:
             _refill(model, content["replay"])
-        env.returns[:], env.lengths[:] = content["returns"].numpy(), content["lengths"].numpy()
-        env.env.load_state_dict({name: value.numpy() for name, value in content["env"].items()})
         generators = json.loads(content["generators"])
         keys = np.array(generators["numpy"]["keys"], dtype=np.uint32)
         np.random.set_state(("MT19937", keys, *generators["numpy"]["rest"]))  # noqa: NPY002 (the one SB3 draws from)
@@ -88,7 +91,7 @@ def save_checkpoint(
     Between rollouts only: what is half collected is not kept.
     """
     _, variables = model._get_torch_save_params()
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002
+    _, keys, *rest = np.random.get_state()  # noqa: NPY002
     generators = {
         "numpy": {"keys": np.asarray(keys).tolist(), "rest": rest},
         "actions": model.action_space.np_random.bit_generator.state,
@@ -101,13 +104,13 @@ def save_checkpoint(
         "parameters": model.get_parameters(),
         "variables": {name: getattr(model, name).detach() for name in variables},
         "counters": {name: int(getattr(model, name)) for name in _COUNTERS if hasattr(model, name)},
-        "last_observation": torch.from_numpy(model._last_obs),
+        "last_observation": torch.from_numpy(np.ascontiguousarray(model._last_obs)),
         "last_starts": torch.from_numpy(model._last_episode_starts),
         "episodes": json.dumps(list(model.ep_info_buffer or [])),
         "replay": _replay(model),
-        "returns": torch.from_numpy(env.returns),
-        "lengths": torch.from_numpy(env.lengths),
-        "env": {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in env.env.state_dict().items()},
+        "series": env.series,
+        "episode": env.episode,
+        "played": torch.from_numpy(np.array(env.played)),
         "generators": json.dumps(generators),
         "torch_state": torch.get_rng_state(),
         "best": best,

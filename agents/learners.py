@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import PlainValidator, model_validator
-from typing_extensions import Self
 
 from echelongym.envs.config import Config, Count, NonNegative, Positive, PositiveCount, Share, number, validate
 from echelongym.envs.errors import expected, unknown

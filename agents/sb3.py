@@ -2,7 +2,7 @@
 
 ::
 
-    env = SB3VecEnv(NetworkVectorEnv(scenario, num_envs=64))
+    env = SB3VecEnv(NetworkVectorEnv(scenario, num_envs=64, autoreset_mode="SAME_STEP"))
     model = stable_baselines3.PPO("MlpPolicy", env, n_steps=64, batch_size=1024)
 
 works with any of its algorithms; ``echelongym train`` adds the settings, budgets, checkpoints and the choice of the best.
@@ -19,18 +19,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-from echelongym.envs.env import NetworkVectorEnv
 from echelongym.envs.errors import InputError, expected
 from echelongym.envs.scenario import Scenario
+from echelongym.envs.vector_env import NetworkVectorEnv
 
-from .actor import ACTIVATIONS, POLICY_FILE, Actor, ActorPolicy, check_names, load_actor
+from .actor import ACTIVATIONS, POLICY_FILE, Actor, ActorPolicy, load_actor
 from .learners import PPOConfig, SACConfig
+from .rules.rule import check_network
 
 
 class SB3VecEnv(VecEnv):
@@ -45,38 +47,53 @@ class SB3VecEnv(VecEnv):
     """
 
     def __init__(self, env: NetworkVectorEnv, reward_mean: float = 0.0, reward_scale: float = 1.0) -> None:
+        if env.autoreset_mode is not AutoresetMode.SAME_STEP:
+            raise expected("autoreset_mode", env.autoreset_mode.name, "SAME_STEP")
         self.env = env
         self.reward_mean, self.reward_scale = reward_mean, reward_scale
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        self.series = 0  # seed of the worlds played
+        self.episode = 0  # since that seed was given
+        self.played: list[NDArray[Any]] = []  # actions since the episodes began, all at once
         self.returns = np.zeros(self.num_envs)  # of the episodes under way, in the env's own units
-        self.lengths = np.zeros(self.num_envs, dtype=np.int64)
-        self._actions: NDArray[Any] = np.zeros((self.num_envs, *env.single_action_space.shape), np.float32)
 
     def reset(self) -> NDArray[np.float32]:  # type: ignore[override]
         """First observations (B, n); a seed given to :meth:`seed` starts that series of worlds."""
-        observation, _ = self.env.reset(seed=self._seeds[0])
+        seed = self._seeds[0]
+        self.series, self.episode = (self.series, self.episode + 1) if seed is None else (seed, 0)
+        observation: NDArray[np.float32] = self.env.reset(seed=seed)[0]
         self._reset_seeds()
-        self.returns[:], self.lengths[:] = 0.0, 0
+        self.played, self.returns = [], np.zeros(self.num_envs)
         return observation
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Keep the actions (B, m)."""
-        self._actions = actions
+        self.played.append(actions)
 
     def step_wait(self) -> Any:
         """Step; an episode that ends leaves its last observation in ``terminal_observation``."""
-        observation, reward, terminated, truncated, info = self.env.step(self._actions)
+        observation, reward, terminated, truncated, info = self.env.step(self.played[-1])
         self.returns += reward
-        self.lengths += 1
         done = terminated | truncated
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for i in np.flatnonzero(done):
-            infos[i]["terminal_observation"] = info["final_obs"][i]
-            infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
-            infos[i]["episode"] = {"r": float(self.returns[i]), "l": int(self.lengths[i]), "t": 0.0}
-            self.returns[i], self.lengths[i] = 0.0, 0
+        if done.any():
+            for i in np.flatnonzero(done):
+                infos[i]["terminal_observation"] = info["final_obs"][i]
+                infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
+                infos[i]["episode"] = {"r": float(self.returns[i]), "l": len(self.played), "t": 0.0}
+            self.played, self.returns = [], np.where(done, 0.0, self.returns)
+            self.episode += 1
         scaled = ((reward - self.reward_mean) / self.reward_scale).astype(np.float32)
         return observation, scaled, done, infos
+
+    def restore(self, series: int, episode: int, played: Iterable[NDArray[Any]]) -> NDArray[np.float32]:
+        """Stand where another env of this kind stood, by playing its episodes under way again; observations (B, n)."""
+        observation: NDArray[np.float32] = self.env.reset(seed=series, options={"episode": episode})[0]
+        self.series, self.episode = series, episode
+        self.played, self.returns = [], np.zeros(self.num_envs)
+        for actions in played:
+            observation = self.step(actions)[0]  # type: ignore[assignment]
+        return observation
 
     def close(self) -> None:
         """Close the env."""
@@ -212,7 +229,9 @@ def load_sb3_policy(path: str | Path, scenario: Scenario, trust: bool = False) -
         return load_actor(path, scenario)
     if not trust:
         raise expected(
-            "trust", trust, f"true to load {path}: a zip of Stable-Baselines3 holds pickled Python, which can do anything"
+            "trust",
+            trust,
+            f"true to load {path}: a zip of Stable-Baselines3 holds pickled Python, which can do anything",
         )
     return _load_zip(path, scenario)
 
@@ -230,8 +249,8 @@ def _load_zip(path: Path, scenario: Scenario) -> ActorPolicy:
     except StopIteration:
         raise expected("policy", str(path), "a zip of PPO or SAC") from None
     facts = data.get("echelongym", {})
-    for section, names in facts.get("network", {}).items():
-        check_names(section, names, getattr(scenario.tables, section), str(path))
+    if facts:
+        check_network(facts.get("network"), scenario.tables, str(path))
     model = algorithm.load(path, device="cpu")
     policy = ActorPolicy(scenario, actor_module(model), facts.get("action", "order_up_to"))
     shapes = ((policy.encoder.size,), (policy.decoder.size,))

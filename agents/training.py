@@ -20,16 +20,18 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3.common.logger import Logger
 
-from echelongym.envs.env import NetworkVectorEnv
 from echelongym.envs.errors import InputError, expected
 from echelongym.envs.scenario import Scenario
-from echelongym.envs.simulate import Outcome, Policy, simulate
+from echelongym.envs.simulate import Outcome, simulate
 from echelongym.envs.tape import Tape
+from echelongym.envs.vector_env import NetworkVectorEnv
 
 from .actor import ActorPolicy
 from .checkpoint import Checkpoint, save_checkpoint
 from .learners import PPOConfig, SACConfig
 from .sb3 import SB3VecEnv, actor_module, make_model
+from .targets import shortfall, targets_of
+from .tuning_worlds import MISSING
 
 Floats = NDArray[np.float64]
 
@@ -54,13 +56,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands; costs are those a period on the evaluation worlds (profits count negative)."""
+    """Where a training stands; ``curve`` has a row for each evaluation so far, costs a period (profits negative)."""
 
     share: float
     env_steps: int
     cpu_seconds: float
-    cost: float
-    best: float
+    curve: list[dict[str, float | None]]
 
 
 @dataclass
@@ -79,10 +80,11 @@ class Trained:
 
     policy: ActorPolicy
     cost: Floats
+    targets: list[dict[str, Any]]  # of the scenario, see Target.judge
     best_env_steps: int
     env_steps: int
     cpu_seconds: float
-    curve: list[dict[str, float]]
+    curve: list[dict[str, float | None]]
 
 
 def objective(outcome: Outcome) -> Floats:
@@ -100,7 +102,8 @@ class Trainer:
     action
         Kind of the action decoder.
     tape
-        Evaluation worlds: the best policy is chosen on them, so they must not be test worlds.
+        Worlds that the best policy is chosen on, by cost and what is missing of the scenario's targets as the tuner of
+        rules does; so they must not be test worlds. The reward knows nothing of targets.
     evaluations
         How often the policy is evaluated, spread over the budget; the start comes on top.
     checkpoints
@@ -120,9 +123,10 @@ class Trainer:
     checkpoint_seconds: float = 30.0
     threads: int = 1
     logger: Logger | None = None
-    _curve: list[dict[str, float]] = field(default_factory=list)
+    _curve: list[dict[str, float | None]] = field(default_factory=list)
     _best: dict[str, Any] | None = None
     _best_cost: Floats | None = None
+    _best_score: float = np.inf
     _best_steps: int = 0
     _spent: float = 0.0  # CPU-seconds before this process
 
@@ -158,8 +162,14 @@ class Trainer:
         improved: Callable[[ActorPolicy, Floats, int], None],
     ) -> Trained:
         self._started = time.process_time()
+        self._targets = targets_of(self.scenario)
+        self._judged: list[dict[str, Any]] = []
         native = NetworkVectorEnv(
-            self.scenario, num_envs=self.learner.worlds, action=self.action, autoreset_mode=AutoresetMode.SAME_STEP
+            self.scenario,
+            num_envs=self.learner.worlds,
+            action=self.action,
+            autoreset_mode=AutoresetMode.SAME_STEP,
+            info="none",
         )
         mean, scale = resume.facts["reward"] if resume else reward_statistics(native, self.seed)
         self._env = SB3VecEnv(native, mean, scale)
@@ -177,8 +187,7 @@ class Trainer:
             if share >= due:
                 self._evaluate(improved)
                 due = min(1.0, (np.floor(share * self.evaluations + 1e-9) + 1.0) / self.evaluations)
-            last = self._curve[-1]
-            report(Progress(share, self._model.num_timesteps, self.cpu_seconds, last["cost"], last["best"]))
+            report(Progress(share, self._model.num_timesteps, self.cpu_seconds, self._curve))
             if self.checkpoints and (share >= 1.0 or time.monotonic() - saved >= self.checkpoint_seconds):
                 self._save(due)
                 saved = time.monotonic()
@@ -208,11 +217,11 @@ class Trainer:
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         facts = checkpoint.facts
-        self._model._last_obs = self._env.reset()
         checkpoint.restore(self._model, self._env)
         self._curve = facts["curve"]
         self._best, self._best_steps = checkpoint.best, facts["best_env_steps"]
-        self._best_cost = np.array(facts["best_cost"])
+        self._best_cost, self._best_score = np.array(facts["best_cost"]), facts["best_score"]
+        self._judged = facts["targets"]
         self._spent = facts["cpu_seconds"]
 
     def _save(self, due: float) -> None:
@@ -223,6 +232,10 @@ class Trainer:
             "due": due,
             "curve": self._curve,
             "best_cost": self._best_cost.tolist(),
+            "best_score": self._best_score,
+            "targets": self._judged,
+            "env_steps": self._model.num_timesteps,
+            "base_dir": self.scenario.base_dir,
             "best_env_steps": self._best_steps,
             "cpu_seconds": self.cpu_seconds,
         }
@@ -231,22 +244,28 @@ class Trainer:
     def _evaluate(self, improved: Callable[[ActorPolicy, Floats, int], None]) -> None:
         """Run the deterministic policy on the evaluation worlds; keep it if it is the best so far."""
         self._policy.actor = actor_module(self._model)
-        cost = evaluate(self.scenario, self._policy, self.tape)
-        steps = self._model.num_timesteps
-        if self._best_cost is None or cost.mean() < self._best_cost.mean():
-            self._best_cost, self._best_steps = cost, steps
+        outcome = simulate(self.scenario, self._policy, self.tape, kpis=bool(self._targets))
+        cost, steps = objective(outcome), self._model.num_timesteps
+        score = float(cost.mean())
+        if self._targets:  # as the tuner of rules has it
+            score += MISSING * abs(score) * shortfall(self._targets, outcome)
+        if score < self._best_score:
+            self._best_score, self._best_cost, self._best_steps = score, cost, steps
+            self._judged = [target.judge(outcome.figures()) for target in self._targets]
             self._best = {name: value.detach().clone() for name, value in self._model.policy.state_dict().items()}
             improved(self._policy, cost, steps)
-        row = {
+        assert self._best_cost is not None
+        row: dict[str, float | None] = {
             "env_steps": steps,
             "cpu_seconds": round(self.cpu_seconds, 3),
-            "cost": float(cost.mean()),
-            "best": float(self._best_cost.mean()),
+            "cost_per_period": float(cost.mean()),
+            "best_cost_per_period": float(self._best_cost.mean()),
             "learning_rate": self._schedule(0.0),
         }
         logged = self._model.logger.name_to_value
-        row |= {key.removeprefix("train/"): float(logged[key]) for key in _LOGGED if key in logged}
-        self._model.logger.record("evaluation/cost_per_period", row["cost"])
+        for key in _LOGGED[self.learner.kind]:
+            row[key] = float(logged[f"train/{key}"]) if f"train/{key}" in logged else None
+        self._model.logger.record("evaluation/cost_per_period", row["cost_per_period"])
         self._curve.append(row)
 
     def _check_finite(self) -> None:
@@ -262,24 +281,21 @@ class Trainer:
         self._model.policy.load_state_dict(self._best)
         self._policy.actor = actor_module(self._model)
         return Trained(
-            self._policy, self._best_cost, self._best_steps, self._model.num_timesteps, self.cpu_seconds, self._curve
+            self._policy,
+            self._best_cost,
+            self._judged,
+            self._best_steps,
+            self._model.num_timesteps,
+            self.cpu_seconds,
+            self._curve,
         )
 
 
-_LOGGED = (
-    "train/value_loss",
-    "train/explained_variance",
-    "train/approx_kl",
-    "train/std",
-    "train/actor_loss",
-    "train/critic_loss",
-    "train/ent_coef",
-)
-
-
-def evaluate(scenario: Scenario, policy: Policy, tape: Tape) -> Floats:
-    """Objective of a policy in each world of a tape, (B,)."""
-    return objective(simulate(scenario, policy, tape, kpis=False))
+# What the learning curve has of the last training step, in Stable-Baselines3's names.
+_LOGGED = {
+    "ppo": ("value_loss", "explained_variance", "approx_kl", "std"),
+    "sac": ("actor_loss", "critic_loss", "ent_coef"),
+}
 
 
 def reward_statistics(env: NetworkVectorEnv, seed: int) -> tuple[float, float]:

@@ -26,10 +26,10 @@ from .tuning_worlds import COMPARED, JUDGED, Budget, Candidates, Judge
 Floats = NDArray[np.float64]
 
 METHODS = ("auto", "gradient", "cma", "search")
-ITERATIONS = 300  # of gradients, by default
+ITERATIONS = 100, 160  # of gradients, by default: without, and with further lanes
 EVALUATIONS = 60, 12  # of a search, by default: so many, and so many more a parameter
 FIRST_STAGE = 0.4  # share of the iterations in which further lanes are not yet used
-GRADIENT_SHARE = 0.7  # share of the budget that gradients get where a search follows
+COMPARISONS = 8  # evaluations kept for comparing what gradients found
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +178,9 @@ class _Plan:
         worlds: int,
     ) -> None:
         self.scenario, self.base, self.space, self.window = scenario, base, space, window
-        self.seed, self.smooth = seed, smooth
+        self.seed = seed
+        plain = base.space(plain=True)
+        self.spaces = [plain] if len(plain) == len(space) else [plain, space]
         self.judge = Judge(scenario, worlds, COMPARED, seed, Budget(0))
         self.relaxed = None if smooth else _relaxed(scenario)
         gradients = smooth or self.relaxed is not None
@@ -191,20 +193,23 @@ class _Plan:
 
     def natural_budget(self) -> int:
         """Env-periods that usually suffice."""
-        gradients = ITERATIONS * self.window.worlds * self.window.periods if self.descends else 0
-        several = EVALUATIONS[0] + EVALUATIONS[1] * len(self.space)
-        return gradients + (several if self.searches else 12) * self.judge.price
+        searching = EVALUATIONS[0] + EVALUATIONS[1] * len(self.space) if self.searches else 0
+        return self.gradient_budget() + (COMPARISONS + searching) * self.judge.price
+
+    def gradient_budget(self) -> int:
+        """Env-periods of that for gradients."""
+        iterations = ITERATIONS[len(self.spaces) - 1] if self.descends else 0
+        return iterations * self.window.worlds * self.window.periods
 
     def run(self, budget: Budget) -> Rule:
         """The best rule found."""
-        plain = self.base.space(plain=True)
-        spaces = [plain] if len(plain) == len(self.space) else [plain, self.space]
+        plain = self.spaces[0]
         everything = Candidates(self.base, self.space, self.judge)
         start = _extended(self.space, plain, plain.start)
         everything.cost(start)
         if self.descends:
-            self._descend(spaces, everything, budget)
-        elif len(spaces) > 1:
+            self._descend(everything, budget)
+        elif len(self.spaces) > 1:
             everything.cost(self.space.start)
         if self.searches and not everything.exhausted:
             assert everything.best is not None
@@ -218,14 +223,16 @@ class _Plan:
         """With further lanes at their starts where they are not used: a sampler cannot move -inf."""
         return np.where(np.isfinite(vector), vector, self.space.start)
 
-    def _descend(self, spaces: list[Space], everything: Candidates, budget: Budget) -> None:
+    def _descend(self, everything: Candidates, budget: Budget) -> None:
         """Gradients, first without further lanes, then with them from there."""
         rule = self.base
         if self.relaxed is not None:
             rule = type(self.base)(self.relaxed, **self.base.given)
-        share = GRADIENT_SHARE if self.searches else 1.0
-        reserve = 12 * self.judge.price
-        affordable = int(max(share * budget.left - reserve, 0)) // (self.window.worlds * self.window.periods)
+        spaces = self.spaces
+        spare = budget.left - COMPARISONS * self.judge.price
+        # Of a budget that is given, gradients get what they get by default: a search takes what it costs.
+        share = self.gradient_budget() / max(self.natural_budget() - COMPARISONS * self.judge.price, 1)
+        affordable = int(max(share * spare, 0)) // (self.window.worlds * self.window.periods)
         shares = [1.0] if len(spaces) == 1 else [FIRST_STAGE, 1 - FIRST_STAGE]
         start, first = spaces[0].start, 0
         for number, (space, part) in enumerate(zip(spaces, shares, strict=True)):

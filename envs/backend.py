@@ -30,6 +30,7 @@ class NumpyOps:
         self.ceil = np.ceil
         self.exp = np.exp
         self.tanh = np.tanh
+        self.program: Any = None  # that is being recorded; see envs.program
 
     def constant(self, value: Any) -> Array:
         """A constant in the backend's floating type."""
@@ -49,7 +50,7 @@ class NumpyOps:
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Zeros of a shape and type."""
-        return np.zeros(shape, dtype=dtype)
+        return np.zeros(shape, dtype=dtype) if self.program is None else self.program.zeros(shape, dtype)
 
     def to_int(self, value: Array) -> Array:
         """Truncate to 64-bit integers."""
@@ -85,7 +86,7 @@ class NumpyOps:
         if value.shape[axis] == 1:
             return value.squeeze(axis)
         if value.dtype.kind == "f" and math.prod(value.shape[axis:]) == value.shape[axis]:
-            return np.add.accumulate(value, axis=axis).take(-1, axis=axis)
+            return np.add.accumulate(value, axis=axis).take(-1, axis)
         return np.add.reduce(value, axis=axis)
 
     def stack(self, values: list[Array], axis: int = 0) -> Array:

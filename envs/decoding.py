@@ -49,8 +49,8 @@ class ActionDecoder:
         ``order_up_to``
             The target of each lane's position: on the primary lane of a node its echelon position, on any further
             lane what will be there when the lane delivers. 0 is the automatic level
-            (:func:`echelongym.envs.levels.automatic_levels`), -1 is none, 1 is twice the level; around 0 a step of
-            1/3 is one standard deviation of the demand that the position covers.
+            (:func:`echelongym.envs.levels.automatic_levels`), -1 is none, 1 is twice the level (twice the mean demand
+            covered where the level is 0); around 0 a step of 1/3 is one standard deviation of the demand covered.
         ``order_up_to_local``
             The same with local positions: stock and under way, less own customers' backlog and this period's
             requests on outgoing lanes, downstream first.
@@ -112,8 +112,8 @@ class ActionDecoder:
         covered = np.sqrt(t.nominal_lead_time[lanes] + 1) * flat.flow_deviation.reshape(-1)[target]
         alone = local | ~self.primary
         deviation = np.where(alone, covered, flat.deviation.reshape(-1)[target])
-        # Where nobody's first choice leads through a node its level is 0, and only asking for more makes sense.
-        reach = np.where(level > 0, level, 2 * flow)
+        # At level 0 (a lateral lane, a node that is nobody's first choice) only asking for more makes sense.
+        reach = np.where(level > 0, level, 2 * flow * (t.nominal_lead_time[lanes] + 1))
         slope = np.minimum(3 * deviation, reach)
         if self.kind in ("order_up_to", "order_up_to_local"):
             return Range(level, slope, reach - slope), np.ones(self.size, dtype=bool)

@@ -31,7 +31,7 @@ class View(NamedTuple):
     lane_availability: Array | None  # (L, B)
     demand_history: Array  # (C, P, H, B)
     forecast: Array | None  # (C, P, F, B)
-    period: Array  # (B,)
+    period: Array | int  # (B,), or one number where all worlds are in step
     lead_time: Array | None  # (L, B)
 
 
@@ -64,7 +64,8 @@ class ObservationEncoder:
 
     ========================= =================================================================================
     ``position``              of each action's lane: echelon position (primary lanes) or what will be there when it
-                              delivers (further lanes), less its automatic level, in standard deviations covered
+                              delivers (further lanes), less what automatic levels keep there, in standard deviations
+                              of the demand covered
     ``on_hand``               by node, product and periods of life left
     ``in_transit``            by periods since dispatch, lane, product and life at dispatch
     ``backlog``               by customer, product and periods waited
@@ -128,16 +129,19 @@ class ObservationEncoder:
         out = np.empty((self.size, worlds), dtype=np.float32)
         for name, part, picked in self._parts:
             value = self._array(name, view, positions)
-            if value is None:  # neutral: at its centre
-                out[part] = self._centre[part]
-            elif picked is not None:
+            if picked is not None and value is not None:
                 out[part] = value.reshape((-1, worlds))[picked]
-            else:
+            elif isinstance(value, np.ndarray) and value.ndim > 2:
                 out[part].reshape(value.shape)[...] = value
+            else:  # as it is, or neutral: at its centre
+                out[part] = self._centre[part] if value is None else value
         out -= self._centre
         out *= self._scale
-        np.maximum(out, -BOUND, out=out)
-        np.minimum(out, BOUND, out=out)
+        if worlds > 8:
+            np.clip(out, -BOUND, BOUND, out=out)
+        else:  # the same, with less ado
+            np.maximum(out, -BOUND, out=out)
+            np.minimum(out, BOUND, out=out)
         return out
 
     def _array(self, name: str, view: View, positions: Array) -> Array | None:
@@ -149,9 +153,10 @@ class ObservationEncoder:
 
     def _season(self, period: Array) -> Array:
         """(2 x seasons, B) sines and cosines."""
-        if isinstance(period, np.ndarray):
+        if isinstance(period, int | np.ndarray):
             turns = [np.fmod(period, length) * (2 * np.pi / length) for length in self.seasons]
-            return np.stack([wave(turn) for turn in turns for wave in (np.sin, np.cos)])
+            waves = np.array([wave(turn) for turn in turns for wave in (np.sin, np.cos)])
+            return waves.reshape((len(waves), -1))
         import torch
 
         turns = [torch.fmod(period, length) * (2 * np.pi / length) for length in self.seasons]
@@ -212,10 +217,14 @@ def _blocks(scenario: Scenario, decoder: ActionDecoder, seasons: tuple[float, ..
 
 def _position_block(decoder: ActionDecoder) -> Block:
     t, levels = decoder.tables, decoder.levels
+    flow = t.mean_flow.reshape(-1)[decoder.target]
+    lane = t.primary_lane[t.lane_target[decoder.lanes], decoder.products]
+    lead = np.where(lane >= 0, t.nominal_lead_time[lane], 0)
+    later = np.maximum(lead - t.nominal_lead_time[decoder.lanes], 0)  # periods of flow that come too late
     level = np.where(
         decoder.primary,
         levels.echelon.reshape(-1)[decoder.target],
-        levels.lane[decoder.lanes, decoder.products],
+        levels.local.reshape(-1)[decoder.target] - later * flow,
     )
     covered = np.sqrt(t.nominal_lead_time[decoder.lanes] + 1)
     unit = np.where(
@@ -223,7 +232,7 @@ def _position_block(decoder: ActionDecoder) -> Block:
         levels.deviation.reshape(-1)[decoder.target],
         levels.flow_deviation.reshape(-1)[decoder.target] * covered,
     )
-    return Block("position", None, level, _usable(unit), tuple(f"[{name}]" for name in decoder.names))
+    return Block("position", None, level - flow, _usable(unit), tuple(f"[{name}]" for name in decoder.names))
 
 
 def _stock_blocks(decoder: ActionDecoder) -> list[Block]:

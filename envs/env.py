@@ -7,14 +7,13 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from .errors import InputError
-from .infos import of_one
-from .observation import Decision, Observation
+from .batch import NetworkBatch, whole_number
+from .errors import InputError, expected, unknown
+from .observation import Decision, Observation, checked_requests
 from .scenario import Scenario
-from .vector_env import NetworkVectorEnv
+from .vector_env import RENDER_MODES, NetworkVectorEnv, spaces_of
 
 
 class NetworkEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
@@ -71,10 +70,12 @@ class NetworkEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         overrides: dict[str, Any] | None = None,
         render_mode: str | None = None,
     ) -> None:
-        self.batch = NetworkVectorEnv(
+        if render_mode not in RENDER_MODES:
+            raise unknown("render_mode", render_mode, [str(one) for one in RENDER_MODES])
+        self.render_mode = render_mode
+        self.batch = NetworkBatch(
             scenario,
             1,
-            autoreset_mode=AutoresetMode.DISABLED,
             action=action,
             observation=observation,
             periods=periods,
@@ -82,13 +83,11 @@ class NetworkEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
             dtype=dtype,
             info=info,
             overrides=overrides,
-            render_mode=render_mode,
         )
-        self.render_mode = render_mode
-        self.scenario, self.encoder, self.decoder = self.batch.scenario, self.batch.encoder, self.batch.decoder
-        self.observation_space = self.batch.single_observation_space
-        self.action_space = self.batch.single_action_space
-        self.periods = self.batch.periods
+        self.scenario, self.periods = self.batch.scenario, self.batch.periods
+        self.encoder, self.decoder = self.batch.encoder, self.batch.decoder
+        self.observation_space, self.action_space = spaces_of(self.batch)
+        self._shape = (self.decoder.size,)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -102,8 +101,17 @@ class NetworkEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         """
         if options:
             raise InputError(f"options = {options!r}: expected none")
-        observation, info = self.batch.reset(seed=seed)
-        return observation[0], of_one(info)
+        batch = self.batch
+        if seed is not None:
+            super().reset(seed=whole_number("seed", seed, 0))
+            batch.seed = int(seed)
+            batch.episode = np.zeros(1, dtype=np.int64)
+        elif batch.seed is None:
+            batch.seed = int(self.np_random.integers(2**31))
+        else:
+            batch.episode = batch.episode + 1
+        batch.start()
+        return batch.observe()[:, 0], batch.reporter.started_one(int(batch.episode[0]))
 
     def step(
         self, action: NDArray[np.float32]
@@ -115,49 +123,39 @@ class NetworkEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         InputError
             If the action has another shape or is not finite, or no episode is under way.
         """
-        return self._first(self.batch.step(np.asarray(action)[None]))
+        return self._step(self.batch.checked(action, self._shape), None)
 
     def step_decision(
         self, decision: Decision
     ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """The same with a policy's decision for a batch of one in place of an encoded action."""
-        return self._first(self.batch.step_decision(decision))
+        return self._step(None, checked_requests(decision, self.batch.tables, 1, self.batch.ops))
 
-    def _first(self, found: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        observation, reward, _, truncated, info = found
-        return observation[0], float(reward[0]), False, bool(truncated[0]), of_one(info)
+    def _step(
+        self, action: Any, decision: Decision | None
+    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        batch = self.batch
+        if not batch.started or batch.ended():
+            raise expected("episode", "ended" if batch.started else None, "a reset before the step")
+        flows, lines = batch.advance(action, decision)
+        reward, info = batch.reporter.report_one(flows, lines, batch.age)
+        truncated = bool(batch.ended())
+        if truncated:
+            info = batch.reporter.ended_one(info)
+        return batch.observe()[:, 0], reward, False, truncated, info
 
     def render(self) -> Any:
         """A picture (height, width, 3) of the network and its stock, if asked for at construction."""
-        frames = self.batch.render()
-        return None if frames is None else frames[0]
+        if self.render_mode is None:
+            return None
+        from .render import draw_network
+
+        return draw_network(self.scenario, self.observation)
 
     @property
     def observation(self) -> Observation:
         """The state of now as named arrays of a batch of one: what policies see."""
         return self.batch.observation
-
-    @property
-    def np_random(self) -> np.random.Generator:
-        """Generator of the last seed; worlds are named series and do not draw from it."""
-        return self.batch.np_random
-
-    @np_random.setter
-    def np_random(self, value: np.random.Generator) -> None:
-        self.batch.np_random = value
-
-    @property
-    def np_random_seed(self) -> int:
-        """The last seed given, or one drawn if none was."""
-        return -1 if self.batch.np_random_seed is None else self.batch.np_random_seed
-
-    @property
-    def _np_random(self) -> np.random.Generator | None:
-        return self.batch._np_random
-
-    @_np_random.setter
-    def _np_random(self, value: np.random.Generator | None) -> None:
-        self.batch._np_random = value
 
 
 __all__ = ["NetworkEnv", "NetworkVectorEnv"]

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dynamics import Flows
+from .kpis import KpiAccumulator, windows
 from .ledger import REVENUE, Ledger
-from .tables import Tables
+from .scenario import Scenario
 
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 Info = dict[str, Any]
 
 LEVELS = ("none", "costs", "kpis")
@@ -27,38 +29,77 @@ class Reporter:
 
     Parameters
     ----------
-    tables, ledger
+    scenario, ledger
         What is priced, and how.
     size
         Number of worlds B.
     level
         One of ``LEVELS``: how much is told.
+    periods
+        Length of an episode; the scenario's warm-up is left out of its indicators, if it is shorter.
     """
 
-    def __init__(self, tables: Tables, ledger: Ledger, size: int, level: str) -> None:
-        self.tables, self.ledger, self.size, self.level = tables, ledger, size, level
-        self.scale = tables.reward_scale
+    def __init__(self, scenario: Scenario, ledger: Ledger, size: int, level: str, periods: int) -> None:
+        t = scenario.tables
+        self.tables, self.ledger, self.size, self.level = t, ledger, size, level
+        self.scale = t.reward_scale
+        self.warm_up = t.warm_up if t.warm_up < periods else 0
+        self.kpis = KpiAccumulator(t, size, windows(scenario)) if level == "kpis" else None
         self.everybody = np.ones(size, dtype=bool)
         self.everybody.setflags(write=False)  # shared by all infos
         self.nothing = np.zeros(size)
         self.nothing.setflags(write=False)
 
-    def report(self, flows: Flows, lines: dict[str, Any]) -> tuple[NDArray[np.float64], Info]:
-        """Rewards (B,) of a period and what it cost."""
+    def report(self, flows: Flows, lines: dict[str, Any], age: int | Ints) -> tuple[NDArray[np.float64], Info]:
+        """Rewards (B,) of a period and what it cost.
+
+        ``age`` is the number of periods of the episodes so far, this one included: (B,), or one number.
+        """
+        reward, values = self._values(flows, lines, age)
+        if values is None:
+            return reward, {}
+        everybody = self.everybody
+        info: Info = {"costs": _masked(lines, everybody), "_costs": everybody}
+        for name, value in zip(OBJECTIVES, values, strict=True):
+            info[name] = value
+            info[f"_{name}"] = everybody
+        return reward, info
+
+    def report_one(self, flows: Flows, lines: dict[str, Any], age: int | Ints) -> tuple[float, Info]:
+        """The same of a batch of one: plain numbers, no masks."""
+        reward, values = self._values(flows, lines, age)
+        if values is None:
+            return reward.item(), {}
+        info: Info = {"costs": {line: money.item() for line, money in lines.items()}}
+        for name, value in zip(OBJECTIVES, values, strict=True):
+            info[name] = value.item()
+        return reward.item(), info
+
+    def _values(
+        self, flows: Flows, lines: dict[str, Any], age: int | Ints
+    ) -> tuple[NDArray[np.float64], tuple[Any, ...] | None]:
+        """Rewards (B,) and, if anything is told, the objectives (B,)."""
         cost = self.ledger.cost(lines)
         revenue = lines.get(REVENUE)
         reward = (-cost if revenue is None else revenue - cost) / self.scale
         if reward.dtype != np.float64:
             reward = reward.astype(np.float64)
         if self.level == "none":
-            return reward, {}
-        everybody = self.everybody
-        values = [cost, self._unmet(flows), self._emissions(flows), self._waste(flows)]
-        info: Info = {"costs": _masked(lines, everybody), "_costs": everybody}
-        for name, value in zip(OBJECTIVES, values, strict=True):
-            info[name] = value
-            info[f"_{name}"] = everybody
-        return reward, info
+            return reward, None
+        if self.kpis is not None:
+            self._count(self.kpis, flows, age)
+        return reward, (cost, self._unmet(flows), self._emissions(flows), self._waste(flows))
+
+    def _count(self, kpis: KpiAccumulator, flows: Flows, age: int | Ints) -> None:
+        """Count the period in the worlds whose warm-up is over."""
+        if isinstance(age, int):
+            if age > self.warm_up:
+                kpis.add(flows)
+            return
+        kpis.add(flows)
+        fresh = age <= self.warm_up
+        if fresh.any():
+            kpis.reset(fresh)
 
     def _unmet(self, flows: Flows) -> Any:
         return self._summed(flows.demand - flows.served_new)
@@ -76,13 +117,24 @@ class Reporter:
         """Info of a reset: which worlds are played."""
         return {} if self.level == "none" else {"world": worlds, "_world": chosen.copy()}
 
+    def started_one(self, world: int) -> Info:
+        """The same of a batch of one."""
+        return {} if self.level == "none" else {"world": world}
+
     def mixed(self, info: Info, stepped: Bools, worlds: NDArray[np.int64]) -> Info:
         """Info of a step in which some slots only started anew."""
         return _restricted(info, stepped) | self.started(worlds, ~stepped)
 
     def ended(self, info: Info, truncated: Bools) -> Info:
         """Info of a step in which episodes ended: their indicators are added."""
+        if self.kpis is not None:
+            info["kpis"] = _nested(self.kpis.result(), truncated)
+            info["_kpis"] = truncated.copy()
         return info
+
+    def ended_one(self, info: Info) -> Info:
+        """The same of a batch of one."""
+        return info if self.kpis is None else {**info, "kpis": _plain(self.kpis.result())}
 
     def final(
         self, info: Info, observation: NDArray[np.float32], ended: Bools, worlds: NDArray[np.int64]
@@ -101,6 +153,8 @@ class Reporter:
 
     def restart(self, chosen: Bools | None) -> None:
         """Episodes begin: in all slots, or in the chosen ones."""
+        if self.kpis is not None:
+            self.kpis.reset(chosen)
 
 
 def _masked(lines: dict[str, Any], mask: Bools) -> Info:
@@ -108,6 +162,15 @@ def _masked(lines: dict[str, Any], mask: Bools) -> Info:
     for line in lines:
         info[f"_{line}"] = mask
     return info
+
+
+def _nested(figures: Info, mask: Bools) -> Info:
+    """Nested figures with masks, and nothing said of the slots outside the mask."""
+    found: Info = {}
+    for key, value in figures.items():
+        found[key] = _nested(value, mask) if isinstance(value, dict) else np.where(mask, value, 0)
+        found[f"_{key}"] = mask
+    return found
 
 
 def _restricted(info: Info, mask: Bools) -> Info:
@@ -123,14 +186,6 @@ def _restricted(info: Info, mask: Bools) -> Info:
     return found
 
 
-def of_one(info: Info) -> Info:
-    """The info of a single env from that of a batch of one: plain numbers, no masks."""
-    found: Info = {}
-    for key, value in info.items():
-        if key.startswith("_") or not info[f"_{key}" ][0]:
-            continue
-        if isinstance(value, dict):
-            found[key] = of_one(value)
-        else:
-            found[key] = value[0].item()
-    return found
+def _plain(figures: Info) -> Info:
+    """Nested figures of a batch of one as plain numbers."""
+    return {key: _plain(value) if isinstance(value, dict) else value.item() for key, value in figures.items()}

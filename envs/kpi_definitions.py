@@ -119,7 +119,7 @@ def mean_wait(t: Totals) -> Ratio:
 def longest_wait(t: Totals) -> Largest:
     """Longest wait met, in periods, of any unit: until it was served, was lost, or time ended.
 
-    What already waited when reporting began counts from then on.
+    What already waited when reporting began counts as new in the first period reported.
     """
     return Largest(t.longest)
 

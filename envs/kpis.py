@@ -12,7 +12,7 @@ import numpy as np
 
 from .backend import NUMPY, ops_of
 from .dynamics.state import Flows
-from .estimators import Figure, Spread
+from .estimators import Figure, Largest, Ratio, Spread
 from .kpi_definitions import ECHELON, NETWORK, SERVICE, Floats, Totals, served_within
 from .ledger import Fleet, Ledger
 from .orders import Orders, tiers_of
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 # Numbers of one flow gathered before they are worked on: one world is bound by the number of array
 # operations, so its periods are handled many at a time; a large batch is handled at once.
-GATHERED = 4_096
+GATHERED = 16_384
 MOST_PERIODS = 64
+
+# Units below which nobody is short and nobody waits: rounding of floating point stays below it.
+DUST, DUST_SINGLE = 1e-6, 1e-3
 
 
 def windows(scenario: Scenario) -> tuple[int, ...]:
@@ -91,7 +94,8 @@ class KpiAccumulator:
         self.tables, self.worlds, self.within = t, worlds, tuple(within)
         self._ledger = Ledger(t, NUMPY)
         # Where nobody waits, what is not served at once is lost; where each customer has one
-        # source, what is served is served by the first: neither is added up twice.
+        # source, the first serves all; where nobody loses patience, what is lost is lost at once:
+        # nothing is added up twice.
         self._waits = bool((t.lost_share < 1).any())
         self._several = t.S != t.C
         sizes = {"demand": t.C, "served_new": t.C, "shipped": t.L, "requests": t.L, "on_hand": t.N}
@@ -104,7 +108,11 @@ class KpiAccumulator:
         if self._several or self._waits:
             sizes |= {"served": t.S}
         if self._waits:
-            sizes |= {"lost": t.C, "lost_new": t.C, "backlog": t.C}
+            sizes["backlog"] = t.C
+            if t.lost_share.any() or (t.patience >= 0).any():
+                sizes["lost_new"] = t.C
+            if t.W > 1:
+                sizes["lost"] = t.C
         sizes["disposed"] = t.N
         self._sums = {name: np.zeros((size, t.P, worlds)) for name, size in sizes.items()}
         self._counted_under_way = "in_transit" in sizes
@@ -148,10 +156,12 @@ class KpiAccumulator:
             self._counted_under_way = False
         rows = {name: self._gather(name, held) for name in self._sums}
         self._periods += len(held)
-        demand, served_new = rows["demand"], rows["served_new"]
-        dust = 1e-5 if held[0].demand.dtype == np.float32 else 1e-9
-        short = (served_new < demand * (1 - dust) - dust).any(axis=2)
-        self._stockouts += short.sum(axis=0)
+        demand = rows["demand"]
+        dust = DUST_SINGLE if demand.dtype == np.float32 else DUST
+        unserved = demand - rows["served_new"]
+        short = np.asarray(unserved > dust)
+        short = short[:, :, 0] if self.tables.P == 1 else np.asarray(short.any(axis=2))
+        self._stockouts += short[0] if len(held) == 1 else short.sum(axis=0)
         if self._fleet.size:
             moved = rows["shipped"][:, self._fleet.lanes]
             if "recovered" in rows:
@@ -160,25 +170,27 @@ class KpiAccumulator:
         self._orders.add(rows["requests"], rows["shipped"], demand)
         if self._waits:
             if self._waiting is None:
-                dust = 1e-3 if dust > 1e-9 else 1e-6
                 self._waiting = Waiting(self.tables, self.worlds, self.within, dust)
-            lost_new, backlog = rows["lost_new"], rows["backlog"]
-            unserved = backlog
-            if self.tables.W > 1:
-                unserved = backlog + (rows["lost"] - lost_new)
-            joining = demand - served_new - lost_new
-            self._waiting.add(demand, lost_new, joining, unserved, backlog)
+            backlog = standing = rows["backlog"]
+            lost_new = rows.get("lost_new", np.broadcast_to(0.0, demand.shape))
+            if "lost_new" in rows:
+                unserved = unserved - lost_new
+            if "lost" in rows:
+                standing = backlog + (rows["lost"] - lost_new)
+            self._waiting.add(demand, lost_new, unserved, standing, backlog)
 
     def _gather(self, name: str, held: list[Flows]) -> Floats:
         """(periods, rows, P, B) of one flow, added to its total; None stands for zeros."""
         total = self._sums[name]
-        values: list[Any] = [getattr(flows, name) for flows in held]
-        if any(value is None for value in values):
-            nothing = np.zeros(total.shape)
-            values = [nothing if value is None else value for value in values]
-        if len(values) == 1:
-            np.add(total, values[0], out=total)
-            return np.asarray(values[0])[None]
+        nothing = np.broadcast_to(0.0, total.shape)
+        if len(held) == 1:
+            value = getattr(held[0], name)
+            if value is None:
+                return nothing[None]
+            np.add(total, value, out=total)
+            return np.asarray(value)[None]
+        found: list[Any] = [getattr(flows, name) for flows in held]
+        values = [nothing if value is None else value for value in found]
         rows = [total, *values]
         block = np.empty((len(rows) * len(total), *total.shape[1:]))
         np.concatenate(rows, out=block)
@@ -190,8 +202,10 @@ class KpiAccumulator:
         self._work()
         t, sums = self.tables, self._sums
         demand, served_new = sums["demand"], sums["served_new"]
-        lost = sums["lost"] if self._waits else demand - served_new
-        lost_new = sums["lost_new"] if self._waits else lost
+        lost_new = demand - served_new
+        if self._waits:
+            lost_new = sums.get("lost_new", np.zeros(demand.shape))
+        lost = sums.get("lost", lost_new)
         longest = np.zeros((t.C, self.worlds))
         waiting = self._waiting
         if waiting is None:
@@ -237,21 +251,23 @@ class KpiAccumulator:
             tier=tiers_of(t),
         )
 
-    def figures(self) -> Kpis:
-        """The figures so far, by world and over all."""
-        t, totals = self.tables, self._totals()
+    def _service(self, totals: Totals) -> dict[str, Ratio | Largest]:
+        """By customer, each (C, B)."""
         service = {name: function(totals) for name, function in SERVICE.items()}
-        service |= {f"served_within_{w}": served_within(totals, w) for w in self.within}
+        return service | {f"served_within_{w}": served_within(totals, w) for w in self.within}
+
+    def _groups(self, totals: Totals, service: dict[str, Ratio | Largest]) -> dict[str, Any]:
+        """All figures but those by customer."""
+        t = self.tables
 
         def over(rows: Any) -> dict[str, Figure]:
             return {name: figure.over(rows) for name, figure in service.items()}
 
         groups: dict[str, Any] = {"total": over(slice(None))}
-        groups["customer"] = {name: over(slice(c, c + 1)) for c, name in enumerate(t.customers)}
         for key in ("segment", "region"):
             labels = getattr(t, key)
             groups[key] = {
-                label: over(np.flatnonzero([other == label for other in labels]))
+                label: over(NUMPY.index(np.flatnonzero([other == label for other in labels])))
                 for label in dict.fromkeys(labels)
             }
         regions = [region["fill_rate"] for region in groups["region"].values()]
@@ -261,8 +277,26 @@ class KpiAccumulator:
             str(tier): {name: function(totals, tier) for name, function in ECHELON.items()}
             for tier in self._orders.tiers
         }
-        return Kpis(groups)
+        return groups
+
+    def figures(self) -> Kpis:
+        """The figures so far, by world and over all."""
+        totals = self._totals()
+        service = self._service(totals)
+        customers = {
+            customer: {name: figure.over(slice(c, c + 1)) for name, figure in service.items()}
+            for c, customer in enumerate(self.tables.customers)
+        }
+        return Kpis({"customer": customers, **self._groups(totals, service)})
 
     def result(self) -> dict[str, Any]:
         """Figures of each world: nested dict of (B,) arrays; see :class:`Kpis`."""
-        return self.figures().by_world()
+        totals = self._totals()
+        service = self._service(totals)
+        # Many customers at once, as this runs at the end of every episode of an environment.
+        values = {name: figure.by_world() for name, figure in service.items()}
+        customers = {
+            customer: {name: value[c] for name, value in values.items()}
+            for c, customer in enumerate(self.tables.customers)
+        }
+        return {"customer": customers, **Kpis(self._groups(totals, service)).by_world()}

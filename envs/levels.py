@@ -43,13 +43,15 @@ def automatic_levels(scenario: Scenario) -> Levels:
     Science 49(5), 2003): critical ratios (p + h') / (p + H) and (p + h') / (p + h), with p the customers' penalty, h
     the node's holding cost, h' that of its supplier, H that of the nodes that serve the customers. Where sales are lost
     the penalty is spread over the lead time: p / (p + (l + 1) h) is averaged in as a third bound (Archibald, Management
-    Science 27(10), 1981). The local level is what the echelon level has above those of the nodes fed.
+    Science 27(10), 1981). An echelon level is no less than those of the nodes fed and the mean flow over the lead time
+    together, which shops of erratic demand need; the local level is what it has above those of the nodes fed.
 
     *Further lanes* look at the short position: what is there by the time the lane delivers. Their level covers mean
     demand until then plus z standard deviations, z the newsvendor quantile of (p - premium) / (p + h), premium the
-    lane's extra cost a unit; a lateral lane's premium counts half the penalty of its source's own customers. A
-    lane no faster than the primary one asks only for what a failing primary lane leaves missing: its level is lower by
-    mean and two standard deviations of a period's demand.
+    lane's extra cost a unit over the primary lane. A lane no faster than that asks only for what a failing primary lane
+    leaves missing: its level is lower by mean and two standard deviations of a period's demand. A lateral lane, from a
+    stock node that is not above its target, has level 0: taking stock from others without a look at them costs more
+    than it brings.
     """
     t = scenario.tables
     forest = Forest(t)
@@ -58,18 +60,25 @@ def automatic_levels(scenario: Scenario) -> Levels:
     deviation = deviation * np.where(t.mean_flow > 0, spread, 1.0)
     penalty, holding_below, lost = _faced(t)
     echelon = mean + _serial_quantile(t, forest, penalty, holding_below, lost) * deviation
-    echelon = np.maximum(echelon, 0.5 * mean)
-    local = echelon.reshape(-1).copy()
-    for cell in np.flatnonzero(forest.parent >= 0):
-        local[forest.parent[cell]] -= echelon.reshape(-1)[cell]
     lead = _primary_lead(t, forest)
-    local = np.maximum(local.reshape(echelon.shape), t.mean_flow * np.maximum(lead, 1))
+    echelon, local = _nested(t, forest, np.maximum(echelon, 0.5 * mean), lead)
     flow = _stand_in(t)
     flow_deviation = np.sqrt(_variance(t)) * spread
     flow_deviation = np.where(flow_deviation > 0, flow_deviation, 0.25 * flow)
-    lane = _further(t, lead, penalty, flow, flow_deviation)
+    lane = _further(t, forest, penalty, flow_deviation)
     deviation = np.where(deviation > 0, deviation, 0.25 * np.maximum(mean, flow))
     return Levels(echelon, local, lane, deviation, flow, flow_deviation)
+
+
+def _nested(t: Tables, forest: Forest, echelon: Floats, lead: Floats) -> tuple[Floats, Floats]:
+    """Echelon levels that hold those of the nodes fed and what is under way to the node itself; and local levels."""
+    echelon, fed = echelon.reshape(-1).copy(), np.zeros(t.N * t.P)
+    pipeline = (t.mean_flow * lead).reshape(-1)
+    for cell in np.argsort(-forest.depth, kind="stable"):
+        echelon[cell] = max(echelon[cell], fed[cell] + pipeline[cell])
+        if forest.parent[cell] >= 0:
+            fed[forest.parent[cell]] += echelon[cell]
+    return echelon.reshape((t.N, t.P)), (echelon - fed).reshape((t.N, t.P))
 
 
 def _primary_lead(t: Tables, forest: Forest) -> Floats:
@@ -157,27 +166,24 @@ def _stand_in(t: Tables) -> Floats:
     return np.where(t.mean_flow > 0, t.mean_flow, np.broadcast_to(average, t.mean_flow.shape))
 
 
-def _further(t: Tables, lead: Floats, penalty: Floats, flow: Floats, deviation: Floats) -> Floats:
-    """(L, P) levels of short positions, 0 on primary and return lanes."""
+def _further(t: Tables, forest: Forest, penalty: Floats, flow_deviation: Floats) -> Floats:
+    """(L, P) levels of short positions, 0 on primary, lateral and return lanes."""
     levels = np.zeros((t.L, t.P))
     cost = t.purchase_cost + t.lane_transport_cost
-    serves = np.zeros((t.N, t.P), dtype=bool)
-    for c, p in np.argwhere(t.first_source >= 0):
-        serves[t.first_source[c, p], p] = True
+    lead = _primary_lead(t, forest)
     for lane, p in np.argwhere(t.lane_open):
         target, source = t.lane_target[lane], t.lane_source[lane]
         primary = t.primary_lane[target, p]
-        if primary == lane:
+        above = source * t.P + p in forest.ancestors(int(target * t.P + p))
+        if primary == lane or not (above or t.is_supplier[source]):
             continue
         premium = cost[lane, p] - (cost[primary, p] if primary >= 0 else 0.0)
-        if serves[source, p]:
-            premium += 0.5 * penalty[source, p]
         missing, holding = penalty[target, p], t.holding_cost[target, p]
         ratio = (missing - max(premium, 0.0)) / max(missing + holding, 1e-12)
         covered = t.nominal_lead_time[lane] + 1
         z = float(_quantile(np.array([ratio]))[0])
-        level = t.mean_flow[target, p] * covered + z * deviation[target, p] * np.sqrt(covered)
+        level = t.mean_flow[target, p] * covered + z * flow_deviation[target, p] * np.sqrt(covered)
         if primary >= 0 and t.nominal_lead_time[lane] >= lead[target, p]:
-            level -= t.mean_flow[target, p] + 2 * deviation[target, p]
+            level -= t.mean_flow[target, p] + 2 * flow_deviation[target, p]
         levels[lane, p] = max(level, 0.25 * t.mean_flow[target, p])
     return levels

@@ -53,7 +53,10 @@ class Orders:
         #: Tiers, from 1.
         self.tiers = list(range(1, int(number.max(initial=0)) + 1))
         self._lanes = [_Rows(number == k) for k in self.tiers]
-        self._customers = [_Rows(depth >= k) for k in self.tiers]
+        served = [depth >= k for k in self.tiers]
+        # Most often every tier serves the same customers: their demand is added up once.
+        self._customers = [_Rows(mask) for mask in served]
+        self._same = [k for k, mask in enumerate(served) if k and (mask == served[k - 1]).all()]
         shape = (len(self.tiers), t.P, worlds)
         # Variances are taken around the mean demand, which keeps their digits.
         around = [(t.mean_demand * (depth >= k)).sum(0) for k in self.tiers]
@@ -61,36 +64,45 @@ class Orders:
         self.sums = {key: np.zeros(shape) for key in ("order", "order2", "demand", "demand2")}
         self.periods = np.zeros(worlds)
         self.known = np.zeros(worlds)  # 1 where the period before is known
-        self.asked, self.shipped = np.zeros(shape), np.zeros(shape)
+        self.all_known = False
+        self.missing = np.zeros(shape)  # asked for and not shipped in the period before
 
     def add(self, requests: Floats, shipped: Floats, demand: Floats) -> None:
         """Periods in turn, each (periods, lanes or customers, P, B) units."""
         if not self.tiers:
             return
-        asked = np.stack([rows.total(requests) for rows in self._lanes], 1)
-        sent = np.stack([rows.total(shipped) for rows in self._lanes], 1)
-        wanted = np.stack([rows.total(demand) for rows in self._customers], 1)
-        if len(asked) == 1:
-            orders = asked - (self.asked - self.shipped)
-        else:
-            before = np.concatenate([self.asked[None], asked[:-1]])
-            orders = asked - (before - np.concatenate([self.shipped[None], sent[:-1]]))
-        self.asked, self.shipped = asked[-1], sent[-1]
+        count = len(requests)
+        shape = (count, *self.missing.shape)
+        orders, missing, wanted = np.empty(shape), np.empty(shape), np.empty(shape)
+        for k, rows in enumerate(self._lanes):
+            orders[:, k] = rows.total(requests)
+            np.subtract(orders[:, k], rows.total(shipped), out=missing[:, k])
+            if k in self._same:
+                wanted[:, k] = wanted[:, k - 1]
+            else:
+                wanted[:, k] = self._customers[k].total(demand)
+        orders[0] -= self.missing
+        orders[1:] -= missing[:-1]
+        self.missing = missing[-1]
         orders -= self.around
-        wanted = wanted - self.around
-        orders[0] *= self.known
-        wanted[0] *= self.known
-        self.periods += self.known + (len(asked) - 1)
-        self.known[:] = 1
-        fold(self.sums["order"], orders)
-        fold(self.sums["demand"], wanted)
-        fold(self.sums["order2"], orders * orders)
-        fold(self.sums["demand2"], wanted * wanted)
+        wanted -= self.around
+        if not self.all_known:
+            orders[0] *= self.known
+            wanted[0] *= self.known
+            self.periods += self.known - 1
+            self.known[:] = 1
+            self.all_known = True
+        self.periods += count
+        for key, values in (("order", orders), ("demand", wanted)):
+            fold(self.sums[key], values)
+            values *= values
+            fold(self.sums[key + "2"], values)
 
     def reset(self, worlds: Any) -> None:
         """Forget everything of some worlds (B,) bool."""
         for array in (*self.sums.values(), self.periods, self.known):
             array[..., worlds] = 0
+        self.all_known = False
 
     def variances(self) -> tuple[Floats, Floats]:
         """Sample variances of orders and of demand, each (E, B), summed over products."""

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 
 def _reward_scale(value: Any) -> Any:
-    if value == "auto" or (is_number(value) and value > 0):
+    if value == "auto":
         return value
+    if is_number(value) and value > 0:
+        return float(value)
     raise ValueError("expected auto or a number > 0")
 
 

@@ -193,7 +193,7 @@ def periods(
     InputError
         If the tape is of another network, or a decision does not fit.
     """
-    tape.check(scenario)
+    tape = tape.check(scenario)
     t = scenario.tables
     world = World(t, tape, ops)
     dynamics = Dynamics(t, ops, vary_lead_times=world.unusual_lead_times)

@@ -110,14 +110,14 @@ class Slots:
         self.now = 0  # steps since all slots started together
         self.core: Core | None = None
         self._owned = False
+        self._seen: Array | None = None  # demand as policies see it, where that is sales
 
     def load(self, core: Core, chosen: NDArray[np.bool_] | None = None) -> None:
         """Start worlds: in all slots, or in the chosen ones only (then ``core`` has only those)."""
         core = self._read(core)
         if chosen is None or self.core is None:
             self.core, self.now, self._owned = core, 0, False
-            if self.tables.censored:
-                self._own()
+            self._seen = core.demand.copy() if self.tables.censored else None
             return
         self._own()
         arrays = []
@@ -132,6 +132,8 @@ class Slots:
                 )
             arrays.append(ring)
         self.core = Core(*arrays)
+        if self._seen is not None:
+            self._seen[..., chosen] = self.core.demand[..., chosen]
 
     def _read(self, core: Core) -> Core:
         """Arrays in the types of the dynamics; what is neutral in all these worlds is None."""
@@ -171,7 +173,8 @@ class Slots:
 
     def history(self) -> Array:
         """(C, P, H, B) demand of the periods before now, newest first (a view)."""
-        demand, H = self._loaded().demand, self.tables.H
+        demand = self._loaded().demand if self._seen is None else self._seen
+        H = self.tables.H
         end = (self.now + H) % len(demand)
         if end >= H:
             rows = demand[end - H : end][::-1]
@@ -186,9 +189,8 @@ class Slots:
 
     def advance(self, sold: Array | None = None) -> None:
         """On to the next period; ``sold`` (C, P, B) takes the place of demand where only sales are seen."""
-        if sold is not None:
-            demand = self._loaded().demand
-            demand[(self.now + self.tables.H) % len(demand)] = sold
+        if sold is not None and self._seen is not None:
+            self._seen[(self.now + self.tables.H) % len(self._seen)] = sold
         self.now += 1
 
     def _loaded(self) -> Core:

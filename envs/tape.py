@@ -75,7 +75,7 @@ class Tape:
     """
 
     demand: Array  # (H + T, B, C, P) units; the first H rows are history
-    lead_time: NDArray[np.int64]  # (T, B, L) periods, of what ships in the period; -1 = the usual
+    lead_time: NDArray[np.int64]  # (T, B, L) periods, of what ships in the period
     node_availability: Floats  # (T, B, N) share of capacity
     lane_availability: Floats  # (T, B, L) share of capacity
     lane_yield: Floats  # (T, B, L) share of what arrives in the period that is usable

@@ -30,7 +30,7 @@ AXES = {
 }
 ARRAYS = tuple(AXES)
 NAMES = ("products", "nodes", "lanes", "customers")
-USUAL = -1  # stands for a lane's usual lead time
+USUAL = np.iinfo(np.int64).min  # stands for a lane's usual lead time
 
 
 def compact(array: Array) -> Array:
@@ -92,18 +92,19 @@ def complete(tape: Tape, scenario: Scenario) -> dict[str, Any]:
         changes["demand"] = tape.demand[tape.history - tables.H :]
         changes["history"] = tables.H
     usual = compact(tape.lead_time) == USUAL
-    if usual.any():
+    if usual.any() or tape.lead_time.dtype != np.int64:
         given = np.where(usual, tables.nominal_lead_time, compact(tape.lead_time))
-        changes["lead_time"] = np.broadcast_to(given, tape.lead_time.shape)
+        changes["lead_time"] = np.broadcast_to(given.astype(np.int64), tape.lead_time.shape)
     shares = tables.L + tables.S + tables.C
     if tape.thin.shape[2] == 0 < shares:
         changes["thin"] = neutral("thin", (T, B, shares, P))
     if tape.forecast.shape[4] == 0 < tables.F:
         mean = np.broadcast_to(_seasonal_means(scenario, T)[:, None], (T, B, tables.C, P, tables.F))
         changes["forecast"] = mean
-    if tables.integer and not tape.integer:
-        whole = changes.get("demand", tape.demand)
-        changes["demand"] = np.moveaxis(batch_last(whole).astype(np.int64), -1, 1)
+    kind = np.int64 if tables.integer else np.float64
+    if tape.demand.dtype != kind:
+        demand = changes.get("demand", tape.demand)
+        changes["demand"] = np.moveaxis(batch_last(demand).astype(kind), -1, 1)
     return changes
 
 
@@ -166,7 +167,7 @@ def check_values(tape: Tape, scenario: Scenario, where: str) -> None:
     if tables.integer:
         each("demand", _whole, "a whole number, as units is integer")
     longest = tables.K + 1  # as many slots as the network's longest lane has
-    each("lead_time", lambda x: _whole(x) & (x >= USUAL), "a whole number of periods >= 0")
+    each("lead_time", lambda x: (x == USUAL) | (_whole(x) & (x >= 0)), "a whole number of periods >= 0")
     each("lead_time", lambda x: x <= longest, f"at most {longest}, the longest of the scenario")
     returns = tables.lane_source < 0
     each("lead_time", lambda x: ~returns | (x != 0), "at least 1 on a return lane")

@@ -41,7 +41,7 @@ def write_tape(tape: Tape, path: Path) -> None:
             entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(entry, "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+                np.lib.format.write_array(stream, np.asarray(array, order="C"), allow_pickle=False)
     write_bytes(buffer.getvalue(), path)
 
 
@@ -58,9 +58,10 @@ def read_tape(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise expected("tape", where, "the path of an .npz file that exists")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError(f"{where}: expected an .npz file of several arrays")
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise InputError(f"{where}: expected an .npz file of several arrays")
+        with loaded as archive:
             for key in archive.files:
                 if key not in _KEYS:
                     hint = f"{closest(key, _KEYS)} (known: {', '.join(_KEYS)})"
@@ -74,6 +75,9 @@ def read_tape(path: Path) -> dict[str, Array]:
         raise InputError(f"{where}: cannot be read as .npz: {error}") from None
     except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{where}: is truncated, damaged or no .npz file: {error}") from None
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{where}: {key}: expected an array")
     for key in ("demand", *NAMES):
         if key not in arrays:
             raise InputError(f"{where}: {key}: expected this array, which has no default")

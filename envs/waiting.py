@@ -62,7 +62,7 @@ class Waiting:
         self.recent: list[tuple[Floats, Floats]] = []  # demand, lost at once: last `deepest`
         self.filled = self.deepest + 2
         self.joined = np.zeros((self.filled + SPARE, *shape))  # J of the last closes
-        self.first = np.full(worlds, self.filled - 1)  # row before a world's first period
+        self.first = np.full(worlds, self.filled)  # row of a world's first period
         self.longest = np.zeros(shape, dtype=np.int64)  # periods
         self.left = np.zeros(shape)  # D at the last close
         self.standing = np.zeros(shape)  # at the last close
@@ -88,7 +88,7 @@ class Waiting:
         self.filled += count
         if self.deepest:
             for i in range(max(count - self.deepest, 0), count):
-                self.recent.append((demand[i].copy(), lost_new[i].copy()))
+                self.recent.append((demand[i], lost_new[i]))
             del self.recent[: -self.deepest]
 
     def _room(self, count: int) -> int:
@@ -108,10 +108,12 @@ class Waiting:
         """Of what joined k periods ago, what was not served yet (``gone`` leaves out losses)."""
         count = len(gone)
         older: dict[int, Floats] = {}
-        for k in {k + step for k in self.unserved for step in (0, 1)}:
-            older[k] = np.maximum(self.joined[row - k : row - k + count] - gone, 0.0)
+        for k in sorted({k + step for k in self.unserved for step in (0, 1)}):
+            older[k] = self.joined[row - k : row - k + count] - gone
+            np.maximum(older[k], 0.0, out=older[k])
         for k, total in self.unserved.items():
-            fold(total, older[k] - older[k + 1])
+            older[k] -= older[k + 1]
+            fold(total, older[k])
 
     def _age(self, row: int, J: Floats, backlog: Floats) -> None:
         """What stood at a close and joined k periods before waits k + 1 periods by the next one.
@@ -124,24 +126,32 @@ class Waiting:
         else:
             left = np.concatenate([self.left[None], J[1:-1] - backlog[:-1]])
             standing = np.concatenate([self.standing[None], backlog[:-1]])
-        self.left, self.standing = J[-1] - backlog[-1], backlog[-1].copy()
-        cells = np.flatnonzero((standing > self.dust).any(axis=0))
-        rows = self.joined.reshape((len(self.joined), -1))
-        left, record = left.reshape((count, -1)), self.longest.reshape(-1)
-        worlds, closes = self.longest.shape[-1], np.arange(row - 1, row - 1 + count)[:, None]
+        self.left, self.standing = J[-1] - backlog[-1], backlog[-1]
+        waits = standing > self.dust
+        cells = np.flatnonzero(waits[0] if count == 1 else waits.any(axis=0))
+        joined, record, size = self.joined.reshape(-1), self.longest.reshape(-1), self.longest.size
+        left = left.reshape((count, size)).take(cells, axis=1)
+        first = np.maximum(self.first, 0).take(cells % self.longest.shape[-1])
+        closes = np.arange(row - 1, row - 1 + count)[:, None]
         while len(cells):
-            at = closes - record[cells]
-            waits = rows[np.maximum(at, 0), cells] - left[:, cells] > self.dust
-            waits &= at >= np.maximum(self.first[cells % worlds], 0)
-            cells = cells[waits.any(axis=0)]
+            at = closes - record.take(cells)
+            late = joined.take(np.maximum(at, 0) * size + cells) - left > self.dust
+            pass
+            still = np.flatnonzero(late[0] if count == 1 else late.any(axis=0))
+            if not len(still):
+                break
+            cells, left, first = cells[still], left[:, still], first[still]
             record[cells] += 1
+            if count == 1:
+                break  # a wait grows by one period at most
 
     def reset(self, worlds: Any) -> None:
         """Forget everything of some worlds (B,) bool; what waits now counts from now on."""
-        kept = [self.joined, self.left, self.standing, self.longest, *self.unserved.values()]
-        for array in (*kept, *(array for pair in self.recent for array in pair)):
+        self.standing = _without(self.standing, worlds)  # these may belong to the flows
+        self.recent = [(_without(a, worlds), _without(b, worlds)) for a, b in self.recent]
+        for array in (self.joined, self.left, self.longest, *self.unserved.values()):
             array[..., worlds] = 0
-        self.first[worlds] = self.filled - 1
+        self.first[worlds] = self.filled
 
     def served_within(self, window: int, demand: Floats, lost_new: Floats) -> tuple[Floats, Floats]:
         """Units served within some periods, and the demand they are of; each (C, B).
@@ -159,3 +169,9 @@ class Waiting:
             of = np.where(look == k, asked, of)
             served = np.where(look == k, asked - lost - unserved, served)
         return NUMPY.total(served, 1), NUMPY.total(of, 1)
+
+
+def _without(array: Floats, worlds: Any) -> Floats:
+    copy = array.copy()
+    copy[..., worlds] = 0
+    return copy

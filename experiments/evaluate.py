@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelongym.envs.estimators import Figure, Largest, Ratio, Spread
+from echelongym.envs.kpis import Kpis
 from echelongym.envs.observation import Policy
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import Outcome, simulate
@@ -63,10 +64,9 @@ class Scores:
         """What the entrant is called."""
         return self.entrant.name
 
-    def kpis(self) -> dict[str, Any]:
-        """Nested dict of ``{"mean", "ci95"}`` over worlds and training seeds."""
-        found: dict[str, Any] = _joined(self.figures, over_seeds)
-        return found
+    def kpis(self) -> Kpis:
+        """All figures, over worlds and training seeds."""
+        return Kpis(_joined(self.figures, OverSeeds))
 
 
 def evaluate(
@@ -158,37 +158,33 @@ def concatenated(parts: list[Figure]) -> Figure:
     return Spread(tuple(part for part in joined if isinstance(part, Ratio)))
 
 
-def over_seeds(parts: list[Figure]) -> dict[str, Any]:
-    """``{"mean", "ci95"}`` of one figure over worlds and training seeds; None for what has no basis.
+@dataclass(frozen=True, eq=False)
+class OverSeeds:
+    """One figure of several training seeds; it estimates as a figure of one does."""
 
-    Of several seeds the mean is over seeds, and the interval the bootstrap of :func:`seeds_interval` on each seed's figure
-    with what each world adds to it; that of a spread is a t interval over seeds alone.
-    """
-    found = [part.estimate() for part in parts]
-    merged: dict[str, Any] = found[0]
-    if len(parts) > 1:
-        estimate = _over_seeds(parts, [float(one["mean"]) for one in found])
+    parts: list[Figure]
+
+    def estimate(self) -> dict[str, Any]:
+        """``{"mean", "ci95"}`` over worlds and seeds; of one seed, the figure's own.
+
+        Of several the mean is over seeds, and the interval that of :func:`seeds_interval` on each seed's figure with
+        what each world adds to it; that of a spread is a t interval over seeds alone.
+        """
+        found = [part.estimate() for part in self.parts]
+        if len(found) == 1:
+            return found[0]
+        estimate = self._combined([float(one["mean"]) for one in found])
         merged = {"mean": np.nan, "ci95": [np.nan, np.nan]} if estimate is None else estimate.to_dict()
         if "max" in found[0]:
             merged["max"] = max(one["max"] for one in found)
-    return _without_nan(merged)
+        return merged
 
-
-def _over_seeds(parts: list[Figure], means: list[float]) -> Estimate | None:
-    if not np.isfinite(means).all():
-        return None
-    rows = []
-    for part, mean in zip(parts, means, strict=True):
-        if isinstance(part, Spread):
-            return mean_interval(means)
-        rows.append(mean + part.residuals() if isinstance(part, Ratio) else part.values)
-    return seeds_interval(np.array(rows))
-
-
-def _without_nan(data: dict[str, Any]) -> dict[str, Any]:
-    def clean(value: Any) -> Any:
-        if isinstance(value, list):
-            return [clean(item) for item in value]
-        return None if value != value else value
-
-    return {key: clean(value) for key, value in data.items()}
+    def _combined(self, means: list[float]) -> Estimate | None:
+        if not np.isfinite(means).all():
+            return None
+        rows = []
+        for part, mean in zip(self.parts, means, strict=True):
+            if isinstance(part, Spread):
+                return mean_interval(means)
+            rows.append(mean + part.residuals() if isinstance(part, Ratio) else part.values)
+        return seeds_interval(np.array(rows))

@@ -21,7 +21,7 @@ from typing import Any
 
 from echelongym.envs.errors import expected
 from echelongym.envs.files import write_text, write_yaml
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.scenario import Scenario, shipped_scenarios
 
 
 class RunFolder:
@@ -79,7 +79,7 @@ def run_folder(folder: Path, config: Mapping[str, Any], scenario: Scenario | Non
         run = RunFolder(working)
         write_yaml(_jsonable(config), working / "config.yaml")
         if scenario is not None:
-            scenario.save(working / "scenario.yaml")
+            write_yaml(portable(scenario), working / "scenario.yaml")
         yield run
         working.chmod(0o755)
         run.path = _moved(working, folder)
@@ -128,3 +128,26 @@ def _jsonable(data: Any) -> Any:
     if isinstance(data, float) and not math.isfinite(data):
         return None
     return data
+
+
+def portable(scenario: Scenario) -> dict[str, Any]:
+    """A scenario as plain data that can be read back from any folder: paths of recorded demand become absolute."""
+
+    def moved(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        found = {key: moved(item) for key, item in value.items()}
+        file = Path(scenario.base_dir or ".") / str(found.get("file", ""))
+        return {**found, "file": str(file.resolve())} if "file" in found and file.is_file() else found
+
+    data = scenario.to_dict()
+    for customer in data["customers"].values():
+        customer["demand"] = moved(customer["demand"])
+    return data
+
+
+def scenario_argument(scenario: Scenario, folder: Path) -> str:
+    """What to give as ``scenario=`` to mean this one: its name if it is as shipped, else the file in a run folder."""
+    if scenario.name in shipped_scenarios() and Scenario.load(scenario.name).digest == scenario.digest:
+        return scenario.name
+    return shown(folder / "scenario.yaml")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from echelongym.envs.config import Config, Count, NonNegative, PositiveCount, number
+from echelongym.envs.config import Config, Count, PositiveCount, number
 from echelongym.envs.scenario import Scenario
+
+from .runs import portable
 
 
 class Evaluation(Config):
@@ -23,8 +25,10 @@ class Tuning(Config):
     """Group ``tuning``: how rules are fitted, on worlds of their own (purpose ``tune``)."""
 
     worlds: Annotated[int, number(2, integer=True)]
+    judged: Annotated[int, number(2, integer=True)]
     seed: Count
-    budget: PositiveCount
+    budget: PositiveCount | None
+    method: Literal["auto", "gradient", "cma", "search"]
     cache: str | None
 
 
@@ -43,7 +47,7 @@ class RunSettings(Config):
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved config as plain data, the form of ``config.yaml``."""
-        return {"scenario": self.scenario.to_dict(), **self.model_dump(mode="json", exclude={"scenario"})}
+        return {"scenario": portable(self.scenario), **self.model_dump(mode="json", exclude={"scenario"})}
 
 
-__all__ = ["Evaluation", "NonNegative", "PolicyChoice", "RunSettings", "Tuning"]
+__all__ = ["Evaluation", "PolicyChoice", "RunSettings", "Tuning"]

@@ -12,7 +12,7 @@ from echelongym.envs.scenario import Scenario
 from echelongym.envs.tables import Tables
 
 from .drawing import draw_network
-from .runs import RunFolder, check_free, run_folder
+from .runs import RunFolder, check_free, run_folder, scenario_argument
 from .settings import RunSettings
 from .terminal import finish, say, table
 
@@ -42,7 +42,8 @@ def run(settings: Settings, folder: Path) -> Path:
         _print(name, rows)
     with run_folder(folder, settings.to_dict(), scenario) as run:
         _write(run, scenario, sections, f"network.{settings.picture}")
-    finish(run.path, f"echelongym tune scenario={scenario.name} policy=echelon_base_stock", ["tables", "network picture"])
+    following = f"echelongym tune scenario={scenario_argument(scenario, run.path)} policy=echelon_base_stock"
+    finish(run.path, following, ["tables", "network picture"])
     return run.path
 
 
@@ -51,7 +52,8 @@ def _print(name: str, rows: list[dict[str, Any]]) -> None:
     notes = [f"... and {len(rows) - _LONG} more, see {name}.csv"] if len(rows) > _LONG else []
     used = [key for key in _SHOWN[name] if any(row[key] not in _NOTHING for row in rows)]
     if rows:
-        table(name.capitalize(), used, [[brief(row[key]) for key in used] for row in rows[:_LONG]], notes)
+        headings = [key.replace("_", " ") for key in used]
+        table(name.capitalize(), headings, [[brief(row[key]) for key in used] for row in rows[:_LONG]], notes)
 
 
 def brief(value: Any) -> Any:

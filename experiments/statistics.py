@@ -1,4 +1,4 @@
-"""Statistics of a comparison on common worlds: means, paired differences, bootstrap over seeds, verdicts.
+"""Statistics of a comparison on common worlds: means, paired differences, bootstrap over training seeds.
 
 A cost matrix is (seeds, worlds): one row a training seed, one column a world. Worlds are common to all policies, so what
 compares two policies is the difference in each world.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,6 @@ from echelongym.envs.errors import InputError, expected
 from echelongym.envs.estimators import Ratio, interval
 
 Floats = NDArray[np.float64]
-Verdict = Literal["met", "missed", "undecided"]
 
 CONFIDENCE = 0.95
 DRAWS = 4000  # of a bootstrap; the ends of an interval then stand to within a few hundredths of its width
@@ -149,28 +148,6 @@ def seeds_comparison(costs: ArrayLike, others: ArrayLike, draws: int = DRAWS, se
         ratios = 100.0 * (first - second) / np.abs(second)
         percent = Estimate(100.0 * difference.mean / abs(float(b.mean())), *_percentiles(ratios))
     return Comparison(difference, percent, probability_better(a, b))
-
-
-def verdict(estimate: Estimate, target: float, at_least: bool = True) -> Verdict:
-    """Whether a target is met: its 95 % interval lies on the right side, on the wrong one, or across it."""
-    low, high = (estimate.low, estimate.high) if at_least else (-estimate.high, -estimate.low)
-    bound = target if at_least else -target
-    # A rate counted from sums may miss 1 by a rounding error.
-    slack = 1e-12 * max(abs(target), 1.0)
-    if low >= bound - slack:
-        return "met"
-    return "missed" if high < bound - slack else "undecided"
-
-
-def never_verdict(breaches: int, worlds: int, share: float = 0.05) -> Verdict:
-    """Whether something that may never happen does not: missed if it was seen in any world.
-
-    Not seen, it is met once the upper 95 % limit of the share of worlds it happens in, 1 - 0.05^(1/worlds) (Clopper and
-    Pearson 1934), is below ``share``: from 59 worlds on for 5 %.
-    """
-    if breaches:
-        return "missed"
-    return "met" if 1.0 - (1.0 - CONFIDENCE) ** (1.0 / worlds) < share else "undecided"
 
 
 def t_quantile(confidence: float, freedom: int) -> float:

@@ -36,8 +36,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], not
     made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, column in enumerate(columns):
         numeric = all(_is_numeric(row[index]) for row in body)
-        heading = Text(column.replace("_", " "))
-        whole = index == 0 or max((len(row[index]) for row in body), default=0) <= _WORD
+        heading = Text(column)
+        whole = index == 0 or max((len(row[index]) for row in body), default=0) <= _WORD or numeric
         made.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for row in body:
         made.add_row(*(Text(item) for item in row))

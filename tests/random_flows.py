@@ -65,16 +65,7 @@ def random_period(t, rng, worlds, queues):
     for cell in np.ndindex(demand.shape):
         played[(slice(None), *cell)] = queues[cell].play(demand[cell], capacity[cell])
     total, served_new, lost_new, lost, backlog = played
-    sources = np.bincount(t.pair_customer, minlength=t.C)
-    several = sources > 1
-    first = np.where(several[:, None, None], np.floor(served_new * rng.random(demand.shape) * 4) / 4, served_new)
-    served = np.zeros((t.S, t.P, worlds))
-    for s in range(t.S):
-        c = t.pair_customer[s]
-        # All from the first two sources, which is all that the totals need.
-        if t.pair_rank[s] < 2:
-            own = np.minimum(first[c], total[c]) if several[c] else total[c]
-            served[s] = own if t.pair_rank[s] == 0 else total[c] - own
+    served, first = shared_out(t, rng, total, served_new)
     keeps = bool((t.lost_share < 1).any())
     lanes = (t.L, t.P, worlds)
     shipped = quarters(rng, 10, lanes) * t.lane_open[..., None]
@@ -98,6 +89,19 @@ def random_period(t, rng, worlds, queues):
         backlog=backlog if keeps else None,
         present=rng.integers(0, 2, (t.N, worlds)).astype(float) if t.node_fixed_cost.any() else None,
     )
+
+
+def shared_out(t, rng, total, served_new):
+    """Units served (S, P, B) by the first two sources of each customer, and of new demand those by the first."""
+    served, first = np.zeros((t.S, *total.shape[1:])), served_new.copy()
+    for c, p in np.ndindex(total.shape[:2]):
+        pairs = [s for s in range(t.S) if t.pair_customer[s] == c and t.pair_carries[s, p]]
+        if len(pairs) > 1:
+            first[c, p] = np.floor(4 * served_new[c, p] * rng.random()) / 4
+            served[pairs[1], p] = total[c, p] - first[c, p]
+        if pairs:
+            served[pairs[0], p] = total[c, p] - served[pairs, p].sum(0)
+    return served, first
 
 
 def column(flows, world):

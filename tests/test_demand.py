@@ -104,11 +104,11 @@ def test_counts_follow_their_probabilities(spec, law, by):
     assert stats.chisquare(observed, expected).pvalue > 1e-6
 
 
-@pytest.mark.parametrize("mean", [1e-6, 0.3, 5, 47.5, 3000, 1e6])
-@pytest.mark.parametrize("dispersion", [0, 1e-6, 0.5, 1, 7])
+@pytest.mark.parametrize(
+    ("mean", "dispersion"),
+    [(m, d) for m in (1e-6, 0.3, 5, 47.5, 3000, 1e6) for d in (0, 1e-3, 0.5, 1, 7) if m * d < 1e5],
+)
 def test_count_laws_are_exact(mean, dispersion):
-    if mean * dispersion > 1e5:
-        return  # such a table is refused, see below
     law = count_law(mean, dispersion)
     if dispersion:
         truth = stats.nbinom(1 / dispersion, 1 / (1 + mean * dispersion))
@@ -382,7 +382,7 @@ def test_written_fractions_are_refused_where_units_are_whole(spec, message):
 
 def test_a_product_left_half_written_is_refused():
     spec = {"kind": "normal", "mean": {"milk": 5, "bread": 2}, "standard_deviation": {"milk": 1}}
-    with pytest.raises(InputError, match="standard_deviation = .*: expected a value for product 'bread', too"):
+    with pytest.raises(InputError, match=r"standard_deviation = .*: expected a value for product 'bread', too"):
         parse_demand(spec, ("milk", "bread"), False)
 
 

@@ -218,10 +218,9 @@ def by_loops(mapping, tables, flows, b):
             cost["disposal"] += node.disposal_cost[p] * of("disposed", i, k)
     for i, (pair, terms) in enumerate(world.pairs.items()):
         for k, p in products:
-            carried = p in terms.products
-            cost["transport"] += terms.transport_cost[p] * of("served", i, k) * carried
-            cost["revenue"] += world.customers[pair[1]].price[p] * of("served", i, k) * carried
-            kg += terms.emissions_kg[p] * of("served", i, k) * carried
+            cost["transport"] += terms.transport_cost[p] * of("served", i, k)
+            cost["revenue"] += world.customers[pair[1]].price[p] * of("served", i, k)
+            kg += terms.emissions_kg[p] * of("served", i, k)
     for i, customer in enumerate(world.customers.values()):
         for k, p in products:
             cost["backorder"] += customer.backorder_cost[p] * of("backlog", i, k)
@@ -310,7 +309,7 @@ def test_gradient_of_the_cost(hand):
     tables = hand.tables
     flows = flows_of(
         tables,
-        shipped=[[5.5, 1.25], [3, 0], [0, 0]],
+        shipped=[[5.5, 1.5], [3, 0], [0, 0]],
         recovered=[[0, 0], [0, 0], [1, 0]],
         served=[[2, 1], [4, 0]],
         on_hand=[[0, 0], [4, 3], [1, 0]],

@@ -1,6 +1,5 @@
 """Statistics against closed forms, scipy and matrices worked by hand."""
 
-import itertools
 import math
 
 import numpy as np
@@ -12,14 +11,12 @@ from echelongym.experiments.statistics import (
     Estimate,
     interquartile_mean,
     mean_interval,
-    never_verdict,
     paired_comparison,
     probability_better,
     ratio_interval,
     seeds_comparison,
     seeds_interval,
     t_quantile,
-    verdict,
 )
 
 RNG = np.random.default_rng(20260)
@@ -198,26 +195,3 @@ def test_intervals_over_few_seeds_cover(seeds: int) -> None:
         difference = seeds_comparison(costs, luck, draws=500, seed=trial).difference
         hits += difference.low <= 0.0 <= difference.high
     assert 0.91 <= hits / trials <= 0.995
-
-
-def test_verdicts() -> None:
-    assert verdict(Estimate(0.98, 0.975, 0.985), 0.97) == "met"
-    assert verdict(Estimate(0.95, 0.94, 0.96), 0.97) == "missed"
-    assert verdict(Estimate(0.97, 0.96, 0.98), 0.97) == "undecided"
-    assert verdict(Estimate(0.01, 0.005, 0.015), 0.02, at_least=False) == "met"
-    assert verdict(Estimate(0.05, 0.04, 0.06), 0.02, at_least=False) == "missed"
-    assert verdict(Estimate(1.0, 1.0, 1.0), 1.0) == "met"
-
-
-def test_verdict_is_the_one_sided_reading_of_the_interval() -> None:
-    for low, width, target in itertools.product((0.1, 0.5), (0.0, 0.2), (0.3, 0.6)):
-        estimate = Estimate(low + width / 2, low, low + width)
-        mirrored = Estimate(-estimate.mean, -estimate.high, -estimate.low)
-        assert verdict(estimate, target) == verdict(mirrored, -target, at_least=False)
-
-
-def test_never() -> None:
-    assert never_verdict(1, 10_000) == "missed"
-    # Rule of three: 0.95^58 = 0.0510 still leaves 5 % of worlds possible, 0.95^59 = 0.0485 does not.
-    assert never_verdict(0, 58) == "undecided"
-    assert never_verdict(0, 59) == "met"

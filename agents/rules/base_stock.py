@@ -15,7 +15,7 @@ from echelongym.envs.positions import Accumulator, Forest, Owned, Stock, cover
 
 from .allocation import TINY, equalise
 from .rule import Bools, Floats, Group, Rule
-from .steps import Ints, Step, is_lateral, plan_steps
+from .steps import Ints, Step, is_lateral, plan_steps, rows_of
 
 ALLOCATIONS = ("proportional", "equalise")
 NO_CAP = 2.0**53  # of a lane without one, where whole numbers are wanted
@@ -34,7 +34,7 @@ class _Plan:
 
     def __init__(self, rule: BaseStock, ops: Ops) -> None:
         t, forest = rule.tables, rule.forest
-        self.stock = Stock(t, ops)
+        self.stock = Stock(t, ops, rows_of(t))
         self.accumulate = Accumulator(t, forest, ops) if rule.echelon else None
         self.steps = plan_steps(t, forest, rule.used, rule.echelon, ops)
         self.spread = ops.constant(rule.spread[:, None])
@@ -158,9 +158,9 @@ class BaseStock(Rule):
             self._prepare(key, observation.on_hand.dtype, ops)
         plan, numbers = self._plans[key], self._numbers[key]
         standing = ops.moveaxis(observation.on_hand, 0, -1)
-        owned = plan.stock(
-            standing, ops.moveaxis(observation.in_transit, 0, -1), ops.moveaxis(observation.backlog, 0, -1)
-        )
+        under_way = ops.moveaxis(ops.moveaxis(observation.in_transit, 0, -1), 2, 1)  # (L, K, P, A, B)
+        rows = under_way.reshape((-1, *under_way.shape[2:]))
+        owned = plan.stock(standing, rows, ops.moveaxis(observation.backlog, 0, -1))
         own = owned.position
         position = own if plan.accumulate is None else plan.accumulate(own)
         requests = None
@@ -223,7 +223,7 @@ def _asked(step: Step, number: _Values, position: Array, owned: Owned, ops: Ops)
     """(n, B) units that the lanes of a step ask for."""
     gap = number.level - position[step.targets]
     if step.later is not None:
-        gap = gap + step.later(owned.slots)
+        gap = gap + step.later(owned.rows)
     request = ops.maximum(gap, 0)
     if number.keep is not None:
         surplus = ops.maximum(owned.standing[step.limited] - number.keep, 0)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from echelongym.envs.backend import Array, Ops
 from echelongym.envs.dynamics import Segments
-from echelongym.envs.positions import Forest, Later
+from echelongym.envs.positions import Forest, Later, Rows
 from echelongym.envs.tables import Tables
 
 Ints = NDArray[np.int64]
@@ -56,6 +56,31 @@ class Step:
         return out
 
 
+def rows_of(tables: Tables) -> Rows:
+    """All slots under way, lanes in turn: the layout in which observations of simulations lie in memory."""
+    lane, slot = np.divmod(np.arange(tables.L * tables.K), tables.K)
+    return Rows(lane, slot)
+
+
+class SlowerLater(Later):
+    """What lanes in use that are slower than a primary lane bring later than it would."""
+
+    def __init__(self, tables: Tables, lanes: Ints, ops: Ops, rows: Rows, used: NDArray[np.bool_]) -> None:
+        t = tables
+        due = np.maximum(t.nominal_lead_time[rows.lane] - rows.slot - 1, 1)
+        picked, group = [], []
+        for i, cell in enumerate(lanes):
+            lane, product = divmod(int(cell), t.P)
+            slower = t.nominal_lead_time[rows.lane] > t.nominal_lead_time[lane]
+            into = (t.lane_target[rows.lane] == t.lane_target[lane]) & used[rows.lane * t.P + product]
+            for row in np.flatnonzero(slower & into & (due > t.nominal_lead_time[lane])):
+                picked.append(row * t.P + product)
+                group.append(i)
+        self.any = bool(picked)
+        self.picked = ops.index(np.array(picked, dtype=np.int64))
+        self.segments = Segments(np.array(group, dtype=np.int64), len(lanes), ops)
+
+
 def plan_steps(tables: Tables, forest: Forest, used: NDArray[np.bool_], echelon: bool, ops: Ops) -> list[Step]:
     """The steps of a period.
 
@@ -97,7 +122,7 @@ def plan_steps(tables: Tables, forest: Forest, used: NDArray[np.bool_], echelon:
                 primary=is_primary,
                 lateral=lateral,
                 all_lanes=len(chosen) == t.L * t.P,
-                later=_later(t, forest, cells[chosen], is_primary, used, ops),
+                later=_later(t, cells[chosen], is_primary, used, ops),
                 by_source=Segments(group, len(nodes), ops),
                 limited=ops.index(nodes),
                 source_cells=nodes,
@@ -119,19 +144,10 @@ def is_lateral(tables: Tables, forest: Forest, cell: int) -> bool:
     return source * t.P + product not in forest.ancestors(int(t.lane_target[lane]) * t.P + product)
 
 
-def _later(
-    t: Tables, forest: Forest, cells: Ints, primary: bool, used: NDArray[np.bool_], ops: Ops
-) -> Later | None:
+def _later(t: Tables, cells: Ints, primary: bool, used: NDArray[np.bool_], ops: Ops) -> Later | None:
     """A further lane leaves out all that comes later; a primary lane only what slower lanes in use bring."""
-    if not len(cells):
-        return None
-    counted = np.ones((len(cells), t.L), dtype=bool)
-    if primary:
-        for i, cell in enumerate(cells):
-            product = int(cell) % t.P
-            in_use = used.reshape((t.L, t.P))[:, product] & t.lane_open[:, product]
-            counted[i] = in_use & (t.nominal_lead_time > t.nominal_lead_time[cell // t.P])
-    later = Later(t, cells, counted, ops)
+    rows = rows_of(t)
+    later = SlowerLater(t, cells, ops, rows, used) if primary else Later(t, cells, ops, rows)
     return later if later.any else None
 
 

@@ -46,7 +46,8 @@ class DemandProcess:
     integer
         Whether demands are whole.
     mean
-        Mean demand a period over whole seasons, as drawn.
+        Mean demand a period, season at 1, which is its mean over whole seasons (but for the rounding of scaled draws in
+        integer worlds).
     standard_deviation
         Standard deviation of a period's demand as drawn, season at 1.
     """
@@ -59,8 +60,7 @@ class DemandProcess:
         self._tables: dict[bool, InverseTables] = {}
         self._numbers: dict[tuple[bool, float], int] = {}
         self._seasons: dict[tuple[int, int], tuple[Floats, Index]] = {}
-        self.mean = self._mean_of_season()
-        self.standard_deviation = self._moments(1.0)[1]
+        self.mean, self.standard_deviation = self._moments(1.0)
 
     @property
     def constant(self) -> bool:
@@ -190,14 +190,6 @@ class DemandProcess:
             return factor * self._law.mean, factor * self._law.standard_deviation
         law = self._law_at(factor)
         return self.family.moments(factor) or (law.mean, law.standard_deviation)
-
-    def _mean_of_season(self) -> float:
-        """Mean over a whole season; rounding bends only what is written in whole numbers."""
-        season = self.family.season
-        if season is None or not (self.integer and self.family.written):
-            return self._moments(1.0)[0]
-        cycle = int(season.period) if season.period == int(season.period) else 1000
-        return float(np.mean(self.moments(0, cycle)[0]))
 
 
 def parse_demand(

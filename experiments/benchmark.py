@@ -1,0 +1,121 @@
+"""``echelongym benchmark``: policies on common worlds, with paired differences, KPIs, tables and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echelongym.envs.scenario import Scenario
+from echelongym.envs.simulate import simulate
+
+from . import pictures
+from .drawing import draw_network, layout
+from .entrants import Entries, entrants
+from .evaluate import Scores, evaluate
+from .results import Results
+from .runs import RunFolder, check_free, run_folder, shown
+from .settings import Evaluation, RunSettings, Tuning
+from .statistics import Estimate
+from .terminal import finish
+
+PICTURED = 64  # worlds that stock over time is drawn from
+
+
+class Settings(RunSettings):
+    """Settings of ``benchmark``; see ``configs/benchmark.yaml``."""
+
+    policies: Entries
+    evaluation: Evaluation
+    tuning: Tuning
+    tune: bool
+    trust: bool
+    pictures: bool
+    progress: bool
+
+
+def run(settings: Settings, folder: Path) -> Path:
+    """Tune, simulate, compare, print and write; returns the run folder.
+
+    Raises
+    ------
+    InputError
+        Before any work, if the run folder is taken, a policy cannot be loaded, or the worlds are too short.
+    """
+    results, made = compare(settings, folder)
+    results.show()
+    learners = f"echelongym train scenario={results.scenario.name} agent=ppo"
+    cheapest = min(results.cost, key=lambda name: results.cost[name].mean)
+    following = learners if not any(one.entrant.training_seeds for one in results.scores) else f"the report of {cheapest}"
+    finish(made, following, ["summary.json", "6 tables", *(["4 pictures"] if settings.pictures else [])])
+    return made
+
+
+def compare(settings: Settings, folder: Path) -> tuple[Results, Path]:
+    """What the command does without printing its table: the results, and the run folder they were written to."""
+    check_free(folder)
+    scenario, evaluation = settings.scenario, settings.evaluation
+    check_periods(scenario, evaluation)
+    tuning = settings.tuning if settings.tune else None
+    compared = entrants(settings.policies, scenario, tuning, settings.trust, settings.progress)
+    results = Results(scenario, evaluation, evaluate(scenario, compared, evaluation, settings.progress))
+    with run_folder(folder, settings.to_dict(), scenario) as out:
+        results.write(out)
+        if settings.pictures:
+            draw(results, out)
+    return results, out.path
+
+
+def check_periods(scenario: Scenario, evaluation: Evaluation) -> None:
+    """Refuse worlds that end before the warm-up does."""
+    from echelongym.envs.errors import expected
+
+    if evaluation.periods is not None and evaluation.periods <= scenario.warm_up:
+        raise expected("evaluation.periods", evaluation.periods, f"more than the warm-up of {scenario.warm_up}")
+
+
+def draw(results: Results, out: RunFolder) -> None:
+    """The four pictures: cost by line, service by region, stock over time, the network."""
+    scenario, t = results.scenario, results.scenario.tables
+    lines = {
+        one.name: {line: float(values.mean()) for line, values in one.lines.items() if line != "revenue"}
+        for one in results.scores
+    }
+    pictures.cost_by_line(out / "cost_by_line.png", lines, results.cost)
+    rates = {
+        name: {region: _estimate(found["fill_rate"]) for region, found in figures["region"].items()}
+        for name, figures in results.aggregated.items()
+    }
+    pictures.service_by_region(out / "service_by_region.png", rates, region_targets(scenario))
+    worlds = min(PICTURED, results.evaluation.worlds)
+    stock = {one.name: stock_of(scenario, one, worlds, results.evaluation) for one in results.scores}
+    column = {name: place[0] for name, place in layout(t).items()}
+    groups = pictures.panels(t.nodes, [bool(one) for one in t.is_supplier], column)
+    pictures.stock_over_time(out / "stock_over_time.png", stock, groups, scenario.warm_up, worlds)
+    draw_network(scenario, out / "network.png")
+
+
+def stock_of(scenario: Scenario, one: Scores, worlds: int, evaluation: Evaluation) -> Any:
+    """(T, B, N) units on hand at the start of each period, of an entrant's first training seed."""
+    tape = scenario.sample(worlds, evaluation.seed, "test", evaluation.periods)
+    trace = simulate(scenario, one.entrant.policies[0], tape, trace=True, kpis=False).trace
+    return np.asarray(trace.on_hand).sum(axis=(3, 4))
+
+
+def region_targets(scenario: Scenario) -> dict[str, float]:
+    """Fill-rate target by region, where its customers that have one have the same."""
+    found: dict[str, set[float]] = {}
+    for customer in scenario.customers.values():
+        if customer.targets.fill_rate is not None:
+            found.setdefault(customer.region, set()).add(customer.targets.fill_rate)
+    return {region: next(iter(values)) for region, values in found.items() if len(values) == 1}
+
+
+def _estimate(found: dict[str, Any]) -> Estimate:
+    low, high = found["ci95"]
+    return Estimate(found["mean"], low, high)
+
+
+__all__: Sequence[str] = ["Settings", "compare", "run", "shown"]

@@ -1,0 +1,136 @@
+"""Who takes part in a comparison: rules (tuned first), tuned rules, run folders, bundles, import paths."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from echelongym.agents.policy import load_policy
+from echelongym.agents.rules import RULES
+from echelongym.envs.config import Config
+from echelongym.envs.errors import InputError, expected
+from echelongym.envs.files import read_yaml
+from echelongym.envs.scenario import Scenario
+
+from .evaluate import Entrant
+from .fitting import budget_of, fit
+from .settings import Tuning
+
+
+class Entry(Config):
+    """One entry of the list ``policies``.
+
+    A text alone stands for ``policy``: the name of a rule, the path of a tuned rule's YAML, of a run folder or of a bundle, or
+    ``package.module:thing``. A list of run folders, or a pattern such as ``runs/train/serial/*/seed_*``, are training seeds of one
+    policy. ``parameters`` are a rule's that tuning leaves as they are.
+    """
+
+    policy: Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+    name: str | None = None
+    parameters: dict[str, Any] = {}
+
+
+def _entry(value: Any) -> Any:
+    return {"policy": value} if isinstance(value, str | list | tuple) else value
+
+
+Entries = tuple[Annotated[Entry, BeforeValidator(_entry)], ...]
+
+
+def entrants(
+    entries: Sequence[Entry], scenario: Scenario, tuning: Tuning | None, trust: bool = False, show_progress: bool = True
+) -> list[Entrant]:
+    """Load everything that is to be compared; rules by name are tuned, unless ``tuning`` is None.
+
+    Raises
+    ------
+    InputError
+        If something cannot be loaded or was made for another network, if two have one name, or there is nothing at all.
+    """
+    if not entries:
+        raise expected("policies", [], "at least one policy")
+    # Cheap first: a path that does not exist is to be found out before an hour of tuning.
+    sources = [_sources(entry) for entry in entries]
+    names = [entry.name or _name(paths) for entry, paths in zip(entries, sources, strict=True)]
+    for name in names:
+        if names.count(name) > 1:
+            raise expected("policies", name, "each name once; give others as {policy: ..., name: ...}")
+    loaded = [
+        None if tuning is not None and paths[0] in RULES else _loaded(name, entry, paths, scenario, trust)
+        for name, entry, paths in zip(names, entries, sources, strict=True)
+    ]
+    found = []
+    for name, entry, paths, entrant in zip(names, entries, sources, loaded, strict=True):
+        if entrant is None:
+            assert tuning is not None
+            rule, spent = fit(scenario, paths[0], entry.parameters, tuning, show_progress)
+            entrant = Entrant(name, (rule,), tuning_budget=spent, note="tuned")
+        found.append(entrant)
+    return found
+
+
+def _sources(entry: Entry) -> list[str]:
+    """Paths and names of an entry, patterns resolved."""
+    found: list[str] = []
+    for text in entry.policy:
+        if not isinstance(text, str) or not text:
+            raise expected("policies", text, "a rule, a path or package.module:thing")
+        if glob.has_magic(text):
+            matches = sorted(glob.glob(text), key=_natural)
+            if not matches:
+                raise expected("policies", text, "a pattern that matches a path")
+            found += matches
+        else:
+            found.append(text)
+    if len(found) > 1:
+        rules = [text for text in found if text in RULES]
+        if rules:
+            raise expected("policies", list(entry.policy), "run folders; a rule has no training seeds")
+    return found
+
+
+def _natural(path: str) -> list[Any]:
+    """Sort key by which seed_10 comes after seed_9."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path)]
+
+
+def _loaded(name: str, entry: Entry, paths: list[str], scenario: Scenario, trust: bool) -> Entrant:
+    policies = tuple(load_policy(path, scenario, trust=trust, **entry.parameters) for path in paths)
+    first = Path(paths[0])
+    if paths[0] in RULES:
+        return Entrant(name, policies, note="untuned")
+    if first.suffix in (".yaml", ".yml"):
+        budget = budget_of(first)
+        return Entrant(name, policies, tuning_budget=budget, note="" if budget is None else "tuned")
+    seeds = [config.get("seed") for config in map(_config, paths)]
+    known = tuple(seed for seed in seeds if isinstance(seed, int))
+    if len(paths) > 1 and len(set(known)) < len(paths):
+        raise InputError(f"policies: {', '.join(paths)}: expected run folders of different training seeds, found seeds {seeds}")
+    return Entrant(name, policies, training_seeds=known)
+
+
+def _config(path: str) -> dict[str, Any]:
+    """Config of a run folder; empty where there is none."""
+    config = Path(path) / "config.yaml"
+    return read_yaml(config) if config.is_file() else {}
+
+
+def _name(paths: list[str]) -> str:
+    """What a policy is called where nobody said: the rule, the learner that was trained, else the last part of the path."""
+    agent = _config(paths[0]).get("agent")
+    kind = agent.get("kind") if isinstance(agent, dict) else None
+    if isinstance(kind, str):
+        return kind if len(paths) > 1 else f"{kind} ({Path(paths[0]).name})"
+    if paths[0] in RULES or ":" in paths[0]:
+        return paths[0].rpartition(":")[2]
+    path = Path(paths[0])
+    if path.suffix in (".yaml", ".yml"):
+        rule = read_yaml(path).get("rule") if path.is_file() else None
+        # rule.yaml of a run folder says nothing; the folder's name does
+        return f"{rule} ({path.parent.name})" if path.stem == "rule" and rule else path.stem
+    return path.name or paths[0]

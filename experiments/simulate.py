@@ -1,0 +1,162 @@
+"""``echelongym simulate``: run one policy over sampled or recorded worlds, and keep what happened if wanted."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from echelongym.agents.policy import load_policy
+from echelongym.envs.files import write_bytes
+from echelongym.envs.scenario import Scenario
+from echelongym.envs.simulate import Outcome, simulate
+from echelongym.envs.tables import Tables
+from echelongym.envs.tape import Tape
+
+from .benchmark import check_periods
+from .runs import RunFolder, check_free, run_folder, scenario_argument
+from .settings import Evaluation, PolicyChoice, RunSettings
+from .statistics import mean_interval
+from .terminal import finish, progress, table
+
+# Arrays of a trace by the tables they make up: (columns of the index after world and period, names of the arrays).
+_BY_LANE = ("requests", "shipped", "received", "returned")
+
+
+class Settings(RunSettings):
+    """Settings of ``simulate``; see ``configs/simulate.yaml``."""
+
+    policy: PolicyChoice
+    evaluation: Evaluation
+    tape: str | None
+    trace: Literal["none", "npz", "csv"]
+    trust: bool
+    progress: bool
+
+
+def run(settings: Settings, folder: Path) -> Path:
+    """Simulate, print costs and KPIs, write them; returns the run folder.
+
+    Raises
+    ------
+    InputError
+        If the policy or tape cannot be loaded or is for another network, or the run folder is taken.
+    """
+    check_free(folder)
+    scenario, chosen = settings.scenario, settings.evaluation
+    check_periods(scenario, chosen)
+    policy = load_policy(settings.policy.name, scenario, trust=settings.trust, **settings.policy.parameters)
+    if settings.tape is not None:
+        tape = Tape.load(settings.tape).check(scenario)
+    else:
+        tape = scenario.sample(chosen.worlds, chosen.seed, "test", chosen.periods)
+    with progress("simulating", float(tape.batch * tape.periods), "env-steps", settings.progress) as advance:
+        outcome = simulate(
+            scenario,
+            policy,
+            tape,
+            trace=settings.trace != "none",
+            progress=lambda done, periods: advance(float(tape.batch)),
+        )
+    summary = summarise(settings, outcome)
+    _show(summary)
+    with run_folder(folder, settings.to_dict(), scenario) as out:
+        rows = ({"world": w, **{k: float(v[b]) for k, v in _by_world(outcome)}} for b, w in enumerate(outcome.worlds))
+        out.csv("worlds.csv", rows)
+        if settings.trace != "none":
+            write_trace(out, scenario, outcome, settings.trace)
+        out.json("summary.json", summary)
+    name = settings.policy.name
+    following = f"echelongym benchmark scenario={scenario_argument(scenario, out.path)} policies='[echelon_base_stock,{name}]'"
+    finish(out.path, following, ["summary.json", "worlds.csv", *([f"trace ({settings.trace})"] if outcome.trace else [])])
+    return out.path
+
+
+def _by_world(outcome: Outcome) -> Iterator[tuple[str, Any]]:
+    yield "cost", outcome.cost_per_period
+    yield from outcome.costs.items()
+
+
+def summarise(settings: Settings, outcome: Outcome) -> dict[str, Any]:
+    """The run as plain data: cost, its lines, KPIs; means and 95 % intervals over worlds."""
+    several = len(outcome.worlds) > 1
+
+    def estimate(values: Any) -> dict[str, Any]:
+        return mean_interval(values).to_dict() if several else {"mean": float(values[0]), "ci95": [None, None]}
+
+    return {
+        "schema": 1,
+        "scenario": settings.scenario.name,
+        "policy": settings.policy.name,
+        "worlds": len(outcome.worlds),
+        "seed": settings.evaluation.seed if settings.tape is None else None,
+        "tape": settings.tape,
+        "periods": outcome.periods + outcome.warm_up,
+        "warm_up": outcome.warm_up,
+        "cost_per_period": estimate(outcome.cost_per_period),
+        "profit_per_period": None if outcome.profit_per_period is None else estimate(outcome.profit_per_period),
+        "lines": {line: estimate(values) for line, values in outcome.costs.items()},
+        "kpis": outcome.figures().aggregate(),
+    }
+
+
+def _show(summary: dict[str, Any]) -> None:
+    lines = [("total", summary["cost_per_period"])]
+    lines += [(line, found) for line, found in summary["lines"].items() if found["mean"]]
+    title = f"{summary['policy']} on {summary['scenario']}, {summary['worlds']} worlds: cost per period"
+    table(title, ["line", "mean", "95 %"], [[name, found["mean"], _interval(found)] for name, found in lines])
+    figures = {**summary["kpis"]["total"], **summary["kpis"]["network"]}
+    shown = {name: found for name, found in figures.items() if found["mean"] == found["mean"]}
+    table("Service and flows", ["figure", "mean", "95 %"], [[n, f["mean"], _interval(f)] for n, f in shown.items()])
+
+
+def _interval(found: dict[str, Any]) -> str | None:
+    low, high = found["ci95"]
+    return None if low is None or low != low else f"[{low:.4g}, {high:.4g}]"
+
+
+def write_trace(out: RunFolder, scenario: Scenario, outcome: Outcome, form: str) -> None:
+    """Every period: ``trace.npz`` with the arrays of ``outcome.trace``, or tables by node, lane, customer and cost."""
+    trace = outcome.trace
+    if form == "npz":
+        arrays = {name: np.asarray(value) for name, value in vars(trace).items() if name != "costs"}
+        arrays |= {f"costs.{line}": np.asarray(value) for line, value in trace.costs.items()}
+        t = scenario.tables
+        arrays |= {name: np.array(getattr(t, name)) for name in ("products", "nodes", "lanes", "customers")}
+        stream = io.BytesIO()
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+        write_bytes(stream.getvalue(), out / "trace.npz")
+        return
+    t = scenario.tables
+    on_hand = {"on_hand": trace.on_hand.sum(axis=-1), "disposed": trace.disposed}
+    out.csv("trace_nodes.csv", _long(t, outcome, "node", t.nodes, on_hand))
+    lanes = {name: getattr(trace, name) for name in _BY_LANE} | {"in_transit": trace.in_transit.sum(axis=(-1, -2))}
+    out.csv("trace_lanes.csv", _long(t, outcome, "lane", t.lanes, lanes))
+    served = np.zeros_like(trace.lost)
+    for pair, customer in enumerate(t.pair_customer):
+        served[:, :, customer] += trace.served[:, :, pair]
+    customers = {"demand": trace.demand, "served": served, "lost": trace.lost, "backlog": trace.backlog.sum(axis=-1)}
+    out.csv("trace_customers.csv", _long(t, outcome, "customer", t.customers, customers))
+    out.csv("trace_costs.csv", _cost_rows(outcome))
+
+
+def _long(t: Tables, outcome: Outcome, key: str, names: tuple[str, ...], arrays: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """One row a world, period, entity and product, from arrays (T, B, entities, P)."""
+    periods = len(next(iter(arrays.values())))
+    for b, world in enumerate(outcome.worlds):
+        for period in range(periods):
+            for e, name in enumerate(names):
+                for p, product in enumerate(t.products):
+                    place = {"world": world, "period": period, key: name, "product": product}
+                    yield place | {column: float(values[period, b, e, p]) for column, values in arrays.items()}
+
+
+def _cost_rows(outcome: Outcome) -> Iterator[dict[str, Any]]:
+    costs = outcome.trace.costs
+    periods = len(next(iter(costs.values())))
+    for b, world in enumerate(outcome.worlds):
+        for period in range(periods):
+            yield {"world": world, "period": period} | {line: float(costs[line][period, b]) for line in costs}
