@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .backend import NumpyOps
-from .dynamics import Arrivals, Dynamics, Flows, State
-from .encoding import ActionDecoder, ObservationEncoder, View
+from .dynamics import Arrivals, Dynamics, State
+from .encoding import ActionDecoder, ObservationEncoder
 from .errors import InputError, expected, unknown
 from .infos import LEVELS, Reporter
 from .ledger import Ledger
 from .observation import Decision, Observation
-from .processes.series import PURPOSES
+from .processes.series import PURPOSES, Purpose
 from .scenario import Scenario
+from .replay import Replay
 from .slots import Slots, Worlds
+from .step import Before, Stepping
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -50,7 +52,7 @@ class NetworkBatch:
         action: str,
         observation: str,
         periods: int | None,
-        purpose: str,
+        purpose: Purpose | str,
         dtype: str,
         info: str,
         overrides: dict[str, Any] | None,
@@ -70,19 +72,20 @@ class NetworkBatch:
         self.encoder = ObservationEncoder(self.scenario)
         self.decoder = ActionDecoder(self.scenario, action)
         ops = self.ops = NumpyOps(dtype)
-        self._decoding = self.decoder.on(ops, usable=True)
-        self._watching = self.encoder.decoder.on(ops, usable=True)
         counted = info == "kpis" or bool(t.in_transit_cost.any())
         self._dynamics = Dynamics(t, ops, count_under_way=counted)
-        self._ledger = Ledger(t, ops)
-        self._ledger.reward({"holding": np.zeros(1)})  # refuses a scenario without a scale
-        self.reporter = Reporter(self.scenario, self._ledger, size, info, self.periods)
+        ledger = Ledger(t, ops)
+        ledger.reward({"holding": np.zeros(1)})  # refuses a scenario without a scale
+        decoding, watching = self.decoder.on(ops, usable=True), self.encoder.decoder.on(ops, usable=True)
+        self._step = Stepping(t, self._dynamics, ledger, decoding, watching, self.encoder, info != "none")
+        self._replay = Replay(self._step, ops)
+        self.reporter = Reporter(self.scenario, size, info, self.periods)
         # One more than an episode lasts: the last observation shows the period that would follow.
-        self._worlds = Worlds(self.scenario, purpose, self.periods + 1, size)
+        self._worlds = Worlds(self.scenario, cast(Purpose, purpose), self.periods + 1, size)
         self._slots = Slots(self.scenario, ops, size)
         self._initial = self._dynamics.initial(size)
-        self._valued = bool(t.terminal_value.any())
         self._state: State | None = None
+        self._arrivals: Arrivals | None = None
         self.seed: int | None = None
         self.episode = np.zeros(size, dtype=np.int64)
         self.age: int | Ints = 0
@@ -112,86 +115,84 @@ class NetworkBatch:
             self.age = 0
         else:
             self._slots.load(self._worlds.take(seed, numbers[chosen]), chosen)
-            self._state = State(*(_mixed(array, chosen, first) for array, first in zip(self._state, self._initial, strict=True)))
+            self._state = State(
+                *(_mixed(array, chosen, first) for array, first in zip(self._state, self._initial, strict=True))
+            )
             if self._arrivals is not None:
                 self._arrivals = Arrivals(*(_mixed(array, chosen, 0) for array in self._arrivals))
             self.age = np.where(chosen, 0, self.age)
         self._exogenous = self._slots.exogenous()
         self.reporter.restart(chosen)
 
-    def advance(self, actions: Any, decision: Decision | None = None) -> tuple[Flows, dict[str, Any]]:
-        """One period, of checked actions (B, n) or a checked decision; flows and cost lines."""
-        state, slots = self._state, self._slots
-        assert state is not None
-        reserve = None
-        if decision is None:
-            positions = self._positions if self._decoding.kind == "order_up_to" else None
-            turned = np.ascontiguousarray(actions.T, dtype=self.ops.float)
-            requests = self._decoding(turned, state.on_hand, self._owned, positions)
-        else:
-            requests, reserve = decision.requests, decision.reserve
-        state, flows = self._dynamics.advance(state, self._exogenous, requests, reserve, self._arrivals)
-        self.age = self.age + 1
-        lines = self._ledger.period(flows)
-        if self._valued:
-            lines = self._with_terminal(lines, flows, state)
-        lost = flows.lost_new
-        censored = self.tables.censored and lost is not None
-        slots.advance(flows.demand - lost if censored else None)
-        self._exogenous = slots.exogenous()
-        self._state, self._arrivals = self._dynamics.receive(state, self._exogenous)
-        return flows, lines
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the rows of the figures that :meth:`advance` returns."""
+        return self._step.names
 
-    def _with_terminal(self, lines: dict[str, Any], flows: Flows, state: State) -> dict[str, Any]:
-        """The value of stock left counts in the worlds that end now."""
-        ends = self.ended()
-        if np.any(ends):
-            lines = self._ledger.period(flows, last=True, closing=state)
-            lines["terminal"] = np.where(ends, lines["terminal"], 0.0)
-        return lines
+    def advance(
+        self, actions: Any, decision: Decision | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """One period, of checked actions (B, n) or a checked decision: flat observations (n, B), figures (names, B)."""
+        assert self._state is not None
+        slots, age = self._slots, self.age
+        history, now = slots.history(), self._exogenous
+        slots.advance()
+        self._exogenous = then = slots.exogenous()
+        self.age = age = age + 1
+        before = Before(
+            action=None if actions is None else actions.T,
+            requests=None if decision is None else decision.requests,
+            reserve=None if decision is None else decision.reserve,
+            state=self._state,
+            arrivals=self._arrivals,
+            now=now,
+            then=then,
+            history=history,
+            forecast=slots.forecast(),
+            period=np.atleast_1d(age),
+            ending=np.atleast_1d(age >= self.periods),
+            positions=self._positions,
+        )
+        after = self._replay(before)
+        self._state, self._arrivals, self._positions = after.state, after.arrivals, after.positions
+        if after.sold is not None:
+            slots.sell(after.sold)
+        self.reporter.count(after.flows, age)
+        return after.observation, after.figures
 
     def observe(self) -> NDArray[np.float32]:
-        """Flat observations (n, B), and what the next decision needs of the same state."""
-        state, exogenous, slots = self._state, self._exogenous, self._slots
-        assert state is not None
-        self._view = View(
-            state.on_hand,
-            state.rows,
-            state.backlog,
-            state.unfilled,
-            exogenous.node_availability,
-            exogenous.lane_availability,
-            slots.history(),
-            slots.forecast(),
-            self.age,
-            exogenous.lead_time if self.tables.quoted else None,
+        """Flat observations (n, B) after a start."""
+        assert self._state is not None
+        slots, period = self._slots, np.atleast_1d(self.age)
+        self._positions, flat = self._step.look(
+            self._state, self._exogenous, slots.history(), slots.forecast(), period
         )
-        self._owned = self._watching.stock(state.on_hand, state.rows, state.backlog)
-        self._positions = self._watching.positions(self._owned)
-        return self.encoder.flat(self._view, self._positions)
+        return flat
 
     @property
     def observation(self) -> Observation:
         """The state of now as named arrays, batch first."""
         if self._state is None:
             raise expected("state", None, "a reset before the first observation")
-        view, t, size = self._view, self.tables, self.size
+        t, size, state, now, real = self.tables, self.size, self._state, self._exogenous, self.ops.float
 
         def turned(array: Any, absent: Any = None) -> Any:
-            return absent if array is None else np.moveaxis(array, -1, 0)
+            # Copied, as the next step writes into the same memory.
+            return absent if array is None else np.moveaxis(np.array(array), -1, 0)
 
+        lead_time = turned(now.lead_time, np.tile(t.nominal_lead_time, (size, 1))) if t.quoted else None
         return Observation(
-            on_hand=turned(view.on_hand),
-            in_transit=turned(self._dynamics.in_transit(self._state)),
-            backlog=turned(view.backlog),
-            unfilled=turned(view.unfilled),
-            node_availability=turned(view.node_availability, np.ones((size, t.N), self.ops.float)),
-            lane_availability=turned(view.lane_availability, np.ones((size, t.L), self.ops.float)),
-            demand_history=turned(view.demand_history),
-            forecast=turned(view.forecast, np.zeros((size, t.C, t.P, t.F), self.ops.float)),
-            features=np.zeros((size, 0), self.ops.float),
+            on_hand=turned(state.on_hand),
+            in_transit=turned(self._dynamics.in_transit(state)),
+            backlog=turned(state.backlog),
+            unfilled=turned(state.unfilled),
+            node_availability=turned(now.node_availability, np.ones((size, t.N), real)),
+            lane_availability=turned(now.lane_availability, np.ones((size, t.L), real)),
+            demand_history=turned(self._slots.history()),
+            forecast=turned(self._slots.forecast(), np.zeros((size, t.C, t.P, t.F), real)),
+            features=np.zeros((size, 0), real),
             period=np.zeros(size, dtype=np.int64) + self.age,
-            lead_time=turned(view.lead_time, np.tile(t.nominal_lead_time, (size, 1))) if t.quoted else None,
+            lead_time=lead_time,
         )
 
     def checked(self, actions: Any, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -87,7 +87,10 @@ def _check_spaces(env: VectorEnv[Any, Any, Any], num_envs: int, mode: AutoresetM
     _require(env.metadata.get("autoreset_mode") is mode, f"metadata['autoreset_mode']: expected {mode}")
     for name in ("observation_space", "action_space"):
         batched, single = getattr(env, name), getattr(env, f"single_{name}")
-        _require(batched.shape == (num_envs, *single.shape), f"{name}.shape = {batched.shape}: expected {num_envs} of {single}")
+        _require(
+            batched.shape == (num_envs, *single.shape),
+            f"{name}.shape = {batched.shape}: expected {num_envs} of {single}",
+        )
         _require(batched.dtype == single.dtype, f"{name}.dtype = {batched.dtype}: expected {single.dtype}")
 
 

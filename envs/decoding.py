@@ -147,8 +147,8 @@ class ActionDecoder:
         ops = ops_of(observation.on_hand)
         decoding = self.on(ops)
         on_hand = ops.moveaxis(observation.on_hand, 0, -1)
-        requests = decoding(ops.moveaxis(ops.asarray(action), 0, -1), on_hand, self.owned(observation, ops))
-        return ops.moveaxis(requests, -1, 0)
+        turned = ops.cast(ops.moveaxis(ops.asarray(action), 0, -1), ops.float)
+        return ops.moveaxis(decoding(turned, on_hand, self.owned(observation, ops)), -1, 0)
 
     def owned(self, observation: Observation, ops: Ops) -> Owned:
         """What nodes own, as positions are computed from."""
@@ -226,11 +226,13 @@ class Decoding:
             return action * self.slope + self.centre
         return action * (action * action * self.bend + self.slope) + self.centre
 
-    def __call__(self, action: Array, on_hand: Array, owned: Owned, positions: Array | None = None) -> Array:
+    def __call__(
+        self, action: Array, on_hand: Array, owned: Owned | None, positions: Array | None = None
+    ) -> Array:
         """Requests (L, P, B) of actions (size, B).
 
         ``on_hand`` (N, P, A, B) and ``owned`` are what the observation says; ``positions`` saves computing
-        :meth:`positions` again.
+        :meth:`positions` again, and ``owned`` where nothing else is looked at.
         """
         ops, t = self.ops, self.tables
         wanted = self.target(action)
@@ -313,4 +315,3 @@ def _grouped(members: list[NDArray[np.int64]], ops: Ops) -> tuple[Any, Segments 
         return None, None
     group = np.repeat(np.arange(len(members)), [len(one) for one in members])
     return ops.index(found), Segments(group, len(members), ops)
-

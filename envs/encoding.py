@@ -29,16 +29,16 @@ class View(NamedTuple):
     unfilled: Array  # (L, P, B)
     node_availability: Array | None  # (N, B)
     lane_availability: Array | None  # (L, B)
-    demand_history: Array  # (C, P, H, B)
+    demand_history: Any  # (C, P, H, B), or the newest (C, P, B) and what came before it (C, P, H, B)
     forecast: Array | None  # (C, P, F, B)
-    period: Array | int  # (B,), or one number where all worlds are in step
+    period: Array  # (B,), or (1,) where all worlds are in step
     lead_time: Array | None  # (L, B)
 
 
 def view_of(observation: Observation, rows: Rows, ops: Ops) -> View:
     """The arrays of an observation with the batch moved to the end."""
     arrays = {name: getattr(observation, name) for name in View._fields}
-    turned = {name: None if one is None else ops.moveaxis(one, 0, -1) for name, one in arrays.items()}
+    turned: dict[str, Any] = {name: None if one is None else ops.moveaxis(one, 0, -1) for name, one in arrays.items()}
     turned["in_transit"] = turned["in_transit"][ops.whole(rows.lane), :, ops.whole(rows.slot)]
     return View(**turned)
 
@@ -120,47 +120,59 @@ class ObservationEncoder:
         view = view_of(observation, self.rows, ops)
         positions = self.decoder.on(ops).positions(self.decoder.owned(observation, ops))
         if ops.name == "numpy":
-            return np.ascontiguousarray(self.flat(view, positions).T)
+            return np.ascontiguousarray(self.flat(view, positions, ops).T)
         return self._torch(view, positions)
 
-    def flat(self, view: View, positions: Array) -> NDArray[np.float32]:
+    def flat(self, view: View, positions: Array, ops: Any) -> NDArray[np.float32]:
         """(size, B) of a NumPy view and the positions of :meth:`Decoding.positions`."""
         worlds = view.unfilled.shape[-1]
-        out = np.empty((self.size, worlds), dtype=np.float32)
+        # Memory of its own at every replay, if this is recorded.
+        out = ops.zeros((self.size, worlds), np.float32)
         for name, part, picked in self._parts:
             value = self._array(name, view, positions)
-            if picked is not None and value is not None:
+            if isinstance(value, tuple):
+                self._put_history(out[part], value, picked)
+            elif value is None:  # neutral: at its centre
+                out[part] = self._centre[part]
+            elif picked is not None:
                 out[part] = value.reshape((-1, worlds))[picked]
-            elif isinstance(value, np.ndarray) and value.ndim > 2:
+            elif value.ndim > 2:
                 out[part].reshape(value.shape)[...] = value
-            else:  # as it is, or neutral: at its centre
-                out[part] = self._centre[part] if value is None else value
+            else:
+                out[part] = value
         out -= self._centre
         out *= self._scale
-        if worlds > 8:
-            np.clip(out, -BOUND, BOUND, out=out)
-        else:  # the same, with less ado
-            np.maximum(out, -BOUND, out=out)
-            np.minimum(out, BOUND, out=out)
+        np.maximum(out, -BOUND, out=out)
+        np.minimum(out, BOUND, out=out)
         return out
 
-    def _array(self, name: str, view: View, positions: Array) -> Array | None:
+    def _put_history(self, out: Any, history: tuple[Array, Array], picked: NDArray[np.int64] | None) -> None:
+        newest, before = history
+        if picked is not None:
+            H, worlds = before.shape[2], before.shape[-1]
+            pairs = picked[::H] // H
+            newest = newest.reshape((-1, worlds))[pairs][None]
+            before = before.reshape((-1, H, worlds))[pairs][None]
+        places = out.reshape(before.shape)
+        places[:, :, 0] = newest
+        places[:, :, 1:] = before[:, :, :-1]
+
+    def _array(self, name: str, view: View, positions: Array) -> Any:
         if name == "position":
             return positions
         if name == "season":
             return self._season(view.period)
         return getattr(view, name)
 
-    def _season(self, period: Array) -> Array:
+    def _season(self, period: Any) -> Array:
         """(2 x seasons, B) sines and cosines."""
-        if isinstance(period, int | np.ndarray):
-            turns = [np.fmod(period, length) * (2 * np.pi / length) for length in self.seasons]
-            waves = np.array([wave(turn) for turn in turns for wave in (np.sin, np.cos)])
-            return waves.reshape((len(waves), -1))
-        import torch
+        if hasattr(period, "detach"):
+            import torch
 
-        turns = [torch.fmod(period, length) * (2 * np.pi / length) for length in self.seasons]
-        return torch.stack([wave(turn) for turn in turns for wave in (torch.sin, torch.cos)])
+            phases = [torch.fmod(period, length) * (2 * np.pi / length) for length in self.seasons]
+            return torch.stack([wave(phase) for phase in phases for wave in (torch.sin, torch.cos)])
+        turns = [np.fmod(period, length) * (2 * np.pi / length) for length in self.seasons]
+        return np.stack([wave(turn) for turn in turns for wave in (np.sin, np.cos)])
 
     def _torch(self, view: View, positions: Array) -> Any:
         import torch
@@ -244,8 +256,8 @@ def _stock_blocks(decoder: ActionDecoder) -> list[Block]:
     fresh = ages == life[:, None] - 1
     supplied = t.is_supplier[t.lane_source] | (t.lane_source < 0)
     carried = np.zeros((t.N, t.P), dtype=bool)
-    for lane in range(t.L):
-        carried[t.lane_target[lane]] |= t.lane_carries[lane]
+    for number, target_node in enumerate(t.lane_target):
+        carried[target_node] |= t.lane_carries[number]
     carried |= t.initial_on_hand > 0
     carried[t.is_supplier] = False
     lead = np.where(t.primary_lane >= 0, t.nominal_lead_time[np.maximum(t.primary_lane, 0)], 0)
@@ -286,9 +298,7 @@ def _stock_blocks(decoder: ActionDecoder) -> list[Block]:
         np.broadcast_to(np.maximum(t.demand_sd, 0.25 * t.mean_demand)[..., None], shape),
         (t.customers, t.products, _numbers(t.W) if t.W > 1 else None),
     )
-    unfilled = _block(
-        "unfilled", t.lane_open, np.zeros((t.L, t.P)), levels.flow[t.lane_target], (t.lanes, t.products)
-    )
+    unfilled = _block("unfilled", t.lane_open, np.zeros((t.L, t.P)), levels.flow[t.lane_target], (t.lanes, t.products))
     return [on_hand, in_transit, backlog, unfilled]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -16,7 +16,7 @@ from .scenario import Scenario
 from .vector_env import RENDER_MODES, NetworkVectorEnv, spaces_of
 
 
-class NetworkEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
+class NetworkEnv(gym.Env[Any, Any]):
     """One world of one distribution network.
 
     **Observed** is one flat vector, ``Box(-50, 50, (n,), float32)``, in static units; which entry is what say
@@ -52,7 +52,7 @@ class NetworkEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
     ...     observation, reward, terminated, truncated, info = env.step(action)
     """
 
-    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+    metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium's own declaration)
         "render_modes": ["rgb_array"],
         "render_fps": 4,
     }
@@ -113,9 +113,7 @@ class NetworkEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         batch.start()
         return batch.observe()[:, 0], batch.reporter.started_one(int(batch.episode[0]))
 
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """One period.
 
         Raises
@@ -125,9 +123,7 @@ class NetworkEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         """
         return self._step(self.batch.checked(action, self._shape), None)
 
-    def step_decision(
-        self, decision: Decision
-    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+    def step_decision(self, decision: Decision) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """The same with a policy's decision for a batch of one in place of an encoded action."""
         return self._step(None, checked_requests(decision, self.batch.tables, 1, self.batch.ops))
 
@@ -137,12 +133,12 @@ class NetworkEnv(gym.Env[NDArray[np.float32], NDArray[np.float32]]):
         batch = self.batch
         if not batch.started or batch.ended():
             raise expected("episode", "ended" if batch.started else None, "a reset before the step")
-        flows, lines = batch.advance(action, decision)
-        reward, info = batch.reporter.report_one(flows, lines, batch.age)
+        flat, figures = batch.advance(action, decision)
+        reward, info = batch.reporter.report_one(batch.names, figures)
         truncated = bool(batch.ended())
         if truncated:
             info = batch.reporter.ended_one(info)
-        return batch.observe()[:, 0], reward, False, truncated, info
+        return flat[:, 0], reward, False, truncated, info
 
     def render(self) -> Any:
         """A picture (height, width, 3) of the network and its stock, if asked for at construction."""

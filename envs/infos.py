@@ -1,6 +1,6 @@
 """What an env tells beside observation and reward: cost lines, objectives, and indicators when an episode ends.
 
-Everything is a dictionary of arrays (B,) with a mask ``_key`` beside each key, as Gymnasium's vector envs have it.
+Of a batch everything is a dictionary of arrays (B,) with a mask ``_key`` beside each key, as Gymnasium has it.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ from numpy.typing import NDArray
 
 from .dynamics import Flows
 from .kpis import KpiAccumulator, windows
-from .ledger import REVENUE, Ledger
 from .scenario import Scenario
+from .step import OBJECTIVES, REWARD
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Info = dict[str, Any]
 
 LEVELS = ("none", "costs", "kpis")
-#: Objectives of a period, to be minimised: money, units of new demand not served in their period, kg, units.
-OBJECTIVES = ("cost", "unmet", "emissions", "waste")
 
 
 class Reporter:
@@ -29,8 +27,8 @@ class Reporter:
 
     Parameters
     ----------
-    scenario, ledger
-        What is priced, and how.
+    scenario
+        What is priced.
     size
         Number of worlds B.
     level
@@ -39,81 +37,48 @@ class Reporter:
         Length of an episode; the scenario's warm-up is left out of its indicators, if it is shorter.
     """
 
-    def __init__(self, scenario: Scenario, ledger: Ledger, size: int, level: str, periods: int) -> None:
+    def __init__(self, scenario: Scenario, size: int, level: str, periods: int) -> None:
         t = scenario.tables
-        self.tables, self.ledger, self.size, self.level = t, ledger, size, level
-        self.scale = t.reward_scale
+        self.size, self.level = size, level
         self.warm_up = t.warm_up if t.warm_up < periods else 0
         self.kpis = KpiAccumulator(t, size, windows(scenario)) if level == "kpis" else None
         self.everybody = np.ones(size, dtype=bool)
         self.everybody.setflags(write=False)  # shared by all infos
-        self.nothing = np.zeros(size)
-        self.nothing.setflags(write=False)
 
-    def report(self, flows: Flows, lines: dict[str, Any], age: int | Ints) -> tuple[NDArray[np.float64], Info]:
-        """Rewards (B,) of a period and what it cost.
+    def count(self, flows: Flows, age: int | Ints) -> None:
+        """Count a period in the worlds whose warm-up is over; ``age`` of the episodes, this period included."""
+        if self.kpis is None or (isinstance(age, int) and age <= self.warm_up):
+            return
+        self.kpis.add(flows)
+        if not isinstance(age, int):
+            fresh = age <= self.warm_up
+            if fresh.any():
+                self.kpis.reset(fresh)
 
-        ``age`` is the number of periods of the episodes so far, this one included: (B,), or one number.
-        """
-        reward, values = self._values(flows, lines, age)
-        if values is None:
+    def report(self, names: tuple[str, ...], figures: NDArray[Any]) -> tuple[NDArray[np.float64], Info]:
+        """Rewards (B,) and info of a step's ``figures`` (names, B), which are handed out."""
+        rows = dict(zip(names, figures, strict=True))
+        reward = rows.pop(REWARD).astype(np.float64)
+        if self.level == "none":
             return reward, {}
-        everybody = self.everybody
-        info: Info = {"costs": _masked(lines, everybody), "_costs": everybody}
-        for name, value in zip(OBJECTIVES, values, strict=True):
-            info[name] = value
-            info[f"_{name}"] = everybody
+        info: Info = {}
+        for name in OBJECTIVES:
+            info[name], info[f"_{name}"] = rows.pop(name), self.everybody
+        info["costs"], info["_costs"] = rows, self.everybody
+        rows |= {f"_{line}": self.everybody for line in rows}
         return reward, info
 
-    def report_one(self, flows: Flows, lines: dict[str, Any], age: int | Ints) -> tuple[float, Info]:
+    def report_one(self, names: tuple[str, ...], figures: NDArray[Any]) -> tuple[float, Info]:
         """The same of a batch of one: plain numbers, no masks."""
-        reward, values = self._values(flows, lines, age)
-        if values is None:
-            return reward.item(), {}
-        info: Info = {"costs": {line: money.item() for line, money in lines.items()}}
-        for name, value in zip(OBJECTIVES, values, strict=True):
-            info[name] = value.item()
-        return reward.item(), info
-
-    def _values(
-        self, flows: Flows, lines: dict[str, Any], age: int | Ints
-    ) -> tuple[NDArray[np.float64], tuple[Any, ...] | None]:
-        """Rewards (B,) and, if anything is told, the objectives (B,)."""
-        cost = self.ledger.cost(lines)
-        revenue = lines.get(REVENUE)
-        reward = (-cost if revenue is None else revenue - cost) / self.scale
-        if reward.dtype != np.float64:
-            reward = reward.astype(np.float64)
+        rows: dict[str, Any] = dict(zip(names, figures[:, 0].tolist(), strict=True))
+        reward = rows.pop(REWARD)
         if self.level == "none":
-            return reward, None
-        if self.kpis is not None:
-            self._count(self.kpis, flows, age)
-        return reward, (cost, self._unmet(flows), self._emissions(flows), self._waste(flows))
+            return reward, {}
+        info: Info = {name: rows.pop(name) for name in OBJECTIVES}
+        info["costs"] = rows
+        return reward, info
 
-    def _count(self, kpis: KpiAccumulator, flows: Flows, age: int | Ints) -> None:
-        """Count the period in the worlds whose warm-up is over."""
-        if isinstance(age, int):
-            if age > self.warm_up:
-                kpis.add(flows)
-            return
-        kpis.add(flows)
-        fresh = age <= self.warm_up
-        if fresh.any():
-            kpis.reset(fresh)
-
-    def _unmet(self, flows: Flows) -> Any:
-        return self._summed(flows.demand - flows.served_new)
-
-    def _waste(self, flows: Flows) -> Any:
-        return self.nothing if flows.disposed is None else self._summed(flows.disposed)
-
-    def _emissions(self, flows: Flows) -> Any:
-        return self.ledger.emissions_kg(flows) if self.ledger.emits else self.nothing
-
-    def _summed(self, units: Any) -> Any:
-        return self.ledger.ops.total(units.reshape((-1, self.size)), 0)
-
-    def started(self, worlds: NDArray[np.int64], chosen: Bools) -> Info:
+    def started(self, worlds: Ints, chosen: Bools) -> Info:
         """Info of a reset: which worlds are played."""
         return {} if self.level == "none" else {"world": worlds, "_world": chosen.copy()}
 
@@ -121,7 +86,7 @@ class Reporter:
         """The same of a batch of one."""
         return {} if self.level == "none" else {"world": world}
 
-    def mixed(self, info: Info, stepped: Bools, worlds: NDArray[np.int64]) -> Info:
+    def mixed(self, info: Info, stepped: Bools, worlds: Ints) -> Info:
         """Info of a step in which some slots only started anew."""
         return _restricted(info, stepped) | self.started(worlds, ~stepped)
 
@@ -136,9 +101,7 @@ class Reporter:
         """The same of a batch of one."""
         return info if self.kpis is None else {**info, "kpis": _plain(self.kpis.result())}
 
-    def final(
-        self, info: Info, observation: NDArray[np.float32], ended: Bools, worlds: NDArray[np.int64]
-    ) -> Info:
+    def final(self, info: Info, observation: NDArray[np.float32], ended: Bools, worlds: Ints) -> Info:
         """Info of a step that also started the next episodes: what ended goes to ``final_obs`` and ``final_info``."""
         final = np.full(self.size, None, dtype=object)
         for i in np.flatnonzero(ended):
@@ -155,13 +118,6 @@ class Reporter:
         """Episodes begin: in all slots, or in the chosen ones."""
         if self.kpis is not None:
             self.kpis.reset(chosen)
-
-
-def _masked(lines: dict[str, Any], mask: Bools) -> Info:
-    info: Info = dict(lines)
-    for line in lines:
-        info[f"_{line}"] = mask
-    return info
 
 
 def _nested(figures: Info, mask: Bools) -> Info:

@@ -61,16 +61,43 @@ class Kpis:
 
 def _each(figures: dict[str, Any], function: Any) -> dict[str, Any]:
     return {
-        name: _each(entry, function) if isinstance(entry, dict) else function(entry)
-        for name, entry in figures.items()
+        name: _each(entry, function) if isinstance(entry, dict) else function(entry) for name, entry in figures.items()
     }
+
+
+def _wanted(tables: Tables) -> dict[str, int]:
+    """Flows to add up, with their numbers of entities.
+
+    Nothing is added up twice: where nobody waits, what is not served at once is lost; where each
+    customer has one source, the first serves all; where nobody loses patience, what is lost is lost
+    at once.
+    """
+    t = tables
+    sizes = {"demand": t.C, "served_new": t.C, "shipped": t.L, "requests": t.L, "on_hand": t.N}
+    sizes["disposed"] = t.N
+    waits, several = bool((t.lost_share < 1).any()), t.S != t.C
+    if t.max_lead_time.any():
+        sizes["in_transit"] = t.L
+    if (t.lane_customer >= 0).any():
+        sizes["recovered"] = t.L
+    if several:
+        sizes["served_first"] = t.C
+    if several or waits:
+        sizes["served"] = t.S
+    if waits:
+        sizes["backlog"] = t.C
+        if t.lost_share.any() or (t.patience >= 0).any():
+            sizes["lost_new"] = t.C
+            if t.W > 1:
+                sizes["lost"] = t.C
+    return sizes
 
 
 class KpiAccumulator:
     """Collects flows of the periods reported (the caller leaves the warm-up out).
 
-    Flows are held by reference for up to 64 periods before they are worked on, so they may not be
-    written into. Figures of a world are the same to the last bit alone and in a batch.
+    Flows are read when they are added, so their memory may be used again. Figures of a world are
+    the same to the last bit alone and in a batch.
 
     Parameters
     ----------
@@ -93,28 +120,21 @@ class KpiAccumulator:
         t = tables
         self.tables, self.worlds, self.within = t, worlds, tuple(within)
         self._ledger = Ledger(t, NUMPY)
-        # Where nobody waits, what is not served at once is lost; where each customer has one
-        # source, the first serves all; where nobody loses patience, what is lost is lost at once:
-        # nothing is added up twice.
-        self._waits = bool((t.lost_share < 1).any())
-        self._several = t.S != t.C
-        sizes = {"demand": t.C, "served_new": t.C, "shipped": t.L, "requests": t.L, "on_hand": t.N}
-        if t.max_lead_time.any():
-            sizes["in_transit"] = t.L
-        if (t.lane_customer >= 0).any():
-            sizes["recovered"] = t.L
-        if self._several:
-            sizes |= {"served_first": t.C}
-        if self._several or self._waits:
-            sizes |= {"served": t.S}
-        if self._waits:
-            sizes["backlog"] = t.C
-            if t.lost_share.any() or (t.patience >= 0).any():
-                sizes["lost_new"] = t.C
-            if t.W > 1:
-                sizes["lost"] = t.C
-        sizes["disposed"] = t.N
-        self._sums = {name: np.zeros((size, t.P, worlds)) for name, size in sizes.items()}
+        sizes = _wanted(t)
+        self._waits = "backlog" in sizes
+        self._fields = [Flows._fields.index(name) for name in sizes]
+        self._nothing = [np.zeros((size, t.P, worlds)) for size in sizes.values()]
+        numbers = max(max(sizes.values()) * t.P * worlds, 1)
+        self._most = min(max(GATHERED // numbers, 1), MOST_PERIODS)
+        self._held = 0
+        # All flows of a period stand in one row; row 0 of a block is their total so far.
+        rows = self._most + 1 if self._most > 1 else 1
+        self._block = np.zeros((rows, sum(sizes.values()), t.P, worlds))
+        ends = np.cumsum(list(sizes.values()))
+        self._places = {
+            name: slice(int(end) - size, int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)
+        }
+        self._sums = {name: self._block[0, place] for name, place in self._places.items()}
         self._counted_under_way = "in_transit" in sizes
         self._stockouts = np.zeros((t.C, worlds))
         self._periods = np.zeros(worlds)
@@ -124,24 +144,35 @@ class KpiAccumulator:
         self._vehicles = np.zeros((self._fleet.size, worlds))
         self._orders = Orders(t, worlds)
         self._waiting: Waiting | None = None
-        self._held: list[Flows] = []
-        numbers = max(max(sizes.values()) * t.P * worlds, 1)
-        self._most = min(max(GATHERED // numbers, 1), MOST_PERIODS)
+        self._single = False  # flows of single precision
 
     def add(self, flows: Flows) -> None:
         """Add one period."""
         if not isinstance(flows.demand, np.ndarray):
             off = ops_of(flows.demand).numpy
             flows = Flows(*(None if value is None else off(value) for value in flows))
-        self._held.append(flows)
-        if len(self._held) >= self._most:
-            self._work()
+        values: list[Any] = [
+            nothing if flows[i] is None else flows[i] for i, nothing in zip(self._fields, self._nothing, strict=True)
+        ]
+        if flows.in_transit is None:
+            self._counted_under_way = False
+        self._single = flows.demand.dtype == np.float32
+        if self._most > 1:
+            self._held += 1
+            np.concatenate(values, out=self._block[self._held])
+            if self._held == self._most:
+                self._work()
+            return
+        for total, value, nothing in zip(self._sums.values(), values, self._nothing, strict=True):
+            if value is not nothing:
+                np.add(total, value, out=total)
+        self._take({name: value[None] for name, value in zip(self._sums, values, strict=True)})
 
     def reset(self, worlds: Any = None) -> None:
         """Forget what was collected: of all worlds, or of those marked in (B,) bool."""
         self._work()
         chosen = np.ones(self.worlds, dtype=bool) if worlds is None else np.asarray(worlds)
-        for array in (*self._sums.values(), self._stockouts, self._periods, self._vehicles):
+        for array in (self._block[0], self._stockouts, self._periods, self._vehicles):
             array[..., chosen] = 0
         self._orders.reset(chosen)
         if self._waiting is not None:
@@ -149,19 +180,21 @@ class KpiAccumulator:
 
     def _work(self) -> None:
         """Take in the periods held."""
-        held, self._held = self._held, []
-        if not held:
-            return
-        if "in_transit" in self._sums and any(flows.in_transit is None for flows in held):
-            self._counted_under_way = False
-        rows = {name: self._gather(name, held) for name in self._sums}
-        self._periods += len(held)
+        if self._held:
+            block, self._held = self._block[: self._held + 1], 0
+            block[0] = NUMPY.total(block, 0)
+            self._take({name: block[1:, place] for name, place in self._places.items()})
+
+    def _take(self, rows: dict[str, Floats]) -> None:
+        """Everything that is no plain sum, of some periods (periods, entities, P, B)."""
         demand = rows["demand"]
-        dust = DUST_SINGLE if demand.dtype == np.float32 else DUST
+        count = len(demand)
+        self._periods += count
+        dust = DUST_SINGLE if self._single else DUST
         unserved = demand - rows["served_new"]
         short = np.asarray(unserved > dust)
         short = short[:, :, 0] if self.tables.P == 1 else np.asarray(short.any(axis=2))
-        self._stockouts += short[0] if len(held) == 1 else short.sum(axis=0)
+        self._stockouts += short[0] if count == 1 else short.sum(axis=0)
         if self._fleet.size:
             moved = rows["shipped"][:, self._fleet.lanes]
             if "recovered" in rows:
@@ -172,31 +205,12 @@ class KpiAccumulator:
             if self._waiting is None:
                 self._waiting = Waiting(self.tables, self.worlds, self.within, dust)
             backlog = standing = rows["backlog"]
-            lost_new = rows.get("lost_new", np.broadcast_to(0.0, demand.shape))
-            if "lost_new" in rows:
+            lost_new = rows.get("lost_new")
+            if lost_new is not None:
                 unserved = unserved - lost_new
-            if "lost" in rows:
-                standing = backlog + (rows["lost"] - lost_new)
+                if "lost" in rows:
+                    standing = backlog + (rows["lost"] - lost_new)
             self._waiting.add(demand, lost_new, unserved, standing, backlog)
-
-    def _gather(self, name: str, held: list[Flows]) -> Floats:
-        """(periods, rows, P, B) of one flow, added to its total; None stands for zeros."""
-        total = self._sums[name]
-        nothing = np.broadcast_to(0.0, total.shape)
-        if len(held) == 1:
-            value = getattr(held[0], name)
-            if value is None:
-                return nothing[None]
-            np.add(total, value, out=total)
-            return np.asarray(value)[None]
-        found: list[Any] = [getattr(flows, name) for flows in held]
-        values = [nothing if value is None else value for value in found]
-        rows = [total, *values]
-        block = np.empty((len(rows) * len(total), *total.shape[1:]))
-        np.concatenate(rows, out=block)
-        block = block.reshape((len(rows), *total.shape))
-        total[...] = NUMPY.total(block, 0)
-        return block[1:]
 
     def _totals(self) -> Totals:
         self._work()

@@ -191,9 +191,7 @@ class Ledger:
         found = np.flatnonzero(chosen)
         return NUMPY.index(found) if len(found) else None
 
-    def period(
-        self, flows: Flows, last: bool = False, closing: State | None = None
-    ) -> dict[str, Array]:
+    def period(self, flows: Flows, last: bool = False, closing: State | None = None) -> dict[str, Array]:
         """Lines of one period: line -> (B,) money, in the order of ``LINES``.
 
         Only what can differ from zero is there (at least one line is); ``terminal`` comes in the
@@ -221,9 +219,7 @@ class Ledger:
             lines["holding"] = self._nothing(flows)
         return lines
 
-    def _add_special(
-        self, lines: dict[str, Array], flows: Flows, last: bool, closing: State | None
-    ) -> None:
+    def _add_special(self, lines: dict[str, Array], flows: Flows, last: bool, closing: State | None) -> None:
         ops = self.ops
         vehicles = None
         if self._fixed_cost is not None:

@@ -141,9 +141,7 @@ def _ratio(numerator: Floats, denominator: Floats) -> Floats:
     return np.where(positive, numerator / np.where(positive, denominator, 1.0), 0.5)
 
 
-def _serial_quantile(
-    t: Tables, forest: Forest, penalty: Floats, below: Floats, lost: Floats
-) -> Floats:
+def _serial_quantile(t: Tables, forest: Forest, penalty: Floats, below: Floats, lost: Floats) -> Floats:
     """(N, P) z of the echelon level; see :func:`automatic_levels`."""
     parent = np.where(forest.parent >= 0, forest.parent, 0)
     supplied = np.repeat(t.is_supplier, t.P)[parent] | (forest.parent < 0)

@@ -88,10 +88,7 @@ class _Plan:
         self.names = [term.line for term in self.terms]
         self.merge = len(set(self.names)) < len(self.names)
         constant = owner.ops.constant
-        self.prices = [
-            None if (term.price == 1).all() else constant(term.price[..., None])
-            for term in self.terms
-        ]
+        self.prices = [None if (term.price == 1).all() else constant(term.price[..., None]) for term in self.terms]
         self.weights: Array | None = None
         self.entries = 0  # of one world, in the product for all terms
         scales = np.array([term.scale for term in self.terms])

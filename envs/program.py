@@ -56,6 +56,7 @@ class Program:
 
     def __init__(self, function: Callable[..., Sequence[Any]], inputs: Sequence[Any], ops: Any) -> None:
         self.calls: list[Callable[[], Any]] = []
+        self.made: list[tuple[int, Array]] = []  # its buffers, each with the number of the call that it was made for
         self._free: dict[int, list[Array]] = {}
         self.inputs = [None if one is None else np.array(one, order="C") for one in inputs]
         traced = [None if one is None else Recorded(one, self, None) for one in self.inputs]
@@ -89,6 +90,7 @@ class Program:
         free = self._free
         weakref.finalize(owner, lambda: free.setdefault(size, []).append(raw))
         used = raw[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+        self.made.append((len(self.calls), used))
         return Recorded(used, self, owner)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Recorded:

@@ -24,7 +24,10 @@ def register_envs() -> None:
     from gymnasium import register
     from gymnasium.envs.registration import registry
 
-    entries = {"entry_point": f"{__package__}.env:NetworkEnv", "vector_entry_point": f"{__package__}.env:NetworkVectorEnv"}
+    entries = {
+        "entry_point": f"{__package__}.env:NetworkEnv",
+        "vector_entry_point": f"{__package__}.env:NetworkVectorEnv",
+    }
     general = f"{NAMESPACE}/Network-v{VERSION}"
     for name, scenario in {general: None, **registered_ids()}.items():
         if name not in registry:

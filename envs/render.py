@@ -96,9 +96,7 @@ def _places(scenario: Scenario) -> tuple[list[Place], list[Place]]:
     return placed[: t.N], placed[t.N :]
 
 
-def _draw_lanes(
-    axes: Any, scenario: Scenario, places: list[Place], customers: list[Place], under_way: Any
-) -> None:
+def _draw_lanes(axes: Any, scenario: Scenario, places: list[Place], customers: list[Place], under_way: Any) -> None:
     t = scenario.tables
     usual = np.maximum(t.mean_flow.sum(1)[t.lane_target] * np.maximum(t.nominal_lead_time, 1), 1e-9)
     for lane in range(t.L):
@@ -111,5 +109,5 @@ def _draw_lanes(
         axes.annotate("", places[t.lane_target[lane]], start, arrowprops=style, zorder=2)
     for s in range(t.S):
         start, end = places[t.pair_source[s]], customers[t.pair_customer[s]]
-        style = "-" if (t.pair_rank[s] == 0).any() else ":"
-        axes.plot(*zip(start, end, strict=True), style, color=_LANE, linewidth=0.6, zorder=1)
+        line = "-" if (t.pair_rank[s] == 0).any() else ":"
+        axes.plot(*zip(start, end, strict=True), line, color=_LANE, linewidth=0.6, zorder=1)

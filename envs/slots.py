@@ -63,7 +63,10 @@ class Worlds:
 
 
 def _mapped(core: Core, place: slice) -> Core:
-    return Core(*(None if array is None else _compact(array[..., place]) for array in core))
+    arrays: dict[str, Any] = core._asdict()
+    for name, array in arrays.items():
+        arrays[name] = None if array is None else _compact(array[..., place])
+    return Core(**arrays)
 
 
 def _compact(array: Array) -> Array:
@@ -110,6 +113,7 @@ class Slots:
         self.now = 0  # steps since all slots started together
         self.core: Core | None = None
         self._owned = False
+        self._stops = _stopping(scenario)
         self._seen: Array | None = None  # demand as policies see it, where that is sales
 
     def load(self, core: Core, chosen: NDArray[np.bool_] | None = None) -> None:
@@ -120,23 +124,22 @@ class Slots:
             self._seen = core.demand.copy() if self.tables.censored else None
             return
         self._own()
-        arrays = []
-        for ring, new in zip(self.core, core, strict=True):
+        arrays: dict[str, Any] = {}
+        for name in Core._fields:
+            ring, new = getattr(self.core, name), getattr(core, name)
             if ring is None and new is not None:
                 ring = np.ones((*new.shape[:-1], self.size), dtype=new.dtype)
             if ring is not None:
                 # The first row of demand is its oldest history; all others start with period 0.
                 rows = (self.now + np.arange(len(ring))) % len(ring)
-                ring[rows[:, None], ..., np.flatnonzero(chosen)] = (
-                    1 if new is None else np.moveaxis(new, -1, 1)
-                )
-            arrays.append(ring)
-        self.core = Core(*arrays)
+                ring[rows[:, None], ..., np.flatnonzero(chosen)] = 1 if new is None else np.moveaxis(new, -1, 1)
+            arrays[name] = ring
+        self.core = Core(**arrays)
         if self._seen is not None:
             self._seen[..., chosen] = self.core.demand[..., chosen]
 
     def _read(self, core: Core) -> Core:
-        """Arrays in the types of the dynamics; what is neutral in all these worlds is None."""
+        """Arrays in the types of the dynamics; what is neutral in all worlds of the scenario is None."""
         ops, t = self.ops, self.tables
         real = {"node_availability", "lane_availability", "lane_yield", "forecast"}
         arrays: dict[str, Any] = core._asdict()
@@ -146,14 +149,19 @@ class Slots:
         for name in real:
             if arrays[name] is not None:
                 arrays[name] = _typed(arrays[name], ops.float)
-                if name != "forecast" and self.size == 1 and (arrays[name] == 1).all():
-                    arrays[name] = None
+            elif name in self._stops:
+                # Neutral in these worlds, not in others: always there, so that every step is alike.
+                shape = (len(core.demand) - t.H, self._stops[name], core.demand.shape[-1])
+                arrays[name] = np.broadcast_to(np.ones((), ops.float), shape)
         return Core(**arrays)
 
     def _own(self) -> None:
         """Copy what is shared with a tape before it is written into."""
         if not self._owned and self.core is not None:
-            self.core = Core(*(None if array is None else array.copy() for array in self.core))
+            arrays: dict[str, Any] = self.core._asdict()
+            for name, array in arrays.items():
+                arrays[name] = None if array is None else array.copy()
+            self.core = Core(**arrays)
             self._owned = True
 
     def exogenous(self) -> Exogenous:
@@ -187,15 +195,30 @@ class Slots:
         forecast = self._loaded().forecast
         return None if forecast is None else forecast[self.now % len(forecast)]
 
-    def advance(self, sold: Array | None = None) -> None:
-        """On to the next period; ``sold`` (C, P, B) takes the place of demand where only sales are seen."""
-        if sold is not None and self._seen is not None:
-            self._seen[(self.now + self.tables.H) % len(self._seen)] = sold
+    def advance(self) -> None:
+        """On to the next period."""
         self.now += 1
+
+    def sell(self, sold: Array) -> None:
+        """Let policies see ``sold`` (C, P, B) in place of the demand of the period before now."""
+        if self._seen is not None:
+            self._seen[(self.now - 1 + self.tables.H) % len(self._seen)] = sold
 
     def _loaded(self) -> Core:
         assert self.core is not None
         return self.core
+
+
+def _stopping(scenario: Scenario) -> dict[str, int]:
+    """Arrays that a disruption can make other than 1, and their number of entities."""
+    t, found = scenario.tables, {}
+    for disruption in scenario.disruptions.values():
+        for effect, _ in disruption.select(scenario):
+            if effect.yield_share is not None:
+                found["lane_yield"] = t.L
+            if effect.availability is not None:
+                found[f"{effect.kind[:-1]}_availability"] = t.N if effect.kind == "nodes" else t.L
+    return found
 
 
 def _typed(array: Array, dtype: Any) -> Array:

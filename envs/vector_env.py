@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -81,7 +81,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
     >>> env.close()
     """
 
-    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+    metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium's own declaration; every instance gets its copy)
         "render_modes": ["rgb_array"],
         "render_fps": 4,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
@@ -128,6 +128,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         self.single_observation_space, self.single_action_space = spaces_of(self.batch)
         self.observation_space = spaces.Box(-BOUND, BOUND, (self.num_envs, self.encoder.size), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (self.num_envs, self.decoder.size), np.float32)
+        self._shape = (self.num_envs, self.decoder.size)
         self._pending: Bools | None = None  # slots that have ended and wait for their reset
         self._nobody = np.zeros(self.num_envs, dtype=bool)
         self._everybody = np.ones(self.num_envs, dtype=bool)
@@ -158,9 +159,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         told = self._everybody if chosen is None else chosen
         return batch.observe().T, batch.reporter.started(batch.worlds, told)
 
-    def step(
-        self, actions: Any
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64], Bools, Bools, dict[str, Any]]:
+    def step(self, actions: Any) -> tuple[NDArray[np.float32], NDArray[np.float64], Bools, Bools, dict[str, Any]]:
         """One period in every world.
 
         Raises
@@ -169,7 +168,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
             If actions have another shape or are not finite, before the first reset, or (autoreset disabled) if a
             world has ended and was not reset.
         """
-        return self._step(self.batch.checked(actions, self.action_space.shape), None)
+        return self._step(self.batch.checked(actions, self._shape), None)
 
     def step_decision(
         self, decision: Decision
@@ -190,16 +189,17 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
                 raise _ended(np.flatnonzero(waiting))
             if waiting.all():
                 return self._all_anew()
-        flows, lines = batch.advance(actions, decision)
-        reward, info = reporter.report(flows, lines, batch.age)
+        flat, figures = batch.advance(actions, decision)
+        observation = flat.T
+        reward, info = reporter.report(batch.names, figures)
         if waiting is not None:
             batch.episode = batch.episode + waiting
             self._start(waiting)
             reward = np.where(waiting, 0.0, reward)
             info = reporter.mixed(info, ~waiting, batch.worlds)
+            observation = batch.observe().T
         ended = batch.ended()
         truncated = self._nobody | ended
-        observation = batch.observe().T
         self._pending = None
         if np.any(ended):
             info = reporter.ended(info, truncated)

@@ -47,9 +47,7 @@ class Waiting:
         Units below which nobody waits; rounding of floating point stays below it.
     """
 
-    def __init__(
-        self, tables: Tables, worlds: int, windows: tuple[int, ...], dust: float = 1e-6
-    ) -> None:
+    def __init__(self, tables: Tables, worlds: int, windows: tuple[int, ...], dust: float = 1e-6) -> None:
         t = tables
         self.dust = dust
         shape = (t.C, t.P, worlds)
@@ -66,14 +64,20 @@ class Waiting:
         self.longest = np.zeros(shape, dtype=np.int64)  # periods
         self.left = np.zeros(shape)  # D at the last close
         self.standing = np.zeros(shape)  # at the last close
+        self.nothing = np.zeros(shape)
 
     def add(
-        self, demand: Floats, lost_new: Floats, joining: Floats, unserved: Floats, backlog: Floats
+        self,
+        demand: Floats,
+        lost_new: Floats | None,
+        joining: Floats,
+        unserved: Floats,
+        backlog: Floats,
     ) -> None:
         """Periods in turn, each (periods, C, P, B) units.
 
-        ``joining`` is new demand that starts to wait, ``unserved`` what stands after service and
-        before what is out of patience goes, ``backlog`` what stands at close.
+        ``lost_new`` is None where nothing is lost at once; ``joining`` is new demand that starts to wait, ``unserved``
+        what stands after service and before what is out of patience goes, ``backlog`` what stands at close.
         """
         count = len(joining)
         row = self._room(count)
@@ -88,7 +92,8 @@ class Waiting:
         self.filled += count
         if self.deepest:
             for i in range(max(count - self.deepest, 0), count):
-                self.recent.append((demand[i], lost_new[i]))
+                lost = self.nothing if lost_new is None else lost_new[i].copy()
+                self.recent.append((demand[i].copy(), lost))
             del self.recent[: -self.deepest]
 
     def _room(self, count: int) -> int:
@@ -126,7 +131,7 @@ class Waiting:
         else:
             left = np.concatenate([self.left[None], J[1:-1] - backlog[:-1]])
             standing = np.concatenate([self.standing[None], backlog[:-1]])
-        self.left, self.standing = J[-1] - backlog[-1], backlog[-1]
+        self.left, self.standing = J[-1] - backlog[-1], backlog[-1].copy()
         waits = standing > self.dust
         cells = np.flatnonzero(waits[0] if count == 1 else waits.any(axis=0))
         joined, record, size = self.joined.reshape(-1), self.longest.reshape(-1), self.longest.size
@@ -136,7 +141,7 @@ class Waiting:
         while len(cells):
             at = closes - record.take(cells)
             late = joined.take(np.maximum(at, 0) * size + cells) - left > self.dust
-            pass
+            late &= at >= first
             still = np.flatnonzero(late[0] if count == 1 else late.any(axis=0))
             if not len(still):
                 break
@@ -147,9 +152,8 @@ class Waiting:
 
     def reset(self, worlds: Any) -> None:
         """Forget everything of some worlds (B,) bool; what waits now counts from now on."""
-        self.standing = _without(self.standing, worlds)  # these may belong to the flows
-        self.recent = [(_without(a, worlds), _without(b, worlds)) for a, b in self.recent]
-        for array in (self.joined, self.left, self.longest, *self.unserved.values()):
+        kept = [self.joined, self.left, self.standing, self.longest, *self.unserved.values()]
+        for array in (*kept, *(array for pair in self.recent for array in pair)):
             array[..., worlds] = 0
         self.first[worlds] = self.filled
 
@@ -169,9 +173,3 @@ class Waiting:
             of = np.where(look == k, asked, of)
             served = np.where(look == k, asked - lost - unserved, served)
         return NUMPY.total(served, 1), NUMPY.total(of, 1)
-
-
-def _without(array: Floats, worlds: Any) -> Floats:
-    copy = array.copy()
-    copy[..., worlds] = 0
-    return copy

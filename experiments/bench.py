@@ -158,7 +158,9 @@ def measure_peer(python: str, seconds: float) -> dict[str, Any]:
     say(f"Measuring gym-invmgmt with {python}")
     command = [python, str(Path(peer.__file__).resolve()), f"{seconds:g}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
     except OSError as error:
         raise expected("peer", python, f"the path of a Python interpreter ({error.strerror})") from None
     if done.returncode:

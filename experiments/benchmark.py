@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from echelongym.envs.errors import expected
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import simulate
 
@@ -16,7 +16,7 @@ from .drawing import draw_network, layout
 from .entrants import Entries, entrants
 from .evaluate import Scores, evaluate
 from .results import Results
-from .runs import RunFolder, check_free, run_folder, shown
+from .runs import RunFolder, check_free, run_folder, scenario_argument
 from .settings import Evaluation, RunSettings, Tuning
 from .statistics import Estimate
 from .terminal import finish
@@ -46,10 +46,13 @@ def run(settings: Settings, folder: Path) -> Path:
     """
     results, made = compare(settings, folder)
     results.show()
-    learners = f"echelongym train scenario={results.scenario.name} agent=ppo"
-    cheapest = min(results.cost, key=lambda name: results.cost[name].mean)
-    following = learners if not any(one.entrant.training_seeds for one in results.scores) else f"the report of {cheapest}"
-    finish(made, following, ["summary.json", "6 tables", *(["4 pictures"] if settings.pictures else [])])
+    argument = scenario_argument(results.scenario, made)
+    if any(one.entrant.training_seeds for one in results.scores):
+        cheapest = min(results.scores, key=lambda one: one.cost.mean())
+        following = f"echelongym export policy={cheapest.entrant.source} scenario={argument}"
+    else:
+        following = f"echelongym train scenario={argument} agent=ppo"
+    finish(made, following, ["summary.json", "tables", *(["4 pictures"] if settings.pictures else [])])
     return made
 
 
@@ -70,8 +73,6 @@ def compare(settings: Settings, folder: Path) -> tuple[Results, Path]:
 
 def check_periods(scenario: Scenario, evaluation: Evaluation) -> None:
     """Refuse worlds that end before the warm-up does."""
-    from echelongym.envs.errors import expected
-
     if evaluation.periods is not None and evaluation.periods <= scenario.warm_up:
         raise expected("evaluation.periods", evaluation.periods, f"more than the warm-up of {scenario.warm_up}")
 
@@ -118,4 +119,4 @@ def _estimate(found: dict[str, Any]) -> Estimate:
     return Estimate(found["mean"], low, high)
 
 
-__all__: Sequence[str] = ["Settings", "compare", "run", "shown"]
+__all__ = ["Settings", "compare", "run"]

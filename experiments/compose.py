@@ -115,7 +115,8 @@ def arguments(command: str, given: Sequence[str], sweep: bool = False) -> list[s
             raise InputError(f"argument {word!r}: expected key=value{_meant(word, command)}")
         elif key in groups():
             if key not in groups(command):
-                raise InputError(f"argument {word!r}: {command} takes no {key} (but {', '.join(groups(command)) or 'no group'})")
+                taken = ", ".join(groups(command)) or "no group"
+                raise InputError(f"argument {word!r}: {command} takes no {key} (but {taken})")
             choices = value.split(",") if sweep else [value]
             found.append(f"{key}={','.join(_choice(key, choice) for choice in choices)}")
         else:
@@ -132,7 +133,9 @@ def _check_names(command: str, given: Sequence[str], sweep: bool) -> None:
     named = [parts for parts in named if len(parts) > 3 and parts[1] in _BY_NAME]
     if not named or "scenario" not in groups(command):
         return
-    chosen = [word.partition("=")[2] for word in given if word.startswith("scenario=")] or [_default("scenario", command)]
+    chosen = [word.partition("=")[2] for word in given if word.startswith("scenario=")] or [
+        _default("scenario", command)
+    ]
     for scenario in chosen[-1].split(",") if sweep else chosen[-1:]:
         data = read_yaml(scenario_path(scenario))
         for _, section, name, *rest in named:

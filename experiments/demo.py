@@ -59,7 +59,10 @@ def run(settings: Settings, folder: Path) -> Path:
     stage(1, f"Tuning {', '.join(settings.rules)} on worlds of their own")
     for rule in settings.rules:
         fit(settings.scenario, rule, {}, settings.tuning, settings.progress)
-    stage(2, f"Training {settings.agent.get('kind', 'a learner')} for {settings.training.cpu_seconds:g} CPU-seconds a seed")
+    stage(
+        2,
+        f"Training {settings.agent.get('kind', 'a learner')} for {settings.training.cpu_seconds:g} CPU-seconds a seed",
+    )
     trained = _train(settings, folder)
     stage(3, f"Comparing all on {settings.evaluation.worlds} worlds none of them has seen")
     policies = [*settings.rules, {"policy": [str(path) for path in trained]}]
@@ -67,7 +70,7 @@ def run(settings: Settings, folder: Path) -> Path:
         BenchmarkSettings(
             scenario=settings.scenario,
             run=settings.run,
-            policies=policies,  # type: ignore[arg-type]
+            policies=policies,
             evaluation=settings.evaluation,
             tuning=settings.tuning,
             tune=True,
@@ -95,7 +98,9 @@ def _train(settings: Settings, folder: Path) -> list[Path]:
         target = Path("runs") / "train" / settings.scenario.name / f"{folder.name}-seed_{seed}"
         check_free(target)
         budget = {"env_steps": None, "cpu_seconds": chosen.cpu_seconds}
-        found.append(train(settings.scenario, settings.agent, target, seed=seed, budget=budget, progress=settings.progress))
+        found.append(
+            train(settings.scenario, settings.agent, target, seed=seed, budget=budget, progress=settings.progress)
+        )
     return found
 
 

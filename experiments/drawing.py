@@ -76,7 +76,7 @@ def draw_network(scenario: Scenario, path: Path) -> None:
         marker = _MARKERS[kinds.get(name, "customer")]
         axes.plot(*place, marker, color="white", markeredgecolor="#333333", markersize=11, zorder=3)
         halo = [withStroke(linewidth=2.5, foreground="white")]
-        style = {"ha": "center", "fontsize": 8, "zorder": 4, "path_effects": halo}
+        style: dict[str, Any] = {"ha": "center", "fontsize": 8, "zorder": 4, "path_effects": halo}
         axes.annotate(name, place, (0, 9), textcoords="offset points", **style)
     handles = [Line2D([], [], color=COLOURS[i % len(COLOURS)], label=mode) for i, mode in enumerate(modes)]
     handles += [Line2D([], [], color=_GREY, label="serves")]

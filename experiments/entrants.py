@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from echelongym.agents.policy import load_policy
 from echelongym.agents.rules import RULES
@@ -25,14 +25,14 @@ from .settings import Tuning
 class Entry(Config):
     """One entry of the list ``policies``.
 
-    A text alone stands for ``policy``: the name of a rule, the path of a tuned rule's YAML, of a run folder or of a bundle, or
-    ``package.module:thing``. A list of run folders, or a pattern such as ``runs/train/serial/*/seed_*``, are training seeds of one
-    policy. ``parameters`` are a rule's that tuning leaves as they are.
+    A text alone stands for ``policy``: the name of a rule, the path of a tuned rule's YAML, of a run folder or of a
+    bundle, or ``package.module:thing``. A list of run folders, or a pattern such as ``runs/train/serial/*/seed_*``, are
+    training seeds of one policy. ``parameters`` are a rule's that tuning leaves as they are.
     """
 
     policy: Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
     name: str | None = None
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
 
 
 def _entry(value: Any) -> Any:
@@ -69,7 +69,7 @@ def entrants(
         if entrant is None:
             assert tuning is not None
             rule, spent = fit(scenario, paths[0], entry.parameters, tuning, show_progress)
-            entrant = Entrant(name, (rule,), tuning_budget=spent, note="tuned")
+            entrant = Entrant(name, (rule,), tuning_budget=spent, note="tuned", source=paths[0])
         found.append(entrant)
     return found
 
@@ -103,15 +103,17 @@ def _loaded(name: str, entry: Entry, paths: list[str], scenario: Scenario, trust
     policies = tuple(load_policy(path, scenario, trust=trust, **entry.parameters) for path in paths)
     first = Path(paths[0])
     if paths[0] in RULES:
-        return Entrant(name, policies, note="untuned")
+        return Entrant(name, policies, note="untuned", source=paths[0])
     if first.suffix in (".yaml", ".yml"):
         budget = budget_of(first)
-        return Entrant(name, policies, tuning_budget=budget, note="" if budget is None else "tuned")
+        return Entrant(name, policies, tuning_budget=budget, note="" if budget is None else "tuned", source=paths[0])
     seeds = [config.get("seed") for config in map(_config, paths)]
     known = tuple(seed for seed in seeds if isinstance(seed, int))
     if len(paths) > 1 and len(set(known)) < len(paths):
-        raise InputError(f"policies: {', '.join(paths)}: expected run folders of different training seeds, found seeds {seeds}")
-    return Entrant(name, policies, training_seeds=known)
+        raise InputError(
+            f"policies: {', '.join(paths)}: expected run folders of different training seeds, found seeds {seeds}"
+        )
+    return Entrant(name, policies, training_seeds=known, source=paths[0])
 
 
 def _config(path: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,8 @@ class Entrant:
         Env-periods its tuner simulated; None where nothing was tuned.
     note
         ``tuned``, ``untuned`` or empty.
+    source
+        What (the first of) it was loaded from.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Entrant:
     training_seeds: tuple[int, ...] = ()
     tuning_budget: int | None = None
     note: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +108,7 @@ def chunks(worlds: int, size: int) -> Iterator[range]:
     """Worlds 0 to worlds - 1 in chunks of at most ``size``, as even as they can be."""
     count = -(-worlds // size)
     edges = [worlds * part // count for part in range(count + 1)]
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in itertools.pairwise(edges):
         yield range(first, last)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +36,9 @@ class Command:
 
 COMMANDS = {
     "show": Command("print a scenario as tables and draw its network", "show scenario=two_region"),
-    "tune": Command("fit the parameters of a rule to a scenario", "tune scenario=one_warehouse policy=echelon_base_stock"),
+    "tune": Command(
+        "fit the parameters of a rule to a scenario", "tune scenario=one_warehouse policy=echelon_base_stock"
+    ),
     "train": Command("train a learner on a scenario", "train scenario=one_warehouse agent=ppo -m seed=0,1,2"),
     "benchmark": Command(
         "compare policies on common worlds",
@@ -111,22 +114,21 @@ def manual(name: str) -> str:
     text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
     lines = [f"echelongym {name}: {COMMANDS[name].purpose}", "", "Keys, with their defaults:", ""]
     lines += [f"  {line}" for line in text.splitlines() if line]
-    for group in sorted(path for path in folder.iterdir() if path.is_dir()):
-        if f"- {group.name}:" in text:
-            choices = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
-            path = {"scenario": ", or a path ending in .yaml", "policy": ", or a path, or package.module:thing"}
-            lines += ["", f"{group.name}: one of {choices}{path.get(group.name, '')}"]
-            lines += [f"  {line}" for line in _default(folder, group.name, text) if line]
+    paths = {"scenario": ", or a path ending in .yaml", "policy": ", or a path, or package.module:thing"}
+    for group, choice in _groups(text):
+        choices = ", ".join(sorted(path.stem for path in (folder / group).glob("*.yaml")))
+        lines += ["", f"{group}: one of {choices}{paths.get(group, '')}"]
+        if group != "scenario":  # a scenario is its own long story
+            content = (folder / group / f"{choice}.yaml").read_text(encoding="utf-8")
+            lines += [f"  {line}" for line in content.splitlines() if line]
     lines += ["", f"Example: echelongym {COMMANDS[name].example}", "", "--cfg job shows the config that would run."]
     return "\n".join(lines)
 
 
-def _default(folder: Path, group: str, text: str) -> list[str]:
-    """Lines of a group's default file; a scenario is its own long story."""
-    if group == "scenario":
-        return []
-    choice = text.split(f"- {group}:")[1].split()[0]
-    return (folder / group / f"{choice}.yaml").read_text(encoding="utf-8").splitlines()
+def _groups(text: str) -> list[tuple[str, str]]:
+    """Groups in the defaults list of a config, and what is chosen of each."""
+    defaults = re.search(r"^defaults:(.*?)_self_", text, re.DOTALL | re.MULTILINE)
+    return re.findall(r"(\w+): *(\w+)", defaults[1]) if defaults else []
 
 
 def _complain(message: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,8 @@ def cost_by_line(path: Path, lines: Mapping[str, Mapping[str, float]], totals: M
         axes.barh(places, np.abs(width), left=start, label=line, color=COLOURS[index % len(COLOURS)], hatch=hatch)
         left, below = left + np.maximum(width, 0), below + np.minimum(width, 0)
     means = np.array([totals[name].mean for name in names])
-    reach = [[totals[name].mean - totals[name].low for name in names], [totals[name].high - totals[name].mean for name in names]]
+    low, high = (np.array([getattr(totals[name], end) for name in names]) for end in ("low", "high"))
+    reach = np.stack([means - low, high - means])
     axes.errorbar(means, places, xerr=reach, fmt="|", color="black", capsize=3, label="total, 95 %")
     axes.set_yticks(places, names)
     axes.invert_yaxis()
@@ -49,7 +49,7 @@ def cost_by_line(path: Path, lines: Mapping[str, Mapping[str, float]], totals: M
 
 
 def service_by_region(path: Path, rates: Mapping[str, Mapping[str, Estimate]], target: Mapping[str, float]) -> None:
-    """Fill rate by region, a group of bars each, one bar a policy with its 95 % interval.
+    """Fill rate by region, in each a point for every policy with its 95 % interval.
 
     Parameters
     ----------
@@ -61,26 +61,26 @@ def service_by_region(path: Path, rates: Mapping[str, Mapping[str, Estimate]], t
     from matplotlib.figure import Figure
 
     names, regions = list(rates), list(next(iter(rates.values())))
-    figure = Figure(figsize=(max(5.0, 1.5 + 0.35 * len(names) * len(regions)), 4.0), layout="constrained")
+    figure = Figure(figsize=(max(6.5, 1.5 + 0.25 * len(names) * len(regions)), 4.2), layout="constrained")
     axes = figure.add_subplot()
-    width = 0.8 / len(names)
-    lowest = 1.0
+    step = 0.8 / len(names)
     for index, name in enumerate(names):
-        places = np.arange(len(regions)) + (index - (len(names) - 1) / 2) * width
+        places = np.arange(len(regions)) + (index - (len(names) - 1) / 2) * step
         found = [rates[name][region] for region in regions]
-        means = np.array([estimate.mean for estimate in found])
-        reach = np.array([[e.mean - e.low for e in found], [e.high - e.mean for e in found]])
-        axes.bar(places, means, width, label=name, color=COLOURS[index % len(COLOURS)])
-        axes.errorbar(places, means, yerr=np.nan_to_num(reach), fmt="none", ecolor="black", capsize=2, linewidth=0.8)
-        lowest = min(lowest, float(np.nanmin(means)))
+        reach = np.nan_to_num([[e.mean - e.low for e in found], [e.high - e.mean for e in found]])
+        colour = COLOURS[index % len(COLOURS)]
+        axes.errorbar(places, [e.mean for e in found], yerr=reach, fmt="o", color=colour, capsize=3, label=name)
     for place, region in enumerate(regions):
+        if place:
+            axes.axvline(place - 0.5, color="black", alpha=0.1, linewidth=1)
         if region in target:
             axes.hlines(target[region], place - 0.45, place + 0.45, color="black", linestyle="--", linewidth=1)
     axes.set_xticks(range(len(regions)), regions)
-    axes.set_ylim(max(0.0, math.floor(20 * lowest - 1) / 20), 1.005)
+    axes.set_xlim(-0.5, len(regions) - 0.5)
     axes.set_ylabel("fill rate" + (" (dashed: target)" if target else ""))
+    axes.grid(axis="y", alpha=0.2)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     figure.savefig(path, dpi=_DPI)
 
 

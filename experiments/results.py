@@ -115,7 +115,8 @@ class Results:
         run.csv("kpis.csv", self._kpi_rows())
         run.csv("versus.csv", self._versus_rows())
         run.csv("seeds.csv", self._seed_rows())
-        run.csv("targets.csv", self.targets())
+        if targets_of(self.scenario):
+            run.csv("targets.csv", self.targets())
         run.json("summary.json", self.summary())
 
     def _world_rows(self) -> Iterator[dict[str, Any]]:
@@ -145,9 +146,17 @@ class Results:
     def _versus_rows(self) -> Iterator[dict[str, Any]]:
         nothing = dict.fromkeys(("percent", "percent_low", "percent_high"))
         for (name, other), found in self.versus.items():
-            percent = nothing if found.percent is None else dict(zip(nothing, _flat(found.percent).values(), strict=True))
+            percent = (
+                nothing if found.percent is None else dict(zip(nothing, _flat(found.percent).values(), strict=True))
+            )
             difference = _flat(found.difference)
-            yield {"policy": name, "other": other, **difference, **percent, "probability_better": found.probability_better}
+            yield {
+                "policy": name,
+                "other": other,
+                **difference,
+                **percent,
+                "probability_better": found.probability_better,
+            }
 
     def _seed_rows(self) -> Iterator[dict[str, Any]]:
         """Each training seed by itself; the interquartile mean is over its worlds."""
@@ -168,7 +177,8 @@ class Results:
             notes.append(f"best rule: {self.best_rule}, the cheapest on these very worlds")
         if any(one.profit is not None for one in self.scores):
             notes.append("cost leaves revenue out; goods are priced, so look at profit too")
-        title = f"{self.scenario.name}: {worlds} common worlds (test seed {seed}), {periods} periods, {self.scenario.warm_up} of them warm-up"
+        title = f"{self.scenario.name}: {worlds} common worlds (test seed {seed}), {periods} periods"
+        title += f", {self.scenario.warm_up} of them warm-up" if self.scenario.warm_up else ""
         columns = self._columns()
         rows = [[column[index] for column in columns.values()] for index in range(len(self.scores))]
         table(title, list(columns), rows, notes)

@@ -75,7 +75,9 @@ def _write(run: RunFolder, scenario: Scenario, sections: dict[str, list[dict[str
 def headline(scenario: Scenario) -> str:
     """What a scenario is, in two lines."""
     t = scenario.tables
-    kinds = f"{t.N} nodes, {t.L} lanes, {t.C} customers, {t.P} product{'s' if t.P > 1 else ''} ({', '.join(t.products)})"
+    kinds = (
+        f"{t.N} nodes, {t.L} lanes, {t.C} customers, {t.P} product{'s' if t.P > 1 else ''} ({', '.join(t.products)})"
+    )
     features = [f"disruption {name}" for name in scenario.disruptions]
     features += [f"shelf life of {name} {life} periods" for name, life in _named(t.products, t.shelf_life) if life]
     features += [f"forecast of {t.F} periods, skill {scenario.forecast.skill:g}"] if t.F else []
@@ -120,7 +122,9 @@ def lane_rows(t: Tables) -> list[dict[str, Any]]:
             "mean_lead_time": float(t.lead_time_values[k] @ t.lead_time_probabilities[k]),
             "longest": int(t.max_lead_time[k]),
             "primary": bool((t.primary_lane == k).any()),
-            "products": None if t.lane_carries[k].all() else [p for p, on in _named(t.products, t.lane_carries[k]) if on],
+            "products": None
+            if t.lane_carries[k].all()
+            else [p for p, on in _named(t.products, t.lane_carries[k]) if on],
             "capacity": finite(t.lane_capacity[k]),
             "unit_cost": by_product(t, t.purchase_cost[k] + t.lane_transport_cost[k], t.lane_carries[k]),
             "purchase_cost": by_product(t, t.purchase_cost[k], t.lane_carries[k]),

@@ -70,8 +70,12 @@ def run(settings: Settings, folder: Path) -> Path:
             write_trace(out, scenario, outcome, settings.trace)
         out.json("summary.json", summary)
     name = settings.policy.name
-    following = f"echelongym benchmark scenario={scenario_argument(scenario, out.path)} policies='[echelon_base_stock,{name}]'"
-    finish(out.path, following, ["summary.json", "worlds.csv", *([f"trace ({settings.trace})"] if outcome.trace else [])])
+    following = (
+        f"echelongym benchmark scenario={scenario_argument(scenario, out.path)} policies='[echelon_base_stock,{name}]'"
+    )
+    finish(
+        out.path, following, ["summary.json", "worlds.csv", *([f"trace ({settings.trace})"] if outcome.trace else [])]
+    )
     return out.path
 
 
@@ -143,7 +147,9 @@ def write_trace(out: RunFolder, scenario: Scenario, outcome: Outcome, form: str)
     out.csv("trace_costs.csv", _cost_rows(outcome))
 
 
-def _long(t: Tables, outcome: Outcome, key: str, names: tuple[str, ...], arrays: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _long(
+    t: Tables, outcome: Outcome, key: str, names: tuple[str, ...], arrays: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     """One row a world, period, entity and product, from arrays (T, B, entities, P)."""
     periods = len(next(iter(arrays.values())))
     for b, world in enumerate(outcome.worlds):

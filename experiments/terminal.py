@@ -15,7 +15,7 @@ from rich.text import Text
 
 from .runs import shown
 
-_WIDTH = 128  # where nobody says how wide the output is
+_WIDTH = 140  # where nobody says how wide the output is
 _WORD = 12  # letters that are not broken over lines
 
 
@@ -33,7 +33,14 @@ def say(text: str) -> None:
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], notes: Sequence[str] = ()) -> None:
     """Print a table: text to the left, numbers to the right, None as an empty cell; notes below it."""
     body = [[cell(item) for item in row] for row in rows]
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    made = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     for index, column in enumerate(columns):
         numeric = all(_is_numeric(row[index]) for row in body)
         heading = Text(column)

@@ -40,7 +40,9 @@ def test_slices_cover_the_vector_in_the_order_of_the_docstring(observed):
         stops.append(part.stop)
     assert stops[-1] == encoder.size == len(encoder.names) == len(set(encoder.names))
     listed = [line.split("``")[1] for line in ObservationEncoder.__doc__.splitlines() if line.startswith("    ``")]
-    assert [name for name in listed if name in encoder.slices] == [n for n in encoder.slices if n != "lane_availability"]
+    assert [name for name in listed if name in encoder.slices] == [
+        n for n in encoder.slices if n != "lane_availability"
+    ]
 
 
 def test_each_entry_is_the_named_number_in_its_units(observed):
@@ -61,14 +63,17 @@ def test_each_entry_is_the_named_number_in_its_units(observed):
     seen = set()
     for observation in observations[::20]:
         flat = encoder.encode(observation)
-        assert flat.shape == (5, encoder.size) and flat.dtype == np.float32 and flat.flags.c_contiguous
+        assert flat.shape == (5, encoder.size)
+        assert flat.dtype == np.float32
+        assert flat.flags.c_contiguous
         for entry, label in enumerate(encoder.names):
             name, _, rest = label.partition("[")
             if name not in axes:
                 continue
             parts = rest.rstrip("]").split(", ")
             place = [
-                index[axis].index(part) if axis in index else int(part) for axis, part in zip(axes[name], parts, strict=True)
+                index[axis].index(part) if axis in index else int(part)
+                for axis, part in zip(axes[name], parts, strict=True)
             ]
             if name == "in_transit":
                 place = [place[0], place[2], place[1], place[3]]
@@ -89,7 +94,11 @@ def test_what_is_left_out_is_constant(observed):
             continue
         raw = np.stack([getattr(one, block.name).reshape(5, -1) for one in observations])
         varies = (raw != raw[:1, :1]).any((0, 1))
-        kept = np.ones(raw.shape[-1], dtype=bool) if block.picked is None else np.isin(np.arange(raw.shape[-1]), block.picked)
+        kept = (
+            np.ones(raw.shape[-1], dtype=bool)
+            if block.picked is None
+            else np.isin(np.arange(raw.shape[-1]), block.picked)
+        )
         assert not (varies & ~kept).any(), block.name
     under_way = np.stack([one.in_transit for one in observations]).sum(axis=(0, 1))
     rows = np.zeros(under_way.shape[:1] + under_way.shape[2:3], dtype=bool)
@@ -100,7 +109,7 @@ def test_what_is_left_out_is_constant(observed):
 def test_positions_are_those_of_the_contract(observed):
     """Echelon position: stock of the node and its descendants, all under way into them, less their backlog."""
     scenario, observations = observed
-    encoder, t = ObservationEncoder(scenario), scenario.tables
+    encoder, _t = ObservationEncoder(scenario), scenario.tables
     part = encoder.slices["position"]
     for observation in observations[::30]:
         units = encoder.encode(observation)[:, part] * encoder.unit[part] + encoder.centre[part]
@@ -120,7 +129,8 @@ def test_positions_are_those_of_the_contract(observed):
 
 def test_bounds_are_finite_and_kept():
     env = NetworkEnv("two_region")
-    assert (env.observation_space.low == -BOUND).all() and (env.observation_space.high == BOUND).all()
+    assert (env.observation_space.low == -BOUND).all()
+    assert (env.observation_space.high == BOUND).all()
     env.reset(seed=0)
     for _ in range(100):
         observation, *_ = env.step(np.ones(env.action_space.shape))
@@ -132,7 +142,8 @@ def test_entries_are_of_order_one_under_the_zero_action(name):
     env = NetworkEnv(name)
     env.reset(seed=0)
     flat = np.stack([env.step(np.zeros(env.action_space.shape))[0] for _ in range(150)])[30:]
-    assert np.abs(flat.mean(0)).max() < 4 and np.median(np.abs(flat)) < 1.2
+    assert np.abs(flat.mean(0)).max() < 4
+    assert np.median(np.abs(flat)) < 1.2
     assert flat.std(0).max() < 5
 
 
@@ -146,7 +157,9 @@ def test_requests_are_finite_and_on_open_lanes_only(name, kind):
 
     def policy(observation):
         requests = decoder.decode(rng.uniform(-2, 2, (len(observation.period), decoder.size)), observation)
-        assert np.isfinite(requests).all() and (requests >= 0).all() and not requests[:, ~opened].any()
+        assert np.isfinite(requests).all()
+        assert (requests >= 0).all()
+        assert not requests[:, ~opened].any()
         return Decision(requests)
 
     simulate(scenario, policy, scenario.sample(3, seed=0, periods=scenario.warm_up + 20), kpis=False)
@@ -170,7 +183,9 @@ def test_the_zero_action_is_sane(name, kind):
     """Within a fifth of the published optimum, or of tuned base-stock where there is none."""
     scenario = Scenario.load(name)
     decoder = ActionDecoder(scenario, kind)
-    cost = simulate(scenario, constant(decoder, np.zeros(decoder.size)), scenario.sample(64, seed=3), kpis=False).cost_per_period
+    cost = simulate(
+        scenario, constant(decoder, np.zeros(decoder.size)), scenario.sample(64, seed=3), kpis=False
+    ).cost_per_period
     assert cost.mean() < 1.2 * GOOD[name]
 
 
@@ -178,7 +193,9 @@ def test_the_zero_action_needs_no_further_lanes_to_be_sane():
     """On two_region: express and lateral lanes at 0 cost at most a percent more than leaving them out."""
     scenario = Scenario.load("two_region")
     decoder, tape = ActionDecoder(scenario), scenario.sample(64, seed=3)
-    without = simulate(scenario, constant(decoder, np.where(decoder.primary, 0.0, -1.0)), tape, kpis=False).cost_per_period
+    without = simulate(
+        scenario, constant(decoder, np.where(decoder.primary, 0.0, -1.0)), tape, kpis=False
+    ).cost_per_period
     with_them = simulate(scenario, constant(decoder, np.zeros(decoder.size)), tape, kpis=False).cost_per_period
     assert with_them.mean() < 1.01 * without.mean()
 
@@ -207,9 +224,11 @@ def test_ends_of_the_range(name):
     assert (np.diff(values, axis=0) > 0).all()
     primary, t = decoder.primary, scenario.tables
     level = levels.echelon.reshape(-1)[decoder.target]
-    assert np.allclose(values[0, primary], 0) and np.allclose(values[-1, primary], 2 * level[primary])
+    assert np.allclose(values[0, primary], 0)
+    assert np.allclose(values[-1, primary], 2 * level[primary])
     assert np.allclose(values[10, primary], level[primary])
-    assert (values[10] >= 0).all() and (t.lane_open.sum() == decoder.size)
+    assert (values[10] >= 0).all()
+    assert t.lane_open.sum() == decoder.size
 
 
 def test_local_levels_ask_as_echelon_levels_do_while_nothing_is_short():
@@ -267,7 +286,8 @@ def test_torch_encodes_and_decodes_alike(name, kind):
         observation, **{k: None if v is None else torch.as_tensor(np.array(v)) for k, v in arrays.items()}
     )
     flat = encoder.encode(tensors)
-    assert flat.dtype == torch.float32 and np.allclose(flat.numpy(), encoder.encode(observation), atol=1e-5)
+    assert flat.dtype == torch.float32
+    assert np.allclose(flat.numpy(), encoder.encode(observation), atol=1e-5)
     action = np.linspace(-1, 1, decoder.size, dtype=np.float32)[None]
     requests = decoder.decode(torch.as_tensor(action), tensors).numpy()
     assert np.allclose(requests, decoder.decode(action, observation), rtol=1e-6, atol=1e-6)

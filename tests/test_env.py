@@ -20,6 +20,8 @@ GENERAL = "echelongym/Network-v1"
 IDS = sorted(name for name in registry if name.startswith("echelongym/"))
 # Warnings of Gymnasium's checker that are as they should be: none.
 ALLOWED_WARNINGS: tuple[str, ...] = ()
+
+
 def rollout(env, seed, steps, action_seed=0):
     """Observations and rewards of random actions."""
     rng = np.random.default_rng(action_seed)
@@ -164,8 +166,11 @@ def test_info_can_be_left_out():
     for _ in range(2):
         *ours, info = env.step(action)
         *theirs, told = full.step(action)
-        assert info == {} and "kpis" not in told and told["costs"]
-        assert ours[1] == theirs[1] and np.array_equal(ours[0], theirs[0])
+        assert info == {}
+        assert "kpis" not in told
+        assert told["costs"]
+        assert ours[1] == theirs[1]
+        assert np.array_equal(ours[0], theirs[0])
 
 
 def test_structured_observation_and_decisions():
@@ -178,7 +183,8 @@ def test_structured_observation_and_decisions():
     for _ in range(20):
         requests = two.decoder.decode(action[None], two.observation)
         ours, theirs = one.step(action), two.step_decision(Decision(requests))
-        assert np.allclose(ours[0], theirs[0], rtol=0, atol=1e-5) and ours[1] == pytest.approx(theirs[1])
+        assert np.allclose(ours[0], theirs[0], rtol=0, atol=1e-5)
+        assert ours[1] == pytest.approx(theirs[1])
 
 
 @pytest.mark.parametrize(
@@ -247,7 +253,8 @@ def test_copies_go_on_as_the_original(copied):
     for step in range(20):
         action = np.full(env.action_space.shape, 0.05 * step - 0.5, dtype=np.float32)
         ours, theirs = env.step(action), twin.step(action)
-        assert np.array_equal(ours[0], theirs[0]) and ours[1:4] == theirs[1:4]
+        assert np.array_equal(ours[0], theirs[0])
+        assert ours[1:4] == theirs[1:4]
         if ours[3]:
             assert np.array_equal(env.reset()[0], twin.reset()[0])
 
@@ -256,7 +263,9 @@ def test_pictures():
     env = NetworkEnv("two_region", render_mode="rgb_array")
     env.reset(seed=0)
     first = env.render()
-    assert first.ndim == 3 and first.shape[2] == 3 and first.dtype == np.uint8
+    assert first.ndim == 3
+    assert first.shape[2] == 3
+    assert first.dtype == np.uint8
     assert first.std() > 0
     env.step(np.ones(env.action_space.shape))
     assert not np.array_equal(first, env.render())

@@ -59,6 +59,14 @@ def measured(mapping, periods, **options):
     return kpis.result()
 
 
+def accumulator(tables, worlds, together, **options):
+    """One that works on so many periods at once, which otherwise follows from its size."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kpis_module, "GATHERED", 10**9)
+        patch.setattr(kpis_module, "MOST_PERIODS", together)
+        return KpiAccumulator(tables, worlds, **options)
+
+
 def assert_figures(figures, **expected):
     for name, value in expected.items():
         assert figures[name] == pytest.approx([value], nan_ok=True), name
@@ -327,9 +335,7 @@ def network_by_loops(mapping, flows, b):
 
     open_lanes = [i for i, lane in enumerate(lanes) if not lane.is_return]
     dispatched = sum(sum(units("shipped", i, k)) for i in open_lanes for k, _ in products)
-    under_way = sum(
-        sum(units("in_transit", i, k)) for i in open_lanes for k, p in products if p in lanes[i].products
-    )
+    under_way = sum(sum(units("in_transit", i, k)) for i in open_lanes for k, p in products if p in lanes[i].products)
     by_volume = sum(world.volume[p] * sum(units("on_hand", i, k)) for i in range(len(world.nodes)) for k, p in products)
     no_time = all(lead == 0 for lane in lanes for lead in lane.lead_time_values)
     network = {
@@ -381,8 +387,7 @@ def drawn(seed, worlds=2, periods=11):
 def test_figures_equal_plain_loops(seed, together):
     """Whatever number of periods is worked on together."""
     mapping, tables, flows, queues = drawn(seed)
-    kpis = KpiAccumulator(tables, 2, within=WITHIN)
-    kpis._most = together
+    kpis = accumulator(tables, 2, together, within=WITHIN)
     for one in flows:
         kpis.add(one)
     figures = kpis.result()
@@ -398,7 +403,9 @@ def test_figures_equal_plain_loops(seed, together):
             expected = service_by_loops(tables, queues, flows, chosen, b, WITHIN)
             assert set(expected) == set(found) - {"fill_rate_spread"}
             for figure, value in expected.items():
-                np.testing.assert_allclose(found[figure][b], value, rtol=1e-9, atol=1e-9, err_msg=f"{key} {name} {figure}")
+                np.testing.assert_allclose(
+                    found[figure][b], value, rtol=1e-9, atol=1e-9, err_msg=f"{key} {name} {figure}"
+                )
         rates = [region["fill_rate"][b] for region in figures["region"].values()]
         rates = [rate for rate in rates if not math.isnan(rate)]
         spread = max(rates) - min(rates) if rates else math.nan
@@ -429,9 +436,8 @@ def test_a_world_has_the_same_figures_alone_and_in_any_batch(seed):
     _, tables, flows, _ = drawn(seed, worlds=3, periods=9)
     odd = np.random.default_rng(seed).random(3) * math.pi
     flows = [Flows(*(None if value is None else value * odd for value in one)) for one in flows]
-    batch, turned, alone = (KpiAccumulator(tables, worlds, within=WITHIN) for worlds in (3, 3, 1))
-    batch._most, turned._most = 1, 2
-    assert alone._most > len(flows)
+    batch, turned = (accumulator(tables, 3, together, within=WITHIN) for together in (1, 2))
+    alone = accumulator(tables, 1, 64, within=WITHIN)
     for one in flows:
         batch.add(one)
         turned.add(batch_major(one))
@@ -448,8 +454,7 @@ def test_a_world_has_the_same_figures_alone_and_in_any_batch(seed):
 def test_reset_forgets_some_worlds(seed):
     """A world reset on the way has the figures of the periods after; the others those of all."""
     _, tables, flows, _ = drawn(seed, worlds=3, periods=10)
-    kpis, whole, late = (KpiAccumulator(tables, 3, within=WITHIN) for _ in range(3))
-    kpis._most = 3
+    kpis, whole, late = (accumulator(tables, 3, together, within=WITHIN) for together in (3, 1, 1))
     for number, one in enumerate(flows):
         if number == 4:
             kpis.reset(np.array([False, True, False]))
@@ -598,7 +603,10 @@ def test_interval_of_a_ratio_covers_it():
 
 
 def test_spread_and_largest():
-    north, south = Ratio(np.array([9.0, 8.0]), np.array([10.0, 10.0])), Ratio(np.array([5.0, 0.0]), np.array([10.0, 0.0]))
+    north, south = (
+        Ratio(np.array([9.0, 8.0]), np.array([10.0, 10.0])),
+        Ratio(np.array([5.0, 0.0]), np.array([10.0, 0.0])),
+    )
     spread = Spread((north, south))
     assert spread.by_world() == pytest.approx([0.4, 0.0])  # the second world asked nothing of the south
     assert spread.estimate()["mean"] == pytest.approx(17 / 20 - 5 / 10)
@@ -635,24 +643,33 @@ def test_aggregate_pools_worlds():
         np.testing.assert_array_equal(value, whole[path])
 
 
-def test_little_is_kept():
-    """However many periods go by, no more than a few are held."""
-    _, tables, flows, _ = drawn(11)
-    kpis = KpiAccumulator(tables, 2)
+@pytest.mark.parametrize("together", [1, 64])
+@pytest.mark.parametrize("seed", [2, 11])
+def test_little_is_kept_and_flows_may_be_overwritten(together, seed):
+    """However many periods go by, no more than a few are held, and none of the caller's memory."""
+    _, tables, flows, _ = drawn(seed)
+    kept, reused = (accumulator(tables, 2, together) for _ in range(2))
     for _ in range(40):
         for one in flows:
-            kpis.add(one)
-            assert len(kpis._held) < kpis_module.MOST_PERIODS
-    if kpis._waiting is not None:
-        assert len(kpis._waiting.recent) <= 2
+            kept.add(one)
+            mine = Flows(*(None if value is None else value.copy() for value in one))
+            reused.add(mine)
+            for value in mine:
+                if value is not None:
+                    value[...] = -1
+            assert kept._held < kpis_module.MOST_PERIODS
+    if kept._waiting is not None:
+        assert len(kept._waiting.recent) <= 2
+    expected = dict(flattened(kept.result()))
+    for path, value in flattened(reused.result()):
+        np.testing.assert_array_equal(value, expected[path])
 
 
 @pytest.mark.parametrize("together", [1, 2, 64])
 def test_what_waited_before_reporting_counts_as_new(together):
     """5 wait when it begins and are served in the fourth period; nobody else comes."""
     tables = Scenario.from_mapping(chain()).tables
-    kpis = KpiAccumulator(tables, 1)
-    kpis._most = together
+    kpis = accumulator(tables, 1, together)
     kpis.add(period(tables, demand=90, served=90, served_new=90))
     for _ in range(30):
         kpis.add(period(tables))

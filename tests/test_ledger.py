@@ -97,7 +97,10 @@ BY_HAND = [
     # Dust moves no vehicle.
     ({"shipped": [[1e-12, 0], [1e-12, 0], [0, 0]]}, {"commitment": 3, "purchase": 2e-12, "transport": 5e-13}),
     # What is recovered pays transport and its vehicle; what is returned does not.
-    ({"returned": [[0, 0], [0, 0], [9, 9]], "recovered": [[0, 0], [0, 0], [5, 0]]}, {"transport": 1, "fixed_transport": 1}),
+    (
+        {"returned": [[0, 0], [0, 0], [9, 9]], "recovered": [[0, 0], [0, 0], [5, 0]]},
+        {"transport": 1, "fixed_transport": 1},
+    ),
     # Served by the store 2 + 1, by the mill 4: revenue for all, transport and emissions where the store serves.
     ({"served": [[2, 1], [4, 0]]}, {"transport": 4.5, "revenue": 80, "carbon": 3}),
     # Hub 2 x 1 + 3 x 2, store 1 x 4; volume at the hub 2 + 3 x 2 = 8, 2 above its capacity.
@@ -168,7 +171,9 @@ def test_nothing_priced_costs_nothing():
     mapping = {
         "nodes": {"mill": {"kind": "supplier"}, "store": {}},
         "lanes": {"a": {"source": "mill", "target": "store"}},
-        "customers": {"shop": {"sources": {"store": {}}, "demand": {"kind": "deterministic", "mean": 1}, "lost_share": 1}},
+        "customers": {
+            "shop": {"sources": {"store": {}}, "demand": {"kind": "deterministic", "mean": 1}, "lost_share": 1}
+        },
     }
     tables = Scenario.from_mapping(mapping).tables
     ledger = Ledger(tables)

@@ -46,7 +46,11 @@ def test_t_quantile_of_the_tables() -> None:
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [([1.0], "worlds = 1: expected at least 2"), ([], "at least one number"), ([1.0, math.nan], "values = nan: expected")],
+    [
+        ([1.0], "worlds = 1: expected at least 2"),
+        ([], "at least one number"),
+        ([1.0, math.nan], "values = nan: expected"),
+    ],
 )
 def test_values_that_have_no_interval(values: list[float], message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -30,9 +30,7 @@ def act(env, value=0.1):
 def test_our_checker_finds_nothing(name):
     """Among the rest: every slot, in every mode, in step and out of step, is the single env to the last bit."""
     scenario = Scenario.load(name)
-    check_vector_env(
-        lambda n, mode: make(mode, scenario, n, 6), lambda: NetworkEnv(scenario, periods=6), steps=17
-    )
+    check_vector_env(lambda n, mode: make(mode, scenario, n, 6), lambda: NetworkEnv(scenario, periods=6), steps=17)
 
 
 @pytest.mark.parametrize("kwargs", [{"dtype": "float32"}, {"action": "order_up_to_local"}, {"action": "allocate"}])
@@ -105,10 +103,13 @@ def test_next_step_resets_in_the_step_after_the_end():
         assert not terminated.any()
         assert truncated.all() == (step % 5 == 4)
         if step % 5 == 0:
-            assert not reward.any() and "cost" not in info
+            assert not reward.any()
+            assert "cost" not in info
             assert info["world"].tolist() == [3 * step // 5 + i for i in range(3)]
         else:
-            assert reward.all() and info["_cost"].all() and "world" not in info
+            assert reward.all()
+            assert info["_cost"].all()
+            assert "world" not in info
     assert env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
 
 
@@ -118,16 +119,20 @@ def test_same_step_gives_the_end_in_final_obs_and_info():
     for step in range(1, 13):
         observation, reward, _, truncated, info = act(env)
         last, expected, _, ended, told = act(follow)
-        assert np.array_equal(reward, expected) and np.array_equal(truncated, ended)
+        assert np.array_equal(reward, expected)
+        assert np.array_equal(truncated, ended)
         if step % 4:
-            assert "final_obs" not in info and np.array_equal(observation, last)
+            assert "final_obs" not in info
+            assert np.array_equal(observation, last)
             continue
-        assert info["_final_obs"].all() and info["_final_info"].all()
+        assert info["_final_obs"].all()
+        assert info["_final_info"].all()
         assert all(np.array_equal(info["final_obs"][i], last[i]) for i in range(3))
         assert np.array_equal(info["final_info"]["cost"], told["cost"])
         rates = [one["kpis"]["total"]["fill_rate"] for one in (info["final_info"], told)]
         assert np.array_equal(*rates)
-        assert "cost" not in info and "kpis" not in info
+        assert "cost" not in info
+        assert "kpis" not in info
         assert info["world"].tolist() == [3 * step // 4 + i for i in range(3)]
         first, _ = follow.reset()
         assert np.array_equal(observation, first)
@@ -141,12 +146,15 @@ def test_disabled_waits_for_a_masked_reset():
     with pytest.raises(InputError, match=r"slots \[0, 1, 2\] have ended"):
         act(env)
     after, info = env.reset(options={"reset_mask": np.array([True, False, True])})
-    assert np.array_equal(after[1], observation[1]) and not np.array_equal(after[0], observation[0])
-    assert info["world"][[0, 2]].tolist() == [3, 5] and info["_world"].tolist() == [True, False, True]
+    assert np.array_equal(after[1], observation[1])
+    assert not np.array_equal(after[0], observation[0])
+    assert info["world"][[0, 2]].tolist() == [3, 5]
+    assert info["_world"].tolist() == [True, False, True]
     with pytest.raises(InputError, match=r"slots \[1\] have ended"):
         act(env)
     env.reset(options={"reset_mask": np.array([False, True, False])})
-    assert env.worlds.tolist() == [3, 4, 5] and act(env)[1].all()
+    assert env.worlds.tolist() == [3, 4, 5]
+    assert act(env)[1].all()
 
 
 def test_slots_out_of_step_end_when_they_end():
@@ -181,7 +189,8 @@ def test_a_seed_restarts_the_series_and_no_seed_continues(mode):
     assert env.reset()[1]["world"].tolist() == [3, 4, 5]
     act(env)
     again, info = env.reset(seed=5)
-    assert np.array_equal(again, first) and info["world"].tolist() == [0, 1, 2]
+    assert np.array_equal(again, first)
+    assert info["world"].tolist() == [0, 1, 2]
     assert not np.array_equal(env.reset(seed=6)[0], first)
 
 
@@ -198,7 +207,9 @@ def test_indicators_of_slots_out_of_step_are_those_of_the_single_env():
         info = act(env)[4]
         for slot in np.flatnonzero(info.get("_final_info", [])):
             kpis = info["final_info"]["kpis"]
-            told.setdefault(int(slot), (kpis["total"]["fill_rate"][slot], kpis["customer"]["south_shops"]["mean_wait"][slot]))
+            told.setdefault(
+                int(slot), (kpis["total"]["fill_rate"][slot], kpis["customer"]["south_shops"]["mean_wait"][slot])
+            )
     for slot, world in ((0, 0), (1, 3)):
         single.reset(seed=4)
         for _ in range(world):
@@ -235,9 +246,9 @@ def test_other_misuse_is_named():
         env.reset(seed=0, options={"reset_mask": some})
     with pytest.raises(InputError, match="options = 'mask'"):
         env.reset(options={"mask": some})
+    actions = np.zeros(env.action_space.shape)
+    actions[1, 1] = np.nan
     with pytest.raises(InputError, match=r"action\[1, 'hub_north'\] = nan"):
-        actions = np.zeros(env.action_space.shape)
-        actions[1, 1] = np.nan
         env.step(actions)
     with pytest.raises(InputError, match=r"shape \(6,\).*expected \(3, 6\)"):
         env.step(np.zeros(6))

@@ -59,7 +59,9 @@ class DemandProcess:
         self._laws: dict[float, Steps] = {}
         self._tables: dict[bool, InverseTables] = {}
         self._numbers: dict[tuple[bool, float], int] = {}
+        # Only the last of each: every tape of a run has the same periods.
         self._seasons: dict[tuple[int, int], tuple[Floats, Index]] = {}
+        self._undisturbed: dict[tuple[bool, int, int], tuple[InverseTables, Index]] = {}
         self.mean, self.standard_deviation = self._moments(1.0)
 
     @property
@@ -85,7 +87,7 @@ class DemandProcess:
             else:
                 factors = season.factor(np.arange(first, first + count))
                 found = np.unique(factors, return_inverse=True)
-            self._seasons = {key: found}  # only the last: every tape of a run has the same periods
+            self._seasons = {key: found}
         return self._seasons[key]
 
     def moments(self, first: int, count: int) -> tuple[Floats, Floats]:
@@ -132,8 +134,15 @@ class DemandProcess:
         argument = uniform if score is None else score
         if argument is None:
             raise TypeError("expected uniform or score")
-        tables, numbers = self._numbered(score is not None, factors, levels, pairs)
-        return tables.draw(numbers[pairs], argument)
+        key = (score is not None, first, count)
+        if effect is None and key in self._undisturbed:
+            tables, laws = self._undisturbed[key]
+        else:
+            tables, numbers = self._numbered(score is not None, factors, levels, pairs)
+            laws = numbers[pairs]
+            if effect is None:
+                self._undisturbed = {key: (tables, laws)}
+        return tables.draw(laws, argument)
 
     def _scaled(
         self,

@@ -1,0 +1,211 @@
+"""Bundles: a policy as one ONNX graph with the names of its network, run without PyTorch and without this package's rules.
+
+A bundle is a folder with ``policy.onnx`` and ``bundle.json``. The graph takes named observation arrays, batch first and in
+units, and gives ``requests`` (B, L, P) in units, and ``reserve`` (B, S, P) where the policy decides one. Nothing in a
+bundle is pickled. :mod:`echelongym.agents.export` writes bundles; here they are only read, with NumPy and ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from echelongym.envs.backend import ops_of
+from echelongym.envs.config import Config, validate
+from echelongym.envs.errors import InputError, expected, missing_extra, shorten
+from echelongym.envs.observation import Decision, Observation, observation_shapes
+
+from .rules.rule import check_network
+
+if TYPE_CHECKING:
+    from echelongym.envs.scenario import Scenario
+
+SCHEMA = 1
+GRAPH_FILE, FACTS_FILE = "policy.onnx", "bundle.json"
+
+
+class Port(Config):
+    """One named array that goes into or comes out of the graph."""
+
+    name: str
+    axes: tuple[str, ...]  # what each axis counts; nodes, lanes ... are in the order of the bundle's network
+    shape: tuple[str | int, ...]  # the first is the batch, of any size
+    dtype: Literal["float64", "int64"]
+
+
+class Facts(Config):
+    """What ``bundle.json`` says beside its schema number."""
+
+    policy: dict[str, Any]  # what it is: a rule with its parameters, an actor ...
+    scenario: str
+    digest: str  # of the scenario it was checked on
+    units: Literal["continuous", "integer"]
+    network: dict[str, tuple[str, ...]]  # names and order of products, nodes, lanes, customers
+    pairs: tuple[tuple[str, str], ...]  # (source, customer), the order of `reserve`
+    observation: tuple[Port, ...]  # inputs, those that the policy reads
+    decision: tuple[Port, ...]  # outputs
+    sha256: str  # of policy.onnx
+    opset: int
+    parity: dict[str, Any]  # how far ONNX Runtime, PyTorch and the policy itself were apart
+    versions: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of ``bundle.json``."""
+        return {"schema": SCHEMA, **self.model_dump(mode="json")}
+
+
+class BundlePolicy:
+    """The policy of a bundle; it keeps nothing between periods.
+
+    Parameters
+    ----------
+    graph
+        Content of ``policy.onnx``.
+    facts
+        What is known of it.
+    where
+        What errors call it.
+
+    Raises
+    ------
+    InputError
+        If the graph cannot be read.
+    MissingExtra
+        If ONNX Runtime is not installed.
+    """
+
+    def __init__(self, graph: bytes, facts: Facts, where: str = GRAPH_FILE) -> None:
+        self.facts = facts
+        self.session = open_session(graph, where)
+        self.inputs = [(port.name, np.dtype(port.dtype)) for port in facts.observation]
+        self.outputs = [port.name for port in facts.decision]
+        found = ([one.name for one in self.session.get_inputs()], [one.name for one in self.session.get_outputs()])
+        listed = ([name for name, _ in self.inputs], self.outputs)
+        if found != listed:
+            raise InputError(f"{where}: has inputs and outputs {found}: expected those of {FACTS_FILE}, {listed}")
+
+    def __call__(self, observation: Observation) -> Decision:
+        """Requests (B, L, P), and the reserve (B, S, P) if it decides one; tensors if the observation is of tensors."""
+        ops = ops_of(observation.on_hand)
+        arrays = {name: getattr(observation, name) for name, _ in self.inputs}
+        feeds = {name: np.ascontiguousarray(ops.numpy(arrays[name]), dtype) for name, dtype in self.inputs}
+        found = dict(zip(self.outputs, self.session.run(self.outputs, feeds), strict=True))
+        return Decision(**{name: ops.asarray(value) for name, value in found.items()})
+
+
+def is_bundle(path: str | Path) -> bool:
+    """Whether a folder looks like a bundle."""
+    return (Path(path) / FACTS_FILE).is_file()
+
+
+def load_bundle(path: str | Path, scenario: Scenario) -> BundlePolicy:
+    """The policy in a bundle folder.
+
+    The scenario may differ from the one it was exported with in numbers (demand, costs, capacities), not in names, in the
+    shapes of observations that the policy reads, or in units.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, damaged or of an unknown schema, or the bundle is for another network (the first name that
+        differs is said).
+    MissingExtra
+        If ONNX Runtime is not installed.
+
+    Example
+    -------
+    >>> policy = load_bundle("runs/export/two_region/2026-11-01_12-00-00", scenario)
+    >>> outcome = simulate(scenario, policy, tape)
+    """
+    folder = Path(path)
+    facts = read_facts(folder)
+    where = str(folder / FACTS_FILE)
+    check_network(facts.network, scenario.tables, where)
+    _check_observation(facts, scenario, where)
+    try:
+        graph = (folder / GRAPH_FILE).read_bytes()
+    except OSError as error:
+        raise InputError(f"{folder / GRAPH_FILE}: cannot be read: {error.strerror}") from None
+    if hashlib.sha256(graph).hexdigest() != facts.sha256:
+        raise InputError(
+            f"{folder / GRAPH_FILE}: {len(graph)} bytes with another SHA-256 than {FACTS_FILE} says: "
+            "expected the file as it was exported; it is truncated or was changed"
+        )
+    return BundlePolicy(graph, facts, str(folder / GRAPH_FILE))
+
+
+def read_facts(folder: Path) -> Facts:
+    """``bundle.json`` of a bundle folder.
+
+    Raises
+    ------
+    InputError
+        If it is missing, damaged or of an unknown schema.
+    """
+    path = folder / FACTS_FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise expected("policy", str(folder), f"a bundle: a folder with {GRAPH_FILE} and {FACTS_FILE}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: is no JSON, or a damaged one: {shorten(str(error))}") from None
+    if not isinstance(data, dict):
+        raise expected("(file)", data, "a mapping", str(path))
+    if (schema := data.pop("schema", None)) != SCHEMA:
+        raise expected("schema", schema, f"{SCHEMA}, the only one this version reads", str(path))
+    return validate(Facts, data, str(path))
+
+
+def _check_observation(facts: Facts, scenario: Scenario, where: str) -> None:
+    """Refuse a scenario whose observations do not fit."""
+    if facts.units != scenario.units:
+        raise InputError(f"{where}: units = {facts.units!r}: expected {scenario.units!r}, as scenario {scenario.name!r} has")
+    shapes = observation_shapes(scenario.tables)
+    for port in facts.observation:
+        here = shapes.get(port.name)
+        if here is None or tuple(port.shape[1:]) != here:
+            raise InputError(
+                f"{where}: observation {port.name} has shape {list(port.shape[1:])} a world: expected "
+                f"{'nothing of that name' if here is None else list(here)}, as scenario {scenario.name!r} has"
+            )
+
+
+def open_session(graph: bytes, where: str, threads: int = 1) -> Any:
+    """An ONNX Runtime session on the CPU; one thread, as policies are small.
+
+    Raises
+    ------
+    InputError
+        If the graph cannot be read.
+    MissingExtra
+        If ONNX Runtime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise missing_extra("onnxruntime", "onnx") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors share no other base
+        raise InputError(f"{where}: is no ONNX graph that can be run, or a damaged one: {shorten(str(error))}") from None
+
+
+__all__ = [
+    "FACTS_FILE",
+    "GRAPH_FILE",
+    "SCHEMA",
+    "BundlePolicy",
+    "Facts",
+    "Port",
+    "is_bundle",
+    "load_bundle",
+    "open_session",
+    "read_facts",
+]
