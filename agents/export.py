@@ -159,7 +159,7 @@ def make_bundle(
             f"policy {name}: decides differently on the same observation: expected one that is not random and remembers "
             "nothing, as a bundle cannot"
         )
-    module = Traced(policy, tuple(arrays))
+    module = Traced(policy, arrays)
     in_torch = module.decide(arrays, name)
     model = _graph(module, arrays, tuple(in_torch), name)
     facts = _facts(policy, scenario, model, arrays, in_torch)
@@ -179,11 +179,16 @@ def _check_stateless(policy: Policy, name: str) -> None:
 
 
 class Traced(nn.Module):
-    """A policy as a torch module from observation arrays, in the order of ``names``, to the arrays of its decision."""
+    """A policy as a torch module from observation arrays, in the order of ``names``, to the arrays of its decision.
 
-    def __init__(self, policy: Policy, names: Sequence[str]) -> None:
+    Arrays without entries (a forecast of no periods) are no inputs: they are made here.
+    """
+
+    def __init__(self, policy: Policy, arrays: Arrays) -> None:
         super().__init__()
-        self.policy, self.names = policy, tuple(names)
+        self.policy = policy
+        self.names = tuple(name for name, value in arrays.items() if value.size)
+        self.empty = {name: value.shape[1:] for name, value in arrays.items() if not value.size}
         actor = getattr(policy, "actor", None)
         if isinstance(actor, nn.Module):
             self.actor = actor  # so that its weights are the graph's
@@ -191,8 +196,10 @@ class Traced(nn.Module):
 
     def forward(self, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Requests, and the reserve if there is one."""
-        missing = {name: None for name in OBSERVATION_NAMES if name not in self.names}
-        decision: Decision = self.policy(Observation(**missing, **dict(zip(self.names, arrays, strict=True))))
+        given: dict[str, Any] = dict.fromkeys(OBSERVATION_NAMES) | dict(zip(self.names, arrays, strict=True))
+        for name, shape in self.empty.items():
+            given[name] = torch.zeros((arrays[0].shape[0], *shape), dtype=torch.float64)
+        decision: Decision = self.policy(Observation(**given))
         return tuple(value for name in OUTPUTS if (value := getattr(decision, name)) is not None)
 
     def decide(self, arrays: Arrays, name: str) -> Arrays:
@@ -249,18 +256,31 @@ def _graph(module: Traced, arrays: Arrays, outputs: tuple[str, ...], name: str) 
     assert program is not None
     model = program.model_proto
     _strip(model)
+    for value in (*model.graph.input, *model.graph.output):
+        if not value.type.tensor_type.shape.dim[0].dim_param:
+            raise InputError(f"policy {name}: {value.name} is bound to one number of worlds: expected any number to work")
     onnx.checker.check_model(model)
     return model
 
 
 def _strip(model: Any) -> None:
-    """Drop inputs that nothing reads, and notes on where in the source each node comes from."""
-    used = {name for node in model.graph.node for name in node.input}
-    for value in [value for value in model.graph.input if value.name not in used]:
+    """Drop inputs that the policy does not read, and notes on where in the source each node comes from."""
+    inputs = [value.name for value in model.graph.input]
+    readers = {name: [node for node in model.graph.node if name in node.input] for name in inputs}
+    read = [name for name in inputs if not all(_asks_batch(node) for node in readers[name])] or inputs[:1]
+    for name in set(inputs) - set(read):
+        for node in readers[name]:
+            node.input[0] = read[0]  # any array knows the size of the batch
+    for value in [value for value in model.graph.input if value.name not in read]:
         model.graph.input.remove(value)
     for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
         part.doc_string = ""
         del part.metadata_props[:]
+
+
+def _asks_batch(node: Any) -> bool:
+    """Whether a node only wants to know how many worlds there are."""
+    return node.op_type == "Shape" and {one.name: one.i for one in node.attribute} in ({"start": 0, "end": 1}, {"end": 1})
 
 
 @contextmanager

@@ -105,6 +105,10 @@ class NumpyOps:
         """A view with one axis moved."""
         return np.moveaxis(value, source, target)
 
+    def contiguous(self, value: Array) -> Array:
+        """The same numbers, in memory in the order of the axes."""
+        return np.ascontiguousarray(value)
+
     def numpy(self, value: Array) -> np.ndarray[Any, Any]:
         """As a NumPy array."""
         return np.asarray(value)
@@ -208,6 +212,10 @@ class TorchOps:
     def moveaxis(self, value: Array, source: int, target: int) -> Array:
         """A view with one axis moved."""
         return self._torch.movedim(value, source, target)
+
+    def contiguous(self, value: Array) -> Array:
+        """The same numbers, in memory in the order of the axes."""
+        return value.contiguous()
 
     def numpy(self, value: Array) -> np.ndarray[Any, Any]:
         """As a NumPy array, off the graph."""

@@ -17,8 +17,8 @@ from .infos import LEVELS, Reporter
 from .ledger import Ledger
 from .observation import Decision, Observation
 from .processes.series import PURPOSES, Purpose
-from .scenario import Scenario
 from .replay import Replay
+from .scenario import Scenario
 from .slots import Slots, Worlds
 from .step import Before, Stepping
 
@@ -84,8 +84,12 @@ class NetworkBatch:
         self._worlds = Worlds(self.scenario, cast(Purpose, purpose), self.periods + 1, size)
         self._slots = Slots(self.scenario, ops, size)
         self._initial = self._dynamics.initial(size)
+        self._ages = np.arange(self.periods + 2)
+        self._waves = self.encoder.season(self._ages)
+        self._ends = (self._ages >= self.periods).astype(ops.float)
         self._state: State | None = None
         self._arrivals: Arrivals | None = None
+        self._positions: Any = None
         self.seed: int | None = None
         self.episode = np.zeros(size, dtype=np.int64)
         self.age: int | Ints = 0
@@ -111,13 +115,14 @@ class NetworkBatch:
         assert seed is not None
         if chosen is None or self._state is None:
             self._slots.load(self._worlds.take(seed, numbers))
-            self._state, self._arrivals = self._initial, None
+            self._state, self._arrivals, self._history = self._initial, None, self._slots.history()
             self.age = 0
         else:
             self._slots.load(self._worlds.take(seed, numbers[chosen]), chosen)
             self._state = State(
                 *(_mixed(array, chosen, first) for array, first in zip(self._state, self._initial, strict=True))
             )
+            self._history = _mixed(self._history, chosen, self._slots.history())
             if self._arrivals is not None:
                 self._arrivals = Arrivals(*(_mixed(array, chosen, 0) for array in self._arrivals))
             self.age = np.where(chosen, 0, self.age)
@@ -129,45 +134,50 @@ class NetworkBatch:
         """Of the rows of the figures that :meth:`advance` returns."""
         return self._step.names
 
-    def advance(
-        self, actions: Any, decision: Decision | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    def advance(self, actions: Any, decision: Decision | None = None) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """One period, of checked actions (B, n) or a checked decision: flat observations (n, B), figures (names, B)."""
         assert self._state is not None
-        slots, age = self._slots, self.age
-        history, now = slots.history(), self._exogenous
+        slots, now = self._slots, self._exogenous
         slots.advance()
         self._exogenous = then = slots.exogenous()
-        self.age = age = age + 1
+        self.age = age = self.age + 1
+        period, season, ending = self._calendar()
         before = Before(
-            action=None if actions is None else actions.T,
-            requests=None if decision is None else decision.requests,
-            reserve=None if decision is None else decision.reserve,
-            state=self._state,
-            arrivals=self._arrivals,
-            now=now,
-            then=then,
-            history=history,
-            forecast=slots.forecast(),
-            period=np.atleast_1d(age),
-            ending=np.atleast_1d(age >= self.periods),
-            positions=self._positions,
+            None if actions is None else actions.T,
+            None if decision is None else decision.requests,
+            None if decision is None else decision.reserve,
+            self._state,
+            self._arrivals,
+            now,
+            then,
+            self._history,
+            self._positions,
+            slots.forecast(),
+            period,
+            season,
+            ending,
         )
         after = self._replay(before)
-        self._state, self._arrivals, self._positions = after.state, after.arrivals, after.positions
-        if after.sold is not None:
-            slots.sell(after.sold)
+        self._state, self._arrivals = after.state, after.arrivals
+        self._history, self._positions = after.history, after.positions
         self.reporter.count(after.flows, age)
         return after.observation, after.figures
 
     def observe(self) -> NDArray[np.float32]:
         """Flat observations (n, B) after a start."""
         assert self._state is not None
-        slots, period = self._slots, np.atleast_1d(self.age)
-        self._positions, flat = self._step.look(
-            self._state, self._exogenous, slots.history(), slots.forecast(), period
-        )
-        return flat
+        period, season, _ = self._calendar()
+        forecast = self._slots.forecast()
+        looked = self._step.look(self._state, self._exogenous, self._history, forecast, period, season)
+        self._positions = looked[0]
+        return looked[1]
+
+    def _calendar(self) -> tuple[Any, Any, Any]:
+        """Period (B,) or (1,), waves of the seasons in it, and whether it is the end of the episode."""
+        age = self.age
+        if isinstance(age, int):
+            return self._ages[age : age + 1], self._waves[:, age : age + 1], self._ends[age : age + 1]
+        return age, self._waves[:, age], self._ends[age]
 
     @property
     def observation(self) -> Observation:
@@ -188,7 +198,7 @@ class NetworkBatch:
             unfilled=turned(state.unfilled),
             node_availability=turned(now.node_availability, np.ones((size, t.N), real)),
             lane_availability=turned(now.lane_availability, np.ones((size, t.L), real)),
-            demand_history=turned(self._slots.history()),
+            demand_history=turned(self._history),
             forecast=turned(self._slots.forecast(), np.zeros((size, t.C, t.P, t.F), real)),
             features=np.zeros((size, 0), real),
             period=np.zeros(size, dtype=np.int64) + self.age,

@@ -226,13 +226,11 @@ class Decoding:
             return action * self.slope + self.centre
         return action * (action * action * self.bend + self.slope) + self.centre
 
-    def __call__(
-        self, action: Array, on_hand: Array, owned: Owned | None, positions: Array | None = None
-    ) -> Array:
+    def __call__(self, action: Array, on_hand: Array, owned: Any, positions: Array | None = None) -> Array:
         """Requests (L, P, B) of actions (size, B).
 
-        ``on_hand`` (N, P, A, B) and ``owned`` are what the observation says; ``positions`` saves computing
-        :meth:`positions` again, and ``owned`` where nothing else is looked at.
+        ``on_hand`` (N, P, A, B) and ``owned`` (:class:`Owned`) are what the observation says; ``positions`` saves
+        computing :meth:`positions` again, and for ``order_up_to`` ``owned``, too.
         """
         ops, t = self.ops, self.tables
         wanted = self.target(action)

@@ -29,18 +29,11 @@ class View(NamedTuple):
     unfilled: Array  # (L, P, B)
     node_availability: Array | None  # (N, B)
     lane_availability: Array | None  # (L, B)
-    demand_history: Any  # (C, P, H, B), or the newest (C, P, B) and what came before it (C, P, H, B)
+    demand_history: Array  # (C, P, H, B)
     forecast: Array | None  # (C, P, F, B)
     period: Array  # (B,), or (1,) where all worlds are in step
+    season: Array  # (waves, B) or (waves, 1) sines and cosines of the period
     lead_time: Array | None  # (L, B)
-
-
-def view_of(observation: Observation, rows: Rows, ops: Ops) -> View:
-    """The arrays of an observation with the batch moved to the end."""
-    arrays = {name: getattr(observation, name) for name in View._fields}
-    turned: dict[str, Any] = {name: None if one is None else ops.moveaxis(one, 0, -1) for name, one in arrays.items()}
-    turned["in_transit"] = turned["in_transit"][ops.whole(rows.lane), :, ops.whole(rows.slot)]
-    return View(**turned)
 
 
 class Block(NamedTuple):
@@ -117,11 +110,18 @@ class ObservationEncoder:
     def encode(self, observation: Observation) -> Array:
         """Flat vectors (B, size) float32 of an observation in NumPy or torch, contiguous."""
         ops = ops_of(observation.on_hand)
-        view = view_of(observation, self.rows, ops)
+        view = self._view(observation, ops)
         positions = self.decoder.on(ops).positions(self.decoder.owned(observation, ops))
         if ops.name == "numpy":
             return np.ascontiguousarray(self.flat(view, positions, ops).T)
         return self._torch(view, positions)
+
+    def _view(self, observation: Observation, ops: Ops) -> View:
+        """The arrays of an observation with the batch moved to the end."""
+        arrays = {name: getattr(observation, name) for name in View._fields if name != "season"}
+        turned: dict[str, Any] = {k: None if one is None else ops.moveaxis(one, 0, -1) for k, one in arrays.items()}
+        rows = turned["in_transit"][ops.whole(self.rows.lane), :, ops.whole(self.rows.slot)]
+        return View(**{**turned, "in_transit": rows, "season": self.season(turned["period"])})
 
     def flat(self, view: View, positions: Array, ops: Any) -> NDArray[np.float32]:
         """(size, B) of a NumPy view and the positions of :meth:`Decoding.positions`."""
@@ -129,10 +129,8 @@ class ObservationEncoder:
         # Memory of its own at every replay, if this is recorded.
         out = ops.zeros((self.size, worlds), np.float32)
         for name, part, picked in self._parts:
-            value = self._array(name, view, positions)
-            if isinstance(value, tuple):
-                self._put_history(out[part], value, picked)
-            elif value is None:  # neutral: at its centre
+            value = positions if name == "position" else getattr(view, name)
+            if value is None:  # neutral: at its centre
                 out[part] = self._centre[part]
             elif picked is not None:
                 out[part] = value.reshape((-1, worlds))[picked]
@@ -146,27 +144,11 @@ class ObservationEncoder:
         np.minimum(out, BOUND, out=out)
         return out
 
-    def _put_history(self, out: Any, history: tuple[Array, Array], picked: NDArray[np.int64] | None) -> None:
-        newest, before = history
-        if picked is not None:
-            H, worlds = before.shape[2], before.shape[-1]
-            pairs = picked[::H] // H
-            newest = newest.reshape((-1, worlds))[pairs][None]
-            before = before.reshape((-1, H, worlds))[pairs][None]
-        places = out.reshape(before.shape)
-        places[:, :, 0] = newest
-        places[:, :, 1:] = before[:, :, :-1]
-
-    def _array(self, name: str, view: View, positions: Array) -> Any:
-        if name == "position":
-            return positions
-        if name == "season":
-            return self._season(view.period)
-        return getattr(view, name)
-
-    def _season(self, period: Any) -> Array:
-        """(2 x seasons, B) sines and cosines."""
-        if hasattr(period, "detach"):
+    def season(self, period: Any) -> Array:
+        """(waves, B) sines and cosines of the phase of each season in a period (B,)."""
+        if not self.seasons:
+            return period[None][:0]
+        if not isinstance(period, np.ndarray):
             import torch
 
             phases = [torch.fmod(period, length) * (2 * np.pi / length) for length in self.seasons]
@@ -180,7 +162,7 @@ class ObservationEncoder:
         worlds, parts = view.unfilled.shape[-1], []
         device = view.unfilled.device
         for name, part, picked in self._parts:
-            value = self._array(name, view, positions)
+            value = positions if name == "position" else getattr(view, name)
             if value is None:
                 value = torch.as_tensor(self._centre[part], device=device).expand(-1, worlds)
             flat = value.reshape((-1, worlds))
@@ -377,5 +359,4 @@ __all__ = [
     "Range",
     "Rows",
     "View",
-    "view_of",
 ]

@@ -315,9 +315,10 @@ class Ledger:
         return (-cost if revenue is None else revenue - cost) / scale
 
     def full(self, lines: dict[str, Array], worlds: int) -> dict[str, Array]:
-        """Every line of ``LINES``, zeros (B,) where the scenario has none."""
+        """Every cost line, and revenue where prices are given; zeros (B,) where the scenario has none."""
         zero = self.ops.zeros((worlds,), self.ops.float)
-        return {line: lines.get(line, zero) for line in LINES}
+        told = LINES if self.tables.has_prices else COST_LINES
+        return {line: lines.get(line, zero) for line in told}
 
 
 def _only(term: Term | None) -> list[Term]:

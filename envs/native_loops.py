@@ -271,10 +271,10 @@ def _sums_start_at_zero() -> bool:
 
 
 def _in_order(array: Array, axis: int) -> bool:
-    """Whether NumPy adds up along an axis in order: not the fastest, not backwards, and memory runs as the axes do."""
+    """Whether NumPy adds up along an axis in order: not where it is the fastest, and memory runs as the axes do."""
     strides = [(abs(stride), i) for i, (stride, n) in enumerate(zip(array.strides, array.shape, strict=True)) if n > 1]
     descending = all(one[0] > two[0] for one, two in zip(strides, strides[1:], strict=False))
-    return descending and array.strides[axis] > 0 and strides[-1][1] != axis
+    return descending and strides[-1][1] != axis
 
 
 def _reduce(ufunc: np.ufunc, args: Any, kwargs: dict[str, Any]) -> list[Nest] | None:

@@ -112,4 +112,5 @@ def _checked(value: Array, field: str, shape: tuple[int, ...], ops: Ops) -> Arra
         raise expected(
             f"decision.{field}{[int(i) for i in bad]}", float(flat[tuple(bad)]), "a finite number >= 0"
         )
-    return ops.moveaxis(array, 0, -1)
+    # Contiguous, as the order of sums follows the order in memory.
+    return ops.contiguous(ops.moveaxis(array, 0, -1))

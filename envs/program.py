@@ -14,13 +14,18 @@ import math
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
+from .native import Native, accelerate
+
 Array = NDArray[Any]
+#: Seconds of use after which a program is compiled: about what that costs.
+PATIENCE = 1.0
 #: NumPy functions whose result is a view of their first argument.
 _VIEWS = {np.moveaxis, np.flip, np.transpose, np.squeeze, np.expand_dims, np.broadcast_to, np.swapaxes}
 _JOINS = {np.concatenate, np.stack}
@@ -47,6 +52,10 @@ class Program:
     ----------
     outputs
         The function's results, in memory that the next call overwrites.
+    native
+        Its native form, once it has been in use for ``PATIENCE`` seconds (:mod:`echelongym.envs.native`), or None.
+    reason
+        Why it has none.
 
     Raises
     ------
@@ -57,6 +66,9 @@ class Program:
     def __init__(self, function: Callable[..., Sequence[Any]], inputs: Sequence[Any], ops: Any) -> None:
         self.calls: list[Callable[[], Any]] = []
         self.made: list[tuple[int, Array]] = []  # its buffers, each with the number of the call that it was made for
+        self.native: Native | None = None
+        self.reason = "not used for long enough"
+        self._spent = 0.0
         self._free: dict[int, list[Array]] = {}
         self.inputs = [None if one is None else np.array(one, order="C") for one in inputs]
         traced = [None if one is None else Recorded(one, self, None) for one in self.inputs]
@@ -71,11 +83,19 @@ class Program:
 
     def __call__(self, *inputs: Any) -> list[Any]:
         """Replay with new inputs (of the recorded shapes; None where it was None): the outputs."""
+        if self.native is not None:
+            self.native(inputs)
+            return self.outputs
+        began = perf_counter()
         for mine, given in zip(self.inputs, inputs, strict=True):
             if mine is not None and mine is not given:
                 mine[...] = given
         for call in self.calls:
             call()
+        self._spent += perf_counter() - began
+        if self._spent > PATIENCE:
+            self._spent = -math.inf
+            accelerate(self)
         return self.outputs
 
     # Recording -----------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .backend import NumpyOps
 from .dynamics import Arrivals, Exogenous, State
 from .program import Program
@@ -26,7 +28,7 @@ class Replay:
         if before.arrivals is None:
             return self.stepping(before)
         flat = _flat(before)
-        pattern = (before.action is None, before.reserve is None, len(before.period))
+        pattern = (before.action is None or before.action.dtype, before.reserve is None, len(before.period))
         found = self._recorded.get(pattern)
         if found is None:
             found = self._recorded[pattern] = self._record(flat)
@@ -42,8 +44,19 @@ class Replay:
         afters: list[After] = []
 
         def function(*arrays: Any) -> list[Any]:
-            afters.append(self.stepping(_before(arrays)))
-            return _leaves(afters[0])
+            after = self.stepping(_before(arrays))
+            afters.append(after)
+            leaves = _leaves(after)
+            # What the next step starts from is put where it will look for it.
+            places = [arrays[i] for i in CARRIED]
+            for i, one in enumerate(leaves):
+                shared = one is not None and any(_overlap(one, place) for place in places)
+                if shared and not (i < len(places) and one is places[i]):
+                    leaves[i] = one.copy()
+            for i, place in enumerate(places):
+                if place is not None and leaves[i] is not place:
+                    place[...] = leaves[i]
+            return [*places, *leaves[len(places) :]]
 
         program = Program(function, flat, self.ops)
         return program, _filled(afters[0], iter(program.outputs))
@@ -53,15 +66,27 @@ def _flat(before: Before) -> list[Any]:
     """The arrays of a step, one after another; of the next period only what a step reads."""
     b, then = before, before.then
     read = (then.lead_time, then.node_availability, then.lane_availability, then.lane_yield, then.thin)
-    rest = (b.history, b.forecast, b.period, b.ending, b.positions)
-    return [b.action, b.requests, b.reserve, *b.state, *(b.arrivals or (None, None)), *b.now, *read, *rest]
+    # First what the next step starts from, in the order in which a step leaves it.
+    first = (*b.state, *(b.arrivals or (None, None)), b.history, b.positions)
+    rest = (b.forecast, b.period, b.season, b.ending)
+    return [*first, b.action, b.requests, b.reserve, *b.now, *read, *rest]
 
 
-def _before(arrays: tuple[Any, ...]) -> Before:
+# Places of ``_flat`` that are leaves of ``After`` in the same order.
+CARRIED = range(len(State._fields) + len(Arrivals._fields) + 2)
+
+
+def _before(arrays: Any) -> Before:
     """The step of what :func:`_flat` gave."""
-    state, arrivals, now, read = arrays[3:8], arrays[8:10], arrays[10:17], arrays[17:22]
-    then = Exogenous(None, *read[:4], None, read[4])  # type: ignore[arg-type]
-    return Before(*arrays[:3], State(*state), Arrivals(*arrivals), Exogenous(*now), then, *arrays[22:])
+    state, arrivals, (history, positions), rest = arrays[:5], arrays[5:7], arrays[7:9], arrays[9:]
+    now, read = rest[3:10], rest[10:15]
+    then = Exogenous(*(None, *read[:4], None, read[4]))
+    told = (State(*state), Arrivals(*arrivals), Exogenous(*now), then, history, positions)
+    return Before(*(*rest[:3], *told, *rest[15:]))
+
+
+def _overlap(one: Any, other: Any) -> bool:
+    return other is not None and np.may_share_memory(one.value, other.value)
 
 
 def _leaves(nested: Any) -> list[Any]:

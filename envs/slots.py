@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from .processes.series import Purpose
     from .scenario import Scenario
 
-# World-periods drawn in one go: drawing few worlds costs about as much as drawing one.
-AHEAD_PERIODS = 8_000
+# World-periods, and worlds of a slot, drawn in one go: drawing few worlds costs about as much as drawing one.
+AHEAD_PERIODS, AHEAD_EPISODES = 8_000, 32
 
 
 class Worlds:
@@ -35,7 +35,7 @@ class Worlds:
     def __init__(self, scenario: Scenario, purpose: Purpose, periods: int, stride: int) -> None:
         self.scenario, self.purpose = scenario, purpose
         self.periods, self.stride = periods, stride
-        self.episodes = max(1, AHEAD_PERIODS // (periods * stride))
+        self.episodes = min(max(1, AHEAD_PERIODS // (periods * stride)), AHEAD_EPISODES)
         self._drawn: dict[tuple[int, int], tuple[Core, int]] = {}
 
     def take(self, seed: int, worlds: NDArray[np.int64]) -> Core:
@@ -114,14 +114,12 @@ class Slots:
         self.core: Core | None = None
         self._owned = False
         self._stops = _stopping(scenario)
-        self._seen: Array | None = None  # demand as policies see it, where that is sales
 
     def load(self, core: Core, chosen: NDArray[np.bool_] | None = None) -> None:
         """Start worlds: in all slots, or in the chosen ones only (then ``core`` has only those)."""
         core = self._read(core)
         if chosen is None or self.core is None:
             self.core, self.now, self._owned = core, 0, False
-            self._seen = core.demand.copy() if self.tables.censored else None
             return
         self._own()
         arrays: dict[str, Any] = {}
@@ -135,8 +133,6 @@ class Slots:
                 ring[rows[:, None], ..., np.flatnonzero(chosen)] = 1 if new is None else np.moveaxis(new, -1, 1)
             arrays[name] = ring
         self.core = Core(**arrays)
-        if self._seen is not None:
-            self._seen[..., chosen] = self.core.demand[..., chosen]
 
     def _read(self, core: Core) -> Core:
         """Arrays in the types of the dynamics; what is neutral in all worlds of the scenario is None."""
@@ -180,15 +176,10 @@ class Slots:
         )
 
     def history(self) -> Array:
-        """(C, P, H, B) demand of the periods before now, newest first (a view)."""
-        demand = self._loaded().demand if self._seen is None else self._seen
-        H = self.tables.H
-        end = (self.now + H) % len(demand)
-        if end >= H:
-            rows = demand[end - H : end][::-1]
-        else:
-            rows = demand[np.arange(end - 1, end - 1 - H, -1) % len(demand)]
-        return rows.transpose(1, 2, 0, 3)
+        """(C, P, H, B) demand of the periods before now, newest first."""
+        demand, H = self._loaded().demand, self.tables.H
+        rows = np.arange(self.now + H - 1, self.now - 1, -1) % len(demand)
+        return demand[rows].transpose(1, 2, 0, 3)
 
     def forecast(self) -> Array | None:
         """(C, P, F, B) forecasts made now."""
@@ -198,11 +189,6 @@ class Slots:
     def advance(self) -> None:
         """On to the next period."""
         self.now += 1
-
-    def sell(self, sold: Array) -> None:
-        """Let policies see ``sold`` (C, P, B) in place of the demand of the period before now."""
-        if self._seen is not None:
-            self._seen[(self.now - 1 + self.tables.H) % len(self._seen)] = sold
 
     def _loaded(self) -> Core:
         assert self.core is not None

@@ -5,7 +5,7 @@ Nothing in it is decided by a value, so that it can be recorded once and replaye
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .backend import Array, NumpyOps
 from .decoding import Decoding
@@ -30,10 +30,11 @@ class Before(NamedTuple):
     now: Exogenous  # the tape, this period
     then: Exogenous  # and the next
     history: Array  # (C, P, H, B) demand as seen before this period, newest first
+    positions: Array  # (n, B) that the last step found
     forecast: Array | None  # (C, P, F, B) made in the next period
     period: Array  # (B,) or (1,) number of the next period
+    season: Array  # (waves, B) or (waves, 1) of the next period
     ending: Array  # (B,) or (1,) 1 where the episode ends with this period
-    positions: Array | None  # (n, B) that the last step found
 
 
 class After(NamedTuple):
@@ -41,10 +42,10 @@ class After(NamedTuple):
 
     state: State
     arrivals: Arrivals
+    history: Array  # (C, P, H, B)
     positions: Array  # (n, B)
     observation: Array  # (n, B) float32
     figures: Array  # (names, B) money, objectives, reward
-    sold: Array | None  # (C, P, B) demand as seen from now on, where that is sales
     flows: Flows
 
 
@@ -79,24 +80,31 @@ class Stepping:
         requests = before.requests
         if before.action is not None:
             owned = None
-            positions = before.positions
-            if self.decoding.kind != "order_up_to" or positions is None:
+            if self.decoding.kind != "order_up_to":
                 owned = self.decoding.stock(state.on_hand, state.rows, state.backlog)
-            requests = self.decoding(before.action, state.on_hand, owned, positions)
+            action = self.ops.to_float(before.action)
+            requests = self.decoding(action, state.on_hand, owned, before.positions)
         state, flows = self.dynamics.advance(state, before.now, requests, before.reserve, before.arrivals)
         figures = self._figures(flows, state, before.ending)
         state, arrivals = self.dynamics.receive(state, before.then)
-        sold = None
+        seen = flows.demand
         if self.tables.censored and flows.lost_new is not None:
-            sold = flows.demand - flows.lost_new
-        seen = (flows.demand if sold is None else sold, before.history)
-        positions, observation = self.look(state, before.then, seen, before.forecast, before.period)
-        return After(state, arrivals, positions, observation, figures, sold, flows)
+            seen = seen - flows.lost_new
+        history = self.ops.concat([seen[:, :, None], before.history[:, :, :-1]], 2)
+        b = before
+        positions, observation = self.look(state, b.then, history, b.forecast, b.period, b.season)
+        return After(state, arrivals, history, positions, observation, figures, flows)
 
     def look(
-        self, state: State, now: Exogenous, history: Any, forecast: Array | None, period: Array
+        self,
+        state: State,
+        now: Exogenous,
+        history: Array,
+        forecast: Array | None,
+        period: Array,
+        season: Array,
     ) -> tuple[Array, Array]:
-        """Positions and flat observation of a state; ``history`` as :class:`View` has it."""
+        """Positions and flat observation of a state."""
         view = View(
             state.on_hand,
             state.rows,
@@ -107,6 +115,7 @@ class Stepping:
             history,
             forecast,
             period,
+            season,
             now.lead_time if self.tables.quoted else None,
         )
         owned = self.watching.stock(state.on_hand, state.rows, state.backlog)

@@ -18,7 +18,7 @@ from echelongym.envs.files import read_yaml
 from echelongym.envs.scenario import Scenario
 
 from .evaluate import Entrant
-from .fitting import budget_of, fit
+from .fitting import RULE_FILE, budget_of, fit
 from .settings import Tuning
 
 
@@ -101,11 +101,11 @@ def _natural(path: str) -> list[Any]:
 
 def _loaded(name: str, entry: Entry, paths: list[str], scenario: Scenario, trust: bool) -> Entrant:
     policies = tuple(load_policy(path, scenario, trust=trust, **entry.parameters) for path in paths)
-    first = Path(paths[0])
+    rule = _rule_file(paths[0])
     if paths[0] in RULES:
         return Entrant(name, policies, note="untuned", source=paths[0])
-    if first.suffix in (".yaml", ".yml"):
-        budget = budget_of(first)
+    if rule is not None:
+        budget = budget_of(rule)
         return Entrant(name, policies, tuning_budget=budget, note="" if budget is None else "tuned", source=paths[0])
     seeds = [config.get("seed") for config in map(_config, paths)]
     known = tuple(seed for seed in seeds if isinstance(seed, int))
@@ -130,9 +130,16 @@ def _name(paths: list[str]) -> str:
         return kind if len(paths) > 1 else f"{kind} ({Path(paths[0]).name})"
     if paths[0] in RULES or ":" in paths[0]:
         return paths[0].rpartition(":")[2]
-    path = Path(paths[0])
-    if path.suffix in (".yaml", ".yml"):
-        rule = read_yaml(path).get("rule") if path.is_file() else None
-        # rule.yaml of a run folder says nothing; the folder's name does
-        return f"{rule} ({path.parent.name})" if path.stem == "rule" and rule else path.stem
-    return path.name or paths[0]
+    rule = _rule_file(paths[0])
+    if rule is not None:
+        made_by_tune = rule.name == RULE_FILE and rule.is_file()
+        return str(read_yaml(rule).get("rule")) if made_by_tune else rule.stem
+    return Path(paths[0]).name or paths[0]
+
+
+def _rule_file(path: str) -> Path | None:
+    """The YAML of a rule that a path means: the file itself, or the one in a run folder of ``tune``."""
+    if Path(path).suffix in (".yaml", ".yml"):
+        return Path(path)
+    file = Path(path) / RULE_FILE
+    return file if file.is_file() else None

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from echelongym.agents.policy import load_policy
 from echelongym.agents.rules import Rule
 from echelongym.agents.tuning import Tuned, tune
 from echelongym.envs.files import read_yaml
@@ -18,7 +19,7 @@ from echelongym.envs.scenario import Scenario
 from .settings import Tuning
 from .terminal import say
 
-_RULE, _DONE = "rule.yaml", "tuning.json"
+RULE_FILE, _DONE = "rule.yaml", "tuning.json"
 
 
 def fit(
@@ -34,14 +35,12 @@ def fit(
     InputError
         For an unknown rule or parameter, or a budget too small for a single evaluation.
     """
-    from echelongym.agents.policy import load_policy
-
     folder = None if tuning.cache is None else Path(tuning.cache) / _key(scenario, rule, parameters, tuning)
     if folder is not None and (folder / _DONE).is_file():
         say(f"{rule}: tuned before, taken from {folder}")
-        found = load_policy(str(folder / _RULE), scenario)
+        found = load_policy(str(folder / RULE_FILE), scenario)
         assert isinstance(found, Rule)
-        return found, budget_of(folder / _RULE) or 0
+        return found, budget_of(folder / RULE_FILE) or 0
     tuned = tune(
         scenario,
         rule,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -296,3 +297,38 @@ def test_torch_encodes_and_decodes_alike(name, kind):
 def test_unknown_kinds_are_named():
     with pytest.raises(InputError, match="action = 'order': expected one of order_up_to"):
         ActionDecoder(Scenario.load("serial"), "order")
+
+
+@pytest.mark.parametrize(("lead_time", "penalty"), [(0, 9.0), (4, 9.0), (2, 3.0)])
+def test_the_automatic_level_of_one_stage_is_the_newsvendors(lead_time, penalty):
+    """Backlogged normal demand: (l + 1) mu + z sigma sqrt(l + 1), Phi(z) = p / (p + h), is optimal."""
+    scenario = Scenario.from_mapping(
+        {
+            "nodes": {"plant": {"kind": "supplier"}, "store": {"holding_cost": 1.0}},
+            "lanes": {"lane": {"source": "plant", "target": "store", "lead_time": lead_time}},
+            "customers": {
+                "shoppers": {
+                    "sources": {"store": {}},
+                    "demand": {"kind": "normal", "mean": 20, "standard_deviation": 2},
+                    "lost_share": 0.0,
+                    "backorder_cost": penalty,
+                }
+            },
+        },
+        where="test",
+    )
+    z = NormalDist().inv_cdf(penalty / (penalty + 1))
+    exact = 20 * (lead_time + 1) + z * 2 * np.sqrt(lead_time + 1)
+    levels = automatic_levels(scenario)
+    assert levels.echelon[1, 0] == pytest.approx(exact, abs=1e-4) == pytest.approx(levels.local[1, 0], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_echelon_levels_are_sums_of_local_levels(name):
+    scenario = Scenario.load(name)
+    t, levels = scenario.tables, automatic_levels(scenario)
+    for node in np.flatnonzero(~t.is_supplier):
+        for product in range(t.P):
+            inside = t.echelon[node, :, product]
+            assert levels.echelon[node, product] == pytest.approx(levels.local[inside, product].sum())
+            assert levels.local[node, product] >= 0

@@ -1,53 +1,18 @@
-"""Key performance indicators held to hand-computed flows, to plain loops over cohorts, and to known laws."""
+"""Key performance indicators held to hand-computed flows and to known laws."""
 
 import math
 
 import numpy as np
 import pytest
-import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from random_flows import batch_major, column, random_periods
-from random_scenarios import random_scenario
-from reference_scenario import read_scenario
+from kpi_loops import accumulator, chain, flattened, period
 from scipy import stats
 
-from echelongym.envs import kpis as kpis_module
 from echelongym.envs.dynamics.state import Flows
-from echelongym.envs.estimators import Largest, Ratio, Spread
 from echelongym.envs.kpi_definitions import ECHELON, NETWORK, SERVICE
 from echelongym.envs.kpis import KpiAccumulator, windows
 from echelongym.envs.observation import Decision
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import simulate
-
-WITHIN = (1, 2, 4)
-
-
-def chain(shop=None, **more):
-    """Mill -> hub -> store -> shop; unserved demand waits."""
-    customer = {"sources": {"store": {}}, "demand": {"kind": "deterministic", "mean": 4.0}, "lost_share": 0.0}
-    return {
-        "nodes": {"mill": {"kind": "supplier"}, "hub": {}, "store": {}},
-        "lanes": {
-            "mill_hub": {"source": "mill", "target": "hub", "lead_time": 2},
-            "hub_store": {"source": "hub", "target": "store", "lead_time": 1},
-        },
-        "customers": {"shop": {**customer, **(shop or {})}},
-        "warm_up": 0,
-        **more,
-    }
-
-
-def period(tables, **given_flows):
-    """Flows of one period and world; zero where nothing is given."""
-    t = tables
-    sizes = dict.fromkeys(("requests", "shipped", "received", "in_transit"), t.L)
-    sizes |= {"served": t.S, "on_hand": t.N, "disposed": t.N}
-    sizes |= dict.fromkeys(("served_new", "served_first", "demand", "lost_new", "lost", "backlog"), t.C)
-    flows = {name: np.zeros((size, t.P, 1)) for name, size in sizes.items()}
-    flows |= {name: np.asarray(values, float).reshape(flows[name].shape) for name, values in given_flows.items()}
-    return Flows(**{"returned": None, "recovered": None, "present": None, **flows})
 
 
 def measured(mapping, periods, **options):
@@ -57,14 +22,6 @@ def measured(mapping, periods, **options):
     for given_flows in periods:
         kpis.add(period(tables, **given_flows))
     return kpis.result()
-
-
-def accumulator(tables, worlds, together, **options):
-    """One that works on so many periods at once, which otherwise follows from its size."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kpis_module, "GATHERED", 10**9)
-        patch.setattr(kpis_module, "MOST_PERIODS", together)
-        return KpiAccumulator(tables, worlds, **options)
 
 
 def assert_figures(figures, **expected):
@@ -227,269 +184,12 @@ def test_order_variance_by_hand():
     assert_figures(measured(chain(), periods[:1])["echelon"]["2"], order_variance_ratio=math.nan)
 
 
-# ---------------------------------------------------------------------------------------------- random, by plain loops
-
-
-def service_by_loops(tables, queues, flows, chosen, b, windows):
-    """Figures of some customers in world b, from what became of every cohort."""
-    t, last = tables, len(flows) - 1
-    cells = [(c, p) for c in chosen for p in range(t.P)]
-    cohorts = [(c, p, cohort) for c, p in cells for cohort in queues[c, p, b].cohorts]
-    demand = sum(cohort.demand for _, _, cohort in cohorts)
-    at_once = sum(cohort.lost.get(0, 0.0) for _, _, cohort in cohorts)
-    waits, waited = [0], 0.0
-    for _, _, cohort in cohorts:
-        for outcome in (cohort.served, cohort.lost):
-            waited += sum(wait * units for wait, units in outcome.items())
-            waits += [wait for wait, units in outcome.items() if units > 1e-9]
-        waited += cohort.waiting * (last + 1 - cohort.period)
-        if cohort.waiting > 1e-9:
-            waits.append(last - cohort.period)
-    complete = 0
-    for c in chosen:
-        for when in range(last + 1):
-            asked = [queues[c, p, b].cohorts[when] for p in range(t.P)]
-            complete += all(one.demand - one.served.get(0, 0.0) < 1e-9 for one in asked)
-
-    def ratio(above, below):
-        return above / below if below else math.nan
-
-    figures = {
-        "fill_rate": ratio(sum(cohort.served.get(0, 0.0) for _, _, cohort in cohorts), demand),
-        "first_choice_fill_rate": ratio(sum(f.served_first[c, p, b] for f in flows for c, p in cells), demand),
-        "no_stockout_rate": complete / len(chosen) / (last + 1),
-        "mean_wait": ratio(waited, demand - at_once),
-        "longest_wait": max(waits),
-        "lost_share": ratio(sum(sum(cohort.lost.values()) for _, _, cohort in cohorts), demand),
-    }
-    for window in windows:
-        served = of = 0.0
-        for c, p, cohort in cohorts:
-            # Where nobody waits, what is not served at once is known not to be served.
-            keeps = (t.lost_share < 1).any()
-            look = min([window, *([int(t.patience[c, p])] if t.patience[c, p] >= 0 else [])]) if keeps else 0
-            if cohort.period + look <= last:
-                of += cohort.demand
-                served += sum(units for wait, units in cohort.served.items() if wait <= look)
-        figures[f"served_within_{window}"] = ratio(served, of)
-    return figures
-
-
-def network_by_loops(mapping, flows, b):
-    """Figures of the network and its echelons in world b, over names."""
-    world = read_scenario(mapping)
-    lanes, pairs = list(world.lanes.values()), list(world.pairs.items())
-    products = list(enumerate(world.products))
-    periods = len(flows)
-
-    def units(name, i, k):
-        return [0.0 if getattr(f, name) is None else float(getattr(f, name)[i, k, b]) for f in flows]
-
-    def summed(name, count):
-        return sum(sum(units(name, i, k)) for i in range(count) for k, _ in products)
-
-    def tier(node, p):
-        steps, lane = 0, world.primary_lane(node, p)
-        while lane is not None:
-            steps, lane = steps + 1, world.primary_lane(lane.source, p)
-        return steps
-
-    def ratio(above, below):
-        return above / below if below else math.nan
-
-    delivered, held = summed("served", len(pairs)), summed("on_hand", len(world.nodes))
-    cost = kg = km = vehicle_km = loaded = offered = supplied = 0.0
-    for i, lane in enumerate(lanes):
-        distance = mapping["lanes"][lane.name].get("distance_km", 0.0)
-        for t in range(periods):
-            moved = {p: units("shipped", i, k)[t] + units("recovered", i, k)[t] for k, p in products}
-            volume = sum(moved[p] * world.volume[p] for p in world.products)
-            count = math.ceil(volume / lane.vehicle_volume - 1e-9) if lane.vehicle_volume else sum(moved.values()) > 0
-            cost += lane.fixed_cost * count + sum(lane.transport_cost[p] * moved[p] for p in world.products)
-            kg += lane.fixed_emissions_kg * count + sum(lane.emissions_kg[p] * moved[p] for p in world.products)
-            km += distance * sum(moved.values())
-            vehicle_km += distance * count
-            if lane.vehicle_volume:
-                loaded += volume
-                offered += lane.vehicle_volume * count
-        if lane.source in world.nodes and world.nodes[lane.source].supplier:
-            supplied += sum(sum(units("shipped", i, k)) for k, _ in products)
-    for i, (pair, terms) in enumerate(pairs):
-        for k, p in products:
-            served = sum(units("served", i, k))
-            cost += terms.transport_cost[p] * served
-            kg += terms.emissions_kg[p] * served
-            supplied += served if world.nodes[pair[0]].supplier else 0.0
-
-    def share(mode):
-        above = below = 0.0
-        for k, p in products:
-            of_mode = [x for x in lanes if mapping["lanes"][x.name].get("mode") == mode and p in x.products]
-            targets = {lane.target for lane in of_mode}
-            for i, lane in enumerate(lanes):
-                if lane.target in targets and not lane.is_return:
-                    below += sum(units("shipped", i, k))
-                    above += sum(units("shipped", i, k)) if lane in of_mode else 0.0
-        there = any(mapping["lanes"][lane.name].get("mode") == mode for lane in lanes)
-        return ratio(above, below) if there else 0.0
-
-    open_lanes = [i for i, lane in enumerate(lanes) if not lane.is_return]
-    dispatched = sum(sum(units("shipped", i, k)) for i in open_lanes for k, _ in products)
-    under_way = sum(sum(units("in_transit", i, k)) for i in open_lanes for k, p in products if p in lanes[i].products)
-    by_volume = sum(world.volume[p] * sum(units("on_hand", i, k)) for i in range(len(world.nodes)) for k, p in products)
-    no_time = all(lead == 0 for lane in lanes for lead in lane.lead_time_values)
-    network = {
-        "replenishment_time": 0.0 if no_time else ratio(under_way, dispatched),
-        "inventory_units": held / periods,
-        "inventory_volume": by_volume / periods,
-        "turns": ratio(delivered, held),
-        "disposed_units": summed("disposed", len(world.nodes)) / periods,
-        "waste_share": ratio(summed("disposed", len(world.nodes)), supplied),
-        "transport_cost_per_unit": ratio(cost, delivered),
-        "expedited_share": share("express"),
-        "transshipped_share": share("transshipment"),
-        "unit_km": km / periods,
-        "vehicle_km": vehicle_km / periods,
-        "vehicle_fill": ratio(loaded, offered),
-        "emissions_kg": kg / periods,
-        "emissions_kg_per_unit": ratio(kg, delivered),
-    }
-    ratios = {}
-    for level in range(1, 1 + max(tier(node, p) for node in world.nodes for p in world.products)):
-        above = below = 0.0
-        for k, p in products:
-            into = [i for i in open_lanes if p in lanes[i].products and tier(lanes[i].target, p) == level]
-            into = [i for i in into if tier(lanes[i].source, p) < level]
-            asked = sum((np.array(units("requests", i, k)) for i in into), np.zeros(periods))
-            sent = sum((np.array(units("shipped", i, k)) for i in into), np.zeros(periods))
-            below_it = [
-                i
-                for i, c in enumerate(world.customers)
-                if world.choices(c, p) and tier(world.choices(c, p)[0][0], p) >= level
-            ]
-            demand = sum((np.array(units("demand", i, k)) for i in below_it), np.zeros(periods))
-            above += np.var(asked[1:] - (asked - sent)[:-1], ddof=1)
-            below += np.var(demand[1:], ddof=1)
-        ratios[str(level)] = ratio(above, below)
-    return network, ratios
-
-
-def drawn(seed, worlds=2, periods=11):
-    rng = np.random.default_rng(seed)
-    mapping = random_scenario(rng)
-    tables = Scenario.from_mapping(mapping).tables
-    flows, queues = random_periods(tables, rng, worlds, periods)
-    return mapping, tables, flows, queues
-
-
-@settings(max_examples=40)
-@given(seed=st.integers(0, 2**32), together=st.sampled_from([1, 3, 64]))
-def test_figures_equal_plain_loops(seed, together):
-    """Whatever number of periods is worked on together."""
-    mapping, tables, flows, queues = drawn(seed)
-    kpis = accumulator(tables, 2, together, within=WITHIN)
-    for one in flows:
-        kpis.add(one)
-    figures = kpis.result()
-    for b in range(2):
-        groups = {("customer", name): [c] for c, name in enumerate(tables.customers)}
-        for key in ("segment", "region"):
-            for c, label in enumerate(getattr(tables, key)):
-                groups.setdefault((key, label), []).append(c)
-        groups["total", None] = list(range(tables.C))
-        assert sum(len(figures[key]) for key in ("customer", "segment", "region")) == len(groups) - 1
-        for (key, name), chosen in groups.items():
-            found = figures[key] if name is None else figures[key][name]
-            expected = service_by_loops(tables, queues, flows, chosen, b, WITHIN)
-            assert set(expected) == set(found) - {"fill_rate_spread"}
-            for figure, value in expected.items():
-                np.testing.assert_allclose(
-                    found[figure][b], value, rtol=1e-9, atol=1e-9, err_msg=f"{key} {name} {figure}"
-                )
-        rates = [region["fill_rate"][b] for region in figures["region"].values()]
-        rates = [rate for rate in rates if not math.isnan(rate)]
-        spread = max(rates) - min(rates) if rates else math.nan
-        np.testing.assert_allclose(figures["total"]["fill_rate_spread"][b], spread, atol=1e-12)
-        network, ratios = network_by_loops(mapping, flows, b)
-        assert set(network) == set(figures["network"]) == set(NETWORK)
-        for figure, value in network.items():
-            np.testing.assert_allclose(figures["network"][figure][b], value, rtol=1e-9, atol=1e-9, err_msg=figure)
-        assert set(ratios) == set(figures["echelon"])
-        for level, value in ratios.items():
-            assert set(figures["echelon"][level]) == set(ECHELON)
-            found = figures["echelon"][level]["order_variance_ratio"][b]
-            np.testing.assert_allclose(found, value, rtol=1e-9, atol=1e-9, err_msg=level)
-
-
-def flattened(figures, path=()):
-    for name, entry in figures.items():
-        if isinstance(entry, dict):
-            yield from flattened(entry, (*path, name))
-        else:
-            yield (*path, name), entry
-
-
-@settings(max_examples=25)
-@given(seed=st.integers(0, 2**32))
-def test_a_world_has_the_same_figures_alone_and_in_any_batch(seed):
-    """Bit for bit, though one world's periods are worked on together and a batch's one by one."""
-    _, tables, flows, _ = drawn(seed, worlds=3, periods=9)
-    odd = np.random.default_rng(seed).random(3) * math.pi
-    flows = [Flows(*(None if value is None else value * odd for value in one)) for one in flows]
-    batch, turned = (accumulator(tables, 3, together, within=WITHIN) for together in (1, 2))
-    alone = accumulator(tables, 1, 64, within=WITHIN)
-    for one in flows:
-        batch.add(one)
-        turned.add(batch_major(one))
-        alone.add(column(one, 1))
-    others, turned = dict(flattened(batch.result())), dict(flattened(turned.result()))
-    for path, value in flattened(alone.result()):
-        assert value.shape == (1,)
-        for other in (others, turned):
-            assert np.array_equal(value, other[path][1:2], equal_nan=True), path
-
-
-@settings(max_examples=15)
-@given(seed=st.integers(0, 2**32))
-def test_reset_forgets_some_worlds(seed):
-    """A world reset on the way has the figures of the periods after; the others those of all."""
-    _, tables, flows, _ = drawn(seed, worlds=3, periods=10)
-    kpis, whole, late = (accumulator(tables, 3, together, within=WITHIN) for together in (3, 1, 1))
-    for number, one in enumerate(flows):
-        if number == 4:
-            kpis.reset(np.array([False, True, False]))
-        kpis.add(one)
-        whole.add(one)
-        if number >= 4:
-            late.add(one)
-    whole, late = dict(flattened(whole.result())), dict(flattened(late.result()))
-    for path, value in flattened(kpis.result()):
-        np.testing.assert_allclose(value[[0, 2]], whole[path][[0, 2]], rtol=1e-9, atol=1e-9, err_msg=str(path))
-        np.testing.assert_allclose(value[1], late[path][1], rtol=1e-9, atol=1e-9, err_msg=str(path))
-    kpis.reset()
-    for one in flows:
-        kpis.add(one)
-    for path, value in flattened(kpis.result()):
-        np.testing.assert_allclose(value, whole[path], rtol=1e-9, atol=1e-9, err_msg=str(path))
-
-
 def test_long_waits_are_followed_as_far_as_they_go():
     """50 periods without a delivery, then all at once: the first waited 50, which a short memory would miss."""
     periods = [{"demand": 1, "backlog": t + 1} for t in range(50)]
     periods += [{"demand": 1, "served": 51, "served_new": 1}, {"demand": 1, "served": 1, "served_new": 1}]
     figures = measured(chain(), periods)["total"]
     assert_figures(figures, longest_wait=50, mean_wait=sum(range(51)) / 52)
-
-
-def test_tensors_are_taken_too():
-    _, tables, flows, _ = drawn(3)
-    mine, theirs = KpiAccumulator(tables, 2), KpiAccumulator(tables, 2)
-    for one in flows:
-        mine.add(one)
-        theirs.add(Flows(*(None if v is None else torch.tensor(v, requires_grad=True) for v in one)))
-    theirs = dict(flattened(theirs.result()))
-    for path, value in flattened(mine.result()):
-        np.testing.assert_array_equal(value, theirs[path])
 
 
 def test_replenishment_time_is_unknown_where_it_was_not_counted():
@@ -579,55 +279,6 @@ def test_no_stockout_rate_of_a_single_store():
         assert half < 0.02
 
 
-# ------------------------------------------------------------------------------------------------------ estimators
-
-
-def test_ratio_with_a_constant_denominator_is_a_mean_with_student_s_interval():
-    values = np.random.default_rng(0).normal(3, 1, 20)
-    estimate = Ratio(values, np.ones(20)).estimate()
-    known = stats.t.interval(0.95, 19, values.mean(), stats.sem(values))
-    assert estimate["mean"] == pytest.approx(values.mean())
-    assert estimate["ci95"] == pytest.approx(list(known))
-
-
-def test_interval_of_a_ratio_covers_it():
-    """Demand and service vary together; the ratio of means is 0.6. A mean of ratios would be off."""
-    rng = np.random.default_rng(1)
-    hits = 0
-    for _ in range(1000):
-        demand = rng.gamma(2.0, 1.0, 150)
-        served = 0.6 * demand + rng.normal(0, 0.2, 150) * demand**1.5
-        low, high = Ratio(served, demand).estimate()["ci95"]
-        hits += low <= 0.6 <= high
-    assert 0.925 < hits / 1000 < 0.97
-
-
-def test_spread_and_largest():
-    north, south = (
-        Ratio(np.array([9.0, 8.0]), np.array([10.0, 10.0])),
-        Ratio(np.array([5.0, 0.0]), np.array([10.0, 0.0])),
-    )
-    spread = Spread((north, south))
-    assert spread.by_world() == pytest.approx([0.4, 0.0])  # the second world asked nothing of the south
-    assert spread.estimate()["mean"] == pytest.approx(17 / 20 - 5 / 10)
-    largest = Largest(np.array([[1.0, 4.0], [3.0, 2.0]])).over(slice(None))
-    assert largest.by_world().tolist() == [3.0, 4.0]
-    estimate = largest.estimate()
-    assert (estimate["mean"], estimate["max"]) == (3.5, 4.0)
-    assert np.isnan(Ratio(np.ones(1), np.ones(1)).estimate()["ci95"]).all()
-
-
-def test_interval_of_a_spread_covers_it():
-    rng = np.random.default_rng(2)
-    hits = 0
-    for _ in range(600):
-        demand = rng.gamma(4.0, 1.0, (2, 200))
-        served = np.array([[0.9], [0.7]]) * demand + rng.normal(0, 0.3, (2, 200))
-        low, high = Spread(tuple(Ratio(*pair) for pair in zip(served, demand, strict=True))).estimate()["ci95"]
-        hits += low <= 0.2 <= high
-    assert 0.92 < hits / 600 < 0.975
-
-
 def test_aggregate_pools_worlds():
     """The quoted figure is the ratio of sums over worlds."""
     tables = Scenario.from_mapping(chain({"lost_share": 1.0})).tables
@@ -641,28 +292,6 @@ def test_aggregate_pools_worlds():
     whole = dict(flattened(kpis.result()))
     for path, value in flattened(figures.by_world()):
         np.testing.assert_array_equal(value, whole[path])
-
-
-@pytest.mark.parametrize("together", [1, 64])
-@pytest.mark.parametrize("seed", [2, 11])
-def test_little_is_kept_and_flows_may_be_overwritten(together, seed):
-    """However many periods go by, no more than a few are held, and none of the caller's memory."""
-    _, tables, flows, _ = drawn(seed)
-    kept, reused = (accumulator(tables, 2, together) for _ in range(2))
-    for _ in range(40):
-        for one in flows:
-            kept.add(one)
-            mine = Flows(*(None if value is None else value.copy() for value in one))
-            reused.add(mine)
-            for value in mine:
-                if value is not None:
-                    value[...] = -1
-            assert kept._held < kpis_module.MOST_PERIODS
-    if kept._waiting is not None:
-        assert len(kept._waiting.recent) <= 2
-    expected = dict(flattened(kept.result()))
-    for path, value in flattened(reused.result()):
-        np.testing.assert_array_equal(value, expected[path])
 
 
 @pytest.mark.parametrize("together", [1, 2, 64])

@@ -168,7 +168,10 @@ class Shipping:
 def take_in_order(ops: Ops, classes: Array, amount: Array) -> Array:
     """Take ``amount`` (n, P, B) from ``classes`` (n, P, A, B), first class first: what is taken.
 
-    Never more than a class holds; what exceeds all classes is not taken.
+    Never more than a class holds; what exceeds all classes is not taken. As differences of running
+    totals, so that gradients conserve units also where nothing stands and nothing is taken: class by
+    class each would pass on the gradient of the same unit, and many such periods make it explode.
     """
-    before = ops.cumulate(classes, 2) - classes
-    return ops.minimum(ops.maximum(amount[:, :, None] - before, 0), classes)
+    up_to = ops.minimum(ops.cumulate(classes, 2), amount[:, :, None])
+    taken = ops.concat([up_to[:, :, :1], up_to[:, :, 1:] - up_to[:, :, :-1]], 2)
+    return ops.minimum(taken, classes)
