@@ -243,3 +243,10 @@ def consecutive(index: np.ndarray[Any, Any]) -> Any:
     if index.ndim == 1 and len(index) and (np.diff(index) == 1).all():
         return slice(int(index[0]), int(index[-1]) + 1)
     return index
+
+
+def replaced(array: Array, where: Any, values: Array) -> Array:
+    """A copy of an array with ``values`` at the places ``where``."""
+    out = array + 0
+    out[where] = values
+    return out

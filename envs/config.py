@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, mod
 
 from .errors import InputError, closest, shorten
 
-
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -51,16 +50,12 @@ def _checked(value: Any, low: float, high: float, integer: bool, strict: bool) -
     return int(value) if integer else float(value)
 
 
-def number(
-    low: float = 0.0, high: float = math.inf, integer: bool = False, strict: bool = False
-) -> Any:
+def number(low: float = 0.0, high: float = math.inf, integer: bool = False, strict: bool = False) -> Any:
     """Validator of a number in ``[low, high]`` (``(low, high]`` if ``strict``)."""
     return PlainValidator(lambda value: _checked(value, low, high, integer, strict))
 
 
-def number_by_product(
-    low: float = 0.0, high: float = math.inf, integer: bool = False, auto: bool = False
-) -> Any:
+def number_by_product(low: float = 0.0, high: float = math.inf, integer: bool = False, auto: bool = False) -> Any:
     """Validator of a number, or a mapping from product name to such a number."""
 
     def one(value: Any) -> Any:
@@ -89,7 +84,7 @@ AmountByProduct = Annotated[float | dict[str, float], number_by_product()]
 ShareByProduct = Annotated[float | dict[str, float], number_by_product(0.0, 1.0)]
 
 
-def by_product(value: Any, products: tuple[str, ...], default: float = 0.0) -> list[Any]:
+def by_product(value: Any, products: tuple[str, ...], default: Any = 0.0) -> list[Any]:
     """One number a product from a number or a mapping; products left out get ``default``."""
     if isinstance(value, dict):
         return [value.get(name, default) for name in products]

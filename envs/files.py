@@ -38,9 +38,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
     # YAML 1.1 reads 1e3 as text; users mean a number.
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789.")
-    )
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789."))
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

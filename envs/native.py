@@ -44,6 +44,8 @@ def accelerate(program: Program) -> bool:
             program.reason = ""
         except (CannotCompile, NothingToGain) as error:
             program.reason = str(error)
+        except Exception as error:  # it would only have made things faster
+            program.reason = f"{type(error).__name__}: {error}"
     return program.native is not None
 
 

@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -44,7 +45,7 @@ def library(text: str, hold: bool) -> ctypes.CDLL:
     """
     command = _compiler()
     flags, identity = _flags(tuple(command))
-    parts = [text, str(hold), *command[1:], *flags, identity, platform.platform()]
+    parts = [text, str(hold), *command[1:], *flags, identity, sys.platform, platform.machine()]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
     if key not in _libraries:
         _libraries[key] = _library(text, key, [*command, *flags], ctypes.PyDLL if hold else ctypes.CDLL)

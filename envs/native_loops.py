@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,8 @@ class Access:
         if not np.may_share_memory(one, two):
             return True
         try:
-            return not np.shares_memory(one, two, max_work=10_000)
-        except Exception:  # NumPy's TooHardError: not certain
+            return not np.shares_memory(one, two, max_work=10_000)  # type: ignore[arg-type]
+        except np.exceptions.TooHardError:
             return False
 
 
@@ -98,23 +99,24 @@ def loops(call: Callable[[], Any], constant: Callable[[Array], bool]) -> list[Ne
     function, args, kwargs = call.func, call.args, dict(call.keywords)
     owner, name = getattr(function, "__self__", None), getattr(function, "__name__", "")
     found = None
-    if isinstance(owner, np.ufunc):
-        handler = {"__call__": _elementwise, "reduce": _reduce, "accumulate": _accumulate}.get(name)
-        found = handler(owner, args, kwargs) if handler else None
-    elif isinstance(owner, np.ndarray):
-        if name == "fill" and not kwargs:
+    if isinstance(owner, np.ufunc) and name in _UFUNC_METHODS:
+        found = _UFUNC_METHODS[name](owner, args, kwargs)
+    elif isinstance(owner, np.ndarray) and not kwargs:
+        if name == "fill":
             found = _copy(owner, args[0])
-        elif name == "take" and not kwargs and len(args) == 4 and args[1] == 0 and args[3] == "clip":
+        elif name == "take" and len(args) == 4 and args[1] == 0 and args[3] == "clip":
             found = _gather(owner, args[0], args[2], constant)
-        elif name == "__setitem__" and not kwargs:
-            found = _scatter(owner, *args, constant)
+        elif name == "__setitem__":
+            found = _scatter(owner, args[0], args[1], constant)
     elif function is np.copyto and kwargs.keys() <= {"casting", "where"}:
-        found = _copy(*args, where=kwargs.get("where", True))
+        found = _copy(args[0], args[1], kwargs.get("where", True))
     elif function in (np.concatenate, np.stack) and kwargs.keys() <= {"out", "axis"} and len(args) == 1:
-        found = _join(function is np.stack, args[0], **kwargs)
+        found = _join(function is np.stack, args[0], kwargs.get("out"), kwargs.get("axis", 0))
     elif name == "_pick" and len(args) == 3:
-        found = _gather(*args, constant)
-    return None if found is None or not all(map(_sound, found)) else [nest for nest in found if 0 not in nest.shape]
+        found = _gather(args[0], args[1], args[2], constant)
+    if found is None or not all(map(_sound, found)):
+        return None
+    return [nest for nest in found if 0 not in nest.shape]
 
 
 def _sound(nest: Nest) -> bool:
@@ -202,15 +204,17 @@ def _copy(out: Array, source: Any, where: Any = True) -> list[Nest] | None:
     return value.nest(Access(out), value.operand(source, dtype), dtype, where)
 
 
-def _join(new_axis: bool, parts: Any, out: Any = None, axis: int = 0) -> list[Nest] | None:
-    if not isinstance(out, np.ndarray):
+def _join(new_axis: bool, parts: Any, out: Any, axis: Any) -> list[Nest] | None:
+    if not isinstance(out, np.ndarray) or not isinstance(axis, int):
         return None
-    axis, start, nests = axis % out.ndim, 0, list[Nest]()
-    front = (slice(None),) * axis
+    if not all(isinstance(part, np.ndarray) for part in parts):
+        return None
+    start, nests = 0, list[Nest]()
+    along = np.moveaxis(out, axis, 0)
     for part in parts:
-        size = 1 if new_axis else part.shape[axis]
-        place = out[(*front, start)] if new_axis else out[(*front, slice(start, start + size))]
-        copied = _copy(place, part)
+        part = part if new_axis else np.moveaxis(part, axis, 0)
+        size = 1 if new_axis else len(part)
+        copied = _copy(along[start] if new_axis else along[start : start + size], part)
         if copied is None:
             return None
         nests += copied
@@ -243,22 +247,23 @@ def _looked_up(array: Array, index: Any, constant: Callable[[Array], bool]) -> A
     parts = list(index) if isinstance(index, tuple) else [index]
     lists = [one for one in parts if isinstance(one, np.ndarray)]
     rest = [one for one in parts if not isinstance(one, np.ndarray)]
-    if not all(isinstance(one, slice) for one in rest) or array.size == 0:
-        return Access(array[index]) if array.size == 0 else None
-    fits = all(one.ndim == 1 and one.dtype.kind == "i" and len(one) == len(lists[0]) for one in lists)
-    if not lists or not fits or not all(map(constant, lists)) or (len(lists) > 1 and rest) or len(lists[0]) == 0:
+    if not lists or (len(lists) > 1 and rest) or not all(isinstance(one, slice) for one in rest):
         return None
-    axis = next(i for i, one in enumerate(parts) if isinstance(one, np.ndarray))
+    count = lists[0].size
+    if not all(one.ndim == 1 and one.dtype.kind == "i" and one.size == count and constant(one) for one in lists):
+        return None
+    first = next(i for i, one in enumerate(parts) if isinstance(one, np.ndarray))
     whole = array[tuple(slice(None) if isinstance(one, np.ndarray) else one for one in parts)]
-    steps = np.zeros(len(lists[0]), np.int64)
-    for number, places in enumerate(lists, axis):
-        size = whole.shape[number]
-        if (places < -size).any() or (places >= size).any():
+    steps = np.zeros(count, np.int64)
+    shown = np.moveaxis(whole, first, 0)
+    for axis, places in enumerate(lists, first):
+        size = whole.shape[axis]
+        if not count or (places < -size).any() or (places >= size).any():
             return None
-        steps += places % size * (whole.strides[number] // array.itemsize)
-    first = whole[(*(slice(None),) * axis, *(0,) * len(lists))]
-    shown = np.broadcast_to(np.expand_dims(first, axis), (*first.shape[:axis], len(steps), *first.shape[axis:]))
-    return Access(shown, axis, tuple(steps.tolist()), whole)
+        steps += places % size * (whole.strides[axis] // array.itemsize)
+        shown = shown[0]
+    shown = np.moveaxis(np.broadcast_to(shown, (count, *shown.shape)), 0, first)
+    return Access(shown, first, tuple(steps.tolist()), whole)
 
 
 # Sums -------------------------------------------------------------------------------------------
@@ -273,29 +278,29 @@ def _sums_start_at_zero() -> bool:
 def _in_order(array: Array, axis: int) -> bool:
     """Whether NumPy adds up along an axis in order: not where it is the fastest, and memory runs as the axes do."""
     strides = [(abs(stride), i) for i, (stride, n) in enumerate(zip(array.strides, array.shape, strict=True)) if n > 1]
-    descending = all(one[0] > two[0] for one, two in zip(strides, strides[1:], strict=False))
+    descending = all(one[0] > two[0] for one, two in pairwise(strides))
     return descending and strides[-1][1] != axis
+
+
+_SUMMED = (np.add, np.multiply, np.maximum, np.minimum, np.logical_and, np.logical_or)
 
 
 def _reduce(ufunc: np.ufunc, args: Any, kwargs: dict[str, Any]) -> list[Nest] | None:
     out, axis, keep = kwargs.pop("out", None), kwargs.pop("axis", 0), kwargs.pop("keepdims", False)
-    if kwargs or len(args) != 1 or not isinstance(out, np.ndarray) or not isinstance(axis, int):
-        return None
     array = args[0]
-    if not isinstance(array, np.ndarray) or not known(array.dtype) or not known(out.dtype) or ufunc.nin != 2:
+    if kwargs or len(args) != 1 or ufunc not in _SUMMED or not isinstance(axis, int):
+        return None
+    if not isinstance(array, np.ndarray) or not isinstance(out, np.ndarray):
         return None
     axis %= array.ndim
-    size, real = array.shape[axis], out.dtype.kind == "f"
-    form = term(ufunc.__name__, (out.dtype,) * 3)
+    form, size, real = term(ufunc.__name__, (out.dtype,) * 3), array.shape[axis], out.dtype.kind == "f"
     counted = ufunc is np.add and array.dtype.kind == "b" and code(out.dtype) == "i8"
-    if form is None or size == 0 or ufunc.identity is None and ufunc not in (np.maximum, np.minimum):
-        return None
-    if array.dtype != out.dtype and not counted or ufunc.__name__ in ("subtract", "divide", "floor_divide"):
+    if form is None or size == 0 or (array.dtype != out.dtype and not counted):
         return None
     if real and size > 1 and not (_in_order(array, axis) or (ufunc is np.add and size == 2)):
         return None
-    target = out[(slice(None),) * axis + (0,)] if keep else out
     rows = np.moveaxis(array, axis, 0)
+    target = np.moveaxis(out, axis, 0)[0] if keep else out
     value = _Value(target.shape)
     text = value.operand(rows[0], out.dtype)
     if real and ufunc is np.add and _sums_start_at_zero():
@@ -307,35 +312,35 @@ def _reduce(ufunc: np.ufunc, args: Any, kwargs: dict[str, Any]) -> list[Nest] | 
         return nests
     if not Access(target).apart(Access(array)):
         return None
-    others = array[(*(slice(None),) * axis, slice(WRITTEN_OUT, None))]
-    value = _Value(others.shape)
-    write = Access(np.broadcast_to(np.expand_dims(target, axis), others.shape))
-    text = form.format(value.operand(write, out.dtype), value.operand(others, out.dtype))
-    more = value.nest(write, text, out.dtype)
-    return None if more is None else nests + [Nest(one.write, one.reads, one.text, serial=True) for one in more]
+    value = _Value(rows[WRITTEN_OUT:].shape)
+    write = Access(np.broadcast_to(target, value.shape))
+    text = form.format(value.operand(write, out.dtype), value.operand(rows[WRITTEN_OUT:], out.dtype))
+    return [*nests, Nest(write, tuple(value.reads), text, serial=True)]
 
 
 def _accumulate(ufunc: np.ufunc, args: Any, kwargs: dict[str, Any]) -> list[Nest] | None:
     out, axis = kwargs.pop("out", None), kwargs.pop("axis", 0)
-    if kwargs or len(args) != 1 or not isinstance(out, np.ndarray) or ufunc is not np.add:
-        return None
     array = args[0]
+    if kwargs or len(args) != 1 or ufunc is not np.add or not isinstance(axis, int):
+        return None
+    if not isinstance(array, np.ndarray) or not isinstance(out, np.ndarray) or array.dtype != out.dtype:
+        return None
     form = term(ufunc.__name__, (out.dtype,) * 3)
-    if not isinstance(array, np.ndarray) or form is None or array.dtype != out.dtype:
+    before, after = Access(array), Access(out)
+    if form is None or not (before.same(after) or before.apart(after)):
         return None
-    if not (Access(array).same(Access(out)) or Access(array).apart(Access(out))):
-        return None
-    axis %= array.ndim
     sums, rows = np.moveaxis(out, axis, 0), np.moveaxis(array, axis, 0)
-    nests = _copy(sums[0], rows[0]) if len(rows) else []
-    if nests is None:
-        return None
+    nests = _copy(sums[0], rows[0])
     for i in range(1, min(len(rows), WRITTEN_OUT)):
         value = _Value(sums[i].shape)
         text = form.format(value.operand(sums[i - 1], out.dtype), value.operand(rows[i], out.dtype))
-        nests += value.nest(Access(sums[i]), text, out.dtype) or []
-    if len(rows) > WRITTEN_OUT:
-        value, past = _Value(rows[WRITTEN_OUT:].shape), sums[WRITTEN_OUT - 1 : -1]
-        text = form.format(value.operand(past, out.dtype), value.operand(rows[WRITTEN_OUT:], out.dtype))
-        nests += [Nest(Access(sums[WRITTEN_OUT:]), tuple(value.reads), text, serial=True)]
+        nests = nests and [*nests, *(value.nest(Access(sums[i]), text, out.dtype) or [])]
+    if nests and len(rows) > WRITTEN_OUT:
+        rest, past = rows[WRITTEN_OUT:], sums[WRITTEN_OUT - 1 : -1]
+        value = _Value(rest.shape)
+        text = form.format(value.operand(past, out.dtype), value.operand(rest, out.dtype))
+        nests = [*nests, Nest(Access(sums[WRITTEN_OUT:]), tuple(value.reads), text, serial=True)]
     return nests
+
+
+_UFUNC_METHODS = {"__call__": _elementwise, "reduce": _reduce, "accumulate": _accumulate}

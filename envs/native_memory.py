@@ -78,7 +78,7 @@ class Memory:
     A buffer that several results share, one after the other, is a tensor for each of them.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, calls: list[partial[Any]]) -> None:
         self.inputs = program.inputs
         self.outputs = program.outputs
         self._owned: dict[int, list[tuple[int, Tensor]]] = {}
@@ -88,7 +88,7 @@ class Memory:
         self._starts = sorted(self._owned)
         self._ends = {start: start + max(one.size for _, one in self._owned[start]) for start in self._starts}
         self.others: list[Tensor] = []
-        others = [one for one in arrays([*program.calls, *program.inputs, *program.outputs]) if not self._owner(one)]
+        others = [one for one in arrays([*calls, *program.inputs, *program.outputs]) if not self._owner(one)]
         for low, high in sorted(map(byte_bounds, others)):
             last = self.others[-1] if self.others else None
             if last is not None and low < last.start + last.size:
@@ -96,11 +96,10 @@ class Memory:
             else:
                 self.others.append(Tensor(low, high - low))
         self._other_starts = [tensor.start for tensor in self.others]
-        self.end = len(program.calls)
-        for number, call in enumerate(program.calls):
-            if isinstance(call, partial):
-                for one in written(call):
-                    self.find(one, number).written = True
+        self.end = len(calls)
+        for number, call in enumerate(calls):
+            for one in written(call):
+                self.find(one, number).written = True
         for one in arrays(self.outputs):
             self.find(one, self.end).kept = True
 
@@ -121,9 +120,8 @@ class Memory:
         if not array.size:
             return True
         tensor = self.find(array, self.end)
-        return not tensor.owned and not tensor.written and not any(
-            np.may_share_memory(array, one) for one in self.inputs if one is not None
-        )
+        changing = tensor.owned or tensor.written
+        return not changing and not any(np.may_share_memory(array, one) for one in arrays(self.inputs))
 
     def state(self) -> list[Tensor]:
         """What others may see change: results, and arrays that the program did not make but writes into."""

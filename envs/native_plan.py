@@ -97,18 +97,20 @@ def plan(program: Program) -> Plan:
     NothingToGain
         If none of its calls is known, or one of a kind that may do anything.
     """
+    calls = []
     for call in program.calls:
         if not isinstance(call, partial) or not _harmless(call):
             raise NothingToGain(f"a call of unknown kind: {call!r:.100}")
-    memory = Memory(program)
+        calls.append(call)
+    memory = Memory(program, calls)
     sizes = Counter(one.shape[-1] for _, one in program.made if one.ndim).most_common(1)
     worlds = sizes[0][0] if sizes and sizes[0][0] >= FEW_WORLDS else None
-    nests = [loops(call, memory.constant) if list(written(call)) else [] for call in program.calls]
+    nests = [loops(call, memory.constant) if list(written(call)) else [] for call in calls]
     if not any(nests):
         raise NothingToGain("no call is known")
-    planned = _planned(memory, program.calls, nests, worlds)
+    planned = _planned(memory, calls, nests, worlds)
     if planned is None:
-        planned = _planned(Memory(program), program.calls, nests, None)
+        planned = _planned(Memory(program, calls), calls, nests, None)
     assert planned is not None
     return planned
 
@@ -121,7 +123,7 @@ def _harmless(call: partial[Any]) -> bool:
 
 
 def _planned(
-    memory: Memory, calls: list[Callable[[], Any]], nests: list[list[Nest] | None], worlds: int | None
+    memory: Memory, calls: list[partial[Any]], nests: list[list[Nest] | None], worlds: int | None
 ) -> Plan | None:
     """The plan for a batch done in parts of its worlds, or whole if None; None if it cannot be done in parts."""
     runs: list[_Run] = []
@@ -247,11 +249,11 @@ def _instead(memory: Memory, array: Any, tensor: Tensor, axis: int | None, world
     """The results that have an input's layout, worlds in the same places."""
     found = []
     for number, output in enumerate(memory.outputs):
-        if output is None or output.dtype != array.dtype or (output.shape, output.strides) != (array.shape, array.strides):
+        if output is None or output.dtype != array.dtype or output.shape != array.shape:
             continue
         other = memory.find(output, memory.end)
         apart = axis is None or worlds is None or rows(other, Access(output), axis, worlds) is not None
-        if other.owned and apart:
+        if other.owned and apart and output.flags.c_contiguous:
             found.append(number)
     return found
 

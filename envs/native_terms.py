@@ -144,9 +144,9 @@ def literal(value: Any, dtype: np.dtype[Any]) -> str | None:
     """A number as a constant of a type; None if it does not fit."""
     try:
         number = np.asarray(value).astype(dtype, casting="unsafe")
-        if dtype.kind in "iu" and number != value or isinstance(value, int) and abs(value) > 2**53 and dtype.kind == "f":
-            return None
     except (TypeError, ValueError, OverflowError):
+        return None
+    if isinstance(value, int) and (number != value or abs(value) > 2**53):
         return None
     if dtype.kind != "f":
         # The smallest integer has no constant of its own.

@@ -7,10 +7,9 @@ an error that names the place. Amounts may be one number or a mapping by product
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WrapValidator, model_validator
-from typing_extensions import Self
 
 from .config import (
     AmountByProduct,
@@ -158,9 +157,7 @@ class Network(Config):
         From ``Scenario.load`` and ``Network.from_csv``: one line a fault, naming key and value.
     """
 
-    products: Annotated[dict[str, Product], Named] = Field(
-        default_factory=lambda: {"product": Product()}
-    )
+    products: Annotated[dict[str, Product], Named] = Field(default_factory=lambda: {"product": Product()})
     nodes: Annotated[dict[str, Node], Named] = Field(default_factory=dict)
     lanes: Annotated[dict[str, Lane], Named] = Field(default_factory=dict)
     customers: Annotated[dict[str, Customer], Named] = Field(default_factory=dict)
@@ -249,9 +246,7 @@ class Network(Config):
         """Primary lanes (the first listed into a node) may not run in a circle."""
         for product in self.products:
             up = {
-                lane.target: lane.source
-                for name in self.primary_lanes(product).values()
-                for lane in [self.lanes[name]]
+                lane.target: lane.source for name in self.primary_lanes(product).values() for lane in [self.lanes[name]]
             }
             for start in up:
                 node, seen = start, [start]
@@ -308,5 +303,3 @@ class Network(Config):
         from .config import validate
 
         return validate(cls, data, where)
-
-

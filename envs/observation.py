@@ -102,15 +102,12 @@ def _checked(value: Array, field: str, shape: tuple[int, ...], ops: Ops) -> Arra
     array = ops.asarray(value)
     if tuple(array.shape) != shape:
         raise InputError(
-            f"decision.{field} has shape {tuple(array.shape)}: expected {shape} "
-            "(worlds, lanes or pairs, products)"
+            f"decision.{field} has shape {tuple(array.shape)}: expected {shape} (worlds, lanes or pairs, products)"
         )
     # One pass finds a negative entry, NaN (no comparison holds) and infinity alike.
     if not bool(((array >= 0) & (array < np.inf)).all()):
         flat = ops.numpy(array)
         bad = np.argwhere(~((flat >= 0) & (flat < np.inf)))[0]
-        raise expected(
-            f"decision.{field}{[int(i) for i in bad]}", float(flat[tuple(bad)]), "a finite number >= 0"
-        )
+        raise expected(f"decision.{field}{[int(i) for i in bad]}", float(flat[tuple(bad)]), "a finite number >= 0")
     # Contiguous, as the order of sums follows the order in memory.
     return ops.contiguous(ops.moveaxis(array, 0, -1))

@@ -7,19 +7,18 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainValidator, ValidationInfo, model_validator
-from typing_extensions import Self
 
 from .config import Config, Count, NonNegative, PositiveCount, Share, is_number, validate
 from .errors import InputError, expected, unknown
+from .files import read_yaml, write_yaml
 from .network import Named, Network
 from .processes.correlation import Correlation
 from .processes.demand import parse_demand
 from .processes.disruption import Disruption
 from .processes.forecast import Forecast
-from .files import read_yaml, write_yaml
 
 if TYPE_CHECKING:
     from .tables import Tables
@@ -92,11 +91,11 @@ class Scenario(Network):
 
     def _check_whole(self) -> None:
         """Integer worlds hold whole units only."""
-        amounts = [(f"nodes.{n}.initial", node.initial) for n, node in self.nodes.items()]
+        amounts: list[tuple[str, Any]] = [(f"nodes.{n}.initial", node.initial) for n, node in self.nodes.items()]
         amounts += [(f"lanes.{n}.batch", lane.batch) for n, lane in self.lanes.items()]
         for field, amount in amounts:
             for value in amount.values() if isinstance(amount, dict) else [amount]:
-                if is_number(value) and value != int(value):  # type: ignore[arg-type]
+                if is_number(value) and value != int(value):
                     raise expected(field, value, "a whole number, as units is integer")
 
     @cached_property
@@ -105,9 +104,7 @@ class Scenario(Network):
         products, integer = tuple(self.products), self.units == "integer"
         folder = Path(self.base_dir) if self.base_dir else Path.cwd()
         return {
-            name: parse_demand(
-                customer.demand, products, integer, folder, f"customers.{name}.demand", customer=name
-            )
+            name: parse_demand(customer.demand, products, integer, folder, f"customers.{name}.demand", customer=name)
             for name, customer in self.customers.items()
         }
 
@@ -121,9 +118,7 @@ class Scenario(Network):
     @property
     def network(self) -> Network:
         """The network alone."""
-        return Network.model_construct(
-            **{key: getattr(self, key) for key in Network.model_fields}
-        )
+        return Network.model_construct(**{key: getattr(self, key) for key in Network.model_fields})
 
     @property
     def digest(self) -> str:

@@ -207,9 +207,7 @@ def periods(
             state, arrivals = dynamics.receive(state, exogenous)
         observation = world.observe(state, dynamics.in_transit(state), period)
         decision = checked_requests(policy(observation), t, world.batch, ops)
-        state, flows = dynamics.advance(
-            state, exogenous, decision.requests, decision.reserve, arrivals
-        )
+        state, flows = dynamics.advance(state, exogenous, decision.requests, decision.reserve, arrivals)
         world.remember(flows)
         yield period, observation, flows, state
 
@@ -280,9 +278,7 @@ def simulate(
     )
 
 
-def _traced(
-    t: Tables, ops: Ops, observation: Observation, flows: Flows, lines: dict[str, Array]
-) -> dict[str, Any]:
+def _traced(t: Tables, ops: Ops, observation: Observation, flows: Flows, lines: dict[str, Array]) -> dict[str, Any]:
     worlds = flows.demand.shape[-1]
     dtype = flows.shipped.dtype
 

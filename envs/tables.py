@@ -232,9 +232,7 @@ def compile_tables(scenario: Scenario) -> Tables:
         lane_carries=lane_carries,
         lane_open=lane_carries & ~is_return[:, None],
         lead_time_values=tuple(np.asarray(lane.lead_time.values, np.int64) for lane in lanes),
-        lead_time_probabilities=tuple(
-            np.asarray(lane.lead_time.probabilities, np.float64) for lane in lanes
-        ),
+        lead_time_probabilities=tuple(np.asarray(lane.lead_time.probabilities, np.float64) for lane in lanes),
         lead_time_random=stretched,
         nominal_lead_time=nominal,
         max_lead_time=longest,
@@ -271,9 +269,7 @@ def compile_tables(scenario: Scenario) -> Tables:
         region=tuple(customer.region for customer in customers),
         mean_demand=mean_demand,
         demand_sd=demand_sd,
-        reward_scale=float(mean_demand.sum() * np.mean(per_unit))
-        if scale == "auto"
-        else float(scale),
+        reward_scale=float(mean_demand.sum() * np.mean(per_unit)) if scale == "auto" else float(scale),
     )
 
 
@@ -337,9 +333,7 @@ def _echelons(primary: Ints, lane_source: Ints) -> Bools:
     return echelon
 
 
-def _initial(
-    scenario: Scenario, primary: Ints, mean_flow: Floats, nominal: Ints, K: int
-) -> tuple[Floats, Floats]:
+def _initial(scenario: Scenario, primary: Ints, mean_flow: Floats, nominal: Ints, K: int) -> tuple[Floats, Floats]:
     """Stock at the start of period 0: on hand (N, P) and in the slots of each lane (L, P, K).
 
     ``auto`` fills the primary pipeline with the mean flow and raises the node's position to

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .config import Config
 from .errors import InputError, expected, missing_extra, unknown
 from .files import write_text
 
@@ -58,13 +59,13 @@ def read_csv(folder: str | Path) -> dict[str, Any]:
 def _columns(section: str) -> list[str]:
     from . import network
 
-    model = {
+    models: dict[str, type[Config]] = {
         "products": network.Product,
         "nodes": network.Node,
         "lanes": network.Lane,
         "customers": network.Customer,
-    }[section]
-    return list(model.model_fields)
+    }
+    return list(models[section].model_fields)
 
 
 def _read_table(path: Path, section: str) -> dict[str, dict[str, Any]]:

@@ -163,7 +163,8 @@ def test_units_are_conserved_in_sampled_worlds(units):
                 assert all(x is None or x.dtype == np.int64 for x in (*flows[:-1], state.on_hand, state.rows))
             else:
                 np.testing.assert_allclose(into, out, rtol=1e-9, atol=1e-6)
-            assert state.on_hand.min() >= 0 and state.rows.min(initial=0) >= 0 and state.backlog.min() >= 0
+            for stock in (state.on_hand, state.rows, state.backlog):
+                assert stock.min(initial=0) >= 0
 
     balance()
 

@@ -16,7 +16,7 @@ from echelongym.envs import priced
 from echelongym.envs.backend import NumpyOps, TorchOps
 from echelongym.envs.dynamics.state import Flows
 from echelongym.envs.errors import InputError
-from echelongym.envs.ledger import REVENUE, COST_LINES, LINES, Ledger
+from echelongym.envs.ledger import COST_LINES, LINES, REVENUE, Ledger
 from echelongym.envs.scenario import Scenario
 
 # Two products (volumes 1 and 2), supplier and direct source, hub, store, a return lane; one world unless said.

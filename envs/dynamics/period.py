@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import NUMPY, Array, Ops
+from ..backend import NUMPY, Array, Ops, replaced
 from ..memory import keep_freed_memory
 from ..tables import Tables
 from .road import Road
@@ -75,7 +75,7 @@ class Dynamics:
 
     def initial(self, worlds: int) -> State:
         """The state at the start of period 0 for a batch of worlds."""
-        t, ops, units = self.tables, self.ops, self.units
+        t, units = self.tables, self.units
         batch = units.amount(np.zeros(worlds))
         life = np.where(t.shelf_life > 0, t.shelf_life, t.A) - 1
         on_hand = np.zeros((t.N, t.P, t.A, 1))
@@ -147,7 +147,7 @@ class Dynamics:
         arrivals
             What ``receive`` brought this period; None in period 0.
         """
-        t, ops, units = self.tables, self.ops, self.units
+        ops, units = self.ops, self.units
         demand = units.read(exogenous.demand)
         exogenous = exogenous._replace(demand=demand)
         if reserve is not None:
@@ -163,14 +163,14 @@ class Dynamics:
             here = by_age[self.instant_lanes]
             if not self.always_instant:
                 here = here * self._is_zero(exogenous.lead_time, here)
-                by_age = _replaced(by_age, self.instant_lanes, by_age[self.instant_lanes] - here)
+                by_age = replaced(by_age, self.instant_lanes, by_age[self.instant_lanes] - here)
             good = self._yielded(here, exogenous, self.instant_lanes)
             joined = self.into.sum(good)
             on_hand = on_hand + joined
             if received is None:
                 received = shipped * 0
             now = received[self.instant_lanes] + ops.total(good, 2)
-            received = _replaced(received, self.instant_lanes, now)
+            received = replaced(received, self.instant_lanes, now)
             if good is not here:
                 disposed = _plus(disposed, self.into.sum(ops.total(here - good, 2)))
             if present is not None:
@@ -178,9 +178,7 @@ class Dynamics:
         waiting = ops.total(state.backlog, 2) if self.serving.keeps_waiting else None
         service = self.serving.serve(ops.total(on_hand, 2), waiting, exogenous, reserve)
         on_hand = self.serving.drawn(on_hand, service.served)
-        lost_new, lost, waits, backlog = self.serving.settle(
-            state.backlog, service, waiting, exogenous
-        )
+        lost_new, lost, waits, backlog = self.serving.settle(state.backlog, service, waiting, exogenous)
         returned, recovered, by_age, disposed = self._returns(service, exogenous, by_age, disposed)
         rows, leads = self.road.dispatch(state.rows, state.leads, by_age, exogenous.lead_time)
         standing = ops.total(on_hand, 2)
@@ -203,9 +201,7 @@ class Dynamics:
             on_hand=standing,
             in_transit=self.road.under_way(rows) if self.count_under_way else None,
             backlog=waits,
-            present=None
-            if present is None
-            else ops.cast(ops.total(present, 1) > DUST, self.units.dtype),
+            present=None if present is None else ops.cast(ops.total(present, 1) > DUST, self.units.dtype),
         )
         return State(on_hand, rows, leads, backlog, requests - shipped), flows
 
@@ -247,12 +243,6 @@ class Dynamics:
         by_age = by_age + (fresh * self.shipping.fresh if t.A > 1 else fresh)
         disposed = _plus(disposed, self.by_target.sum(returned - recovered))
         return returned, recovered, by_age, disposed
-
-
-def _replaced(array: Array, where: Any, values: Array) -> Array:
-    out = array + 0
-    out[where] = values
-    return out
 
 
 def _plus(first: Array | None, second: Array) -> Array:

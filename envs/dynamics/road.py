@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, Ops
+from ..backend import Array, Ops, replaced
 from ..tables import Tables
 from .segments import Segments
 from .units import Units
@@ -117,15 +117,13 @@ class Road:
             leads = ops.concat([today[self.varied_start], leads], 0)
         return moved, leads
 
-    def arrive(
-        self, moved: Array, leads: Array | None
-    ) -> tuple[Array, Array | None, Array, Array | None]:
+    def arrive(self, moved: Array, leads: Array | None) -> tuple[Array, Array | None, Array, Array | None]:
         """What falls due: arrived (L, P, A, B) by life now, expired (L, P, B); rows and leads left."""
         ops, t = self.ops, self.tables
         shape = (t.P, t.A, moved.shape[-1])
         arrived = ops.zeros((t.L, *shape), moved.dtype)
         mortal = self.fixed_expire is not None
-        expired = ops.zeros((t.L, t.P, shape[-1]), moved.dtype) if mortal else None
+        expired: Any = ops.zeros((t.L, t.P, shape[-1]), moved.dtype) if mortal else None
         rows = moved[self.kept]
         if self.fixed:
             if mortal:
@@ -135,11 +133,11 @@ class Road:
                 expired[self.fixed_lanes] = ops.total(gone, 2)
             else:
                 arrived[self.fixed_lanes] = moved[self.fixed_rows]
-        if self.varied:
+        if self.varied and leads is not None:
             due = ops.cast(leads == self.varied_slot, moved.dtype)
             here = moved[self.varied_rows] * due[:, None, None]
             staying = (1 - due[self.varied_kept])[:, None, None]
-            rows = _put(rows, self.kept_varied, rows[self.kept_varied] * staying)
+            rows = replaced(rows, self.kept_varied, rows[self.kept_varied] * staying)
             leads = leads[self.varied_kept]
             if mortal:
                 flat = ops.concat([here, moved[self.rows :]], 0).reshape((-1, shape[-1]))
@@ -160,9 +158,3 @@ class Road:
         if len(self.kept_lane):
             shown[ops.whole(self.kept_lane), ops.whole(self.kept_slot)] = rows
         return ops.moveaxis(shown, 1, 2)
-
-
-def _put(array: Array, where: Any, values: Array) -> Array:
-    out = array + 0
-    out[where] = values
-    return out

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array, Ops
+from ..backend import Array, Ops, replaced
 from ..tables import Tables
 from .segments import Segments
 from .ship import take_in_order
@@ -81,15 +81,11 @@ class Serving:
             chosen=None if mask.all() else units.amount(mask[..., None]),
             looking=None if touched.all() else units.amount(~touched[..., None]),
             # Everybody looks at the first choice; acceptance is a matter of the later ones.
-            acceptance=None
-            if rank == 0 or (acceptance[mask] == 1).all()
-            else ops.constant(acceptance[..., None]),
+            acceptance=None if rank == 0 or (acceptance[mask] == 1).all() else ops.constant(acceptance[..., None]),
             unlimited=units.amount(unlimited[:, None, None]) if unlimited.any() else None,
         )
 
-    def serve(
-        self, stock: Array, waiting: Array | None, exogenous: Exogenous, reserve: Array | None
-    ) -> Service:
+    def serve(self, stock: Array, waiting: Array | None, exogenous: Exogenous, reserve: Array | None) -> Service:
         """Serve from ``stock`` (N, P, B) at the time of service.
 
         ``waiting`` (C, P, B) is the backlog in total, None where nobody waits; ``reserve``
@@ -137,7 +133,7 @@ class Serving:
             following = unserved if one.looking is None else unserved + following * one.looking
             out = one.by_node.sum(given)
             here = stock[one.nodes]
-            stock = _put(stock, one.nodes, here - ops.minimum(out, here))
+            stock = replaced(stock, one.nodes, here - ops.minimum(out, here))
         return served
 
     def _claims(self, one: Pass, claims: Array, thin: Array | None) -> Array:
@@ -237,9 +233,3 @@ def _passes(tables: Tables) -> list[tuple[int, int]]:
     priority = np.broadcast_to(tables.customer_priority[tables.pair_customer][:, None], ranks.shape)
     carried = ranks >= 0
     return sorted(set(zip(priority[carried].tolist(), ranks[carried].tolist(), strict=True)))
-
-
-def _put(array: Array, where: Any, values: Array) -> Array:
-    out = array + 0
-    out[where] = values
-    return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import Array, Ops
+from ..backend import Array, Ops, replaced
 from ..tables import Tables
 from .segments import Segments
 from .state import Exogenous
@@ -95,7 +95,7 @@ class Shipping:
             capacity = capacity * availability[self.capped_lanes]
         chosen = amounts[self.capped_lanes]
         cut = units.cut(chosen, capacity, ops.total(chosen * self.volume, 1))
-        return self._replaced(amounts, self.capped_lanes, cut)
+        return replaced(amounts, self.capped_lanes, cut)
 
     def _cut_to_nodes(self, amounts: Array, availability: Array | None) -> Array:
         ops = self.ops
@@ -105,7 +105,7 @@ class Shipping:
         chosen = amounts[self.node_lanes]
         volume = groups.sum(ops.total(chosen * self.volume, 1))
         cut = self.units.cut(chosen, groups.spread(capacity), groups.spread(volume))
-        return self._replaced(amounts, self.node_lanes, cut)
+        return replaced(amounts, self.node_lanes, cut)
 
     def _share(self, amounts: Array, stock: Array, split: Array | None) -> Array:
         """Lowest priority number first; within a number in proportion to the claims."""
@@ -118,11 +118,6 @@ class Shipping:
                 # Rounding of real numbers may take a hair more than there is.
                 stock = self.ops.maximum(stock - groups.sum(dealt), 0)
         return shared
-
-    def _replaced(self, amounts: Array, where: Array, values: Array) -> Array:
-        out = amounts + 0
-        out[where] = values
-        return out
 
     def aged(self, shipped: Array, on_hand: Array, split: Array | None) -> tuple[Array, Array]:
         """Split shipments by remaining life: oldest units first, every lane the same mix.
@@ -151,9 +146,7 @@ class Shipping:
         by_age[self.lanes] = mix
         return by_age, left
 
-    def _dealt_by_age(
-        self, owed: Array, standing: Array, split: Array | None
-    ) -> tuple[Array, Array]:
+    def _dealt_by_age(self, owed: Array, standing: Array, split: Array | None) -> tuple[Array, Array]:
         """Whole units: each life class, oldest first, is dealt over what lanes are still owed."""
         ops, taken, mix = self.ops, [], []
         luck = None if split is None else split[self.nodes]
