@@ -246,6 +246,7 @@ def _graph(module: Traced, arrays: Arrays, outputs: tuple[str, ...], name: str) 
                 input_names=list(module.names),
                 output_names=list(outputs),
                 dynamic_shapes=(tuple({0: batch} for _ in module.names),),
+                optimize=False,
                 verbose=False,
             )
         except Exception as error:  # the exporter's own, and whatever tracing meets
@@ -254,6 +255,7 @@ def _graph(module: Traced, arrays: Arrays, outputs: tuple[str, ...], name: str) 
                 "expected array operations that do not depend on values"
             ) from error
     assert program is not None
+    _simplify(program.model)
     model = program.model_proto
     _strip(model)
     for value in (*model.graph.input, *model.graph.output):
@@ -261,6 +263,24 @@ def _graph(module: Traced, arrays: Arrays, outputs: tuple[str, ...], name: str) 
             raise InputError(f"policy {name}: {value.name} is bound to one number of worlds: expected any number to work")
     onnx.checker.check_model(model)
     return model
+
+
+def _simplify(model: Any) -> None:
+    """Fold constants and drop what is there twice or for nothing.
+
+    These passes and no others: the exporter's own ``optimize`` also takes any constant below 1e-8 for zero, and drops
+    the hair that a rule adds before it rounds down or compares.
+    """
+    from onnx_ir.passes import common
+    from onnxscript import optimizer
+
+    optimizer.inline(model)
+    optimizer.fold_constants(model, onnx_shape_inference=True)
+    optimizer.remove_unused_nodes(model)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    common.DeduplicateInitializersPass()(model)
+    common.CommonSubexpressionEliminationPass()(model)
+    optimizer.remove_unused_nodes(model)
 
 
 def _strip(model: Any) -> None:

@@ -214,7 +214,7 @@ def _join(new_axis: bool, parts: Any, out: Any, axis: Any) -> list[Nest] | None:
     for part in parts:
         part = part if new_axis else np.moveaxis(part, axis, 0)
         size = 1 if new_axis else len(part)
-        copied = _copy(along[start] if new_axis else along[start : start + size], part)
+        copied = _copy(along[start, ...] if new_axis else along[start : start + size], part)
         if copied is None:
             return None
         nests += copied
@@ -261,7 +261,7 @@ def _looked_up(array: Array, index: Any, constant: Callable[[Array], bool]) -> A
         if not count or (places < -size).any() or (places >= size).any():
             return None
         steps += places % size * (whole.strides[axis] // array.itemsize)
-        shown = shown[0]
+        shown = shown[0, ...]
     shown = np.moveaxis(np.broadcast_to(shown, (count, *shown.shape)), 0, first)
     return Access(shown, first, tuple(steps.tolist()), whole)
 
@@ -300,13 +300,13 @@ def _reduce(ufunc: np.ufunc, args: Any, kwargs: dict[str, Any]) -> list[Nest] | 
     if real and size > 1 and not (_in_order(array, axis) or (ufunc is np.add and size == 2)):
         return None
     rows = np.moveaxis(array, axis, 0)
-    target = np.moveaxis(out, axis, 0)[0] if keep else out
+    target = np.moveaxis(out, axis, 0)[0, ...] if keep else out
     value = _Value(target.shape)
-    text = value.operand(rows[0], out.dtype)
+    text = value.operand(rows[0, ...], out.dtype)
     if real and ufunc is np.add and _sums_start_at_zero():
         text = f"({literal(0.0, out.dtype)} + {text})"
-    for row in rows[1:WRITTEN_OUT]:
-        text = form.format(text, value.operand(row, out.dtype))
+    for i in range(1, min(size, WRITTEN_OUT)):
+        text = form.format(text, value.operand(rows[i, ...], out.dtype))
     nests = value.nest(Access(target), text, out.dtype)
     if nests is None or size <= WRITTEN_OUT:
         return nests
@@ -330,11 +330,11 @@ def _accumulate(ufunc: np.ufunc, args: Any, kwargs: dict[str, Any]) -> list[Nest
     if form is None or not (before.same(after) or before.apart(after)):
         return None
     sums, rows = np.moveaxis(out, axis, 0), np.moveaxis(array, axis, 0)
-    nests = _copy(sums[0], rows[0])
+    nests = _copy(sums[0, ...], rows[0, ...])
     for i in range(1, min(len(rows), WRITTEN_OUT)):
-        value = _Value(sums[i].shape)
-        text = form.format(value.operand(sums[i - 1], out.dtype), value.operand(rows[i], out.dtype))
-        nests = nests and [*nests, *(value.nest(Access(sums[i]), text, out.dtype) or [])]
+        here, value = sums[i, ...], _Value(sums.shape[1:])
+        text = form.format(value.operand(sums[i - 1, ...], out.dtype), value.operand(rows[i, ...], out.dtype))
+        nests = nests and [*nests, *(value.nest(Access(here), text, out.dtype) or [])]
     if nests and len(rows) > WRITTEN_OUT:
         rest, past = rows[WRITTEN_OUT:], sums[WRITTEN_OUT - 1 : -1]
         value = _Value(rest.shape)

@@ -166,6 +166,7 @@ class Recorded(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         out = kwargs.pop("out", None)
         plain = [_plain(one) for one in inputs]
+        kwargs = {name: _plain(one) for name, one in kwargs.items()}  # where=
         call = getattr(ufunc, method)
         if out is None:
             result = call(*plain, **kwargs)

@@ -46,16 +46,17 @@ class Serving:
         self.passes = [self._prepare(*key) for key in _passes(t)]
         self.single = t.S == t.C and len(self.passes) == 1 and bool(t.pair_carries.all())
         self.of_customer = Segments(t.pair_customer, t.C, ops)
-        self.keeps_waiting = bool((t.lost_share < 1).any())
+        # Without patience, what is not served at once is lost.
+        lost_share = np.where(t.patience == 0, 1.0, t.lost_share)
+        self.keeps_waiting = bool((lost_share < 1).any())
         self.by_node = Segments(t.pair_source, t.N, ops)
         self.is_first = units.amount((t.pair_rank == 0)[..., None])
         if t.lifo.any():
             self.lifo_pair = units.amount(t.lifo[t.pair_customer][:, None, None])
-        self.lost_share = ops.constant(t.lost_share[..., None])
+        self.lost_share = ops.constant(lost_share[..., None])
         self.waiting = bool(t.W > 1)
         limit = t.patience
         self.unlimited = units.amount((limit < 0)[..., None])
-        self.no_patience = units.amount((limit == 0)[..., None])
         if self.waiting:
             classes = np.arange(t.W)[None, None, :, None]
             self.last_wait = units.amount((classes == limit[..., None, None]) & (classes > 0))
@@ -208,7 +209,6 @@ class Serving:
         thin = exogenous.thin
         luck = None if thin is None else thin[t.L + t.S :]
         lost_new = units.fraction(self.lost_share, unserved, luck)
-        lost_new = lost_new + self.no_patience * (unserved - lost_new)
         stays = unserved - lost_new
         old_served = service.total - service.served_new
         if not self.waiting:

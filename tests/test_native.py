@@ -1,0 +1,288 @@
+"""Native programs against NumPy's replay, to the last bit, over random functions and random networks."""
+
+import numpy as np
+import pytest
+import random_scenarios
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_programs import RandomFunction, assert_same, random_inputs
+
+from echelongym.envs import Scenario, Tape, native_build, native_terms
+from echelongym.envs import program as recording
+from echelongym.envs.backend import NumpyOps
+from echelongym.envs.dynamics import Dynamics, Exogenous, State
+from echelongym.envs.native import accelerate
+from echelongym.envs.native_plan import plan
+from echelongym.envs.program import Program
+from echelongym.envs.simulate import World
+
+
+def has_compiler():
+    try:
+        native_build._compiler()
+    except native_build.CannotCompile:
+        return False
+    return True
+
+
+COMPILER = has_compiler()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Nothing compiled before, and nothing of the user's touched."""
+    monkeypatch.setenv("ECHELONGYM_CACHE", str(tmp_path))
+    monkeypatch.setattr(native_build, "_libraries", {})
+    monkeypatch.setattr(recording, "PATIENCE", np.inf)
+    native_build._flags.cache_clear()
+    return tmp_path / "native"
+
+
+def test_random_functions():
+    check_random_functions(12)
+
+
+@pytest.mark.slow
+def test_many_random_functions():
+    check_random_functions(300)
+
+
+def check_random_functions(examples):
+    """Elementwise graphs, views, places looked up, sums, masks, casts; the batch in any place, or of one world."""
+
+    @given(random_scenarios.seeds(), st.sampled_from([1, 2, 7, 16, 37, 64, 96, 130]))
+    @settings(deadline=None, max_examples=examples)
+    def agree(seed, batch):
+        rng = np.random.default_rng(seed)
+        inputs = random_inputs(rng, batch)
+        programs = []
+        for _ in range(2):
+            ops = NumpyOps()
+            programs.append(Program(RandomFunction(seed, ops, batch), inputs, ops))
+        quick, plain = programs
+        assert accelerate(quick) is COMPILER, quick.reason
+        for _ in range(3):
+            inputs = random_inputs(rng, batch)
+            with np.errstate(all="ignore"):
+                pairs = zip(quick(*inputs), plain(*inputs), strict=True)
+            for number, (mine, theirs) in enumerate(pairs):
+                assert_same(mine, theirs, f"result {number}, seed {seed}, batch {batch}")
+
+    agree()
+
+
+@pytest.mark.parametrize("units", ["continuous", "integer"])
+def test_random_networks(units):
+    check_random_networks(units, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("units", ["continuous", "integer"])
+def test_many_random_networks(units):
+    check_random_networks(units, 40)
+
+
+def check_random_networks(units, examples):
+    """Whole episodes; results are fed back as they come out, which reads them where they lie."""
+
+    @given(random_scenarios.seeds(), st.sampled_from([1, 3, 16, 19, 64]), st.sampled_from([np.float64, np.float32]))
+    @settings(deadline=None, max_examples=examples)
+    def agree(seed, batch, dtype):
+        rng = np.random.default_rng(seed)
+        mapping, arrays, _, requests, reserve = random_scenarios.random_world(seed, units)
+        scenario = Scenario.from_mapping(mapping)
+        worlds = [arrays, *(random_scenarios.random_tape(rng, mapping) for _ in range(batch - 1))]
+        tape = Tape.from_demand(scenario, **{name: np.stack([one[name] for one in worlds], 1) for name in arrays})
+        ops = NumpyOps(dtype)
+        dynamics, world = Dynamics(scenario.tables, ops, vary_lead_times=True), World(scenario.tables, tape, ops)
+
+        def period(asked, kept, *rest):
+            state, exogenous = State(*rest[:5]), Exogenous(*rest[5:])
+            state, arrivals = dynamics.receive(state, exogenous)
+            state, flows = dynamics.advance(state, exogenous, asked, kept, arrivals)
+            return [*state, *flows]
+
+        def given_in(number):
+            asked = requests[number][..., None] * rng.integers(0, 3, batch)
+            return asked, None if reserve is None else np.repeat(reserve[number][..., None], batch, -1)
+
+        asked, kept = given_in(0)
+        state, _ = dynamics.advance(dynamics.initial(batch), world.exogenous(0), asked, kept)
+        program = Program(period, [asked, kept, *state, *world.exogenous(1)], ops)
+        assert accelerate(program) is COMPILER, program.reason
+        fed = state
+        for number in range(1, 6):
+            asked, kept = given_in(number)
+            want = period(asked, kept, *state, *world.exogenous(number))
+            got = program(asked, kept, *fed, *world.exogenous(number))
+            for place, (mine, theirs) in enumerate(zip(got, want, strict=True)):
+                assert_same(mine, theirs, f"result {place}, period {number}, seed {seed}, batch {batch}")
+            state, fed = want[:5], got[:5]
+
+    agree()
+
+
+# One small program -----------------------------------------------------------------------------------
+
+
+def small(batch=64, function=None):
+    """x, y -> x + y, kept sum of x (own array), x."""
+    held = np.zeros((3, batch))
+
+    def default(x, y):
+        np.add(held, x, out=held)
+        return [np.maximum(x + y, 0.5) * y, held, x * 2]
+
+    rng = np.random.default_rng(5)
+    inputs = [rng.normal(size=(3, batch)), rng.normal(size=(3, batch))]
+    return Program(function or default, inputs, NumpyOps()), inputs
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+def test_compiling_changes_nothing_that_can_be_seen(batch):
+    program, inputs = small(batch)
+    before = [one.copy() for one in program.outputs]
+    assert accelerate(program) is COMPILER
+    for mine, theirs in zip(program.outputs, before, strict=True):
+        assert_same(mine, theirs)
+    program(*inputs)
+    np.testing.assert_array_equal(program.outputs[1], before[1] + inputs[0])
+
+
+@pytest.mark.parametrize("batch", [1, 64, 67])
+def test_results_fed_back_in_any_order_are_read_before_they_are_overwritten(batch):
+    def function(x, y):
+        return [y + 1, x - y, x * y]
+
+    quick, inputs = small(batch, function)
+    plain, _ = small(batch, function)
+    accelerate(quick)
+    one, two = quick(*inputs), plain(*inputs)
+    for places in [(0, 1), (1, 0), (2, 2), (1, 2), (0, 0)]:
+        again = [two[place].copy() for place in places]
+        one, two = quick(*(one[place] for place in places)), plain(*again)
+        for mine, theirs in zip(one, two, strict=True):
+            assert_same(mine, theirs)
+
+
+def test_a_result_changed_by_the_caller_is_read_as_it_is():
+    def function(x, y):
+        return [x + y, y]
+
+    program, inputs = small(32, function)
+    accelerate(program)
+    total = program(*inputs)[0]
+    total[:] = 10
+    np.testing.assert_array_equal(program(total, inputs[1])[0], 10 + inputs[1])
+
+
+def test_sums_in_pairwise_order_and_transcendental_functions_stay_with_numpy():
+    def function(x, y):
+        return [np.add.reduce(x, axis=1), np.exp(x) + y]
+
+    program, inputs = small(1000, function)
+    stays = [part.func.__name__ for part in plan(program).parts if not isinstance(part, list)]
+    assert stays == ["reduce", "__call__"]
+    accelerate(program)
+    total, other = program(*inputs)
+    assert_same(total, inputs[0].sum(1))
+    assert_same(other, np.exp(inputs[0]) + inputs[1])
+
+
+def test_division_of_whole_numbers_rounds_down_and_survives_zero():
+    numbers = np.array([-(2**63), -7, -6, -1, 0, 1, 6, 7, 2**63 - 1])
+    one, two = (one.copy() for one in np.meshgrid(numbers, numbers))
+
+    def function(x, y):
+        return [x // y, x % y, x // -3, x % 5]
+
+    with np.errstate(all="ignore"):
+        program = Program(function, [one, two], NumpyOps())
+        assert accelerate(program) is COMPILER, program.reason
+        for mine, theirs in zip(program(one, two), function(one, two), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_compiled_once_it_was_used_long_enough(monkeypatch):
+    program, inputs = small()
+    program(*inputs)
+    assert program.native is None
+    monkeypatch.setattr(recording, "PATIENCE", 0.0)
+    program(*inputs)
+    assert (program.native is not None) is COMPILER
+
+
+# Without a compiler, and with a cache --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        ({"CC": "/nonexistent/cc"}, "no C compiler: /nonexistent/cc not found"),
+        ({"CC": "", "PATH": ""}, "no C compiler: cc, gcc, clang not found"),
+        ({"CC": "false"}, "fails"),
+        ({"ECHELONGYM_NATIVE": "0"}, "ECHELONGYM_NATIVE=0"),
+    ],
+)
+def test_without_a_compiler_numpy_goes_on(variables, reason, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    program, inputs = small()
+    calls = program.calls
+    assert not accelerate(program)
+    assert reason in program.reason
+    assert program.native is None
+    assert program.calls is calls
+    assert_same(program(*inputs)[2], inputs[0] * 2)
+
+
+def test_what_does_not_agree_with_numpy_is_not_used(monkeypatch):
+    monkeypatch.setitem(native_terms._TERMS["f"], "add", "({0} + {1} * (1 + 0x1p-52))")
+    program, inputs = small()
+    held = program.outputs[1].copy()
+    assert not accelerate(program)
+    assert "not agree" in program.reason or not COMPILER
+    assert_same(program(*inputs)[1], held + inputs[0])
+
+
+def compiled(monkeypatch, batch=64):
+    """Compile the small program as a new process would: how often the compiler ran."""
+    runs = []
+    compiling = native_build._compiled
+    monkeypatch.setattr(native_build, "_libraries", {})
+    monkeypatch.setattr(native_build, "_compiled", lambda *args: runs.append(1) or compiling(*args))
+    program, inputs = small(batch)
+    accelerate(program)
+    monkeypatch.setattr(native_build, "_compiled", compiling)
+    assert (program.native is not None) is COMPILER
+    assert_same(program(*inputs)[2], inputs[0] * 2)
+    return len(runs)
+
+
+def test_the_cache_spares_the_compiler(monkeypatch, own_cache):
+    if COMPILER:
+        assert [compiled(monkeypatch) for _ in range(3)] == [1, 0, 0]
+        assert [path.suffix for path in own_cache.iterdir()] == [".so"]
+        assert [compiled(monkeypatch, 32) for _ in range(2)] == [1, 0]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "other"])
+def test_a_damaged_file_in_the_cache_is_made_anew(damage, monkeypatch, own_cache):
+    if COMPILER:
+        assert compiled(monkeypatch) == 1
+        (path,) = own_cache.iterdir()
+        whole = path.read_bytes()
+        path.unlink()  # this process has it loaded
+        path.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "other": whole + b"\0"}[damage])
+        assert compiled(monkeypatch) == 1
+        (path,) = own_cache.iterdir()
+        assert path.read_bytes() == whole
+        assert compiled(monkeypatch) == 0
+
+
+def test_a_cache_that_others_can_write_into_is_not_trusted(monkeypatch, own_cache):
+    own_cache.mkdir(parents=True)
+    own_cache.chmod(0o777)
+    if COMPILER:
+        assert [compiled(monkeypatch) for _ in range(2)] == [1, 1]
+    assert list(own_cache.iterdir()) == []
