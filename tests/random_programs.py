@@ -53,7 +53,7 @@ class RandomFunction:
         with np.errstate(all="ignore"):
             for _ in range(self.length):
                 found = operations[self.rng.integers(len(operations))]()
-                if found is not None and 0 < found.size < 200 * self.batch and found.ndim < 6:
+                if found is not None and 0 < found.size < 200 * self.batch and 0 < found.ndim < 6:
                     self.pool.append(found)
             np.add(self.held, self.pool[0][:, :1], out=self.held)
         return [*self.pool[-12:], self.held, None]
@@ -172,7 +172,7 @@ class RandomFunction:
             one[places] = one[places[::-1]] if self.chance(0.5) else one[0]
         elif one.ndim > 1:
             place = self.place(one.shape)
-            one[place] = one[place][..., ::-1] if self.chance(0.3) else 1
+            one[place] = one[place][..., ::-1] if self.chance(0.3) else True
         return one
 
     def do_put_twice(self):
