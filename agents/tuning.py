@@ -18,17 +18,16 @@ from echelongym.envs.estimators import interval
 from echelongym.envs.files import write_text
 from echelongym.envs.scenario import Scenario
 
-from .rules import RULES, Rule, Space
-from .tuning_gradient import Window, descend, window_of
+from .rules import RULES, Rule
+from .tuning_gradient import descend, window_of
 from .tuning_search import evolve, pattern_search
 from .tuning_worlds import COMPARED, JUDGED, Budget, Candidates, Judge
 
 Floats = NDArray[np.float64]
 
 METHODS = ("auto", "gradient", "cma", "search")
-ITERATIONS = 100, 160  # of gradients, by default: without, and with further lanes
+ITERATIONS = 60  # of gradients, by default
 EVALUATIONS = 60, 12  # of a search, by default: so many, and so many more a parameter
-FIRST_STAGE = 0.4  # share of the iterations in which further lanes are not yet used
 COMPARISONS = 8  # evaluations kept for comparing what gradients found
 
 
@@ -97,7 +96,7 @@ def tune(
 
     In continuous worlds gradients of simulated costs are followed through the dynamics; in whole worlds the same is
     done on the continuous relaxation, and a search on the whole numbers themselves follows. Further lanes (express,
-    lateral) are first left out, then let in, and kept if that is better.
+    lateral) take part from the start, and are left out at the end if that is better.
 
     Parameters
     ----------
@@ -133,8 +132,7 @@ def tune(
     smooth = scenario.units == "continuous" and not scenario.tables.batch.any()
     if method == "gradient" and not smooth:
         raise expected("method", method, "search or cma, as units is integer or a lane has a batch")
-    space, window = base.space(), window_of(scenario)
-    found = _Plan(scenario, base, space, window, method, smooth, seed, worlds)
+    found = _Plan(scenario, base, method, smooth, seed, worlds)
     limit = found.natural_budget() if budget is None else budget
     if not isinstance(limit, int) or limit < found.judge.price:
         raise expected("budget", limit, f"at least {found.judge.price} env-periods (one evaluation of {worlds} worlds)")
@@ -166,29 +164,15 @@ def tune(
 class _Plan:
     """What a run of the tuner does, stage by stage."""
 
-    def __init__(
-        self,
-        scenario: Scenario,
-        base: Rule,
-        space: Space,
-        window: Window,
-        method: str,
-        smooth: bool,
-        seed: int,
-        worlds: int,
-    ) -> None:
-        self.scenario, self.base, self.space, self.window = scenario, base, space, window
-        self.seed = seed
-        plain = base.space(plain=True)
-        self.spaces = [plain] if len(plain) == len(space) else [plain, space]
+    def __init__(self, scenario: Scenario, base: Rule, method: str, smooth: bool, seed: int, worlds: int) -> None:
+        self.scenario, self.base, self.seed = scenario, base, seed
+        self.space, self.window = base.space(), window_of(scenario)
         self.judge = Judge(scenario, worlds, COMPARED, seed, Budget(0))
-        self.relaxed = None if smooth else _relaxed(scenario)
-        gradients = smooth or self.relaxed is not None
+        self.relaxed = scenario if smooth else _relaxed(scenario)
         if method == "auto":
             installed = importlib.util.find_spec("cma") is not None
-            method = "gradient" if gradients else "cma" if installed else "search"
+            method = "gradient" if self.relaxed is not None else "cma" if installed else "search"
         self.method = method
-        self.descends = method == "gradient"
         self.searches = method != "gradient" or not smooth
 
     def natural_budget(self) -> int:
@@ -198,59 +182,45 @@ class _Plan:
 
     def gradient_budget(self) -> int:
         """Env-periods of that for gradients."""
-        iterations = ITERATIONS[len(self.spaces) - 1] if self.descends else 0
-        return iterations * self.window.worlds * self.window.periods
+        return ITERATIONS * self.window.worlds * self.window.periods if self.method == "gradient" else 0
 
     def run(self, budget: Budget) -> Rule:
         """The best rule found."""
-        plain = self.spaces[0]
-        everything = Candidates(self.base, self.space, self.judge)
-        start = _extended(self.space, plain, plain.start)
-        everything.cost(start)
-        if self.descends:
-            self._descend(everything, budget)
-        elif len(self.spaces) > 1:
-            everything.cost(self.space.start)
-        if self.searches and not everything.exhausted:
-            assert everything.best is not None
+        candidates = Candidates(self.base, self.space, self.judge)
+        candidates.cost(self.space.start)
+        if self.method == "gradient":
+            self._descend(candidates, budget)
+        self._without_further_lanes(candidates)
+        assert candidates.best is not None
+        if self.searches and not candidates.exhausted:
             if self.method == "cma":
-                evolve(everything, self._usable(everything.best), self.seed)
-            pattern_search(everything, everything.best)
-        assert everything.best is not None
-        return self.base.with_vector(self.space, everything.best)
+                # A sampler cannot move what is not used.
+                used = np.where(np.isfinite(candidates.best), candidates.best, self.space.start)
+                evolve(candidates, used, self.seed)
+            pattern_search(candidates, candidates.best)
+        return self.base.with_vector(self.space, candidates.best)
 
-    def _usable(self, vector: Floats) -> Floats:
-        """With further lanes at their starts where they are not used: a sampler cannot move -inf."""
-        return np.where(np.isfinite(vector), vector, self.space.start)
-
-    def _descend(self, everything: Candidates, budget: Budget) -> None:
-        """Gradients, first without further lanes, then with them from there."""
+    def _descend(self, candidates: Candidates, budget: Budget) -> None:
+        """Gradients, in whole worlds on the continuous relaxation."""
         rule = self.base
-        if self.relaxed is not None:
+        if self.relaxed is not None and self.relaxed is not self.scenario:
             rule = type(self.base)(self.relaxed, **self.base.given)
-        spaces = self.spaces
         spare = budget.left - COMPARISONS * self.judge.price
-        # Of a budget that is given, gradients get what they get by default: a search takes what it costs.
-        share = self.gradient_budget() / max(self.natural_budget() - COMPARISONS * self.judge.price, 1)
-        affordable = int(max(share * spare, 0)) // (self.window.worlds * self.window.periods)
-        shares = [1.0] if len(spaces) == 1 else [FIRST_STAGE, 1 - FIRST_STAGE]
-        start, first = spaces[0].start, 0
-        for number, (space, part) in enumerate(zip(spaces, shares, strict=True)):
-            iterations = int(part * affordable)
-            if number:
-                start = _extended(space, spaces[0], start, space.start)
-            found = descend(rule, space, start, iterations, self.window, self.seed, first, budget) if iterations else []
-            first += iterations * self.window.worlds
-            costs = [everything.cost(_extended(self.space, space, vector)) for vector in found]
-            if found:
-                start = found[int(np.argmin(costs))]
+        # Of a budget that is given, gradients get the share that they have by default.
+        share = self.gradient_budget() / (self.natural_budget() - COMPARISONS * self.judge.price)
+        iterations = int(max(share * spare, 0)) // (self.window.worlds * self.window.periods)
+        if iterations:
+            for vector in descend(rule, self.space, self.space.start, iterations, self.window, self.seed, budget):
+                candidates.cost(vector)
 
-
-def _extended(space: Space, part: Space, vector: Floats, fill: Floats | None = None) -> Floats:
-    """The vector of a part of a space in the whole of it; what is not in the part is not used, or ``fill``."""
-    place = {name: i for i, name in enumerate(part.names)}
-    rest = space.unused if fill is None else fill
-    return np.array([vector[place[name]] if name in place else rest[i] for i, name in enumerate(space.names)])
+    def _without_further_lanes(self, candidates: Candidates) -> None:
+        """Whether leaving out all of one kind of further lane is better than what was found with them."""
+        for group in dict.fromkeys(self.space.groups):
+            chosen = np.array([name == group for name in self.space.groups])
+            if np.isneginf(self.space.unused[chosen]).all() and candidates.best is not None:
+                if candidates.exhausted:
+                    return
+                candidates.cost(np.where(chosen, self.space.unused, candidates.best))
 
 
 def _relaxed(scenario: Scenario) -> Scenario | None:

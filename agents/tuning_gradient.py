@@ -20,7 +20,7 @@ from .tuning_worlds import MOVED, Budget
 
 Floats = NDArray[np.float64]
 
-RATE = 0.15  # Adam's step, in units of each parameter's scale
+RATE = 0.2  # Adam's step, in units of each parameter's scale
 LAST = 0.01  # of it is left at the end of the cosine
 AVERAGED = 0.25  # share of the iterations, the last ones, whose parameters are averaged
 
@@ -38,18 +38,36 @@ def window_of(scenario: Scenario) -> Window:
     """Worlds and periods of one gradient.
 
     The first periods are left out of the loss: orders of the last ones cost inside the window and pay off outside it,
-    and leaving out as many at the start makes up for it. Twice the longest way from a supplier is left out. A window is
-    a part of the horizon only where all periods are alike; where something is scheduled, recorded or seasonal it is all
-    of it.
+    and leaving out as many at the start makes up for it; twice the longest way from a supplier is left out. After them
+    come forty periods, or the longest way, or a whole season or block of recorded periods, if longer. Where something
+    is scheduled, or a record is replayed from its start, the window is the whole horizon.
     """
     t = scenario.tables
     longest = longest_way(t)
     lanes = t.L * t.P
     worlds = 256 if lanes <= 16 else 128 if lanes <= 64 else 64
-    if not stationary(scenario):
-        return Window(worlds, t.horizon, max(min(2 * longest, t.horizon // 2), t.warm_up))
     skipped = max(2 * longest, 4)
-    return Window(worlds, skipped + max(40, longest), skipped)
+    cycle = _cycle(scenario)
+    scored = max(40, longest) if cycle is None else max(cycle * -(-max(40, longest) // cycle), 1)
+    scheduled = any(getattr(item.when, "mean_up", None) is None for item in scenario.disruptions.values())
+    if scheduled or cycle == 0 or skipped + scored >= t.horizon:
+        return Window(worlds, t.horizon, min(max(skipped, t.warm_up), t.horizon - 1))
+    return Window(worlds, skipped + scored, skipped)
+
+
+def _cycle(scenario: Scenario) -> int | None:
+    """Longest season or block of recorded demand, in periods; None without; 0 where a record is replayed in order."""
+    found = []
+    for customer in scenario.customers.values():
+        demand = customer.demand
+        for part in [demand] if "kind" in demand else demand.values():
+            if part.get("kind") == "trace":
+                found.append(int(part.get("block") or 0))
+            elif part.get("season"):
+                found.append(math.ceil(part["season"]["period"]))
+    if 0 in found:
+        return 0
+    return max(found, default=None)
 
 
 def longest_way(t: Tables) -> int:
@@ -65,15 +83,6 @@ def longest_way(t: Tables) -> int:
     return longest
 
 
-def stationary(scenario: Scenario) -> bool:
-    """Whether all periods of a world are alike before anything is drawn."""
-    scheduled = any(getattr(item.when, "mean_up", None) is None for item in scenario.disruptions.values())
-    demands = [customer.demand for customer in scenario.customers.values()]
-    kinds = [part for demand in demands for part in ([demand] if "kind" in demand else demand.values())]
-    moving = any(part.get("season") or part.get("kind") == "trace" for part in kinds)
-    return not scheduled and not moving
-
-
 def descend(
     rule: Rule,
     space: Space,
@@ -81,12 +90,11 @@ def descend(
     iterations: int,
     window: Window,
     seed: int,
-    first: int,
     budget: Budget,
 ) -> list[Floats]:
     """Adam from ``start``: parameter vectors worth comparing, the average of the last iterations first.
 
-    Every iteration has worlds of its own, numbered from ``first`` on. Continuous worlds only.
+    Every iteration has worlds of its own. Continuous worlds only.
     """
     import torch
 
@@ -105,7 +113,7 @@ def descend(
     averaged, count = np.zeros(len(space)), 0
     kept = []
     for iteration in range(iterations):
-        numbers = range(MOVED + first + iteration * window.worlds, MOVED + first + (iteration + 1) * window.worlds)
+        numbers = range(MOVED + iteration * window.worlds, MOVED + (iteration + 1) * window.worlds)
         tape = scenario.sample(worlds=list(numbers), seed=seed, purpose="tune", periods=window.periods)
         candidate = rule.with_vector(space, torch.maximum(origin + scale * theta, lower))
         scored, cost = 0, torch.zeros((), dtype=ops.float)
@@ -119,6 +127,7 @@ def descend(
         loss = cost / scored
         optimiser.zero_grad()
         multipliers.penalised(loss, scored).backward()
+        torch.nan_to_num_(theta.grad, 0.0, 0.0, 0.0)
         optimiser.step()
         schedule.step()
         multipliers.update()

@@ -17,7 +17,7 @@ from .processes.completejourney import cache_folder
 
 #: No contraction and no reordering: results are those of the operations written down, one by one.
 _FLAGS = (
-    "-std=gnu11 -O2 -ftree-vectorize -ffp-contract=off -fno-fast-math -fno-math-errno -fno-trapping-math "
+    "-std=gnu11 -O2 -ftree-vectorize -ffp-contract=off -fno-fast-math -ftrapping-math -fno-math-errno "
     "-fwrapv -fno-strict-aliasing -fvisibility=hidden -fPIC -shared -w"
 ).split()
 _SECONDS = 120  # a compiler that takes longer is given up

@@ -70,7 +70,7 @@ class RandomFunction:
         """An array, a number of Python or of NumPy."""
         if self.chance(0.75):
             return self.any(kinds)
-        number = [3, 0.5, -2, 1e-12, np.float64(1.5), np.array(2.0), True, np.float32(0.1)][self.rng.integers(8)]
+        number = [3, 0.5, 2, 1e-12, np.float64(1.5), np.array(2.0), True, np.float32(0.1)][self.rng.integers(8)]
         return int(number) if kinds == "i" else number
 
     def pair(self, kinds):

@@ -124,15 +124,12 @@ class BaseStock(Rule):
             groups.append(Group("caps", t.lanes, opened, -never, start, flow_spread[target], 0.0))
         return groups
 
-    def _free(self, group: str, plain: bool) -> Bools:
-        """Without further lanes where ``plain``; caps only of lanes that are used or may be."""
-        free = super()._free(group, plain)
+    def _free(self, group: str) -> Bools:
+        """Caps only of lanes that are used or may be."""
+        free = super()._free(group)
         if group == "caps":
-            useful = self.used.copy()
-            if not plain:
-                useful |= super()._free("express_levels", plain) | super()._free("lateral_levels", plain)
-            return free & useful
-        return free & (group == "levels" or not plain)
+            free &= self.used | super()._free("express_levels") | super()._free("lateral_levels")
+        return free
 
     def _reset(self) -> None:
         primary = self.forest.primary

@@ -131,12 +131,12 @@ class Rule(ABC):
                 found[name] = by_entity
         return found | self._get_options()
 
-    def space(self, plain: bool = False) -> Space:
-        """The parameters that were not given: what a tuner may choose; ``plain``: only those always needed."""
+    def space(self) -> Space:
+        """The parameters that were not given: what a tuner may choose."""
         P, products = self.tables.P, self.tables.products
         names, groups, cells = [], [], []
         for name in self.groups:
-            for cell in np.flatnonzero(self._free(name, plain)):
+            for cell in np.flatnonzero(self._free(name)):
                 product = f".{products[cell % P]}" if P > 1 else ""
                 names.append(f"{name}.{self.groups[name].entities[cell // P]}{product}")
                 groups.append(name)
@@ -150,7 +150,7 @@ class Rule(ABC):
         start, scale, lower, unused = (entries(key) for key in ("start", "scale", "lower", "default"))
         return Space(tuple(names), tuple(groups), np.array(cells, np.int64), start, scale, lower, unused)
 
-    def _free(self, group: str, plain: bool) -> Bools:
+    def _free(self, group: str) -> Bools:
         """(entities * P,) which numbers of a group a tuner may choose."""
         return self.groups[group].allowed & ~self._given[group]
 
