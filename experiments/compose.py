@@ -76,11 +76,18 @@ def launch(command: str, given: Sequence[str]) -> None:
 
 
 def compose(command: str, given: Sequence[str] = ()) -> dict[str, Any]:
-    """The config that ``echelongym COMMAND given...`` runs, as plain data."""
+    """The config that ``echelongym COMMAND given...`` runs, as plain data; from within a command, too."""
     import hydra
+    from hydra.core.global_hydra import GlobalHydra
 
-    with _clean_errors(), hydra.initialize_config_module(PACKAGE, job_name=command, version_base="1.3"):
-        return plain(hydra.compose(command, list(arguments(command, given))))
+    overrides = arguments(command, given)
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with _clean_errors(), hydra.initialize_config_module(PACKAGE, job_name=command, version_base="1.3"):
+            return plain(hydra.compose(command, overrides))
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def prepare(command: str, given: Sequence[str] = ()) -> Any:
@@ -133,10 +140,9 @@ def _check_names(command: str, given: Sequence[str], sweep: bool) -> None:
     named = [parts for parts in named if len(parts) > 3 and parts[1] in _BY_NAME]
     if not named or "scenario" not in groups(command):
         return
-    chosen = [word.partition("=")[2] for word in given if word.startswith("scenario=")] or [
-        _default("scenario", command)
-    ]
-    for scenario in chosen[-1].split(",") if sweep else chosen[-1:]:
+    chosen = [word.partition("=")[2] for word in given if word.startswith("scenario=")]
+    scenarios = _default("scenario", command) if not chosen else chosen[-1].split(",") if sweep else chosen[-1:]
+    for scenario in scenarios:
         data = read_yaml(scenario_path(scenario))
         for _, section, name, *rest in named:
             known = data.get(section) or {}
@@ -144,10 +150,10 @@ def _check_names(command: str, given: Sequence[str], sweep: bool) -> None:
                 raise unknown(f"scenario.{section}", name, known, f"scenario.{section}.{name}.{'.'.join(rest)}")
 
 
-def _default(group: str, command: str) -> str:
-    """The choice of a group that a command makes by itself."""
+def _default(group: str, command: str) -> list[str]:
+    """The choice of a group that a command makes by itself, if any."""
     entries = read_yaml(_configs() / f"{command}.yaml")["defaults"]
-    return next(str(entry[group]) for entry in entries if isinstance(entry, dict) and group in entry)
+    return [entry[group] for entry in entries if isinstance(entry, dict) and entry.get(group) is not None]
 
 
 @cache

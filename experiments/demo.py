@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import multiprocessing
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Annotated, Any
 
 from echelongym.agents.rules import RULES
-from echelongym.envs.config import Config, Count, Positive, number
+from echelongym.envs.config import Config, Count, Positive, PositiveCount, number
 from echelongym.envs.errors import unknown
+from echelongym.envs.scenario import Scenario
 
 from .benchmark import Settings as BenchmarkSettings
 from .benchmark import compare
 from .fitting import fit
 from .runs import check_free, shown
 from .settings import Evaluation, RunSettings, Tuning
-from .terminal import finish, say
+from .terminal import finish, progress, say
 
 
 class Training(Config):
@@ -34,11 +40,12 @@ class Settings(RunSettings):
     training: Training
     evaluation: Evaluation
     tuning: Tuning
+    workers: PositiveCount
     progress: bool
 
 
 def run(settings: Settings, folder: Path) -> Path:
-    """Do it all; returns the run folder of the comparison, in which the trained policies lie too.
+    """Do it all; returns the run folder of the comparison.
 
     Raises
     ------
@@ -51,26 +58,27 @@ def run(settings: Settings, folder: Path) -> Path:
     for rule in settings.rules:
         if rule not in RULES:
             raise unknown("rules", rule, RULES)
+    chosen, scenario = settings.training, settings.scenario
+    parent = Path("runs") / "train" / scenario.name
+    seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
+    targets = {seed: parent / f"{folder.name}-seed_{seed}" for seed in seeds}
+    for target in targets.values():
+        check_free(target)
     started = time.monotonic()
-
-    def stage(number: int, text: str) -> None:
-        say(f"[{number}/3] {text} ({time.monotonic() - started:.0f} s since the start)")
-
-    stage(1, f"Tuning {', '.join(settings.rules)} on worlds of their own")
-    for rule in settings.rules:
-        fit(settings.scenario, rule, {}, settings.tuning, settings.progress)
-    stage(
-        2,
-        f"Training {settings.agent.get('kind', 'a learner')} for {settings.training.cpu_seconds:g} CPU-seconds a seed",
-    )
-    trained = _train(settings, folder)
-    stage(3, f"Comparing all on {settings.evaluation.worlds} worlds none of them has seen")
-    policies = [*settings.rules, {"policy": [str(path) for path in trained]}]
+    kind = settings.agent.get("kind", "a learner")
+    say(f"[1/2] Tuning {', '.join(settings.rules)}; training {kind} for {chosen.cpu_seconds:g} CPU-seconds a seed.")
+    # The longest jobs first, so that no worker is idle for long at the end.
+    jobs: list[tuple[Callable[..., str], tuple[Any, ...]]] = [
+        (_train, (scenario, settings.agent, str(target), seed, chosen.cpu_seconds)) for seed, target in targets.items()
+    ]
+    jobs += [(_tune, (scenario, rule, settings.tuning)) for rule in reversed(settings.rules)]
+    _work(jobs, settings)
+    say(f"[2/2] Comparing all on {settings.evaluation.worlds} worlds ({time.monotonic() - started:.0f} s so far).")
     results, made = compare(
         BenchmarkSettings(
-            scenario=settings.scenario,
+            scenario=scenario,
             run=settings.run,
-            policies=policies,
+            policies=[*settings.rules, {"policy": [str(target) for target in targets.values()], "name": kind}],
             evaluation=settings.evaluation,
             tuning=settings.tuning,
             tune=True,
@@ -81,27 +89,53 @@ def run(settings: Settings, folder: Path) -> Path:
         folder,
     )
     results.show()
-    say(f"All done in {time.monotonic() - started:.0f} s.")
-    following = f"echelongym train scenario={settings.scenario.name} agent=sac"
+    say(f"  trained: {', '.join(shown(target) for target in targets.values())}")
+    say(f"  {time.monotonic() - started:.0f} s in all")
+    following = f"echelongym export policy={shown(targets[chosen.first_seed])}"
     finish(made, following, ["summary.json", "tables", "4 pictures"])
-    say(f"Policies: {', '.join(shown(path) for path in trained)}")
     return made
 
 
-def _train(settings: Settings, folder: Path) -> list[Path]:
-    """Run folders of the seeds, beside the folder of the comparison."""
+def _work(jobs: list[tuple[Callable[..., str], tuple[Any, ...]]], settings: Settings) -> None:
+    """Do all jobs, some side by side; each says in a line what came of it."""
+    if settings.workers == 1:
+        for job, arguments in jobs:
+            say(f"  {job(*arguments, show_progress=settings.progress)}")
+        return
+    # Processes start afresh: a copy of one that has used threads may hang.
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(settings.workers, mp_context=context) as pool,
+        progress("tuning and training", len(jobs), "jobs", settings.progress) as advance,
+    ):
+        try:
+            for done in as_completed([pool.submit(job, *arguments) for job, arguments in jobs]):
+                say(f"  {done.result()}")
+                advance()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _tune(scenario: Scenario, rule: str, tuning: Tuning, show_progress: bool = False) -> str:
+    """Tune a rule into the cache."""
+    started = time.monotonic()
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        fit(scenario, rule, {}, tuning, show_progress)
+    return said.getvalue().strip() or f"{rule}: {time.monotonic() - started:.0f} s"
+
+
+def _train(
+    scenario: Scenario, agent: dict[str, Any], target: str, seed: int, cpu_seconds: float, show_progress: bool = False
+) -> str:
+    """Train from one seed into a run folder of its own."""
     from .train import train
 
-    chosen = settings.training
-    found = []
-    for seed in range(chosen.first_seed, chosen.first_seed + chosen.seeds):
-        target = Path("runs") / "train" / settings.scenario.name / f"{folder.name}-seed_{seed}"
-        check_free(target)
-        budget = {"env_steps": None, "cpu_seconds": chosen.cpu_seconds}
-        found.append(
-            train(settings.scenario, settings.agent, target, seed=seed, budget=budget, progress=settings.progress)
-        )
-    return found
+    started = time.monotonic()
+    budget = {"env_steps": None, "cpu_seconds": cpu_seconds}
+    with contextlib.redirect_stdout(io.StringIO()):
+        train(scenario, agent, target, seed=seed, budget=budget, progress=show_progress)
+    return f"{agent['kind']}, seed {seed}: trained in {time.monotonic() - started:.0f} s"
 
 
 __all__ = ["Settings", "run"]

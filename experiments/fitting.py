@@ -16,6 +16,7 @@ from echelongym.agents.tuning import Tuned, tune
 from echelongym.envs.files import read_yaml
 from echelongym.envs.scenario import Scenario
 
+from .runs import shown
 from .settings import Tuning
 from .terminal import say
 
@@ -37,7 +38,7 @@ def fit(
     """
     folder = None if tuning.cache is None else Path(tuning.cache) / _key(scenario, rule, parameters, tuning)
     if folder is not None and (folder / _DONE).is_file():
-        say(f"{rule}: tuned before, taken from {folder}")
+        say(f"{rule}: tuned before, taken from {shown(folder)}")
         found = load_policy(str(folder / RULE_FILE), scenario)
         assert isinstance(found, Rule)
         return found, budget_of(folder / RULE_FILE) or 0

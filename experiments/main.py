@@ -72,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, rest: list[str]) -> int:
+    # Arrays are small: several threads of NumPy or PyTorch would spend their time waiting for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from echelongym.envs.errors import InputError, MissingExtra
 
     from .compose import launch

@@ -359,6 +359,15 @@ def test_tables_hold_what_they_were_given(elsewhere: Path) -> None:
     assert (elsewhere / "t.csv").read_text() == 'name,value,none\n"a, b",0.3333333333,\nc,2,1\n'
 
 
+def test_composing_works_within_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    from echelongym.experiments import show
+
+    found = []
+    monkeypatch.setattr(show, "run", lambda settings, folder: found.append(compose("train")["seed"]))
+    assert main(["show", "scenario=serial"]) == 0
+    assert found == [0]
+
+
 def test_composing_leaves_hydra_as_it_was() -> None:
     assert compose("benchmark", ["evaluation=quick"])["evaluation"]["worlds"] == 64
     assert compose("benchmark")["evaluation"]["worlds"] == 512

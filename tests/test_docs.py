@@ -1,0 +1,52 @@
+"""Documentation against code: every key is described, every example in the README runs."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from echelongym.envs import Scenario, simulate
+from echelongym.envs.network import Customer, Lane, Node, Product, Source, Targets
+from echelongym.envs.processes.families import FAMILIES
+
+ROOT = Path(os.environ.get("ECHELONGYM_CHECKOUT", Path(__file__).parent.parent))
+
+
+@pytest.mark.parametrize("model", [Scenario, Product, Node, Lane, Customer, Source, Targets])
+def test_every_key_is_described(model):
+    page = (ROOT / "docs" / "scenario.md").read_text()
+    for key in model.model_fields:
+        assert key == "base_dir" or f"`{key}" in page, key
+
+
+def test_every_kind_of_demand_is_described():
+    page = (ROOT / "docs" / "scenario.md").read_text()
+    for kind in FAMILIES:
+        assert f"`{kind}" in page, kind
+
+
+def blocks(language):
+    text = (ROOT / "README.md").read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):
+    """The scenario, the rule and the learner as a reader would paste them; the learner for fewer steps."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(blocks("yaml")[0])
+    simulated, rule, learner = blocks("python")
+    exec(compile(simulated, "README simulate", "exec"), {})
+    names: dict = {}
+    exec(compile(rule, "README rule", "exec"), names)
+    scenario = Scenario.load("mine.yaml")
+    outcome = simulate(scenario, names["topped_up"], scenario.sample(worlds=8, seed=1))
+    assert 0.8 < outcome.kpis()["total"]["fill_rate"].mean() < 1
+    exec(
+        compile(
+            learner.replace("20_000", "64").replace('"MlpPolicy", env', '"MlpPolicy", env, n_steps=64'),
+            "README",
+            "exec",
+        ),
+        {},
+    )
