@@ -163,7 +163,9 @@ def read_facts(folder: Path) -> Facts:
 def _check_observation(facts: Facts, scenario: Scenario, where: str) -> None:
     """Refuse a scenario whose observations do not fit."""
     if facts.units != scenario.units:
-        raise InputError(f"{where}: units = {facts.units!r}: expected {scenario.units!r}, as scenario {scenario.name!r} has")
+        raise InputError(
+            f"{where}: units = {facts.units!r}: expected {scenario.units!r}, as scenario {scenario.name!r} has"
+        )
     shapes = observation_shapes(scenario.tables)
     for port in facts.observation:
         here = shapes.get(port.name)
@@ -194,7 +196,9 @@ def open_session(graph: bytes, where: str, threads: int = 1) -> Any:
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no other base
-        raise InputError(f"{where}: is no ONNX graph that can be run, or a damaged one: {shorten(str(error))}") from None
+        raise InputError(
+            f"{where}: is no ONNX graph that can be run, or a damaged one: {shorten(str(error))}"
+        ) from None
 
 
 __all__ = [

@@ -42,15 +42,21 @@ class SB3VecEnv(VecEnv):
     ----------
     env
         Steps all its worlds at once.
-    reward_mean, reward_scale
-        What learners get is ``(reward - reward_mean) / reward_scale``: centred, so that values start near 0.
+    reference
+        Another env of the same kind. It plays the same worlds with the zero action, and learners get what they earn
+        above it. What is subtracted depends on the world alone, so no policy gains on another by it, but most of the noise
+        of demand goes (an input-driven baseline: Mao, Venkatakrishnan, Schwarzkopf and Alizadeh, ICLR 2019).
+    reward_scale
+        What rewards are divided by.
     """
 
-    def __init__(self, env: NetworkVectorEnv, reward_mean: float = 0.0, reward_scale: float = 1.0) -> None:
+    def __init__(
+        self, env: NetworkVectorEnv, reference: NetworkVectorEnv | None = None, reward_scale: float = 1.0
+    ) -> None:
         if env.autoreset_mode is not AutoresetMode.SAME_STEP:
             raise expected("autoreset_mode", env.autoreset_mode.name, "SAME_STEP")
-        self.env = env
-        self.reward_mean, self.reward_scale = reward_mean, reward_scale
+        self.env, self.reference, self.reward_scale = env, reference, reward_scale
+        self._nothing = np.zeros(env.action_space.shape or (), dtype=np.float32)
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self.series = 0  # seed of the worlds played
         self.episode = 0  # since that seed was given
@@ -62,6 +68,8 @@ class SB3VecEnv(VecEnv):
         seed = self._seeds[0]
         self.series, self.episode = (self.series, self.episode + 1) if seed is None else (seed, 0)
         observation: NDArray[np.float32] = self.env.reset(seed=seed)[0]
+        if self.reference is not None:
+            self.reference.reset(seed=seed)
         self._reset_seeds()
         self.played, self.returns = [], np.zeros(self.num_envs)
         return observation
@@ -83,12 +91,16 @@ class SB3VecEnv(VecEnv):
                 infos[i]["episode"] = {"r": float(self.returns[i]), "l": len(self.played), "t": 0.0}
             self.played, self.returns = [], np.where(done, 0.0, self.returns)
             self.episode += 1
-        scaled = ((reward - self.reward_mean) / self.reward_scale).astype(np.float32)
-        return observation, scaled, done, infos
+        if self.reference is not None:
+            reward = reward - self.reference.step(self._nothing)[1]
+        return observation, (reward / self.reward_scale).astype(np.float32), done, infos
 
     def restore(self, series: int, episode: int, played: Iterable[NDArray[Any]]) -> NDArray[np.float32]:
         """Stand where another env of this kind stood, by playing its episodes under way again; observations (B, n)."""
-        observation: NDArray[np.float32] = self.env.reset(seed=series, options={"episode": episode})[0]
+        options = {"episode": episode}
+        observation: NDArray[np.float32] = self.env.reset(seed=series, options=options)[0]
+        if self.reference is not None:
+            self.reference.reset(seed=series, options=options)
         self.series, self.episode = series, episode
         self.played, self.returns = [], np.zeros(self.num_envs)
         for actions in played:
@@ -96,8 +108,10 @@ class SB3VecEnv(VecEnv):
         return observation
 
     def close(self) -> None:
-        """Close the env."""
+        """Close the envs."""
         self.env.close()
+        if self.reference is not None:
+            self.reference.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """An attribute of the env, once for every index asked for."""

@@ -164,15 +164,17 @@ class Trainer:
         self._started = time.process_time()
         self._targets = targets_of(self.scenario)
         self._judged: list[dict[str, Any]] = []
-        native = NetworkVectorEnv(
-            self.scenario,
-            num_envs=self.learner.worlds,
-            action=self.action,
-            autoreset_mode=AutoresetMode.SAME_STEP,
-            info="none",
+        env, reference = (
+            NetworkVectorEnv(
+                self.scenario,
+                num_envs=self.learner.worlds,
+                action=self.action,
+                autoreset_mode=AutoresetMode.SAME_STEP,
+                info="none",
+            )
+            for _ in range(2)
         )
-        mean, scale = resume.facts["reward"] if resume else reward_statistics(native, self.seed)
-        self._env = SB3VecEnv(native, mean, scale)
+        self._env = SB3VecEnv(env, reference, reward_deviation(reference, self.seed))
         self._model, self._schedule = make_model(self.learner, self._env, self.seed)
         self._model.set_logger(self.logger or Logger(folder=None, output_formats=[]))
         self._policy = ActorPolicy(self.scenario, actor_module(self._model), self.action)
@@ -188,7 +190,8 @@ class Trainer:
                 self._evaluate(improved)
                 due = min(1.0, (np.floor(share * self.evaluations + 1e-9) + 1.0) / self.evaluations)
             report(Progress(share, self._model.num_timesteps, self.cpu_seconds, self._curve))
-            if self.checkpoints and (share >= 1.0 or time.monotonic() - saved >= self.checkpoint_seconds):
+            started = self._model.num_timesteps > 0  # before that there is nothing to keep
+            if self.checkpoints and started and (share >= 1.0 or time.monotonic() - saved >= self.checkpoint_seconds):
                 self._save(due)
                 saved = time.monotonic()
             if share >= 1.0:
@@ -228,14 +231,12 @@ class Trainer:
         assert self.checkpoints is not None
         assert self._best_cost is not None
         facts = {
-            "reward": [self._env.reward_mean, self._env.reward_scale],
             "due": due,
             "curve": self._curve,
             "best_cost": self._best_cost.tolist(),
             "best_score": self._best_score,
             "targets": self._judged,
             "env_steps": self._model.num_timesteps,
-            "base_dir": self.scenario.base_dir,
             "best_env_steps": self._best_steps,
             "cpu_seconds": self.cpu_seconds,
         }
@@ -298,14 +299,13 @@ _LOGGED = {
 }
 
 
-def reward_statistics(env: NetworkVectorEnv, seed: int) -> tuple[float, float]:
-    """Mean and standard deviation of a period's reward under the zero action, after the warm-up."""
+def reward_deviation(env: NetworkVectorEnv, seed: int) -> float:
+    """Standard deviation of a period's reward under the zero action, after the warm-up; 1 where nothing varies."""
     tables = env.scenario.tables
     env.reset(seed=seed)
-    nothing = np.zeros(env.action_space.shape, dtype=np.float32)
+    nothing = np.zeros(env.action_space.shape or (), dtype=np.float32)
     rewards = [env.step(nothing)[1] for _ in range(tables.horizon)][tables.warm_up :]
-    mean, deviation = float(np.mean(rewards)), float(np.std(rewards))
-    return mean, deviation if deviation > 0.0 else max(abs(mean), 1.0)
+    return float(np.std(rewards)) or 1.0
 
 
 @contextmanager

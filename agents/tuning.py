@@ -26,9 +26,10 @@ from .tuning_worlds import COMPARED, JUDGED, Budget, Candidates, Judge
 Floats = NDArray[np.float64]
 
 METHODS = ("auto", "gradient", "cma", "search")
-ITERATIONS = 60  # of gradients, by default
+# Gradients, by default: a long window costs as many operations more as it has periods, and needs fewer gradients.
+MOST_ITERATIONS, FEWEST_ITERATIONS, PERIODS = 60, 25, 4_000
 EVALUATIONS = 60, 12  # of a search, by default: so many, and so many more a parameter
-COMPARISONS = 8  # evaluations kept for comparing what gradients found
+COMPARISONS = 9  # evaluations kept for comparing what gradients found
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +183,10 @@ class _Plan:
 
     def gradient_budget(self) -> int:
         """Env-periods of that for gradients."""
-        return ITERATIONS * self.window.worlds * self.window.periods if self.method == "gradient" else 0
+        if self.method != "gradient":
+            return 0
+        iterations = max(min(PERIODS // self.window.periods, MOST_ITERATIONS), FEWEST_ITERATIONS)
+        return iterations * self.window.worlds * self.window.periods
 
     def run(self, budget: Budget) -> Rule:
         """The best rule found."""
@@ -205,10 +209,10 @@ class _Plan:
         rule = self.base
         if self.relaxed is not None and self.relaxed is not self.scenario:
             rule = type(self.base)(self.relaxed, **self.base.given)
-        spare = budget.left - COMPARISONS * self.judge.price
+        spare = budget.left - (COMPARISONS - 1) * self.judge.price  # one is spent
         # Of a budget that is given, gradients get the share that they have by default.
         share = self.gradient_budget() / (self.natural_budget() - COMPARISONS * self.judge.price)
-        iterations = int(max(share * spare, 0)) // (self.window.worlds * self.window.periods)
+        iterations = int(max(share * spare, 0) / (self.window.worlds * self.window.periods) + 1e-6)
         if iterations:
             for vector in descend(rule, self.space, self.space.start, iterations, self.window, self.seed, budget):
                 candidates.cost(vector)

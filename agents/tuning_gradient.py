@@ -127,6 +127,7 @@ def descend(
         loss = cost / scored
         optimiser.zero_grad()
         multipliers.penalised(loss, scored).backward()
+        assert theta.grad is not None
         torch.nan_to_num_(theta.grad, 0.0, 0.0, 0.0)
         optimiser.step()
         schedule.step()

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from .processes.completejourney import cache_folder
 
-#: No contraction and no reordering: results are those of the operations written down, one by one.
+#: No contraction and no reordering: results are those of the operations written down, one by one. No
+#: -fno-trapping-math either: GCC then takes a number cut to a whole one and back for trunc(), which keeps the sign of -0.
 _FLAGS = (
-    "-std=gnu11 -O2 -ftree-vectorize -ffp-contract=off -fno-fast-math -ftrapping-math -fno-math-errno "
+    "-std=gnu11 -O2 -ftree-vectorize -ffp-contract=off -fno-fast-math -fno-math-errno "
     "-fwrapv -fno-strict-aliasing -fvisibility=hidden -fPIC -shared -w"
 ).split()
 _SECONDS = 120  # a compiler that takes longer is given up

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from .native import Native, accelerate
 
 Array = NDArray[Any]
-#: Seconds of use after which a program is compiled: about what that costs.
-PATIENCE = 1.0
+#: Seconds of use for each of its calls after which a program is compiled: about what that costs.
+PATIENCE = 0.003
 #: NumPy functions whose result is a view of their first argument.
 _VIEWS = {np.moveaxis, np.flip, np.transpose, np.squeeze, np.expand_dims, np.broadcast_to, np.swapaxes}
 _JOINS = {np.concatenate, np.stack}
@@ -53,7 +53,7 @@ class Program:
     outputs
         The function's results, in memory that the next call overwrites.
     native
-        Its native form, once it has been in use for ``PATIENCE`` seconds (:mod:`echelongym.envs.native`), or None.
+        Its native form, which it gets when it has been in use for a while (:mod:`echelongym.envs.native`), or None.
     reason
         Why it has none.
 
@@ -93,7 +93,7 @@ class Program:
         for call in self.calls:
             call()
         self._spent += perf_counter() - began
-        if self._spent > PATIENCE:
+        if self._spent > PATIENCE * len(self.calls):
             self._spent = -math.inf
             accelerate(self)
         return self.outputs

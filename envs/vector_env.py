@@ -138,19 +138,21 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Start worlds anew; see the class docstring for which.
 
-        ``options={"reset_mask": mask}``, mask (B,) of booleans, does so in some slots only.
+        ``options={"reset_mask": mask}``, mask (B,) of booleans, does so in some slots only. With a seed,
+        ``options={"episode": k}`` starts with each slot's k-th world, from 0: B k, B k + 1, ...
 
         Raises
         ------
         InputError
-            On a seed that is no whole number >= 0, an unknown option, or a mask that does not fit.
+            On a seed that is no whole number >= 0, an unknown option, or a mask or an episode that does not fit.
         """
         chosen = self._reset_mask(seed, options)
         batch = self.batch
         if seed is not None:
             super().reset(seed=whole_number("seed", seed, 0))
             batch.seed = int(seed)
-            batch.episode = np.zeros(self.num_envs, dtype=np.int64)
+            episode = whole_number("options.episode", (options or {}).get("episode", 0), 0)
+            batch.episode = np.full(self.num_envs, episode, dtype=np.int64)
         elif batch.seed is None:
             batch.seed = int(self.np_random.integers(2**31))
         else:
@@ -247,8 +249,10 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
     def _reset_mask(self, seed: Any, options: dict[str, Any] | None) -> Bools | None:
         """The slots to reset, None for all of them."""
         for name in options or {}:
-            if name != "reset_mask":
-                raise unknown("options", name, ["reset_mask"])
+            if name not in ("reset_mask", "episode"):
+                raise unknown("options", name, ["reset_mask", "episode"])
+            if name == "episode" and seed is None:
+                raise expected("options.episode", (options or {})[name], "a seed along with it")
         mask = (options or {}).get("reset_mask")
         if mask is None:
             return None

@@ -18,7 +18,7 @@ from echelongym.envs.scenario import Scenario
 
 from .benchmark import Settings as BenchmarkSettings
 from .benchmark import compare
-from .fitting import fit
+from .fitting import RULE_FILE, fit
 from .runs import check_free, shown
 from .settings import Evaluation, RunSettings, Tuning
 from .terminal import finish, progress, say
@@ -59,29 +59,33 @@ def run(settings: Settings, folder: Path) -> Path:
         if rule not in RULES:
             raise unknown("rules", rule, RULES)
     chosen, scenario = settings.training, settings.scenario
-    parent = Path("runs") / "train" / scenario.name
+    runs = Path("runs")
     seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
-    targets = {seed: parent / f"{folder.name}-seed_{seed}" for seed in seeds}
-    for target in targets.values():
+    trained = {seed: runs / "train" / scenario.name / f"{folder.name}-seed_{seed}" for seed in seeds}
+    tuned = {rule: runs / "tune" / scenario.name / f"{folder.name}-{rule}" for rule in settings.rules}
+    for target in (*trained.values(), *tuned.values()):
         check_free(target)
     started = time.monotonic()
     kind = settings.agent.get("kind", "a learner")
     say(f"[1/2] Tuning {', '.join(settings.rules)}; training {kind} for {chosen.cpu_seconds:g} CPU-seconds a seed.")
     # The longest jobs first, so that no worker is idle for long at the end.
     jobs: list[tuple[Callable[..., str], tuple[Any, ...]]] = [
-        (_train, (scenario, settings.agent, str(target), seed, chosen.cpu_seconds)) for seed, target in targets.items()
+        (_train, (scenario, settings.agent, target, seed, chosen.cpu_seconds)) for seed, target in trained.items()
     ]
-    jobs += [(_tune, (scenario, rule, settings.tuning)) for rule in reversed(settings.rules)]
+    jobs += [(_tune, (scenario, rule, settings.tuning, target)) for rule, target in reversed(tuned.items())]
     _work(jobs, settings)
     say(f"[2/2] Comparing all on {settings.evaluation.worlds} worlds ({time.monotonic() - started:.0f} s so far).")
     results, made = compare(
         BenchmarkSettings(
             scenario=scenario,
             run=settings.run,
-            policies=[*settings.rules, {"policy": [str(target) for target in targets.values()], "name": kind}],
+            policies=[
+                *({"policy": str(target), "name": rule} for rule, target in tuned.items()),
+                {"policy": [str(target) for target in trained.values()], "name": kind},
+            ],
             evaluation=settings.evaluation,
             tuning=settings.tuning,
-            tune=True,
+            tune=False,
             trust=False,
             pictures=True,
             progress=settings.progress,
@@ -89,9 +93,9 @@ def run(settings: Settings, folder: Path) -> Path:
         folder,
     )
     results.show()
-    say(f"  trained: {', '.join(shown(target) for target in targets.values())}")
-    say(f"  {time.monotonic() - started:.0f} s in all")
-    following = f"echelongym export policy={shown(targets[chosen.first_seed])}"
+    say(f"Policies: {', '.join(shown(target) for target in (*tuned.values(), *trained.values()))}")
+    say(f"Time:     {time.monotonic() - started:.0f} s")
+    following = f"echelongym export policy={shown(trained[chosen.first_seed])}"
     finish(made, following, ["summary.json", "tables", "4 pictures"])
     return made
 
@@ -117,16 +121,16 @@ def _work(jobs: list[tuple[Callable[..., str], tuple[Any, ...]]], settings: Sett
             raise
 
 
-def _tune(scenario: Scenario, rule: str, tuning: Tuning, show_progress: bool = False) -> str:
-    """Tune a rule into the cache."""
-    started = time.monotonic()
+def _tune(scenario: Scenario, rule: str, tuning: Tuning, target: Path, show_progress: bool = False) -> str:
+    """Tune a rule, or take it from the cache, into a folder of its own."""
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        fit(scenario, rule, {}, tuning, show_progress)
-    return said.getvalue().strip() or f"{rule}: {time.monotonic() - started:.0f} s"
+        found, spent = fit(scenario, rule, {}, tuning, show_progress)
+    found.save(target / RULE_FILE, tuning={"tuning_budget": {"env_periods": spent}})
+    return said.getvalue().strip()
 
 
 def _train(
-    scenario: Scenario, agent: dict[str, Any], target: str, seed: int, cpu_seconds: float, show_progress: bool = False
+    scenario: Scenario, agent: dict[str, Any], target: Path, seed: int, cpu_seconds: float, show_progress: bool = False
 ) -> str:
     """Train from one seed into a run folder of its own."""
     from .train import train

@@ -1,6 +1,7 @@
 """``echelongym export``: a policy written as an ONNX bundle, which ``benchmark`` takes like any policy.
 
-The run folder is the bundle: ``policy.onnx`` and ``bundle.json`` beside ``config.yaml``, ``scenario.yaml`` and ``summary.json``.
+The run folder is the bundle: ``policy.onnx`` and ``bundle.json`` beside ``config.yaml``, ``scenario.yaml`` and
+``summary.json``.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def scenario_of(settings: Settings) -> Scenario:
     beside = (path if path.is_dir() else path.parent) / _SCENARIO
     if not path.exists() or not beside.is_file():
         raise expected(
-            "export: scenario", None, f"a scenario: policy {settings.policy.name!r} is no run folder that has a {_SCENARIO}"
+            "export: scenario",
+            None,
+            f"a scenario: policy {settings.policy.name!r} is no run folder that has a {_SCENARIO}",
         )
     return Scenario.load(beside)
 
@@ -133,7 +136,9 @@ def _show(summary: dict[str, Any]) -> None:
         f"{summary['policy']['name']} on {summary['scenario']}: {summary['bytes'] / 1e3:.0f} kB, "
         f"{summary['export_seconds']:.1f} s, {summary['decision_microseconds']:.0f} microseconds a decision."
     )
-    rows = [[f"ONNX Runtime - {title}", parity[key]["units"], parity[key]["relative"]] for key, title in _TRUTHS.items()]
+    rows = [
+        [f"ONNX Runtime - {title}", parity[key]["units"], parity[key]["relative"]] for key, title in _TRUTHS.items()
+    ]
     sizes = ", ".join(map(str, parity["batch_sizes"]))
     notes = [
         f"{parity['observations']} observations, in batches of {sizes}",

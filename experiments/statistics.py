@@ -7,7 +7,9 @@ compares two policies is the difference in each world.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
 DRAWS = 4000  # of a bootstrap; the ends of an interval then stand to within a few hundredths of its width
 _CHUNK = 250  # draws worked on at a time, which bounds memory at chunk x worlds
+_KEPT = 2**26  # draws x worlds, bytes, that are kept: a summary estimates hundreds of figures from the same draws
 
 
 @dataclass(frozen=True)
@@ -158,12 +161,11 @@ def t_quantile(confidence: float, freedom: int) -> float:
 
 
 class _Bootstrap:
-    """Draws of worlds, the same for every policy, and of each policy's seeds."""
+    """Draws of worlds, the same for every policy and figure, and of each policy's seeds."""
 
     def __init__(self, worlds: int, draws: int, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.world_seed = int(self.rng.integers(2**63))
-        self.worlds, self.draws = worlds, draws
+        self.rng = np.random.default_rng([seed, 0])
+        self.worlds, self.draws, self.seed = worlds, draws, seed
 
     def means(self, costs: Floats) -> Floats:
         """(draws,) mean cost of a (seeds, worlds) matrix in each draw."""
@@ -172,12 +174,27 @@ class _Bootstrap:
         if runs > 1:
             widen = math.sqrt(runs / (runs - 1)) * t_quantile(CONFIDENCE, runs - 1) / t_quantile(CONFIDENCE, 10**9)
             weights = 1.0 / runs + widen * (weights - 1.0 / runs)
-        worlds = np.random.default_rng(self.world_seed)
-        parts = []
-        for first in range(0, self.draws, _CHUNK):
-            rows = weights[first : first + _CHUNK] @ costs
-            parts.append((rows * _counts(worlds, len(rows), self.worlds)).sum(axis=1) / self.worlds)
-        return np.concatenate(parts)
+        by_run = [taken @ costs.T for taken in _world_draws(self.worlds, self.draws, self.seed)]
+        means: Floats = (weights * np.concatenate(by_run)).sum(axis=1) / self.worlds
+        return means
+
+
+def _world_draws(worlds: int, draws: int, seed: int) -> Iterable[Floats]:
+    """How often each world is taken, (rows, worlds) at a time; kept where that is not too much."""
+    if worlds * draws <= _KEPT:
+        return (part.astype(np.float64) for part in _kept_draws(worlds, draws, seed))
+    return _new_draws(worlds, draws, seed)
+
+
+@lru_cache(maxsize=2)
+def _kept_draws(worlds: int, draws: int, seed: int) -> list[NDArray[np.uint8]]:
+    return [part.astype(np.uint8) for part in _new_draws(worlds, draws, seed)]
+
+
+def _new_draws(worlds: int, draws: int, seed: int) -> Iterator[Floats]:
+    rng = np.random.default_rng([seed, 1])
+    for first in range(0, draws, _CHUNK):
+        yield _counts(rng, min(_CHUNK, draws - first), worlds)
 
 
 def _counts(rng: np.random.Generator, draws: int, size: int) -> Floats:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from .runs import shown
 
-_WIDTH = 140  # where nobody says how wide the output is
+_WIDTH = 180  # where nobody says how wide the output is
 _WORD = 12  # letters that are not broken over lines
 
 
@@ -44,7 +44,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], not
     for index, column in enumerate(columns):
         numeric = all(_is_numeric(row[index]) for row in body)
         heading = Text(column)
-        whole = index == 0 or max((len(row[index]) for row in body), default=0) <= _WORD or numeric
+        whole = index == 0 or max((len(row[index]) for row in body), default=0) <= _WORD
         made.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for row in body:
         made.add_row(*(Text(item) for item in row))

@@ -26,7 +26,7 @@ from echelongym.envs.errors import expected, missing_extra, unknown
 from echelongym.envs.files import read_yaml, write_bytes, write_yaml
 from echelongym.envs.scenario import Scenario
 
-from .runs import RunFolder, check_free, shown
+from .runs import RunFolder, check_free, portable, scenario_argument, shown
 from .settings import RunSettings
 from .statistics import Comparison, mean_interval, paired_comparison
 from .terminal import cell, console, finish, say
@@ -122,7 +122,7 @@ def run(settings: Settings, folder: Path) -> Path:
     checkpoint = None
     if settings.resume:
         checkpoint = latest_checkpoint(folder / "checkpoints")
-        settings = _resumed(settings, folder, checkpoint.facts["base_dir"])
+        settings = _resumed(settings, folder)
     else:
         _check_free(folder)
     if settings.action not in KINDS:
@@ -136,7 +136,7 @@ def run(settings: Settings, folder: Path) -> Path:
     logger = _logger(settings, folder)
     out = RunFolder(folder)
     write_yaml(settings.to_dict(), out / "config.yaml")
-    scenario.save(out / "scenario.yaml")
+    write_yaml(portable(scenario), out / "scenario.yaml")
     trainer = Trainer(
         scenario,
         settings.agent,
@@ -167,7 +167,8 @@ def run(settings: Settings, folder: Path) -> Path:
     )
     for target in trained.targets:
         say(f"Target {target['name']} {cell(target['target'])}: {target['status']} ({cell(target['mean'])}).")
-    following = f"echelongym benchmark scenario={scenario.name} policies='[{REFERENCE},{shown(folder)}]'"
+    argument = scenario_argument(scenario, folder)
+    following = f"echelongym benchmark scenario={argument} policies='[{REFERENCE},{shown(folder)}]'"
     finish(folder, following, ["policy.npz", "progress.csv", "model.zip"])
     return folder
 
@@ -199,11 +200,10 @@ def _check_free(folder: Path) -> None:
     check_free(folder)
 
 
-def _resumed(given: Settings, folder: Path, base_dir: str | None) -> Settings:
+def _resumed(given: Settings, folder: Path) -> Settings:
     """Settings of the training in ``folder``; the budget may be raised, and keys that change no result."""
     stored = read_yaml(folder / "config.yaml")
-    scenario = Scenario.from_mapping({**stored["scenario"], "base_dir": base_dir}, where=f"{shown(folder)}/config.yaml")
-    settings = validate(Settings, {**stored, "scenario": scenario, "run": given.run}, f"{shown(folder)}/config.yaml")
+    settings = validate(Settings, {**stored, "run": given.run}, f"{shown(folder)}/config.yaml")
     from .compose import compose
 
     usual = validate(Settings, compose("train"), "train").to_dict()

@@ -322,7 +322,9 @@ def test_the_same_seed_twice_is_no_second_seed() -> None:
 def test_a_policy_that_fails_late_leaves_nothing_behind(elsewhere: Path) -> None:
     before = {path for path in elsewhere.rglob("*") if "__pycache__" not in path.parts}
     with pytest.raises(RuntimeError, match="power cut"):
-        compare(settings([level(7), "own_policies:late"], "evaluation.worlds=9", "evaluation.chunk=3"), Path("compared"))
+        compare(
+            settings([level(7), "own_policies:late"], "evaluation.worlds=9", "evaluation.chunk=3"), Path("compared")
+        )
     assert {path for path in elsewhere.rglob("*") if "__pycache__" not in path.parts} == before
 
 

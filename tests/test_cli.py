@@ -1,8 +1,10 @@
 """The command line: what a user types, what they read back, and what is left on disk."""
 
 import json
+import re
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +84,7 @@ def test_help_of_one_command_names_every_value(capsys: pytest.CaptureFixture[str
 
 # Configs -------------------------------------------------------------------------------------------
 
-CONFIGS = Path(str(__import__("importlib.resources", fromlist=["files"]).files("echelongym.configs")))
+CONFIGS = Path(str(resources.files("echelongym.configs")))
 
 
 def test_every_command_has_a_config_and_every_config_a_command() -> None:
@@ -103,7 +105,7 @@ def test_every_value_has_a_comment(path: Path) -> None:
     lines = path.read_text().splitlines()
     above = ""  # a comment on a line of its own, or on the key whose mapping this is
     for line in lines:
-        if line.startswith((" ", "-")) and "#" in above or not line.strip() or line.startswith(("defaults", "  - ")):
+        if (line.startswith((" ", "-")) and "#" in above) or not line.strip() or line.startswith(("defaults", "  - ")):
             continue
         assert "#" in line or "#" in above or line.endswith(":"), f"{path.name}: {line}"
         above = line
@@ -189,7 +191,10 @@ def test_recorded_demand_is_found_beside_the_scenario() -> None:
         (["show", "scenario.lanes.hub_north.target=nroth"], "target = 'nroth': expected one of .*'north'"),
         (["show", "scenario.lanes.dairy_hub.lead_time=-1"], "lead_time = -1: .*expected a whole number"),
         (["show", "scenario.nodes.hub.holding_cost=-1"], "holding_cost = -1: expected a finite number >= 0"),
-        (["show", "scenario.customers.south_shops.demand.kind=poison"], "'poison': expected one of .*did you mean 'poisson'"),
+        (
+            ["show", "scenario.customers.south_shops.demand.kind=poison"],
+            "'poison': expected one of .*did you mean 'poisson'",
+        ),
         (["show", "scenario.customers.south_shops.demand.mean=-2"], "mean = -2: expected"),
         (["show", "run=shop"], "run = 'shop': expected a folder that is new or empty"),
         (["benchmark", "evaluation=qick"], "evaluation = 'qick': expected one of .*did you mean 'quick'"),
@@ -208,7 +213,10 @@ def test_recorded_demand_is_found_beside_the_scenario() -> None:
         (["benchmark", "tuning.method=magic"], "tuning.method = 'magic': expected 'auto'"),
         (["tune", "tuning.budget=10", "tuning.cache=null"], "budget = 10: expected at least"),
         (["tune", "policy=echelon_base_stok"], "did you mean 'echelon_base_stock'"),
-        (["tune", "policy.parameters.level.hub=3", "tuning.cache=null"], "'level': expected one of .*did you mean 'levels'"),
+        (
+            ["tune", "policy.parameters.level.hub=3", "tuning.cache=null"],
+            "'level': expected one of .*did you mean 'levels'",
+        ),
         (["simulate", "policy.parameters.levels.hbu=3"], "'hbu'.*did you mean 'hub'"),
         (["simulate", "tape=none.npz"], "none.npz"),
         (["simulate", "trace=xls"], "simulate: trace = 'xls': expected 'none', 'npz' or 'csv'"),
@@ -225,7 +233,7 @@ def test_what_cannot_be_used_is_said_in_a_line(
     printed = capsys.readouterr()
     lines = printed.err.strip().splitlines()
     assert all(line.startswith("echelongym: ") for line in lines), printed.err
-    assert any(__import__("re").search(message, line) for line in lines), printed.err
+    assert any(re.search(message, line) for line in lines), printed.err
     assert len(lines) <= 2
     assert sorted(elsewhere.rglob("*")) == before, "nothing is left behind"
 
@@ -233,7 +241,7 @@ def test_what_cannot_be_used_is_said_in_a_line(
 def test_the_console_reports_errors_by_its_exit_code() -> None:
     done = console("show", "scenario=two_regin")
     assert done.returncode == 2
-    assert done.stderr.startswith("echelongym: scenario = 'two_regin'")
+    assert done.stderr.splitlines()[-1].startswith("echelongym: scenario = 'two_regin'")
     assert "Traceback" not in done.stderr + done.stdout
 
 
@@ -323,6 +331,71 @@ def test_config_can_be_looked_at_without_running(capsys: pytest.CaptureFixture[s
     assert not Path("runs").exists()
 
 
+def test_bench_measures_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["seconds=0.01", "batches=[2,3]", "dynamics_batch=2", "scenarios=[serial]", "run=speed"]
+    assert main(["bench", *words]) == 0
+    rows = json.loads(Path("speed/summary.json").read_text())["rows"]
+    kinds = {(row["kind"].partition(",")[0], row["batch"]) for row in rows}
+    assert kinds == {("single", 1), ("vector", 2), ("vector", 3), ("dynamics and costs", 2)}
+    assert all(row["steps_per_cpu_second"] > 0 for row in rows)
+    assert "ratio" not in capsys.readouterr().out
+
+
+def test_bench_compares_with_a_peer_in_its_own_environment(elsewhere: Path) -> None:
+    """An interpreter that answers as one with gym-invmgmt does."""
+    answer = {"package": "gym-invmgmt", "version": "0.2.1", "speeds": {"network": 2000.0, "serial": 4000.0}}
+    python = elsewhere / "python"
+    python.write_text(f"#!/bin/sh\necho 'a banner'\necho '{json.dumps(answer)}'\n")
+    python.chmod(0o755)
+    words = ["seconds=0.01", "batches=[2]", "dynamics_batch=2", "scenarios=[serial]", f"peer={python}", "run=speed"]
+    assert main(["bench", *words]) == 0
+    rows = json.loads(Path("speed/summary.json").read_text())["rows"]
+    assert rows[-1]["scenario"] == "gym-invmgmt 0.2.1"
+    assert [row["ratio"] for row in rows[-2:]] == [1.0, 2.0]
+    assert rows[0]["ratio"] == pytest.approx(rows[0]["steps_per_cpu_second"] / 2000)
+
+
+def test_a_missing_extra_names_the_install_line() -> None:
+    code = """
+import sys
+from importlib import metadata
+known = metadata.version
+def version(name):
+    if name.startswith("completejourney"):
+        raise metadata.PackageNotFoundError(name)
+    return known(name)
+metadata.version = version
+from echelongym.experiments.main import main
+sys.exit(main(["demo", "scenario=grocery"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert 'pip install "echelongym[grocery]"' in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_demo_tunes_trains_and_compares(workers: int, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["scenario=shop/one_store.yaml", "tuning.worlds=8", "tuning.judged=8", "tuning.budget=2000", "run=demo"]
+    words += [
+        "training.cpu_seconds=8",
+        "training.seeds=2",
+        "evaluation.worlds=8",
+        f"workers={workers}",
+        "progress=false",
+    ]
+    assert main(["demo", *words]) == 0
+    summary = json.loads(Path("demo/summary.json").read_text())
+    names = [policy["name"] for policy in summary["policies"]]
+    assert names == ["local_base_stock", "echelon_base_stock", "capped_echelon_base_stock", "ppo"]
+    assert summary["policies"][-1]["training_seeds"] == [0, 1]
+    assert all(policy["tuning_budget"] for policy in summary["policies"][:3])
+    assert {"cost_by_line.png", "network.png"} <= {path.name for path in Path("demo").iterdir()}
+    assert "echelongym export policy=runs/train/one_store/demo-seed_0" in capsys.readouterr().out
+
+
 # Run folders ---------------------------------------------------------------------------------------
 
 
@@ -355,7 +428,9 @@ def test_work_that_is_done_is_not_lost_to_a_folder_that_filled(elsewhere: Path) 
 
 
 def test_tables_hold_what_they_were_given(elsewhere: Path) -> None:
-    write_csv(elsewhere / "t.csv", [{"name": "a, b", "value": 1 / 3, "none": None}, {"name": "c", "value": 2.0, "none": 1}])
+    write_csv(
+        elsewhere / "t.csv", [{"name": "a, b", "value": 1 / 3, "none": None}, {"name": "c", "value": 2.0, "none": 1}]
+    )
     assert (elsewhere / "t.csv").read_text() == 'name,value,none\n"a, b",0.3333333333,\nc,2,1\n'
 
 

@@ -59,7 +59,7 @@ def learnt(scenario: Scenario) -> ActorPolicy:
     env = SB3VecEnv(NetworkVectorEnv(scenario, num_envs=2, autoreset_mode="SAME_STEP", info="none"))
     model, _ = make_model(config, env, seed=1)
     with torch.no_grad():
-        model.policy.action_net.weight.mul_(60.0)
+        model.policy.action_net.weight.mul_(10.0)  # more, and rounding grows over an episode: it overreacts
     return ActorPolicy(scenario, actor_module(model))
 
 
@@ -74,7 +74,13 @@ CASES: dict[str, tuple[str, Callable[[Scenario], Any], float]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+# In the quick tests whole numbers are `equalise-short` and `ppo-lost_sales`; each export takes some seconds.
+LONG = [f"{name}-lost_sales" for name in RULES]
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] if case in LONG else []) for case in CASES]
+)
 def test_a_bundle_decides_as_its_policy_does(case: str, tmp_path: Path) -> None:
     """The same requests in batches of any size on observations the check has not seen, and the same costs."""
     name, make, accuracy = CASES[case]
@@ -221,14 +227,20 @@ DAMAGES: list[tuple[Callable[[Path], Any], str]] = [
     (truncated, r"policy\.onnx: .* bytes with another SHA-256 .* truncated or was changed"),
     (changed, r"policy\.onnx: .* bytes with another SHA-256"),
     (lambda folder: (folder / "policy.onnx").unlink(), r"policy\.onnx: cannot be read: No such file"),
-    (lambda folder: (folder / "bundle.json").unlink(), r"expected a bundle: a folder with policy\.onnx and bundle\.json"),
+    (
+        lambda folder: (folder / "bundle.json").unlink(),
+        r"expected a bundle: a folder with policy\.onnx and bundle\.json",
+    ),
     (lambda folder: (folder / "bundle.json").write_text("{"), r"bundle\.json: is no JSON, or a damaged one"),
     (lambda folder: (folder / "bundle.json").write_text("[1]"), r"bundle\.json: \(file\) = \[1\]: expected a mapping"),
     (lambda folder: edited(folder, schema=2), r"bundle\.json: schema = 2: expected 1"),
     (lambda folder: edited(folder, schema=None), r"bundle\.json: schema = None: expected 1"),
     (lambda folder: edited(folder, sceanrio="x"), r"unknown key 'sceanrio'; did you mean 'scenario'"),
     (lambda folder: edited(folder, sha256=3), r"bundle\.json: sha256 = 3"),
-    (lambda folder: edited(folder, network={"nodes": []}), r"bundle\.json: network = .* expected a mapping with products"),
+    (
+        lambda folder: edited(folder, network={"nodes": []}),
+        r"bundle\.json: network = .* expected a mapping with products",
+    ),
 ]
 
 
@@ -355,8 +367,8 @@ def stock_up(observation):
     position = observation.on_hand[:, 1, 0, 0] + observation.in_transit.sum((1, 2, 3, 4))
     return Decision((20 - position).clip(0).reshape((-1, 1, 1)))
 
-def raises(observation):
-    return Decision(observation.on_hand.no_such_method())
+def numpy_alone(observation):
+    return Decision(observation.unfilled.astype("float64"))
 """
 
 
@@ -389,9 +401,18 @@ def test_the_command_writes_a_bundle_that_benchmark_takes(pilot: Path, capsys: p
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["policy=echelon_base_stock"], "export: scenario = None: expected a scenario: policy 'echelon_base_stock' is no run"),
-        (["policy=pilot_logic:raises", "scenario=lost_sales"], "no_such_method"),
-        (["policy=pilot_logic:stock_up", "scenario=lost_sales", "check.observations=1"], "check.observations = 1: expected"),
+        (
+            ["policy=echelon_base_stock"],
+            "export: scenario = None: expected a scenario: policy 'echelon_base_stock' is no run",
+        ),
+        (
+            ["policy=pilot_logic:numpy_alone", "scenario=lost_sales"],
+            "cannot be computed with torch tensors (AttributeError: ",
+        ),
+        (
+            ["policy=pilot_logic:stock_up", "scenario=lost_sales", "check.observations=1"],
+            "check.observations = 1: expected",
+        ),
         (["policy=pilot_logic:stock_up", "scenario=lost_sales", "check.tolerance=0"], "check.tolerance = 0: expected"),
         (["policy=none", "scenario=lost_sales"], "policy = 'none': expected one of"),
     ],

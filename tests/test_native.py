@@ -39,18 +39,18 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def test_random_functions():
-    check_random_functions(12)
+    check_random_functions(10)
 
 
 @pytest.mark.slow
 def test_many_random_functions():
-    check_random_functions(300)
+    check_random_functions(120)
 
 
 def check_random_functions(examples):
     """Elementwise graphs, views, places looked up, sums, masks, casts; the batch in any place, or of one world."""
 
-    @given(random_scenarios.seeds(), st.sampled_from([1, 2, 7, 16, 37, 64, 96, 130]))
+    @given(random_scenarios.seeds(), st.sampled_from([1, 2, 7, 16, 37, 64, 67, 96]))
     @settings(deadline=None, max_examples=examples)
     def agree(seed, batch):
         rng = np.random.default_rng(seed)
@@ -71,55 +71,74 @@ def check_random_functions(examples):
     agree()
 
 
+class Episode:
+    """The period of a scenario, recorded, and what goes into it."""
+
+    def __init__(self, mapping, tape, requests, reserve=None, dtype=np.float64, seed=0):
+        self.scenario = Scenario.from_mapping(mapping) if isinstance(mapping, dict) else mapping
+        self.ops, self.rng = NumpyOps(dtype), np.random.default_rng(seed)
+        self.batch, self.requests, self.reserve = tape.batch, requests, reserve
+        self.dynamics = Dynamics(self.scenario.tables, self.ops, vary_lead_times=True)
+        self.world = World(self.scenario.tables, tape, self.ops)
+        asked = self.asked(0)
+        self.state, _ = self.dynamics.advance(self.dynamics.initial(self.batch), self.world.exogenous(0), *asked)
+        self.program = Program(self.period, [*asked, *self.state, *self.world.exogenous(1)], self.ops)
+
+    def period(self, asked, kept, *rest):
+        state, exogenous = State(*rest[:5]), Exogenous(*rest[5:])
+        state, arrivals = self.dynamics.receive(state, exogenous)
+        state, flows = self.dynamics.advance(state, exogenous, asked, kept, arrivals)
+        return [*state, *flows]
+
+    def asked(self, number):
+        asked = self.requests[number][..., None] * self.rng.integers(0, 3, self.batch)
+        kept = None if self.reserve is None else np.repeat(self.reserve[number][..., None], self.batch, -1)
+        return asked, kept
+
+
 @pytest.mark.parametrize("units", ["continuous", "integer"])
 def test_random_networks(units):
-    check_random_networks(units, 3)
+    check_random_networks(units, 3, "small")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("units", ["continuous", "integer"])
 def test_many_random_networks(units):
-    check_random_networks(units, 40)
+    check_random_networks(units, 40, "any")
 
 
-def check_random_networks(units, examples):
-    """Whole episodes; results are fed back as they come out, which reads them where they lie."""
+def check_random_networks(units, examples, size):
+    """Periods of networks with all features; results are fed back as they come out, and read where they lie."""
 
-    @given(random_scenarios.seeds(), st.sampled_from([1, 3, 16, 19, 64]), st.sampled_from([np.float64, np.float32]))
+    @given(random_scenarios.seeds(), st.sampled_from([1, 3, 16, 19, 67]), st.sampled_from([np.float64, np.float32]))
     @settings(deadline=None, max_examples=examples)
     def agree(seed, batch, dtype):
         rng = np.random.default_rng(seed)
-        mapping, arrays, _, requests, reserve = random_scenarios.random_world(seed, units)
-        scenario = Scenario.from_mapping(mapping)
+        mapping, arrays, _, requests, reserve = random_scenarios.random_world(seed, units, size)
         worlds = [arrays, *(random_scenarios.random_tape(rng, mapping) for _ in range(batch - 1))]
-        tape = Tape.from_demand(scenario, **{name: np.stack([one[name] for one in worlds], 1) for name in arrays})
-        ops = NumpyOps(dtype)
-        dynamics, world = Dynamics(scenario.tables, ops, vary_lead_times=True), World(scenario.tables, tape, ops)
-
-        def period(asked, kept, *rest):
-            state, exogenous = State(*rest[:5]), Exogenous(*rest[5:])
-            state, arrivals = dynamics.receive(state, exogenous)
-            state, flows = dynamics.advance(state, exogenous, asked, kept, arrivals)
-            return [*state, *flows]
-
-        def given_in(number):
-            asked = requests[number][..., None] * rng.integers(0, 3, batch)
-            return asked, None if reserve is None else np.repeat(reserve[number][..., None], batch, -1)
-
-        asked, kept = given_in(0)
-        state, _ = dynamics.advance(dynamics.initial(batch), world.exogenous(0), asked, kept)
-        program = Program(period, [asked, kept, *state, *world.exogenous(1)], ops)
-        assert accelerate(program) is COMPILER, program.reason
-        fed = state
+        demand = {name: np.stack([one[name] for one in worlds], 1) for name in arrays}
+        tape = Tape.from_demand(Scenario.from_mapping(mapping), **demand)
+        episode = Episode(mapping, tape, requests, reserve, dtype, seed)
+        assert accelerate(episode.program) is COMPILER, episode.program.reason
+        state = fed = episode.state
         for number in range(1, 6):
-            asked, kept = given_in(number)
-            want = period(asked, kept, *state, *world.exogenous(number))
-            got = program(asked, kept, *fed, *world.exogenous(number))
+            asked, exogenous = episode.asked(number), episode.world.exogenous(number)
+            want = episode.period(*asked, *state, *exogenous)
+            got = episode.program(*asked, *fed, *exogenous)
             for place, (mine, theirs) in enumerate(zip(got, want, strict=True)):
                 assert_same(mine, theirs, f"result {place}, period {number}, seed {seed}, batch {batch}")
             state, fed = want[:5], got[:5]
 
     agree()
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+@pytest.mark.parametrize("name", ["one_warehouse", "two_region"])
+def test_nothing_of_a_period_stays_with_numpy(name, batch):
+    scenario = Scenario.load(name)
+    requests = np.ones((2, scenario.tables.L, scenario.tables.P))
+    episode = Episode(scenario, scenario.sample(worlds=batch), requests)
+    assert [type(part) for part in plan(episode.program).parts] == [list]
 
 
 # One small program -----------------------------------------------------------------------------------

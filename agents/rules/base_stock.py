@@ -49,11 +49,11 @@ class BaseStock(Rule):
     less the backlog of customers whose first source is among them.
 
     *Every further lane* has a position of its own, the short one: what the target itself owns, less what arrives
-    later than the lane would bring it (nominal lead times). Faster lanes ask first, and what they ask counts for slower ones: for
-    one store with a slow and a fast source this is the dual-index rule (Veeraraghavan and Scheller-Wolf, Operations
-    Research 56(4), 2008), with a cap on the slow lane the capped one. A lateral lane (from a stock node that is not
-    above its target) besides asks for no more than its source has above ``keep_levels``. Further lanes without
-    a level are not used.
+    later than the lane would bring it (nominal lead times). Faster lanes ask first, and what they ask counts for
+    slower ones: for one store with a slow and a fast source this is the dual-index rule (Veeraraghavan and
+    Scheller-Wolf, Operations Research 56(4), 2008), with a cap on the slow lane the capped one. A lateral lane (from a
+    stock node that is not above its target) besides asks for no more than its source has above ``keep_levels``.
+    Further lanes without a level are not used.
 
     Parameters
     ----------
@@ -77,6 +77,8 @@ class BaseStock(Rule):
 
     def __init__(self, scenario: Any, **parameters: Any) -> None:
         self.allocation = "proportional"
+        self.used: Bools = np.zeros(0, dtype=bool)  # (L * P,) lane cells that ask at all
+        self._plans: dict[tuple[str, ...], _Plan] = {}
         super().__init__(scenario, **parameters)
         self._reset()
 
@@ -141,9 +143,9 @@ class BaseStock(Rule):
                 used |= np.isfinite(values)
             else:
                 used |= values.detach().cpu().isfinite().numpy()
-        if not np.array_equal(used, getattr(self, "used", None)):
-            self.used: Bools = used
-            self._plans: dict[tuple[str, ...], _Plan] = {}
+        if not np.array_equal(used, self.used):
+            self.used = used
+            self._plans = {}
         self._numbers: dict[tuple[str, ...], list[_Values]] = {}
 
     def __call__(self, observation: Observation) -> Decision:

@@ -100,11 +100,12 @@ class Rule(ABC):
         return ()
 
     def _set_options(self, options: dict[str, Any]) -> None:
-        """Read those parameters."""
+        """Read those that were given."""
+        self.options = options
 
     def _get_options(self) -> dict[str, Any]:
         """Their values as plain data."""
-        return {}
+        return dict(self.options)
 
     @abstractmethod
     def __call__(self, observation: Observation) -> Decision:
@@ -167,6 +168,7 @@ class Rule(ABC):
         other._reset()
         return other
 
+    @abstractmethod
     def _reset(self) -> None:
         """Drop what was computed from parameters that have changed."""
 

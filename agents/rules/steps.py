@@ -94,7 +94,7 @@ def plan_steps(tables: Tables, forest: Forest, used: NDArray[np.bool_], echelon:
     primary = forest.primary[target] == cells
     keys: list[tuple[int, ...]] = []
     for i, cell in enumerate(cells):
-        into = [j for j in np.flatnonzero(target == target[i])]
+        into = np.flatnonzero(target == target[i]).tolist()
         order = sorted(into, key=lambda j: (t.nominal_lead_time[lanes[j]], primary[j], cells[j]))
         place, own = order.index(i), next(n for n, j in enumerate(order) if primary[j])
         phase = (1, 0) if primary[i] else (0, place) if place < own else (2, place)
@@ -151,9 +151,7 @@ def _later(t: Tables, cells: Ints, primary: bool, used: NDArray[np.bool_], ops: 
     return later if later.any else None
 
 
-def _scarce(
-    t: Tables, group: Ints, nodes: Ints, targets: Ints, before: Ints, ops: Ops
-) -> Scarce | None:
+def _scarce(t: Tables, group: Ints, nodes: Ints, targets: Ints, before: Ints, ops: Ops) -> Scarce | None:
     if not len(nodes):
         return None
     items = np.flatnonzero(group >= 0)
@@ -165,4 +163,6 @@ def _scarce(
         if sharing.any():
             of_node = np.searchsorted(nodes, source[sharing])
             others = ops.index(before[sharing]), Segments(of_node, len(nodes), ops)
-    return Scarce(ops.index(nodes), ops.index(items), Segments(group[items], len(nodes), ops), ops.index(targets[items]), others)
+    return Scarce(
+        ops.index(nodes), ops.index(items), Segments(group[items], len(nodes), ops), ops.index(targets[items]), others
+    )
