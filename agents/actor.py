@@ -123,7 +123,7 @@ def save_actor(path: Path, policy: ActorPolicy) -> None:
     }
     weights = {name: value.detach().numpy() for name, value in policy.actor.state_dict().items()}
     stream = io.BytesIO()
-    np.savez(stream, config=np.array(json.dumps(config)), **weights)  # type: ignore[arg-type]
+    np.savez(stream, config=np.array(json.dumps(config)), **weights)
     write_bytes(stream.getvalue(), path)
 
 

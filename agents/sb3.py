@@ -63,7 +63,7 @@ class SB3VecEnv(VecEnv):
         self.played: list[NDArray[Any]] = []  # actions since the episodes began, all at once
         self.returns = np.zeros(self.num_envs)  # of the episodes under way, in the env's own units
 
-    def reset(self) -> NDArray[np.float32]:  # type: ignore[override]
+    def reset(self) -> NDArray[np.float32]:
         """First observations (B, n); a seed given to :meth:`seed` starts that series of worlds."""
         seed = self._seeds[0]
         self.series, self.episode = (self.series, self.episode + 1) if seed is None else (seed, 0)
@@ -256,7 +256,7 @@ def _load_zip(path: Path, scenario: Scenario) -> ActorPolicy:
     try:
         with zipfile.ZipFile(path) as archive:
             data = json.loads(archive.read("data"))
-        known = {"clip_range": PPO, "target_entropy": SAC}
+        known: dict[str, type[PPO] | type[SAC]] = {"clip_range": PPO, "target_entropy": SAC}
         algorithm = next(known[key] for key in known if key in data)
     except (zipfile.BadZipFile, KeyError, ValueError):
         raise InputError(f"{path}: is no zip of Stable-Baselines3, or a damaged one") from None

@@ -212,11 +212,11 @@ class Trainer:
         return self._model
 
     def _piece(self) -> int:
-        """Env-steps learnt in one go: a rollout, or a multiple of what lies between trainings of SAC."""
+        """Env-steps learnt in one go: a rollout, or some 64 periods of SAC's worlds."""
         if isinstance(self.learner, PPOConfig):
             return self.learner.n_steps * self.learner.worlds
-        block = self.learner.train_freq * self.learner.worlds
-        return block * max(1, 4096 // block)
+        periods = self.learner.train_freq * max(1, 64 // self.learner.train_freq)
+        return periods * self.learner.worlds
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         facts = checkpoint.facts

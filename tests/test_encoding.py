@@ -178,7 +178,7 @@ def constant(decoder, action):
 GOOD = {"one_warehouse": 60.3, "serial": 10.734, "lost_sales": 4.7285, "dual_sourcing": 216.77}
 
 
-@pytest.mark.parametrize("kind", ["order_up_to", "order_up_to_local"])
+@pytest.mark.parametrize("kind", ["order_up_to", "order_up_to_local", "proportional"])
 @pytest.mark.parametrize("name", sorted(GOOD))
 def test_the_zero_action_is_sane(name, kind):
     """Within a fifth of the published optimum, or of tuned base-stock where there is none."""
@@ -188,6 +188,37 @@ def test_the_zero_action_is_sane(name, kind):
         scenario, constant(decoder, np.zeros(decoder.size)), scenario.sample(64, seed=3), kpis=False
     ).cost_per_period
     assert cost.mean() < 1.2 * GOOD[name]
+
+
+@pytest.mark.parametrize("a", [-0.3, 0.0, 0.4])
+def test_proportional_closes_half_of_the_gap(observed, a):
+    """Primary lanes: mean flow and half of what order_up_to asks beyond it; further lanes as under order_up_to."""
+    scenario, observations = observed
+    t, forest = scenario.tables, scenario.tables.primary_lane
+    plain, smooth = (ActionDecoder(scenario, kind) for kind in ("order_up_to", "proportional"))
+    target = plain.range.centre + a * (plain.range.slope + plain.range.bend * a**2)
+    for observation in observations[::30]:
+        action = np.full((5, plain.size), a)
+        ours, theirs = (one.decode(action, observation) for one in (smooth, plain))
+        for i, lane in enumerate(plain.lanes):
+            node = t.lane_target[lane]
+            if forest[node, 0] != lane:
+                assert np.allclose(ours[:, lane, 0], theirs[:, lane, 0])
+                continue
+            echelon = [m for m in range(t.N) if t.echelon[node, m, 0]]
+            position = sum(observation.on_hand[:, m].sum((1, 2)) for m in echelon)
+            position = position + sum(
+                observation.in_transit[:, other].sum((1, 2, 3))
+                for other in range(t.L)
+                if t.lane_target[other] in echelon
+            )
+            position = position - sum(
+                observation.backlog[:, c].sum((1, 2)) for c in range(t.C) if t.first_source[c, 0] in echelon
+            )
+            further = [k for k in range(t.L) if t.lane_target[k] == node and k != lane]
+            helping = sum((theirs[:, k, 0] for k in further), np.zeros(5))
+            flow = t.mean_flow[node, 0]
+            assert np.allclose(ours[:, lane, 0], np.maximum(flow + 0.5 * (target[i] - flow - position - helping), 0))
 
 
 def test_the_zero_action_needs_no_further_lanes_to_be_sane():

@@ -25,7 +25,9 @@ def scenario() -> Scenario:
     return Scenario.load("lost_sales").replace(horizon=PERIODS, warm_up=1)
 
 
-def native(scenario: Scenario, worlds: int = 3, mode: str = "SAME_STEP", action: str = "order_up_to") -> NetworkVectorEnv:
+def native(
+    scenario: Scenario, worlds: int = 3, mode: str = "SAME_STEP", action: str = "order_up_to"
+) -> NetworkVectorEnv:
     return NetworkVectorEnv(scenario, num_envs=worlds, autoreset_mode=mode, action=action, info="none")
 
 

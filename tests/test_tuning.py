@@ -23,6 +23,14 @@ def quick(scenario, rule="echelon_base_stock", **settings):
     return tune(scenario, rule, **({"worlds": 64, "judged": 256, "progress": False} | settings))
 
 
+def short(scenario):
+    """Fewer periods to compare candidates on."""
+    return scenario.replace(horizon=150, warm_up=30)
+
+
+FEW = {"budget": 400_000}  # some 25 gradients of a store with a short horizon
+
+
 def paired(scenario, first, second, worlds=512):
     """Mean difference in cost on common worlds, relative to the second, and its standard error."""
     tape = scenario.sample(worlds=worlds, seed=9, purpose="test")
@@ -36,9 +44,9 @@ def paired(scenario, first, second, worlds=512):
 
 def test_gradients_find_the_newsvendor_level():
     """S = 25 + z 1.6 sqrt(5), from a penalty the automatic level knows and from far away."""
-    scenario = instances.newsvendor(4, 9)
+    scenario = short(instances.newsvendor(4, 9))
     level = 25 + NormalDist().inv_cdf(0.9) * 1.6 * math.sqrt(5)
-    found = quick(scenario)
+    found = quick(scenario, **FEW)
     assert found.method == "gradient"
     best = load_policy("echelon_base_stock", scenario, levels=level)
     difference, error = paired(scenario, found.rule, best)
@@ -54,7 +62,7 @@ def test_gradients_leave_a_bad_start():
     rule = RULES["echelon_base_stock"](scenario)
     space = rule.space()
     far = space.start + 4 * space.scale
-    last = descend(rule, space, far, 60, window_of(scenario), 0, Budget(10**9))[0]
+    last = descend(rule, space, far, 35, window_of(scenario), 0, Budget(10**9))[0]
     assert last[0] == pytest.approx(25 + NormalDist().inv_cdf(0.9) * 1.6 * math.sqrt(5), abs=0.5)
 
 
@@ -77,14 +85,14 @@ def test_search_finds_whole_levels_of_a_warehouse():
 
 
 def test_evolution_finds_the_capped_rule_of_lost_sales():
-    pytest.importorskip("cma")
-    scenario = instances.lost_sales(2, 4)
+    scenario = short(instances.lost_sales(2, 4))
     found = quick(scenario, "capped_echelon_base_stock", method="cma")
     best = load_policy("capped_echelon_base_stock", scenario, levels=17, caps=5)
     difference, error = paired(scenario, found.rule, best)
     assert difference < 0.003 + 3 * error
 
 
+@pytest.mark.slow
 def test_further_lanes_are_used_where_they_pay_and_dropped_where_not():
     cheap, dear = instances.dual_sourcing(2, 105), instances.dual_sourcing(2, 2_000)
     assert "express_levels" in quick(cheap).parameters
@@ -98,10 +106,10 @@ def test_further_lanes_are_used_where_they_pay_and_dropped_where_not():
 
 
 def test_targets_are_met_and_cost_something():
-    free = instances.lost_sales(2, 4)
+    free = short(instances.lost_sales(2, 4))
     shoppers = free.to_dict()["customers"]["shoppers"]
     bound = free.replace(customers={"shoppers": shoppers | {"targets": {"fill_rate": 0.97}}})
-    without, with_target = quick(free), quick(bound)
+    without, with_target = (quick(scenario, method="search") for scenario in (free, bound))
     figure = with_target.targets[0]
     assert figure["name"] == "shoppers.fill_rate"
     assert figure["status"] in ("met", "undecided")
@@ -110,7 +118,7 @@ def test_targets_are_met_and_cost_something():
 
 
 def test_gradients_meet_targets_too():
-    data = instances.newsvendor(2, 4).to_dict()
+    data = short(instances.newsvendor(2, 4)).to_dict()
     data["customers"]["shoppers"]["targets"] = {"fill_rate": 0.98}
     scenario = Scenario.from_mapping(data)
     found = quick(scenario)
@@ -135,7 +143,7 @@ def test_only_tune_worlds_are_drawn(monkeypatch):
         return sample(self, worlds, seed, purpose, periods)
 
     monkeypatch.setattr(Scenario, "sample", watched)
-    quick(instances.newsvendor(1, 9))
+    quick(short(instances.newsvendor(1, 9)), budget=120_000)
     assert {purpose for purpose, _ in drawn} == {"tune"}
     # Worlds moved along, compared on, judged on: none is in two of these.
     assert sum(len(numbers) for _, numbers in drawn) == len(frozenset().union(*(numbers for _, numbers in drawn)))
@@ -144,9 +152,9 @@ def test_only_tune_worlds_are_drawn(monkeypatch):
 # What it spends and gives back -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("method", "limit"), [("auto", 500_000), ("search", 300_000)])
+@pytest.mark.parametrize(("method", "limit"), [("auto", 250_000), ("search", 150_000)])
 def test_budgets_are_kept_and_runs_repeat(method, limit):
-    scenario = instances.serial_b()
+    scenario = short(instances.serial_b())
     first, second = (quick(scenario, method=method, budget=limit, seed=2) for _ in range(2))
     assert 0 < first.env_periods <= limit
     assert first.evaluations > 0
@@ -154,8 +162,8 @@ def test_budgets_are_kept_and_runs_repeat(method, limit):
 
 
 def test_what_is_saved_is_the_policy(tmp_path):
-    scenario = instances.newsvendor(1, 9)
-    found = quick(scenario)
+    scenario = short(instances.newsvendor(1, 9))
+    found = quick(scenario, budget=120_000)
     rule, summary = found.save(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"rule.yaml", "tuning.json"}
     data = json.loads(summary.read_text())
