@@ -19,10 +19,12 @@ import yaml
 
 from echelongym.agents.checkpoint import latest_checkpoint, load_checkpoint
 from echelongym.agents.policy import load_policy
+from echelongym.envs.config import validate
 from echelongym.envs.errors import InputError, MissingExtra
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import simulate
 from echelongym.experiments import train as command
+from echelongym.experiments.compose import compose
 from echelongym.experiments.main import main
 from echelongym.experiments.train import train
 
@@ -247,14 +249,13 @@ def test_resumed_sac_is_bit_for_bit_the_uninterrupted_one(scenario, monkeypatch)
 
 
 def resumed(folder: str, *words: str) -> Any:
-    from echelongym.experiments.compose import settings
-
-    return settings("train", [f"run={folder}", "resume=true", "progress=false", *words])
+    config = compose("train", [f"run={folder}", "resume=true", "progress=false", *words])
+    return validate(command.Settings, config, "train")
 
 
 def test_killed_process_resumes_from_the_command_line(tmp_path):
     """SIGKILL in the middle; the same command with resume=true ends at the same step with the same policy."""
-    words = ["scenario=lost_sales", "scenario.horizon=20", "scenario.warm_up=2", "budget.env_steps=40960", "seed=5"]
+    words = ["scenario=lost_sales", "scenario.horizon=20", "scenario.warm_up=2", "budget.env_steps=8192", "seed=5"]
     words += ["agent.worlds=8", "agent.n_steps=16", "agent.batch_size=64", "validation.worlds=4", "validation.times=10"]
     words += ["progress=false", "tensorboard=false", "checkpoint_seconds=0.05"]
     code = "import sys; from echelongym.experiments.main import main; sys.exit(main(sys.argv[1:]))"
@@ -268,12 +269,12 @@ def test_killed_process_resumes_from_the_command_line(tmp_path):
     child.wait()
     assert not Path("killed/summary.json").exists()
     stopped = latest_checkpoint(Path("killed/checkpoints")).facts["env_steps"]
-    assert 0 < stopped < 40960
+    assert 0 < stopped < 8192
     assert load_policy("killed", Scenario.load("killed/scenario.yaml")) is not None
     assert main(["train", "run=killed", "resume=true", "progress=false"]) == 0
     assert main(["train", *words, "run=whole"]) == 0
     assert same(Path("killed"), Path("whole"))
-    assert json.loads(Path("killed/summary.json").read_text())["env_steps"] == 40960
+    assert json.loads(Path("killed/summary.json").read_text())["env_steps"] == 8192
 
 
 def test_finished_training_goes_on_with_a_larger_budget(scenario):

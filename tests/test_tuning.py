@@ -61,7 +61,7 @@ def test_gradients_leave_a_bad_start():
     scenario = instances.newsvendor(4, 9)
     rule = RULES["echelon_base_stock"](scenario)
     space = rule.space()
-    far = space.start + 4 * space.scale
+    far = space.start + 2.5 * space.scale
     last = descend(rule, space, far, 35, window_of(scenario), 0, Budget(10**9))[0]
     assert last[0] == pytest.approx(25 + NormalDist().inv_cdf(0.9) * 1.6 * math.sqrt(5), abs=0.5)
 
