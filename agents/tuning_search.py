@@ -22,8 +22,9 @@ def pattern_search(candidates: Candidates, start: Floats, finest: float = 0.05, 
     """Coordinate search with steps that double and halve (Hooke and Jeeves, Journal of the ACM 8(2), 1961).
 
     Steps are in units of each parameter's scale, in whole worlds rounded and at least 1. At the finest step pairs are
-    moved too, so that levels that trade off against each other do not block each other. Ends where no step is better,
-    or when the budget is spent.
+    moved too, so that levels that trade off against each other do not block each other, and steps doubled, as a whole
+    number may change nothing (a cap just above the largest demand) where the next one does. Ends where no step is
+    better, or when the budget is spent.
     """
     space = candidates.space
     here = candidates.admissible(start)
@@ -48,13 +49,14 @@ def pattern_search(candidates: Candidates, start: Floats, finest: float = 0.05, 
 
 
 def _moves(step: Floats, pairs: bool) -> Iterator[Floats]:
-    """Steps up and down along each coordinate; then along two at once."""
+    """Steps up and down along each coordinate; where ``pairs``, then doubled, then along two at once."""
     n = len(step)
-    for i in range(n):
-        for sign in (1.0, -1.0):
-            move = np.zeros(n)
-            move[i] = sign * step[i]
-            yield move
+    for size in (1.0, 2.0) if pairs else (1.0,):
+        for i in range(n):
+            for sign in (size, -size):
+                move = np.zeros(n)
+                move[i] = sign * step[i]
+                yield move
     if not pairs:
         return
     for i, j in itertools.combinations(range(n), 2):
