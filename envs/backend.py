@@ -28,8 +28,6 @@ class NumpyOps:
         self.maximum = np.maximum
         self.floor = np.floor
         self.ceil = np.ceil
-        self.exp = np.exp
-        self.tanh = np.tanh
         self.program: Any = None  # that is being recorded; see envs.program
 
     def constant(self, value: Any) -> Array:
@@ -113,10 +111,6 @@ class NumpyOps:
         """As a NumPy array."""
         return np.asarray(value)
 
-    def finite(self, value: Array) -> bool:
-        """Whether every entry is finite (a sum of finite entries is, short of overflow)."""
-        return bool(np.isfinite(value).all())
-
 
 class TorchOps:
     """PyTorch with the same vocabulary; ``device`` and floating ``dtype`` of the caller's choice."""
@@ -132,8 +126,6 @@ class TorchOps:
         self.int = torch.int64
         self.floor = torch.floor
         self.ceil = torch.ceil
-        self.exp = torch.exp
-        self.tanh = torch.tanh
 
     def where(self, condition: Array, first: Array, second: Array) -> Array:
         """Choose by condition."""
@@ -221,10 +213,6 @@ class TorchOps:
         """As a NumPy array, off the graph."""
         array: np.ndarray[Any, Any] = value.detach().cpu().numpy()
         return array
-
-    def finite(self, value: Array) -> bool:
-        """Whether every entry is finite."""
-        return bool(self._torch.isfinite(value).all())
 
 
 Ops = NumpyOps | TorchOps

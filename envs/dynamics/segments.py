@@ -37,7 +37,6 @@ class Segments:
             grid = np.stack([members[g] for g in chosen])  # (groups of this size, size)
             flat = ops.index(grid.reshape(-1))
             self.buckets.append((ops.index(chosen), flat, len(chosen), size))
-        self.complete = bool((np.asarray(groups) >= 0).all())
         self.of_item = ops.index(np.maximum(groups, 0))
         # Every group has exactly the item of its own number: nothing to gather.
         self.identity = count == self.items and bool((np.asarray(groups) == np.arange(count)).all())
