@@ -136,10 +136,12 @@ class Outcome:
 
     ``cost_per_period`` (B,) is the mean cost of the reported periods (after the warm-up), revenue
     left out; ``costs`` the same by line; ``profit_per_period`` stands beside it where prices are
-    given. ``trace`` holds every period where it was asked for.
+    given. ``episode_cost_per_period`` (B,) is the mean over all periods, what bounds are held
+    against. ``trace`` holds every period where it was asked for.
     """
 
     cost_per_period: Array
+    episode_cost_per_period: Array
     costs: dict[str, Array]
     profit_per_period: Array | None
     periods: int
@@ -197,6 +199,9 @@ def periods(
     t = scenario.tables
     world = World(t, tape, ops)
     dynamics = Dynamics(t, ops, vary_lead_times=world.unusual_lead_times)
+    foresee = getattr(policy, "foresee", None)
+    if foresee is not None:
+        foresee(tape)
     start = getattr(policy, "start", None)
     if start is not None:
         start(world.batch)
@@ -227,7 +232,8 @@ def simulate(
     ----------
     policy
         Any callable from :class:`Observation` to :class:`Decision`; its ``start(worlds)`` is called
-        first where it has one.
+        first where it has one. A reference policy that knows the future has ``foresee(tape)``, called
+        before that.
     trace
         Keep every period in ``outcome.trace``, period first: ``on_hand, in_transit, backlog`` as
         observed, ``requests, shipped, received, returned`` (T, B, L, P), ``served`` (T, B, S, P),
@@ -253,6 +259,7 @@ def simulate(
     sums: dict[str, Array] = {}
     kept: list[dict[str, Any]] = []
     reported = tape.periods - t.warm_up
+    before: Array = 0.0  # cost of the warm-up
     for period, observation, flows, state in periods(scenario, policy, tape, ops):
         lines = ledger.period(flows, last=period + 1 == tape.periods, closing=state)
         if period >= t.warm_up:
@@ -260,6 +267,8 @@ def simulate(
                 sums[line] = sums[line] + value if line in sums else value
             if counted is not None:
                 counted.add(flows)
+        else:
+            before = before + ledger.cost(lines)
         if trace:
             kept.append(_traced(t, ops, observation, flows, ledger.full(lines, tape.batch)))
         if progress is not None:
@@ -268,6 +277,7 @@ def simulate(
     total = ledger.cost(costs)
     return Outcome(
         cost_per_period=total,
+        episode_cost_per_period=(before + total * reported) / tape.periods,
         costs={line: costs[line] for line in (*COST_LINES, REVENUE) if line in costs},
         profit_per_period=costs[REVENUE] - total if t.has_prices else None,
         periods=reported,

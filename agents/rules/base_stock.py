@@ -9,7 +9,7 @@ import numpy as np
 from echelongym.envs.backend import Array, Ops, ops_of
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.errors import expected
-from echelongym.envs.levels import automatic_levels
+from echelongym.envs.levels import Levels, automatic_levels
 from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.positions import Accumulator, Forest, Owned, Stock, cover
 
@@ -18,15 +18,38 @@ from .rule import Bools, Floats, Group, Rule
 from .steps import Ints, Step, is_lateral, plan_steps, rows_of
 
 ALLOCATIONS = ("proportional", "equalise")
+_BASIC = ("levels", "express_levels", "lateral_levels", "keep_levels", "caps")
 NO_CAP = 2.0**53  # of a lane without one, where whole numbers are wanted
 
 
-class _Values(NamedTuple):
+class Shift(NamedTuple):
+    """What is added to levels in a period; None where nothing is."""
+
+    nodes: Array | None = None  # (N * P, B) units, to the levels of primary lanes by their targets
+    lanes: Array | None = None  # (L * P, B) units, to the levels of further lanes
+
+
+class Numbers(NamedTuple):
     """The numbers of one step."""
 
     level: Array  # (n, 1)
     cap: Array | None  # (n, 1)
     keep: Array | None  # (m, 1) of the sources of lateral lanes
+    more: dict[str, Array]  # (n, 1) each: groups that a subclass adds, of the target or of the lane
+
+
+class Cells(NamedTuple):
+    """What is known of every lane cell and node cell when groups are made; flat, see :class:`Group`."""
+
+    auto: Levels
+    target: Ints  # (L * P,) node cell
+    source: Ints  # (L * P,) node cell
+    opened: Bools  # (L * P,) can be requested
+    further: Bools  # (L * P,) opened and not its target's primary lane
+    lateral: Bools  # (L * P,) of them, from a stock node that is not above the target
+    fed: Bools  # (N * P,) has a primary lane
+    flow: Floats  # (N * P,) mean units a period
+    flow_deviation: Floats  # (N * P,) of a period's demand
 
 
 class _Plan:
@@ -74,6 +97,7 @@ class BaseStock(Rule):
 
     echelon: ClassVar[bool]
     capped: ClassVar[bool] = False
+    shifts: ClassVar[bool] = False  # whether levels move with what is observed, see _shift
 
     def __init__(self, scenario: Any, **parameters: Any) -> None:
         self.allocation = "proportional"
@@ -124,7 +148,28 @@ class BaseStock(Rule):
         if self.capped:
             start = (flow + 1.5 * flow_spread)[target]
             groups.append(Group("caps", t.lanes, opened, -never, start, flow_spread[target], 0.0))
-        return groups
+        cells = Cells(auto, target, source, opened, further, lateral, fed, flow, flow_spread)
+        return groups + self._more_groups(cells)
+
+    # What subclasses add -------------------------------------------------------------------------
+
+    def _more_groups(self, cells: Cells) -> list[Group]:
+        """Further groups, by node or by lane."""
+        return []
+
+    def _shift(self, observation: Observation, ops: Ops) -> Shift:
+        """What is added to levels now; classes that say anything set ``shifts``."""
+        return Shift()
+
+    def _ask(self, step: Step, numbers: Numbers, gap: Array, owned: Owned, ops: Ops) -> Array:
+        """(n, B) units asked for, before what sources keep and caps; ``gap`` (n, B) is level less position."""
+        return ops.maximum(gap, 0)
+
+    def _reserve(self, observation: Observation, ops: Ops) -> Array | None:
+        """(B, S, P) units that each pair leaves on hand, None for none."""
+        return None
+
+    # ---------------------------------------------------------------------------------------------
 
     def _free(self, group: str) -> Bools:
         """Caps only of lanes that are used or may be."""
@@ -146,7 +191,7 @@ class BaseStock(Rule):
         if not np.array_equal(used, self.used):
             self.used = used
             self._plans = {}
-        self._numbers: dict[tuple[str, ...], list[_Values]] = {}
+        self._numbers: dict[tuple[str, ...], list[Numbers]] = {}
 
     def __call__(self, observation: Observation) -> Decision:
         """Requests (B, L, P)."""
@@ -162,9 +207,10 @@ class BaseStock(Rule):
         owned = plan.stock(standing, rows, ops.moveaxis(observation.backlog, 0, -1))
         own = owned.position
         position = own if plan.accumulate is None else plan.accumulate(own)
+        shift = self._shift(observation, ops) if self.shifts else Shift()
         requests = None
         for step, number in zip(plan.steps, numbers, strict=True):
-            request = _asked(step, number, position if step.primary else own, owned, ops)
+            request = self._asked(step, number, position if step.primary else own, owned, shift, ops)
             asked = request
             if step.followed:
                 own = step.moved(own, request)
@@ -179,7 +225,24 @@ class BaseStock(Rule):
             requests[step.lanes] = asked
         if requests is None:
             requests = ops.zeros((t.L * t.P, standing.shape[-1]), standing.dtype)
-        return Decision(ops.moveaxis(requests.reshape((t.L, t.P, -1)), -1, 0))
+        return Decision(ops.moveaxis(requests.reshape((t.L, t.P, -1)), -1, 0), self._reserve(observation, ops))
+
+    def _asked(self, step: Step, numbers: Numbers, position: Array, owned: Owned, shift: Shift, ops: Ops) -> Array:
+        """(n, B) units that the lanes of a step ask for."""
+        gap = numbers.level - position[step.targets]
+        if step.later is not None:
+            gap = gap + step.later(owned.rows)
+        if step.primary and shift.nodes is not None:
+            gap = gap + shift.nodes[step.targets]
+        elif not step.primary and shift.lanes is not None:
+            gap = gap + shift.lanes[step.lanes]
+        request = self._ask(step, numbers, gap, owned, ops)
+        if numbers.keep is not None:
+            surplus = ops.maximum(owned.standing[step.limited] - numbers.keep, 0)
+            request = _lent(ops, request, surplus, step.by_source)
+        if numbers.cap is not None:
+            request = ops.minimum(request, numbers.cap)
+        return request
 
     def _prepare(self, key: tuple[str, ...], dtype: Any, ops: Ops) -> None:
         if dtype not in (ops.int, ops.float):
@@ -188,11 +251,11 @@ class BaseStock(Rule):
             self._plans[key] = _Plan(self, ops)
         self._numbers[key] = self._values_of(self._plans[key].steps, ops, dtype)
 
-    def _values_of(self, steps: list[Step], ops: Ops, dtype: Any) -> list[_Values]:
+    def _values_of(self, steps: list[Step], ops: Ops, dtype: Any) -> list[Numbers]:
         """The numbers of every step; whole ones in whole worlds, so that nothing is converted in a period."""
         groups = {name: self.values[name] for name in self.groups}
         plain = all(isinstance(values, np.ndarray) for values in groups.values())
-        whole = dtype == ops.int and plain and all(_is_whole(values) for values in groups.values())
+        whole = dtype == ops.int and plain and not self.shifts and all(_is_whole(v) for v in groups.values())
 
         def picked(name: str, cells: Ints) -> Array:
             values = groups[name]
@@ -214,22 +277,15 @@ class BaseStock(Rule):
                 caps = groups["caps"]
                 if not isinstance(caps, np.ndarray) or np.isfinite(caps[step.lane_cells]).any():
                     cap = picked("caps", step.lane_cells)
-            numbers.append(_Values(level, cap, keep))
+            more = {
+                name: picked(
+                    name, step.target_cells if self.groups[name].entities is self.tables.nodes else step.lane_cells
+                )
+                for name in groups
+                if name not in _BASIC
+            }
+            numbers.append(Numbers(level, cap, keep, more))
         return numbers
-
-
-def _asked(step: Step, number: _Values, position: Array, owned: Owned, ops: Ops) -> Array:
-    """(n, B) units that the lanes of a step ask for."""
-    gap = number.level - position[step.targets]
-    if step.later is not None:
-        gap = gap + step.later(owned.rows)
-    request = ops.maximum(gap, 0)
-    if number.keep is not None:
-        surplus = ops.maximum(owned.standing[step.limited] - number.keep, 0)
-        request = _lent(ops, request, surplus, step.by_source)
-    if number.cap is not None:
-        request = ops.minimum(request, number.cap)
-    return request
 
 
 def _shared(step: Step, request: Array, on_hand: Array, others: Array | None, spread: Array, ops: Ops) -> Array:

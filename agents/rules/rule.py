@@ -39,6 +39,7 @@ class Group:
     start: Floats  # where a tuner begins
     scale: Floats  # units of a tuner's step, > 0
     lower: float = -np.inf  # of what may be given
+    smooth: bool = True  # whether costs have useful gradients in these numbers; a threshold has none
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +72,22 @@ class Rule(ABC):
     Raises
     ------
     InputError
-        For an unknown parameter, node, lane or product (naming the closest), or a number out of bounds.
+        For an unknown parameter, node, lane or product (naming the closest), a number out of bounds, or a scenario for
+        which the rule makes no sense.
     """
 
     name: ClassVar[str]
+    differentiable: ClassVar[bool] = True  # False: no number of the rule has useful gradients
+
+    @classmethod
+    def refusal(cls, scenario: Scenario) -> str | None:
+        """Why the rule makes no sense for a scenario; None where it does."""
+        return None
 
     def __init__(self, scenario: Scenario, **parameters: Any) -> None:
+        reason = self.refusal(scenario)
+        if reason is not None:
+            raise InputError(f"{self.name}: {reason} (scenario {scenario.name})")
         self.scenario = scenario
         self.tables: Tables = scenario.tables
         self.groups = {group.name: group for group in self._make_groups()}
