@@ -58,7 +58,7 @@ def automatic_levels(scenario: Scenario) -> Levels:
     mean, deviation = cover(t, forest, echelon=True)
     spread = _correlated(scenario)
     deviation = deviation * np.where(t.mean_flow > 0, spread, 1.0)
-    penalty, holding_below, lost = _faced(t)
+    penalty, holding_below, lost = faced(t)
     echelon = mean + _serial_quantile(t, forest, penalty, holding_below, lost) * deviation
     lead = _primary_lead(t, forest)
     echelon, local = _nested(t, forest, np.maximum(echelon, 0.5 * mean), lead)
@@ -116,7 +116,7 @@ def _correlated(scenario: Scenario) -> Floats:
     return np.where(variance > 0, np.sqrt(ratio), 1.0)
 
 
-def _faced(t: Tables) -> tuple[Floats, Floats, Floats]:
+def faced(t: Tables) -> tuple[Floats, Floats, Floats]:
     """(N, P) each: penalty a unit short, holding cost where customers are served, share lost; means by demand."""
     penalty, holding, lost = (np.zeros((t.N, t.P)) for _ in range(3))
     lost_cost = t.lost_share * (t.lost_sale_cost + t.price)

@@ -1,16 +1,67 @@
 """Rules: replenishment policies with named parameters, one file a family."""
 
-from .base_stock import CappedEchelonBaseStock, EchelonBaseStock, LocalBaseStock
+from .base_stock import CappedEchelonBaseStock, CappedLocalBaseStock, EchelonBaseStock, LocalBaseStock
+from .critical import CriticalLevels
+from .dual import CappedDualIndex, DualIndex, ExpediteThreshold, SingleIndex, TailoredBaseSurge
+from .just_in_time import JustInTime
+from .random_requests import RandomRequests
+from .reorder import CanOrder, ReorderPointOrderUpTo, ReorderPointQuantity
+from .responsive import DisruptionAwareBaseStock, ForecastBaseStock, Playbook
 from .rule import Rule, Space, check_network
+from .sterman import AnchoringAndAdjustment
+from .transshipment import ProactiveTransshipment, ReactiveTransshipment
 
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (LocalBaseStock, EchelonBaseStock, CappedEchelonBaseStock)}
+RULES: dict[str, type[Rule]] = {
+    rule.name: rule
+    for rule in (
+        LocalBaseStock,
+        EchelonBaseStock,
+        CappedEchelonBaseStock,
+        ReorderPointOrderUpTo,
+        ReorderPointQuantity,
+        CanOrder,
+        SingleIndex,
+        DualIndex,
+        CappedDualIndex,
+        TailoredBaseSurge,
+        ExpediteThreshold,
+        ReactiveTransshipment,
+        ProactiveTransshipment,
+        CappedLocalBaseStock,
+        CriticalLevels,
+        ForecastBaseStock,
+        DisruptionAwareBaseStock,
+        Playbook,
+        JustInTime,
+        AnchoringAndAdjustment,
+        RandomRequests,
+    )
+}
 
 __all__ = [
     "RULES",
+    "AnchoringAndAdjustment",
+    "CanOrder",
+    "CappedDualIndex",
     "CappedEchelonBaseStock",
+    "CappedLocalBaseStock",
+    "CriticalLevels",
+    "DisruptionAwareBaseStock",
+    "DualIndex",
     "EchelonBaseStock",
+    "ExpediteThreshold",
+    "ForecastBaseStock",
+    "JustInTime",
     "LocalBaseStock",
+    "Playbook",
+    "ProactiveTransshipment",
+    "RandomRequests",
+    "ReactiveTransshipment",
+    "ReorderPointOrderUpTo",
+    "ReorderPointQuantity",
     "Rule",
+    "SingleIndex",
     "Space",
+    "TailoredBaseSurge",
     "check_network",
 ]

@@ -7,17 +7,17 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from echelongym.envs.backend import Array, Ops, ops_of
-from echelongym.envs.dynamics import Segments
 from echelongym.envs.errors import expected
-from echelongym.envs.levels import Levels, automatic_levels
+from echelongym.envs.levels import Levels, automatic_levels, faced
 from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.positions import Accumulator, Forest, Owned, Stock, cover
 
-from .allocation import TINY, equalise
+from .allocation import cut_to_shares, lent, marginal_positions
 from .rule import Bools, Floats, Group, Rule
 from .steps import Ints, Step, is_lateral, plan_steps, rows_of
 
-ALLOCATIONS = ("proportional", "equalise")
+ALLOCATIONS = ("proportional", "equalise", "marginal")
+ALIASES = {"fair_share": "proportional", "equal_fractile": "equalise"}
 _BASIC = ("levels", "express_levels", "lateral_levels", "keep_levels", "caps")
 NO_CAP = 2.0**53  # of a lane without one, where whole numbers are wanted
 
@@ -27,6 +27,7 @@ class Shift(NamedTuple):
 
     nodes: Array | None = None  # (N * P, B) units, to the levels of primary lanes by their targets
     lanes: Array | None = None  # (L * P, B) units, to the levels of further lanes
+    demand: Array | None = None  # (N * P, B) units of it that are demand expected above the mean
 
 
 class Numbers(NamedTuple):
@@ -59,8 +60,9 @@ class _Plan:
         t, forest = rule.tables, rule.forest
         self.stock = Stock(t, ops, rows_of(t))
         self.accumulate = Accumulator(t, forest, ops) if rule.echelon else None
-        self.steps = plan_steps(t, forest, rule.used, rule.echelon, ops)
+        self.steps = plan_steps(t, forest, rule.used, rule.echelon, ops, rule.full)
         self.spread = ops.constant(rule.spread[:, None])
+        self.wanted = [rule._marginal_positions(step, ops) for step in self.steps]
 
 
 class BaseStock(Rule):
@@ -90,13 +92,17 @@ class BaseStock(Rule):
     caps
         Most units a lane asks for in a period, by lane (and product); left out: none. Capped rules only.
     allocation
-        ``proportional``: the network shares scarce stock in proportion to requests. ``equalise``: requests on primary
-        lanes out of a node that cannot fill them all are cut so that the shortfalls left, in standard deviations of
-        demand over the target's position, are level.
+        How stock of a node that cannot fill all requests on primary lanes is shared. ``proportional`` (or
+        ``fair_share``): the network shares it in proportion to requests. ``equalise`` (or ``equal_fractile``): requests
+        are cut so that the shortfalls left, in standard deviations of demand over the target's position, are level.
+        ``marginal``: requests are cut so that each unit goes where the newsvendor cost expected falls most.
     """
 
-    echelon: ClassVar[bool]
+    echelon: bool  # whether primary lanes look at echelon positions
     capped: ClassVar[bool] = False
+    full: ClassVar[bool] = False  # whether lanes from above all look at the primary lane's position, nothing left out
+    primary_group: ClassVar[str] = "levels"  # what primary lanes raise positions to
+    further_groups: ClassVar[tuple[str, ...]] = ("express_levels", "lateral_levels")  # a number here: the lane is used
     shifts: ClassVar[bool] = False  # whether levels move with what is observed, see _shift
 
     def __init__(self, scenario: Any, **parameters: Any) -> None:
@@ -111,8 +117,9 @@ class BaseStock(Rule):
 
     def _set_options(self, options: dict[str, Any]) -> None:
         self.allocation = options.get("allocation", self.allocation)
+        self.allocation = ALIASES.get(self.allocation, self.allocation)
         if self.allocation not in ALLOCATIONS:
-            raise expected(f"{self.name} allocation", self.allocation, " or ".join(ALLOCATIONS))
+            raise expected(f"{self.name} allocation", self.allocation, " or ".join((*ALLOCATIONS, *ALIASES)))
 
     def _get_options(self) -> dict[str, Any]:
         return {"allocation": self.allocation}
@@ -140,7 +147,7 @@ class BaseStock(Rule):
         never = np.full(t.L * t.P, -np.inf)
         short = auto.lane.reshape(-1)
         groups = [
-            Group("levels", t.nodes, fed, np.where(fed, level, -np.inf), level, self.spread),
+            Group(self.primary_group, t.nodes, fed, np.where(fed, level, -np.inf), level, self.spread),
             Group("express_levels", t.lanes, further & ~lateral, never, short, flow_spread[target]),
             Group("lateral_levels", t.lanes, lateral, never, short, flow_spread[target]),
             Group("keep_levels", t.nodes, lends, keep, flow + flow_spread, flow_spread),
@@ -157,15 +164,19 @@ class BaseStock(Rule):
         """Further groups, by node or by lane."""
         return []
 
-    def _shift(self, observation: Observation, ops: Ops) -> Shift:
-        """What is added to levels now; classes that say anything set ``shifts``."""
+    def _constants(self, ops: Ops) -> dict[str, Any]:
+        """What ``_shift`` and ``_reserve`` compute with on one backend; made once, and anew for other parameters."""
+        return {}
+
+    def _shift(self, observation: Observation, constants: dict[str, Any], ops: Ops) -> Shift:
+        """What is added to levels now; classes that say anything set ``shifts``. Rounded where units are whole."""
         return Shift()
 
     def _ask(self, step: Step, numbers: Numbers, gap: Array, owned: Owned, ops: Ops) -> Array:
         """(n, B) units asked for, before what sources keep and caps; ``gap`` (n, B) is level less position."""
         return ops.maximum(gap, 0)
 
-    def _reserve(self, observation: Observation, ops: Ops) -> Array | None:
+    def _reserve(self, observation: Observation, constants: dict[str, Any], ops: Ops) -> Array | None:
         """(B, S, P) units that each pair leaves on hand, None for none."""
         return None
 
@@ -175,14 +186,14 @@ class BaseStock(Rule):
         """Caps only of lanes that are used or may be."""
         free = super()._free(group)
         if group == "caps":
-            free &= self.used | super()._free("express_levels") | super()._free("lateral_levels")
+            free &= self.used | np.any([self._free(name) for name in self.further_groups], axis=0)
         return free
 
     def _reset(self) -> None:
         primary = self.forest.primary
         used = np.zeros(self.tables.L * self.tables.P, dtype=bool)
         used[primary[primary >= 0]] = True
-        for name in ("express_levels", "lateral_levels"):
+        for name in self.further_groups:
             values = self.values[name]
             if isinstance(values, np.ndarray):
                 used |= np.isfinite(values)
@@ -192,6 +203,7 @@ class BaseStock(Rule):
             self.used = used
             self._plans = {}
         self._numbers: dict[tuple[str, ...], list[Numbers]] = {}
+        self._made: dict[tuple[str, ...], dict[str, Any]] = {}  # see _constants
 
     def __call__(self, observation: Observation) -> Decision:
         """Requests (B, L, P)."""
@@ -207,16 +219,27 @@ class BaseStock(Rule):
         owned = plan.stock(standing, rows, ops.moveaxis(observation.backlog, 0, -1))
         own = owned.position
         position = own if plan.accumulate is None else plan.accumulate(own)
-        shift = self._shift(observation, ops) if self.shifts else Shift()
+        shift = Shift()
+        if self.shifts:
+            shift = self._shift(observation, self._made[key], ops)
+            if standing.dtype == ops.int:
+                shift = Shift(*(None if units is None else _half_up(units, ops) for units in shift))
         requests = None
-        for step, number in zip(plan.steps, numbers, strict=True):
-            request = self._asked(step, number, position if step.primary else own, owned, shift, ops)
+        for step, number, wanted in zip(plan.steps, numbers, plan.wanted, strict=True):
+            looked_at = position if step.primary or (self.full and not step.lateral) else own
+            request = self._asked(step, number, looked_at, owned, shift, ops)
             asked = request
+            if step.lends_again:
+                owned = owned._replace(standing=step.left(owned.standing, request))
             if step.followed:
                 own = step.moved(own, request)
                 position = own if plan.accumulate is None else plan.accumulate(own)
-            if step.scarce is not None and self.allocation == "equalise":
-                asked = _shared(step, request, ops.total(standing, 2), requests, plan.spread, ops)
+            if step.scarce is not None and self.allocation != "proportional":
+                if shift.demand is not None:
+                    looked_at = looked_at - shift.demand
+                asked = cut_to_shares(
+                    step, request, ops.total(standing, 2), requests, plan.spread, looked_at, wanted, ops
+                )
             if step.all_lanes:
                 requests = asked
                 break
@@ -225,7 +248,8 @@ class BaseStock(Rule):
             requests[step.lanes] = asked
         if requests is None:
             requests = ops.zeros((t.L * t.P, standing.shape[-1]), standing.dtype)
-        return Decision(ops.moveaxis(requests.reshape((t.L, t.P, -1)), -1, 0), self._reserve(observation, ops))
+        reserve = self._reserve(observation, self._made[key], ops)
+        return Decision(ops.moveaxis(requests.reshape((t.L, t.P, -1)), -1, 0), reserve)
 
     def _asked(self, step: Step, numbers: Numbers, position: Array, owned: Owned, shift: Shift, ops: Ops) -> Array:
         """(n, B) units that the lanes of a step ask for."""
@@ -239,7 +263,7 @@ class BaseStock(Rule):
         request = self._ask(step, numbers, gap, owned, ops)
         if numbers.keep is not None:
             surplus = ops.maximum(owned.standing[step.limited] - numbers.keep, 0)
-            request = _lent(ops, request, surplus, step.by_source)
+            request = lent(ops, request, surplus, step.by_source)
         if numbers.cap is not None:
             request = ops.minimum(request, numbers.cap)
         return request
@@ -250,25 +274,41 @@ class BaseStock(Rule):
         if key not in self._plans:
             self._plans[key] = _Plan(self, ops)
         self._numbers[key] = self._values_of(self._plans[key].steps, ops, dtype)
+        self._made[key] = self._constants(ops)
+
+    def _marginal_positions(self, step: Step, ops: Ops) -> Array | None:
+        """Where the targets of a step's scarce lanes want to stand, see :func:`marginal_positions`; None if not asked."""
+        if step.scarce is None or self.allocation != "marginal":
+            return None
+        t = self.tables
+        cells = step.target_cells[step.scarce.cells]
+        mean = cover(t, self.forest, self.echelon)[0].reshape(-1)[cells]
+        penalty, holding = faced(t)[0].reshape(-1)[cells], t.holding_cost.reshape(-1)[cells]
+        found = marginal_positions(mean, self.spread[cells], penalty, holding, step.scarce.group, t.integer)
+        return ops.constant(found)
 
     def _values_of(self, steps: list[Step], ops: Ops, dtype: Any) -> list[Numbers]:
         """The numbers of every step; whole ones in whole worlds, so that nothing is converted in a period."""
         groups = {name: self.values[name] for name in self.groups}
         plain = all(isinstance(values, np.ndarray) for values in groups.values())
-        whole = dtype == ops.int and plain and not self.shifts and all(_is_whole(v) for v in groups.values())
+        # What is added to levels is whole where units are, whatever the numbers that it comes from.
+        counted = [values for name, values in groups.items() if not self.groups[name].real]
+        whole = dtype == ops.int and plain and all(_is_whole(values) for values in counted)
 
         def picked(name: str, cells: Ints) -> Array:
             values = groups[name]
             if not isinstance(values, np.ndarray):
                 return values[ops.whole(cells)][:, None]
             column = values[cells][:, None]
-            return ops.whole(np.minimum(column, NO_CAP)) if whole else ops.constant(column)
+            if whole and not self.groups[name].real:
+                return ops.whole(np.clip(column, -NO_CAP, NO_CAP))
+            return ops.constant(column)
 
         numbers = []
         for step in steps:
             cap = keep = None
             if step.primary:
-                level = picked("levels", step.target_cells)
+                level = picked(self.primary_group, step.target_cells)
             elif step.lateral:
                 level, keep = picked("lateral_levels", step.lane_cells), picked("keep_levels", step.source_cells)
             else:
@@ -282,36 +322,15 @@ class BaseStock(Rule):
                     name, step.target_cells if self.groups[name].entities is self.tables.nodes else step.lane_cells
                 )
                 for name in groups
-                if name not in _BASIC
+                if name not in (*_BASIC, self.primary_group)
+                and self.groups[name].entities in (self.tables.nodes, self.tables.lanes)
             }
             numbers.append(Numbers(level, cap, keep, more))
         return numbers
 
 
-def _shared(step: Step, request: Array, on_hand: Array, others: Array | None, spread: Array, ops: Ops) -> Array:
-    """Requests of a primary step cut so that scarce sources leave their targets equally short.
-
-    ``on_hand`` (N, P, B); ``others`` (L * P, B) what was asked before; ``spread`` (N * P, 1).
-    """
-    scarce = step.scarce
-    assert scarce is not None
-    stock = on_hand.reshape((-1, request.shape[-1]))[scarce.nodes]
-    if others is not None and scarce.others is not None:
-        lanes, groups = scarce.others
-        stock = ops.maximum(stock - groups.sum(others[lanes]), 0)
-    asked = request + 0
-    asked[scarce.items] = equalise(ops, request[scarce.items], stock, scarce.groups, spread[scarce.targets])
-    return asked
-
-
-def _lent(ops: Ops, request: Array, surplus: Array, by_source: Segments) -> Array:
-    """Requests (n, B) cut to the surplus (m, B) of their sources, in proportion."""
-    if by_source.largest == 1:
-        return ops.minimum(request, by_source.spread(surplus))
-    total = by_source.sum(request)
-    ratio = ops.minimum(surplus / ops.maximum(total, TINY), 1.0)
-    lent = request * by_source.spread(ratio)
-    return ops.to_int(ops.floor(lent + 1e-9)) if request.dtype == ops.int else lent
+def _half_up(units: Array, ops: Ops) -> Array:
+    return ops.to_int(ops.floor(units + 0.5))
 
 
 def _is_whole(values: Floats) -> bool:
@@ -325,6 +344,13 @@ class LocalBaseStock(BaseStock):
 
     name = "local_base_stock"
     echelon = False
+
+
+class CappedLocalBaseStock(LocalBaseStock):
+    """Local base-stock with a cap on what each lane asks for in a period (Xin, Operations Research 69(1), 2021)."""
+
+    name = "capped_local_base_stock"
+    capped = True
 
 
 class EchelonBaseStock(BaseStock):

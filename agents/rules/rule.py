@@ -40,6 +40,7 @@ class Group:
     scale: Floats  # units of a tuner's step, > 0
     lower: float = -np.inf  # of what may be given
     smooth: bool = True  # whether costs have useful gradients in these numbers; a threshold has none
+    real: bool = False  # no count of units: fractions make sense where units are whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +79,7 @@ class Rule(ABC):
 
     name: ClassVar[str]
     differentiable: ClassVar[bool] = True  # False: no number of the rule has useful gradients
+    reference: ClassVar[bool] = False  # True: a floor or ceiling to compare with, not a rule anybody would use
 
     @classmethod
     def refusal(cls, scenario: Scenario) -> str | None:

@@ -24,6 +24,8 @@ class Scarce:
     nodes: Index  # (m,) source cells
     items: Index  # entries of the step that leave them
     groups: Segments  # those entries by source
+    cells: Ints  # (i,) those entries as numbers
+    group: Ints  # (i,) which of the sources each leaves
     targets: Index  # their target cells
     others: tuple[Index, Segments] | None  # lane cells of other steps that leave the same nodes
 
@@ -45,6 +47,8 @@ class Step:
     source_cells: Ints  # (m,)
     scarce: Scarce | None
     followed: bool  # a later step reads a position that this one changes
+    lends_again: bool  # lateral, and a later lateral step leaves one of its sources
+    by_lane: Segments  # cells of one lane, with its products
     ops: Ops
 
     def moved(self, owned: Array, request: Array) -> Array:
@@ -53,6 +57,12 @@ class Step:
         out[self.targets] = out[self.targets] + request
         if self.by_source.count:
             out[self.limited] = out[self.limited] - self.by_source.sum(request)
+        return out
+
+    def left(self, standing: Array, request: Array) -> Array:
+        """What stands at each cell (N * P, B) less the requests (n, B) on it."""
+        out = standing + 0
+        out[self.limited] = out[self.limited] - self.by_source.sum(request)
         return out
 
 
@@ -81,11 +91,14 @@ class SlowerLater(Later):
         self.segments = Segments(np.array(group, dtype=np.int64), len(lanes), ops)
 
 
-def plan_steps(tables: Tables, forest: Forest, used: NDArray[np.bool_], echelon: bool, ops: Ops) -> list[Step]:
+def plan_steps(
+    tables: Tables, forest: Forest, used: NDArray[np.bool_], echelon: bool, ops: Ops, full: bool = False
+) -> list[Step]:
     """The steps of a period.
 
     Lanes into one node ask by nominal lead time, fastest first, the primary lane after others as fast. Local
-    positions need what nodes downstream have asked, so there deeper targets come first.
+    positions need what nodes downstream have asked, so there deeper targets come first. Where ``full``, lanes from above
+    leave out nothing of what is under way.
     """
     t = tables
     cells = np.flatnonzero(used)
@@ -113,6 +126,8 @@ def plan_steps(tables: Tables, forest: Forest, used: NDArray[np.bool_], echelon:
         group = np.where(limited_source >= 0, np.searchsorted(nodes, limited_source), -1)
         is_primary, lateral = bool(primary[chosen[0]]), bool(key[-1])
         before = cells[[i for i, k in enumerate(keys) if k < key]]
+        lends_later = {int(source[i]) for i, k in enumerate(keys) if k > key and k[-1]} if lateral else set()
+        of_lane, number_of_lane = np.unique(lanes[chosen], return_inverse=True)
         steps.append(
             Step(
                 lane_cells=cells[chosen],
@@ -122,12 +137,14 @@ def plan_steps(tables: Tables, forest: Forest, used: NDArray[np.bool_], echelon:
                 primary=is_primary,
                 lateral=lateral,
                 all_lanes=len(chosen) == t.L * t.P,
-                later=_later(t, cells[chosen], is_primary, used, ops),
+                later=None if full and not lateral else _later(t, cells[chosen], is_primary, used, ops),
                 by_source=Segments(group, len(nodes), ops),
                 limited=ops.index(nodes),
                 source_cells=nodes,
                 scarce=_scarce(t, group, nodes, target[chosen], before, ops) if is_primary else None,
                 followed=number + 1 < len(order_of_keys) and bool(changed & read_later),
+                lends_again=bool(set(nodes.tolist()) & lends_later),
+                by_lane=Segments(number_of_lane, len(of_lane), ops),
                 ops=ops,
             )
         )
@@ -164,5 +181,11 @@ def _scarce(t: Tables, group: Ints, nodes: Ints, targets: Ints, before: Ints, op
             of_node = np.searchsorted(nodes, source[sharing])
             others = ops.index(before[sharing]), Segments(of_node, len(nodes), ops)
     return Scarce(
-        ops.index(nodes), ops.index(items), Segments(group[items], len(nodes), ops), ops.index(targets[items]), others
+        nodes=ops.index(nodes),
+        items=ops.index(items),
+        groups=Segments(group[items], len(nodes), ops),
+        cells=items,
+        group=group[items],
+        targets=ops.index(targets[items]),
+        others=others,
     )

@@ -1,0 +1,179 @@
+"""A reference that knows the future: everything arrives in the period in which it is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelongym.envs.backend import Array, Ops, ops_of
+from echelongym.envs.errors import InputError
+from echelongym.envs.observation import Decision, Observation
+from echelongym.envs.positions import Accumulator, Forest, Stock
+from echelongym.envs.tape import Tape
+
+from .rule import Group, Rule
+from .steps import Ints, rows_of
+
+Way = tuple[int, ...]  # lanes, the one asked first
+
+
+class JustInTime(Rule):
+    """Echelon base-stock whose levels are what will be demanded: a reference, no policy that anybody could run.
+
+    Each period every primary lane raises the echelon position of its target to what the echelon's customers will demand
+    before anything shipped later than now can reach them, by the lead times to come, a lane or its source standing
+    still (availability 0) included. Where supply has no limit and nothing is lost on the way, after the first lead
+    times nobody waits, and with fixed lead times nothing is left over where it is sold. It knows nothing of capacities,
+    yields, shelf lives, costs or further lanes, so that it is no bound where these matter: a plan with perfect
+    information is.
+
+    It learns the future from :func:`echelongym.envs.simulate`, which shows it the tape (``foresee``), and cannot decide
+    without.
+
+    Parameters
+    ----------
+    safety
+        Units added to levels by node (and product); left out: 0.
+    """
+
+    name = "just_in_time"
+
+    def _make_groups(self) -> list[Group]:
+        t = self.tables
+        self.forest = forest = Forest(t)
+        fed = forest.primary >= 0
+        none, flow = np.zeros(t.N * t.P), t.mean_flow.reshape(-1)
+        self._cells = np.flatnonzero(fed)
+        self._ways = _ways(self)
+        self._future: _Future | None = None
+        return [Group("safety", t.nodes, fed, none, none, np.where(flow > 0, flow, 1.0))]
+
+    def _reset(self) -> None:
+        """Nothing is kept that depends on parameters."""
+
+    def foresee(self, tape: Tape) -> None:
+        """Learn what will happen.
+
+        Raises
+        ------
+        InputError
+            If the tape is of another network.
+        """
+        self._future = _Future(self, tape.check(self.scenario))
+
+    def __call__(self, observation: Observation) -> Decision:
+        """Requests (B, L, P).
+
+        Raises
+        ------
+        InputError
+            If no tape was shown, or one of another number of worlds or too few periods.
+        """
+        t, future = self.tables, self._future
+        ops = ops_of(observation.on_hand)
+        worlds, period = int(observation.on_hand.shape[0]), int(observation.period[0])
+        if future is None or future.worlds != worlds or period >= future.periods:
+            raise InputError(
+                f"{self.name}: knows nothing of these worlds: expected to be run by simulate or benchmark, which show it "
+                "the tape"
+            )
+        standing = ops.moveaxis(observation.on_hand, 0, -1)
+        under_way = ops.moveaxis(ops.moveaxis(observation.in_transit, 0, -1), 2, 1)
+        rows = under_way.reshape((-1, *under_way.shape[2:]))
+        owned = Stock(t, ops, rows_of(t))(standing, rows, ops.moveaxis(observation.backlog, 0, -1))
+        position = Accumulator(t, self.forest, ops)(owned.position)
+        level = self._level(future.needed(period), ops, standing.dtype)
+        requests = ops.zeros((t.L * t.P, worlds), level.dtype)
+        cells = ops.index(self._cells)
+        requests[ops.index(self.forest.primary[self._cells])] = ops.maximum(level - position[cells], 0)
+        return Decision(ops.moveaxis(requests.reshape((t.L, t.P, worlds)), -1, 0))
+
+    def _level(self, needed: NDArray[Any], ops: Ops, dtype: Any) -> Array:
+        """(cells, B) levels of all cells that are fed."""
+        safety = self.values["safety"]
+        known = ops.cast(ops.asarray(needed), dtype)
+        if not isinstance(safety, np.ndarray):
+            return known + safety[ops.whole(self._cells)][:, None]
+        mine = safety[self._cells][:, None]
+        return known + ops.constant(mine) if mine.any() else known
+
+
+def _ways(rule: JustInTime) -> tuple[list[Way], Ints, Ints, Ints]:
+    """Distinct ways, and by term (a fed cell and a customer first served in its echelon) its cell, way and customer."""
+    t, forest = rule.tables, rule.forest
+    place = {int(cell): i for i, cell in enumerate(np.flatnonzero(forest.primary >= 0))}
+    ways: dict[Way, int] = {}
+    terms = []
+    for c, p in np.argwhere(t.first_source >= 0).tolist():
+        cell = int(t.first_source[c, p]) * t.P + p
+        way: Way = ()
+        for node in (cell, *forest.ancestors(cell)):
+            if node not in place:
+                break
+            way = (int(forest.primary[node]) // t.P, *way)
+            terms.append((place[node], ways.setdefault(way, len(ways)), c * t.P + p))
+    cells, numbers, customers = np.array(terms, dtype=np.int64).reshape(-1, 3).T
+    return list(ways), cells, numbers, customers
+
+
+class _Future:
+    """What a tape says, as sums that levels are read from."""
+
+    def __init__(self, rule: JustInTime, tape: Tape) -> None:
+        t = rule.tables
+        self.periods, self.worlds = tape.periods, tape.batch
+        self.count = len(rule._cells)
+        ways, self.cells, self.way, self.customer = rule._ways
+        demand = tape.core.demand[tape.history :].reshape(tape.periods, -1, tape.batch)
+        self.sums = np.concatenate([np.zeros_like(demand[:1]), np.cumsum(demand, axis=0)])  # (T + 1, C * P, B)
+        self.ends = _first_uses(ways, tape, t)  # (ways, T + 1, 1 or B)
+
+    def needed(self, period: int) -> NDArray[Any]:
+        """(fed cells, B) units demanded before anything shipped after ``period`` can serve."""
+        until = np.maximum(self.ends[:, period + 1], period)[self.way]  # (terms, 1 or B)
+        worlds = np.arange(self.worlds)
+        units = self.sums[until, self.customer[:, None], worlds] - self.sums[period, self.customer]
+        found = np.zeros((self.count, self.worlds), dtype=units.dtype)
+        np.add.at(found, self.cells, units)
+        return found
+
+
+def _first_uses(ways: list[Way], tape: Tape, tables: Any) -> NDArray[np.int64]:
+    """(ways, T + 1, 1 or B) the first period in which units shipped in period t or later can serve; T if never.
+
+    What arrives at a node is shipped on in the same period, but crosses one lane a period at most.
+    """
+    t, T, core = tables, tape.periods, tape.core
+    now = np.arange(T)[:, None]
+
+    def arrival(lane: int) -> NDArray[np.int64]:
+        """(T, 1 or B) period of arrival by period of dispatch, T where nothing is shipped or it is too late."""
+        lead = np.full((T, 1), t.nominal_lead_time[lane]) if core.lead_time is None else core.lead_time[:, lane]
+        due = now + lead
+        for availability, index in ((core.lane_availability, lane), (core.node_availability, int(t.lane_source[lane]))):
+            if availability is not None:
+                due = np.where(availability[:, index] > 0, due, T)
+        return np.minimum(due, T)
+
+    arrivals = {lane: arrival(lane) for way in ways for lane in way}
+    found: dict[Way, NDArray[np.int64]] = {}
+
+    def first_use(way: Way) -> NDArray[np.int64]:
+        if way not in found:
+            due = arrivals[way[0]]
+            if len(way) > 1:
+                onward = first_use(way[1:])
+                at = np.minimum(np.maximum(due, now + 1), T)
+                due = onward[at, np.arange(onward.shape[1])] if onward.shape[1] > 1 else onward[at, 0]
+            ahead = np.minimum.accumulate(due[::-1], axis=0)[::-1]
+            found[way] = np.concatenate([ahead, np.full((1, due.shape[1]), T)])
+        return found[way]
+
+    every = [first_use(way) for way in ways]
+    width = max((one.shape[1] for one in every), default=1)
+    return np.stack([np.broadcast_to(one, (T + 1, width)) for one in every]) if every else np.zeros((0, T + 1, 1), int)
+
+
+__all__ = ["JustInTime"]

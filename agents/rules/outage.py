@@ -1,0 +1,96 @@
+"""Which primary lanes are impaired, and whose way from the supplier leads over one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from echelongym.envs.backend import Array, Ops
+from echelongym.envs.dynamics import Segments
+from echelongym.envs.observation import Observation
+from echelongym.envs.positions import Forest
+from echelongym.envs.scenario import Scenario
+
+from .rule import Bools
+from .steps import Ints
+
+
+class Outages:
+    """What an observation says of impaired ways.
+
+    Attributes
+    ----------
+    nodes_affected : (N * P,) cells whose way a disruption of the scenario may impair.
+    lanes_affected : (L * P,) cells of lanes whose target's primary lane one may impair.
+    """
+
+    def __init__(self, scenario: Scenario, forest: Forest, target: Ints) -> None:
+        self.tables = t = scenario.tables
+        self.primary = np.where(forest.primary >= 0, forest.primary // t.P, -1)  # lane of each node cell
+        self.target = target
+        ways = [
+            (cell, int(self.primary[node]))
+            for cell in np.flatnonzero(forest.primary >= 0).tolist()
+            for node in (cell, *forest.ancestors(cell))
+            if self.primary[node] >= 0
+        ]
+        self.cells, self.lanes = np.array(ways, dtype=np.int64).reshape(-1, 2).T
+        impaired = self.impaired_lanes(scenario)
+        self.nodes_affected = np.zeros(t.N * t.P, dtype=bool)
+        np.logical_or.at(self.nodes_affected, self.cells, impaired[self.lanes])
+        fed_by = self.primary[target]
+        self.lanes_affected = (fed_by >= 0) & impaired[np.maximum(fed_by, 0)]
+        self.scheduled = [
+            (item.when.first, item.when.last, _mask(chosen, t.L))
+            for item in scenario.disruptions.values()
+            if item.when.first is not None and item.when.last is not None
+            for effect, chosen in item.select(scenario)
+            if effect.lead_time_factor is not None and effect.lead_time_factor > 1
+        ]
+
+    @staticmethod
+    def impaired_lanes(scenario: Scenario) -> Bools:
+        """(L,) lanes that a disruption of the scenario may impair so that it can be seen."""
+        t = scenario.tables
+        found = np.zeros(t.L, dtype=bool)
+        for item in scenario.disruptions.values():
+            for effect, chosen in item.select(scenario):
+                if effect.availability is not None and effect.availability < 1:
+                    found |= _mask(chosen, t.L) if effect.kind == "lanes" else np.isin(t.lane_source, chosen)
+                longer = effect.lead_time_factor is not None and effect.lead_time_factor > 1
+                if longer and (t.quoted or not item.when.random):
+                    found |= _mask(chosen, t.L)
+        return found & (t.lane_source >= 0)
+
+    def on(self, ops: Ops) -> Callable[[Observation], tuple[Array, Array]]:
+        """A function from an observation to ones where a way is impaired: (N * P, B), (L * P, B)."""
+        t = self.tables
+        by_cell = Segments(self.cells, t.N * t.P, ops)
+        lanes, source = ops.index(self.lanes), ops.index(np.maximum(t.lane_source, 0))
+        from_node = ops.constant((t.lane_source >= 0)[:, None])
+        fed_by = self.primary[self.target]
+        feeding, fed = ops.index(np.maximum(fed_by, 0)), ops.constant((fed_by >= 0)[:, None])
+        usual = ops.whole(np.array([values.max() for values in t.lead_time_values])[:, None])
+        scheduled = [(first, last, ops.constant(mask[:, None])) for first, last, mask in self.scheduled]
+
+        def look(observation: Observation) -> tuple[Array, Array]:
+            lane = ops.cast(ops.moveaxis(observation.lane_availability, 0, -1) < 1, ops.float)
+            node = ops.cast(ops.moveaxis(observation.node_availability, 0, -1) < 1, ops.float)
+            impaired = ops.maximum(lane, node[source] * from_node)
+            if observation.lead_time is not None:
+                late = ops.moveaxis(observation.lead_time, 0, -1) > usual
+                impaired = ops.maximum(impaired, ops.cast(late, ops.float))
+            for first, last, mask in scheduled:
+                now = ops.cast((observation.period >= first) & (observation.period <= last), ops.float)
+                impaired = ops.maximum(impaired, mask * now)
+            ways = ops.minimum(by_cell.sum(impaired[lanes]), 1.0)
+            return ways, impaired[feeding] * fed
+
+        return look
+
+
+def _mask(chosen: Ints, size: int) -> Bools:
+    mask = np.zeros(size, dtype=bool)
+    mask[chosen] = True
+    return mask

@@ -1,0 +1,93 @@
+"""Random requests: the floor under all policies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelongym.envs.backend import ops_of
+from echelongym.envs.config import is_number
+from echelongym.envs.errors import expected
+from echelongym.envs.levels import automatic_levels
+from echelongym.envs.observation import Decision, Observation
+from echelongym.envs.processes.series import Streams
+from echelongym.envs.tape import Tape
+
+from .rule import Group, Rule
+
+
+class RandomRequests(Rule):
+    """Every lane asks for a uniform random number of units, whatever is there.
+
+    Between 0 and ``spread`` times the mean flow of the lane's target, shared evenly among the lanes into it, so that
+    with ``spread`` 2 targets ask for their mean flow on average. The numbers are a series of their own for each world,
+    lane and product, as the tape's are: a world gets the same requests alone and in any batch. Where nobody says
+    which worlds are played (``foresee``), they are numbered from 0.
+
+    Parameters
+    ----------
+    spread
+        Largest request in mean flows, >= 0; 2 if left out.
+    seed
+        Names the series, a whole number >= 0; 0 if left out.
+    """
+
+    name = "random"
+    differentiable = False
+    reference = True
+
+    def __init__(self, scenario: Any, **parameters: Any) -> None:
+        self.spread, self.seed = 2.0, 0
+        self._worlds: NDArray[np.int64] | None = None
+        self._foreseen = False
+        super().__init__(scenario, **parameters)
+        t = self.tables
+        into = np.zeros((t.N, t.P))
+        np.add.at(into, t.lane_target, t.lane_open)
+        share = automatic_levels(self.scenario).flow / np.maximum(into, 1)
+        self._most = self.spread * np.where(t.lane_open, share[t.lane_target], 0.0).reshape(-1)  # (L * P,) units
+        self._names = [f"{lane}/{product}" for lane in t.lanes for product in t.products]
+
+    def _make_groups(self) -> list[Group]:
+        return []
+
+    def _options(self) -> tuple[str, ...]:
+        return ("spread", "seed")
+
+    def _set_options(self, options: dict[str, Any]) -> None:
+        super()._set_options(options)
+        self.spread, self.seed = options.get("spread", self.spread), options.get("seed", self.seed)
+        if not is_number(self.spread) or self.spread < 0:
+            raise expected(f"{self.name} spread", self.spread, "a finite number >= 0")
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
+            raise expected(f"{self.name} seed", self.seed, "a whole number >= 0")
+
+    def _reset(self) -> None:
+        """Nothing is computed from parameters."""
+
+    def foresee(self, tape: Tape) -> None:
+        """Learn which worlds are played, and nothing else about them."""
+        self._worlds, self._foreseen = np.array(tape.worlds, dtype=np.int64), True
+
+    def start(self, worlds: int) -> None:
+        """Number the worlds, unless they have just been named."""
+        if not self._foreseen:
+            self._worlds = None
+        self._foreseen = False
+
+    def __call__(self, observation: Observation) -> Decision:
+        """Requests (B, L, P)."""
+        t, ops = self.tables, ops_of(observation.on_hand)
+        periods = ops.numpy(observation.period)
+        worlds = self._worlds
+        if worlds is None or len(worlds) != len(periods):
+            worlds = np.arange(len(periods))
+        streams = Streams("test", self.seed, worlds)
+        drawn = np.empty((len(self._names), len(periods)))
+        for period in np.unique(periods):
+            now = periods == period
+            drawn[:, now] = streams.uniforms("random_requests", self._names, int(period), 1)[0][:, now]
+        requests = (drawn * self._most[:, None]).reshape((t.L, t.P, -1))
+        return Decision(ops.constant(np.moveaxis(requests, -1, 0)))
