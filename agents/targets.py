@@ -95,10 +95,15 @@ def targets_of(scenario: Scenario) -> list[Target]:
     return found
 
 
+def missed(targets: list[Target], outcome: Outcome) -> list[float]:
+    """What is missing of each target; see :meth:`Target.missing`."""
+    kpis = outcome.figures()
+    return [target.missing(kpis) for target in targets]
+
+
 def shortfall(targets: list[Target], outcome: Outcome) -> float:
     """What is missing of all targets together."""
-    kpis = outcome.figures()
-    return sum(target.missing(kpis) for target in targets)
+    return sum(missed(targets, outcome))
 
 
 class Multipliers:

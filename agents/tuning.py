@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,34 +19,39 @@ from echelongym.envs.files import write_text
 from echelongym.envs.scenario import Scenario
 
 from .rules import RULES, Rule
-from .tuning_gradient import descend, window_of
-from .tuning_search import evolve, pattern_search
-from .tuning_worlds import COMPARED, JUDGED, Budget, Candidates, Judge
+from .targets import MISSED
+from .tuning_plan import METHODS, Plan
+from .tuning_worlds import JUDGED, Budget, Candidates, Judge
 
 Floats = NDArray[np.float64]
+Report = Callable[[int, str], None]  # env-periods simulated since the last call, and what to say
 
-METHODS = ("auto", "gradient", "cma", "search")
-# Gradients, by default: a long window costs as many operations more as it has periods, and needs fewer gradients.
-MOST_ITERATIONS, FEWEST_ITERATIONS, PERIODS = 60, 25, 4_000
-EVALUATIONS = 60, 12  # of a search, by default: so many, and so many more a parameter
-COMPARISONS = 9  # evaluations kept for comparing what gradients found
+MOST_REFITS = 20
+LAST = 0.25  # share of what was spent, the last, whose gain says whether more would have helped
+WORTH = 0.1  # percent of cost that is worth more budget
 
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """A rule with the parameters found, what it costs, and what finding them took."""
+    """A rule with the parameters found, what it costs, what finding them took, and whether more would have helped."""
 
     rule: Rule
     cost: float  # money a period, on fresh worlds of purpose tune
     ci95: tuple[float, float]  # of that mean
     worlds: int  # that it was judged on
-    method: str
+    compared: int  # worlds that candidates were compared on
+    method: str  # gradient, cma, optuna, search, or several of them in turn; none; own
     seed: int
+    budget: int | None  # env-periods given; None: what usually suffices
     env_periods: int  # simulated: worlds x periods, judging left out
     evaluations: int
     iterations: int  # gradients
     seconds: float
-    targets: list[dict[str, Any]] = field(default_factory=list)  # see Target.judge
+    cpu_seconds: float
+    ended: str  # budget: spent; patience: too little was gained lately; converged: nothing better in reach
+    targets: list[dict[str, Any]] = field(default_factory=list)  # see Target.judge; "missing_at_best" of a missed one
+    more_budget: dict[str, Any] | None = None  # see more_budget; None where nothing was searched
+    refits: list[float] = field(default_factory=list)  # cost of each fit on the worlds compared, the first one's first
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -62,13 +67,19 @@ class Tuned:
             "cost_per_period": {"mean": self.cost, "ci95": list(self.ci95)},
             "targets": self.targets,
             "worlds": self.worlds,
+            "worlds_compared": self.compared,
             "method": self.method,
             "seed": self.seed,
+            "ended": self.ended,
+            "more_budget": self.more_budget,
+            "refits": {"costs": self.refits, "spread_percent": spread_percent(self.refits)} if self.refits else None,
             "tuning_budget": {
+                "given": self.budget,
                 "env_periods": self.env_periods,
                 "evaluations": self.evaluations,
                 "iterations": self.iterations,
                 "seconds": round(self.seconds, 3),
+                "cpu_seconds": round(self.cpu_seconds, 3),
             },
         }
 
@@ -76,7 +87,7 @@ class Tuned:
         """Write ``rule.yaml``, which ``load_policy`` reads, and ``tuning.json`` into ``folder``."""
         rule, summary = Path(folder) / "rule.yaml", Path(folder) / "tuning.json"
         found = self.summary()
-        notes = {key: found[key] for key in ("cost_per_period", "worlds", "method", "seed", "tuning_budget")}
+        notes = {key: found[key] for key in found if key not in ("scenario", "rule", "parameters")}
         self.rule.save(rule, tuning=notes)
         write_text(json.dumps(found, indent=2) + "\n", summary)
         return rule, summary
@@ -92,35 +103,50 @@ def tune(
     method: str = "auto",
     progress: bool = True,
     parameters: Mapping[str, Any] | None = None,
+    tolerance: float = 0.0002,
+    patience: float = 0.25,
+    refit: int = 0,
+    report: Report | None = None,
 ) -> Tuned:
     """Minimise the mean cost a period over the rule's parameters, subject to the scenario's targets.
 
-    In continuous worlds gradients of simulated costs are followed through the dynamics; in whole worlds the same is
-    done on the continuous relaxation, and a search on the whole numbers themselves follows. Further lanes (express,
-    lateral) take part from the start, and are left out at the end if that is better.
+    Where costs have useful gradients these are followed through the dynamics, in whole worlds on the continuous
+    relaxation; numbers without (thresholds) and whole units are left to a sampler, which starts where gradients ended.
+    Further lanes (express, lateral) take part from the start, and are left out where that is better; limits (caps) are
+    freed once the rest is tuned. A rule that is made another way (a class method ``made_for``) makes itself.
 
     Parameters
     ----------
     scenario, rule
         What is tuned for what; a rule by name.
     budget
-        Env-periods (worlds x periods) to simulate at most; None: what usually suffices.
+        Env-periods (worlds x periods) to simulate at most, whatever the rule; None: what usually suffices.
     seed, worlds
         Of the worlds candidates are compared on; purpose ``tune``.
     judged
         Number of fresh worlds, of the same purpose, on which the cost reported is measured.
     method
-        ``gradient`` (not where ``units`` is integer or batches are rounded to), ``cma`` (CMA-ES, then coordinate
-        search; the extra ``tune``), ``search`` (coordinate search), or ``auto``: what suits the scenario.
+        ``gradient`` (not where ``units`` is integer, batches are rounded to, or a rule has thresholds), ``cma``
+        (CMA-ES) or ``optuna`` (tree-structured Parzen estimator), both of the extra ``tune`` and followed by a
+        coordinate search, ``search`` (coordinate search alone), or ``auto``: what suits rule and scenario.
     progress
         Show a progress bar on the terminal.
     parameters
         Parameters of the rule that are held as given, such as ``{"allocation": "equalise"}``.
+    tolerance, patience
+        Stop a stage early when the last share ``patience`` of its budget, or the last leg along gradients, lowered the
+        cost by less than the share ``tolerance``. 0 and 1: never.
+    refit
+        Further fits from disturbed starts; the best of all is kept, and their spread reported. A budget given is
+        shared equally.
+    report
+        Called with the env-periods simulated since the last call and a text; instead of the bar.
 
     Raises
     ------
     InputError
-        For an unknown rule, method or parameter, or a budget too small for a single evaluation.
+        For an unknown rule, method or parameter, a number out of bounds, a scenario that the rule makes no sense for,
+        or a budget too small for a single evaluation.
     """
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
@@ -129,121 +155,164 @@ def tune(
     for name, value in (("worlds", worlds), ("judged", judged)):
         if not isinstance(value, int) or value < 2:
             raise expected(name, value, "a whole number >= 2")
-    base = RULES[rule](scenario, **dict(parameters or {}))
-    smooth = scenario.units == "continuous" and not scenario.tables.batch.any()
-    if method == "gradient" and not smooth:
-        raise expected("method", method, "search or cma, as units is integer or a lane has a batch")
-    found = _Plan(scenario, base, method, smooth, seed, worlds)
-    limit = found.natural_budget() if budget is None else budget
-    if not isinstance(limit, int) or limit < found.judge.price:
-        raise expected("budget", limit, f"at least {found.judge.price} env-periods (one evaluation of {worlds} worlds)")
-    with _progress(progress, f"tune {rule}", limit) as report:
-        found.judge.budget = spent = Budget(limit, report)
-        best = found.run(spent)
-        seconds = spent.seconds
-    judge = Judge(scenario, judged, JUDGED, seed, Budget(limit))
-    outcome = judge.outcome(best)
+    for name, share in (("tolerance", tolerance), ("patience", patience)):
+        if not 0 <= share <= 1:
+            raise expected(name, share, "a number from 0 to 1")
+    if not isinstance(refit, int) or not 0 <= refit <= MOST_REFITS:
+        raise expected("refit", refit, f"a whole number from 0 to {MOST_REFITS}")
+    if budget is not None and (not isinstance(budget, int) or budget < 1):
+        raise expected("budget", budget, "a whole number >= 1 of env-periods, or null")
+    judge = Judge(scenario, judged, JUDGED, seed, Budget(0))
+    started = time.process_time()
+    made_for = getattr(RULES[rule], "made_for", None)
+    if made_for is not None:
+        with _progress(progress, f"tune {rule}", budget, report) as told:
+            spent = Budget(budget or 0, told)
+            made = made_for(scenario, budget, seed, worlds, spent.spend, **dict(parameters or {}))
+            seconds = spent.seconds
+        found = _Found(made, "own", "budget" if budget and spent.env_periods >= budget else "converged", spent, seconds)
+    else:
+        base = RULES[rule](scenario, **dict(parameters or {}))
+        plan = Plan(scenario, base, method, seed, worlds)
+        found = _search(plan, rule, budget, tolerance, patience, refit, progress, report)
+        judge.closest = plan.judge.closest
+    cpu_seconds = time.process_time() - started
+    outcome = judge.outcome(found.rule)
     costs = np.asarray(outcome.cost_per_period)
     mean = float(costs.mean())
     low, high = interval(mean, costs - mean)
+    more = None
+    if found.earlier is not None:
+        before = outcome if found.earlier is found.rule else judge.outcome(found.earlier)
+        more = more_budget(judge.penalised(before), judge.penalised(outcome), found.ended)
     kpis = outcome.figures() if judge.targets else None
     return Tuned(
-        rule=best,
+        rule=found.rule,
         cost=mean,
         ci95=(low, high),
         worlds=judged,
+        compared=worlds,
         method=found.method,
         seed=seed,
-        env_periods=spent.env_periods,
-        evaluations=spent.evaluations,
-        iterations=spent.iterations,
-        seconds=seconds,
-        targets=[target.judge(kpis) for target in judge.targets] if kpis is not None else [],
+        budget=budget,
+        env_periods=found.spent.env_periods,
+        evaluations=found.spent.evaluations,
+        iterations=found.spent.iterations,
+        seconds=found.seconds,
+        cpu_seconds=cpu_seconds,
+        ended=found.ended,
+        targets=[_judged(target, kpis, judge.closest) for target in judge.targets] if kpis is not None else [],
+        more_budget=more,
+        refits=found.refits,
     )
 
 
-class _Plan:
-    """What a run of the tuner does, stage by stage."""
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What a search ended with."""
 
-    def __init__(self, scenario: Scenario, base: Rule, method: str, smooth: bool, seed: int, worlds: int) -> None:
-        self.scenario, self.base, self.seed = scenario, base, seed
-        self.space, self.window = base.space(), window_of(scenario)
-        self.judge = Judge(scenario, worlds, COMPARED, seed, Budget(0))
-        self.relaxed = scenario if smooth else _relaxed(scenario)
-        if method == "auto":
-            installed = importlib.util.find_spec("cma") is not None
-            method = "gradient" if self.relaxed is not None else "cma" if installed else "search"
-        self.method = method
-        self.searches = method != "gradient" or not smooth
-
-    def natural_budget(self) -> int:
-        """Env-periods that usually suffice."""
-        searching = EVALUATIONS[0] + EVALUATIONS[1] * len(self.space) if self.searches else 0
-        return self.gradient_budget() + (COMPARISONS + searching) * self.judge.price
-
-    def gradient_budget(self) -> int:
-        """Env-periods of that for gradients."""
-        if self.method != "gradient":
-            return 0
-        iterations = max(min(PERIODS // self.window.periods, MOST_ITERATIONS), FEWEST_ITERATIONS)
-        return iterations * self.window.worlds * self.window.periods
-
-    def run(self, budget: Budget) -> Rule:
-        """The best rule found."""
-        candidates = Candidates(self.base, self.space, self.judge)
-        candidates.cost(self.space.start)
-        if self.method == "gradient":
-            self._descend(candidates, budget)
-        self._without_further_lanes(candidates)
-        assert candidates.best is not None
-        if self.searches and not candidates.exhausted:
-            if self.method == "cma":
-                # A sampler cannot move what is not used.
-                used = np.where(np.isfinite(candidates.best), candidates.best, self.space.start)
-                evolve(candidates, used, self.seed)
-            pattern_search(candidates, candidates.best)
-        return self.base.with_vector(self.space, candidates.best)
-
-    def _descend(self, candidates: Candidates, budget: Budget) -> None:
-        """Gradients, in whole worlds on the continuous relaxation."""
-        rule = self.base
-        if self.relaxed is not None and self.relaxed is not self.scenario:
-            rule = type(self.base)(self.relaxed, **self.base.given)
-        spare = budget.left - (COMPARISONS - 1) * self.judge.price  # one is spent
-        # Of a budget that is given, gradients get the share that they have by default.
-        share = self.gradient_budget() / (self.natural_budget() - COMPARISONS * self.judge.price)
-        iterations = int(max(share * spare, 0) / (self.window.worlds * self.window.periods) + 1e-6)
-        if iterations:
-            for vector in descend(rule, self.space, self.space.start, iterations, self.window, self.seed, budget):
-                candidates.cost(vector)
-
-    def _without_further_lanes(self, candidates: Candidates) -> None:
-        """Whether leaving out all of one kind of further lane is better than what was found with them."""
-        for group in dict.fromkeys(self.space.groups):
-            chosen = np.array([name == group for name in self.space.groups])
-            if np.isneginf(self.space.unused[chosen]).all() and candidates.best is not None:
-                if candidates.exhausted:
-                    return
-                candidates.cost(np.where(chosen, self.space.unused, candidates.best))
+    rule: Rule
+    method: str
+    ended: str
+    spent: Budget
+    seconds: float
+    earlier: Rule | None = None  # the best that was known before the last share of what was spent
+    refits: list[float] = field(default_factory=list)
 
 
-def _relaxed(scenario: Scenario) -> Scenario | None:
-    """The scenario in continuous units, batches left out; None where that cannot be."""
-    lanes = {
-        name: {key: value for key, value in lane.items() if key != "batch"}
-        for name, lane in scenario.to_dict()["lanes"].items()
-    }
-    try:
-        return scenario.replace(units="continuous", lanes=lanes)
-    except ValueError:
-        return None
+def _search(
+    plan: Plan,
+    rule: str,
+    budget: int | None,
+    tolerance: float,
+    patience: float,
+    refit: int,
+    progress: bool,
+    report: Report | None,
+) -> _Found:
+    """Run the plan, and run it again from other starts where refits are wanted."""
+    if not len(plan.space):
+        return _Found(plan.base, "none", "converged", Budget(0), 0.0)
+    fits, price = refit + 1, plan.judge.price
+    limit = plan.natural_budget() * fits if budget is None else budget
+    if limit < price * fits:
+        each = f"one evaluation of {plan.judge.worlds} worlds{' a fit' if refit else ''}"
+        raise expected("budget", limit, f"at least {price * fits} env-periods ({each})")
+    tried = []
+    with _progress(progress, f"tune {rule}", limit, report) as told:
+        plan.judge.budget = spent = Budget(limit, told)
+        for number in range(fits):
+            left = (limit - spent.env_periods) // (fits - number)
+            end = spent.env_periods + (left if budget is not None else plan.natural_budget())
+            candidates = Candidates(plan.base, plan.space, plan.judge, end, tolerance, patience)
+            plan.run(candidates, number)
+            tried.append(candidates)
+        seconds = spent.seconds
+    best = min(range(fits), key=lambda number: tried[number].best_cost)
+    known = sorted((entry for one in tried for entry in one.history), key=lambda entry: entry[0])
+    vector, earlier = tried[best].best, known[0]
+    for entry in known:
+        if entry[0] <= (1 - LAST) * spent.env_periods and entry[2] < earlier[2]:
+            earlier = entry
+    assert vector is not None
+    fitted = plan.base.with_vector(plan.space, vector)
+    same = np.array_equal(earlier[1], vector)
+    return _Found(
+        rule=fitted,
+        method=plan.method,
+        ended=plan.endings[best],
+        spent=spent,
+        seconds=seconds,
+        earlier=fitted if same else plan.base.with_vector(plan.space, earlier[1]),
+        refits=[one.best_cost for one in tried] if refit else [],
+    )
+
+
+def more_budget(before: Floats, after: Floats, ended: str) -> dict[str, Any]:
+    """What the last quarter of the budget brought, which is what more of it could be expected to bring at most.
+
+    Parameters
+    ----------
+    before, after
+        (B,) costs of the best rule known before that quarter, and of the one found, on the same fresh worlds; where there
+        are targets, raised by what is missing of them.
+    ended
+        Why tuning ended.
+
+    Returns
+    -------
+    ``{"gain_percent": {"mean", "ci95"}, "verdict", "text"}``: the fall in cost relative to ``after``, paired, and
+    ``no`` (its interval ends below 0.1 %) or ``maybe``.
+    """
+    level = abs(float(after.mean())) or 1.0
+    gains = 100 * (np.asarray(before) - np.asarray(after)) / level
+    gain = float(gains.mean())
+    low, high = interval(gain, gains - gain)
+    verdict = "no" if high < WORTH else "maybe"
+    said = {"no": "would not have helped", "maybe": "might have helped"}[verdict]
+    why = {"budget": "it was spent", "patience": "it ended early", "converged": "nothing better was in reach"}[ended]
+    text = f"more budget {said}: its last quarter brought {gain:.2g} % [{low:.2g}, {high:.2g}]; {why}"
+    return {"gain_percent": {"mean": gain, "ci95": [low, high]}, "verdict": verdict, "text": text}
+
+
+def spread_percent(costs: list[float]) -> float:
+    """Largest less smallest cost of several fits, in percent of the smallest."""
+    return 100 * (max(costs) - min(costs)) / max(abs(min(costs)), 1e-12)
+
+
+def _judged(target: Any, kpis: Any, closest: Mapping[str, float]) -> dict[str, Any]:
+    """A target's estimate and status; of a missed one, how close the closest of all candidates came."""
+    found: dict[str, Any] = target.judge(kpis)
+    if found["status"] == MISSED and target.name in closest:
+        found["missing_at_best"] = closest[target.name]
+    return found
 
 
 @contextmanager
-def _progress(show: bool, title: str, total: int) -> Iterator[Any]:
+def _progress(show: bool, title: str, total: int | None, report: Report | None) -> Iterator[Report | None]:
     """A bar with rate and time left; yields ``report(env_periods, text)``."""
-    if not show:
-        yield None
+    if not show or report is not None:
+        yield report
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -259,10 +328,10 @@ def _progress(show: bool, title: str, total: int) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=total, rate="", text="")
 
-        def report(env_periods: int, text: str) -> None:
+        def told(env_periods: int, text: str) -> None:
             speed = bar.tasks[0].speed
             rate = f"{speed / 1000:,.0f} k env-periods/s" if speed else ""
             bar.update(task, advance=env_periods, rate=rate, text=text)
 
-        yield report
-        bar.update(task, completed=total)
+        yield told
+        bar.update(task, completed=bar.tasks[0].completed if total is None else total)

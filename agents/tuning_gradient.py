@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +15,35 @@ from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import backend_of, periods
 from echelongym.envs.tables import Tables
 
-from .rules import Rule, Space
+from .rules import Rule
 from .targets import Multipliers
-from .tuning_worlds import MOVED, Budget
+from .tuning_worlds import Candidates
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
-RATE = 0.2  # Adam's step, in units of each parameter's scale
-LAST = 0.01  # of it is left at the end of the cosine
-AVERAGED = 0.25  # share of the iterations, the last ones, whose parameters are averaged
+# A descent is a sequence of legs. Each starts a new Adam, whose memory of steep slopes far away would slow it near the
+# optimum; has half the step and twice the worlds of the one before; and ends at the average of its second half.
+RATE = 0.3  # Adam's step in the first leg, in units of each parameter's scale
+LEGS = 5
+AGAIN = 0.01  # a leg that lowered the cost by more than this share is repeated with the same step: it is still far away
+WITHIN = 0.3  # of its step is left at the end of a leg
+AVERAGED = 0.5  # share of a leg whose parameters are averaged
+FEWEST_WORLDS, MOST_WORLDS, FEWEST_STEPS = 16, 4096, 6
+SETTLED = 0.05  # a leg with steps above this says nothing about what further ones would bring
+
+
+@dataclass(frozen=True)
+class Leg:
+    """Some steps along gradients."""
+
+    iterations: int
+    rate: float
+    worlds: int
+
+    def price(self, window: Window) -> int:
+        """Env-periods that it simulates."""
+        return self.iterations * self.worlds * window.periods
 
 
 @dataclass(frozen=True)
@@ -83,60 +104,150 @@ def longest_way(t: Tables) -> int:
     return longest
 
 
-def descend(
-    rule: Rule,
-    space: Space,
-    start: Floats,
-    iterations: int,
-    window: Window,
-    seed: int,
-    budget: Budget,
-) -> list[Floats]:
-    """Adam from ``start``: parameter vectors worth comparing, the average of the last iterations first.
+def natural_legs(window: Window) -> list[Leg]:
+    """Legs that usually suffice; fewer steps where a window is long, as it costs as many operations as it has periods."""
+    iterations = int(np.clip(1_000 // window.periods, 8, 15))
+    first = max(window.worlds // 4, FEWEST_WORLDS)
+    return [Leg(iterations, RATE * 0.5**k, first * 2**k) for k in range(LEGS)]
 
-    Every iteration has worlds of its own. Continuous worlds only.
+
+def fitting_legs(window: Window, env_periods: int, comparison: int) -> list[Leg]:
+    """Natural legs, or as much of them as fits a budget: with fewer worlds, else fewer steps, else fewer of them.
+
+    ``comparison`` env-periods are kept after each leg. Empty where not even one fits.
     """
-    import torch
+    natural = natural_legs(window)
+    for number in range(LEGS, 0, -1):
+        for iterations in sorted({natural[0].iterations, FEWEST_STEPS}, reverse=True):
+            for fewer in (1, 2, 4, 8, 16):
+                steps = LEGS / number  # the same last step in fewer legs
+                legs = [
+                    Leg(iterations, RATE * 0.5 ** (k * steps), max(leg.worlds // fewer, FEWEST_WORLDS))
+                    for k, leg in enumerate(natural[:number])
+                ]
+                if sum(leg.price(window) + comparison for leg in legs) <= env_periods:
+                    return legs
+    return []
 
-    scenario = rule.scenario
-    ops = backend_of("torch", torch.float32)
-    ledger = Ledger(scenario.tables, ops)
-    multipliers = Multipliers(scenario, ops)
-    scale = ops.constant(space.scale)
-    lower = ops.constant(np.maximum(space.lower, -1e30))
-    origin = ops.constant(start)
-    theta = torch.zeros(len(space), dtype=ops.float, requires_grad=True)
-    optimiser = torch.optim.Adam([theta], lr=RATE, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * step / max(iterations, 1)))
-    )
-    averaged, count = np.zeros(len(space)), 0
-    kept = []
-    for iteration in range(iterations):
-        numbers = range(MOVED + iteration * window.worlds, MOVED + (iteration + 1) * window.worlds)
-        tape = scenario.sample(worlds=list(numbers), seed=seed, purpose="tune", periods=window.periods)
-        candidate = rule.with_vector(space, torch.maximum(origin + scale * theta, lower))
-        scored, cost = 0, torch.zeros((), dtype=ops.float)
-        for period, _, flows, state in periods(scenario, candidate, tape, ops):
+
+def descend(
+    candidates: Candidates, rule: Rule, start: Floats, moving: Bools, window: Window, first_world: int
+) -> tuple[Floats, str]:
+    """Follow gradients from ``start`` while it pays; each leg's result is compared with the best.
+
+    Parameters
+    ----------
+    candidates
+        What results are compared with, and the budget.
+    rule
+        The same rule in continuous units.
+    moving
+        (n,) which parameters move.
+    window
+        Worlds and periods of a gradient.
+    first_world
+        Number of the first world moved along; each iteration has worlds of its own.
+
+    Returns
+    -------
+    Where it ended, and why: ``budget``, ``patience``, or ``converged`` where nothing moves.
+    """
+    if not moving.any():
+        return start, "converged"
+    legs = fitting_legs(window, candidates.left, candidates.judge.price)
+    if not legs:
+        return start, "budget"
+    descent = _Descent(candidates, rule, start, moving, window, first_world)
+    cost = candidates.cost(start)
+    number = repeated = 0
+    while True:
+        leg = legs[number] if number < len(legs) else _finer(legs[-1], number - len(legs) + 1)
+        if candidates.left < leg.price(window) + candidates.judge.price:
+            return descent.here, "budget"
+        descent.follow(leg)
+        reached = candidates.cost(descent.here)
+        brought, cost = (cost - reached) / max(abs(cost), 1e-12), min(cost, reached)
+        spare = candidates.left - sum(later.price(window) + candidates.judge.price for later in legs[number + 1 :])
+        if brought > AGAIN and repeated < LEGS and spare >= leg.price(window) + candidates.judge.price:
+            repeated += 1
+            continue
+        number += 1
+        if leg.rate <= SETTLED and brought < candidates.tolerance and candidates.tolerance:
+            return descent.here, "patience"
+
+
+def _finer(leg: Leg, times: int) -> Leg:
+    """What follows when there is budget left after the last leg."""
+    return Leg(leg.iterations, leg.rate * 0.7**times, min(leg.worlds * 2**times, max(MOST_WORLDS, leg.worlds)))
+
+
+class _Descent:
+    """Where a descent is, and how it goes on."""
+
+    def __init__(
+        self, candidates: Candidates, rule: Rule, start: Floats, moving: Bools, window: Window, first_world: int
+    ) -> None:
+        import torch
+
+        self.rule, self.space, self.window = rule, candidates.space, window
+        self.budget, self.seed = candidates.judge.budget, candidates.judge.seed
+        self.moving, self.here, self.next_world = moving, np.array(start, dtype=np.float64), first_world
+        self.ops = backend_of("torch", torch.float32)
+        self.ledger = Ledger(rule.tables, self.ops)
+        self.candidates, self.multipliers = candidates, Multipliers(rule.scenario, self.ops)
+        if candidates.prices is not None:
+            self.multipliers.price = candidates.prices.copy()
+
+    def follow(self, leg: Leg) -> None:
+        """Go one leg."""
+        import torch
+
+        ops, entries = self.ops, np.flatnonzero(self.moving)
+        origin, places = ops.constant(self.here), torch.as_tensor(entries)
+        start, scale = origin[places], ops.constant(self.space.scale[entries])
+        lower = ops.constant(np.maximum(self.space.lower[entries], -1e30))
+        theta = torch.zeros(len(entries), dtype=ops.float, requires_grad=True)
+        optimiser = torch.optim.Adam([theta], lr=leg.rate, betas=(0.9, 0.95))
+        total, count = np.zeros(len(entries)), 0
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # arrays are small: more threads cost more than they bring
+        try:
+            for iteration in range(leg.iterations):
+                share = 0.5 * (1 + math.cos(math.pi * iteration / leg.iterations))
+                optimiser.param_groups[0]["lr"] = leg.rate * (WITHIN + (1 - WITHIN) * share)
+                moved = torch.maximum(start + scale * theta, lower)
+                loss = self._loss(origin.index_put((places,), moved), leg.worlds)
+                optimiser.zero_grad()
+                loss.backward()
+                assert theta.grad is not None
+                torch.nan_to_num_(theta.grad, 0.0, 0.0, 0.0)
+                optimiser.step()
+                self.multipliers.update()
+                self.budget.iterations += 1
+                if iteration >= (1 - AVERAGED) * leg.iterations - 1e-9:
+                    total, count = total + theta.detach().double().numpy(), count + 1
+        finally:
+            torch.set_num_threads(threads)
+        self.candidates.prices = self.multipliers.price
+        here = self.here.copy()
+        here[entries] += self.space.scale[entries] * total / count
+        self.here = np.maximum(here, self.space.lower)
+
+    def _loss(self, vector: Any, worlds: int) -> Any:
+        """Cost a period of fresh worlds, with the price of missed targets."""
+        scenario, window = self.rule.scenario, self.window
+        numbers = list(range(self.next_world, self.next_world + worlds))
+        self.next_world += worlds
+        tape = scenario.sample(worlds=numbers, seed=self.seed, purpose="tune", periods=window.periods)
+        candidate = self.rule.with_vector(self.space, vector)
+        scored, cost = 0, self.ops.constant(0.0)
+        for period, _, flows, state in periods(scenario, candidate, tape, self.ops):
             if period < window.skipped:
                 continue
             last = period + 1 == scenario.tables.horizon
-            cost = cost + ledger.cost(ledger.period(flows, last=last, closing=state)).mean()
-            multipliers.add(flows)
+            cost = cost + self.ledger.cost(self.ledger.period(flows, last=last, closing=state)).mean()
+            self.multipliers.add(flows)
             scored += 1
         loss = cost / scored
-        optimiser.zero_grad()
-        multipliers.penalised(loss, scored).backward()
-        assert theta.grad is not None
-        torch.nan_to_num_(theta.grad, 0.0, 0.0, 0.0)
-        optimiser.step()
-        schedule.step()
-        multipliers.update()
-        value = start + space.scale * theta.detach().double().numpy()
-        if iteration >= (1 - AVERAGED) * iterations:
-            averaged, count = averaged + value, count + 1
-        if iteration + 1 in (iterations // 2, 3 * iterations // 4):
-            kept.append(value)
-        budget.iterations += 1
-        budget.spend(window.worlds * window.periods, f"cost {float(loss.detach()):.4f}")
-    return [averaged / max(count, 1), *kept[::-1]]
+        self.budget.spend(worlds * window.periods, f"cost {float(loss.detach()):.4f}")
+        return self.multipliers.penalised(loss, scored)

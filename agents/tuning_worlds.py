@@ -16,13 +16,13 @@ from echelongym.envs.simulate import Outcome, simulate
 from echelongym.envs.tape import Tape
 
 from .rules import Rule, Space
-from .targets import Target, shortfall, targets_of
+from .targets import Target, missed, targets_of
 
 Floats = NDArray[np.float64]
 
 # World numbers of purpose "tune": candidates are compared on the first, moved along gradients on the second, and the
 # one chosen is judged on the third.
-COMPARED, MOVED, JUDGED = 0, 10_000_000, 20_000_000
+COMPARED, MOVED, JUDGED = 0, 10_000_000, 1_000_000_000
 # Candidates are compared by cost x (1 + this x what is missing of each target): one percent of fill rate weighs as
 # much as a fifth of the cost, more than it takes to reach it.
 MISSING = 20.0
@@ -76,6 +76,7 @@ class Judge:
         self.seed, self.budget = seed, budget
         self.targets: list[Target] = targets_of(scenario)
         self.best = np.inf
+        self.closest: dict[str, float] = {}  # by target, the least any candidate missed of it
 
     @cached_property
     def tape(self) -> Tape:
@@ -96,29 +97,81 @@ class Judge:
 
     def cost(self, rule: Rule) -> float:
         """Mean cost a period; raised by what is missing of targets, so that candidates can be compared."""
-        outcome = self.outcome(rule)
-        cost = float(np.mean(outcome.cost_per_period))
-        if self.targets:
-            cost += MISSING * abs(cost) * shortfall(self.targets, outcome)
+        cost = float(np.mean(self.penalised(self.outcome(rule))))
         self.best = min(self.best, cost)
         self.budget.spend(self.price, f"best {self.best:.4f}")
         return cost
 
+    def penalised(self, outcome: Outcome) -> Floats:
+        """(B,) cost a period of each world, all raised alike by what is missing of targets."""
+        costs = np.asarray(outcome.cost_per_period)
+        if not self.targets:
+            return costs
+        missing = missed(self.targets, outcome)
+        for target, short in zip(self.targets, missing, strict=True):
+            self.closest[target.name] = min(self.closest.get(target.name, np.inf), short)
+        return costs + MISSING * abs(float(costs.mean())) * sum(missing)
+
 
 class Candidates:
-    """Costs of parameter vectors, each evaluated once; remembers the best."""
+    """Costs of parameter vectors, each evaluated once; remembers the best, and when it was found.
 
-    def __init__(self, rule: Rule, space: Space, judge: Judge) -> None:
+    Parameters
+    ----------
+    rule, space
+        The rule and its free parameters.
+    judge
+        Evaluates them.
+    limit
+        Env-periods at which the budget of all stages together ends, counted like ``judge.budget.env_periods``.
+    tolerance, patience
+        A stage has stalled when the last share ``patience`` of its budget lowered the best cost by less than the share
+        ``tolerance``.
+    """
+
+    def __init__(
+        self, rule: Rule, space: Space, judge: Judge, limit: int, tolerance: float = 0.0, patience: float = 0.25
+    ) -> None:
         self.rule, self.space, self.judge = rule, space, judge
-        self.whole = judge.scenario.tables.integer
+        self.tolerance, self.patience = tolerance, patience
+        self.whole = whole_entries(rule, space)
         self.known: dict[bytes, float] = {}
         self.best: Floats | None = None
         self.best_cost = np.inf
+        self.history: list[tuple[int, Floats, float]] = []  # env-periods spent, vector, cost of each new best
+        self.prices: Floats | None = None  # on missed targets, handed from one descent to the next
+        self.limit = limit
+        self.stage(1.0)
+
+    def stage(self, share: float) -> None:
+        """Begin a stage that may spend this share of what is left of the limit."""
+        self.begun = self.judge.budget.env_periods
+        self.until = self.begun + int(share * max(self.limit - self.begun, 0) + 0.5)
+
+    @property
+    def left(self) -> int:
+        """Env-periods that the stage may still spend, >= 0."""
+        return max(self.until - self.judge.budget.env_periods, 0)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether another evaluation would exceed the budget of the stage."""
+        return self.left < self.judge.price
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the stage has brought too little lately to go on."""
+        now = self.judge.budget.env_periods
+        since = now - self.patience * (self.until - self.begun)
+        if not self.tolerance or since < self.begun or not self.history:
+            return False
+        before = [cost for spent, _, cost in self.history if spent <= since]
+        return bool(before) and before[-1] - self.best_cost < self.tolerance * abs(self.best_cost)
 
     def admissible(self, vector: Any) -> Floats:
-        """Within bounds, and whole in whole worlds."""
+        """Within bounds, and units whole in whole worlds."""
         vector = np.maximum(np.asarray(vector, dtype=np.float64), self.space.lower)
-        return np.floor(vector + 0.5) if self.whole else vector
+        return np.where(self.whole, np.floor(vector + 0.5), vector)
 
     def cost(self, vector: Any) -> float:
         """Cost of an admissible vector."""
@@ -126,11 +179,14 @@ class Candidates:
         key = (vector + 0.0).tobytes()
         if key not in self.known:
             self.known[key] = self.judge.cost(self.rule.with_vector(self.space, vector))
-            if self.known[key] < self.best_cost:
+            if self.best is None or self.known[key] < self.best_cost:
                 self.best, self.best_cost = vector, self.known[key]
+                self.history.append((self.judge.budget.env_periods, vector, self.best_cost))
         return self.known[key]
 
-    @property
-    def exhausted(self) -> bool:
-        """Whether another evaluation would exceed the budget."""
-        return self.judge.budget.left < self.judge.price
+
+def whole_entries(rule: Rule, space: Space) -> NDArray[np.bool_]:
+    """(n,) which parameters are counts of units in whole worlds."""
+    if not rule.tables.integer:
+        return np.zeros(len(space), dtype=bool)
+    return np.array([not rule.groups[group].real for group in space.groups], dtype=bool)

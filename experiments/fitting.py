@@ -3,45 +3,123 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
-from collections.abc import Mapping
-from functools import cache
-from importlib import resources
+import multiprocessing
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
 from echelongym.agents.policy import load_policy
-from echelongym.agents.rules import Rule
-from echelongym.agents.tuning import Tuned, tune
+from echelongym.agents.rules import RULES, Rule
+from echelongym.agents.tuning import Report, Tuned, tune
+from echelongym.envs.errors import unknown
 from echelongym.envs.files import read_yaml
 from echelongym.envs.scenario import Scenario
 
 from .runs import shown
 from .settings import Tuning
-from .terminal import say
+from .sources import digest
+from .terminal import console, say
 
 RULE_FILE, _DONE = "rule.yaml", "tuning.json"
+# Settings that change nothing in a result.
+_NEUTRAL = {"cache", "refresh", "workers"}
+
+Job = tuple[str, Mapping[str, Any]]  # a rule by name, and the parameters of it that are held
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A tuned rule, and what :meth:`echelongym.agents.tuning.Tuned.summary` said when it was tuned."""
+
+    rule: Rule
+    summary: dict[str, Any]
+    kept: Path | None = None  # folder of the cache that it was taken from; None: tuned now
+
+    @property
+    def env_periods(self) -> int:
+        """Env-periods that were simulated to tune it."""
+        return int(self.summary["tuning_budget"]["env_periods"])
+
+    def line(self) -> str:
+        """One line for a user."""
+        if self.kept is not None:
+            return f"{self.summary['rule']}: tuned before, taken from {shown(self.kept)}"
+        seconds, cost = self.summary["tuning_budget"]["seconds"], self.summary["cost_per_period"]["mean"]
+        more = self.summary["more_budget"]
+        return (
+            f"{self.summary['rule']}: tuned in {seconds:.0f} s, cost per period {cost:.4g} on worlds of its own"
+            f"{'; ' + more['text'] if more else ''}"
+        )
 
 
 def fit(
     scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: Tuning, show_progress: bool = True
 ) -> tuple[Rule, int]:
-    """The tuned rule, and the env-periods that tuning it simulated.
+    """The tuned rule, and the env-periods that tuning it simulated; see :func:`fitted`."""
+    found = fitted(scenario, rule, parameters, tuning, show_progress)
+    say(found.line())
+    return found.rule, found.env_periods
 
-    Looked up in ``tuning.cache`` (None: not kept) under the hash of scenario, recorded demand, rule, fixed parameters,
-    tuning settings and the code that tunes, so that a change of any of them tunes anew.
+
+def fit_all(
+    scenario: Scenario, jobs: Sequence[Job], tuning: Tuning, show_progress: bool = True
+) -> list[tuple[Rule, int]]:
+    """:func:`fit` for several rules, ``tuning.workers`` at a time, with a bar for each; the order is that of ``jobs``.
+
+    Raises
+    ------
+    InputError
+        Of the first rule that fails.
+    """
+    if tuning.workers == 1 or len(jobs) < 2:
+        return [fit(scenario, rule, parameters, tuning, show_progress) for rule, parameters in jobs]
+    found: list[Fitted | None] = [
+        None if tuning.refresh else look_up(scenario, rule, parameters, tuning) for rule, parameters in jobs
+    ]
+    missing = [number for number, one in enumerate(found) if one is None]
+    with tempfile.TemporaryDirectory() as scratch:
+        _side_by_side(scenario, {number: jobs[number] for number in missing}, tuning, Path(scratch), show_progress)
+        for number in missing:
+            found[number] = _read(Path(scratch) / str(number), scenario)
+    results = []
+    for one in found:
+        assert one is not None
+        say(one.line())
+        results.append((one.rule, one.env_periods))
+    return results
+
+
+def fitted(
+    scenario: Scenario,
+    rule: str,
+    parameters: Mapping[str, Any],
+    tuning: Tuning,
+    show_progress: bool = True,
+    report: Report | None = None,
+) -> Fitted:
+    """A rule tuned, or taken from ``tuning.cache`` (None: nothing is kept) unless ``tuning.refresh``.
+
+    Kept under the hash of scenario, recorded demand, rule, fixed parameters, tuning settings and the code that worlds
+    and the rule are made by, so that a change of any of them tunes anew.
 
     Raises
     ------
     InputError
         For an unknown rule or parameter, or a budget too small for a single evaluation.
     """
-    folder = None if tuning.cache is None else Path(tuning.cache) / _key(scenario, rule, parameters, tuning)
-    if folder is not None and (folder / _DONE).is_file():
-        say(f"{rule}: tuned before, taken from {shown(folder)}")
-        found = load_policy(str(folder / RULE_FILE), scenario)
-        assert isinstance(found, Rule)
-        return found, budget_of(folder / RULE_FILE) or 0
+    found = None if tuning.refresh else look_up(scenario, rule, parameters, tuning)
+    if found is not None:
+        return found
     tuned = tune(
         scenario,
         rule,
@@ -52,14 +130,28 @@ def fit(
         method=tuning.method,
         progress=show_progress,
         parameters=parameters,
+        tolerance=tuning.tolerance,
+        patience=tuning.patience,
+        refit=tuning.refit,
+        report=report,
     )
-    say(f"{rule}: tuned in {tuned.seconds:.0f} s, cost per period {tuned.cost:.4g} on worlds of its own")
     keep(tuned, scenario, parameters, tuning)
-    return tuned.rule, tuned.env_periods
+    return Fitted(tuned.rule, tuned.summary())
+
+
+def look_up(scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: Tuning) -> Fitted | None:
+    """What was tuned before from the same; None where nothing was."""
+    if rule not in RULES:
+        raise unknown("rule", rule, RULES)
+    if tuning.cache is None:
+        return None
+    folder = Path(tuning.cache) / _key(scenario, rule, parameters, tuning)
+    # The summary is written last.
+    return _read(folder, scenario, folder) if (folder / _DONE).is_file() else None
 
 
 def keep(tuned: Tuned, scenario: Scenario, parameters: Mapping[str, Any], tuning: Tuning) -> None:
-    """Put a tuned rule where :func:`fit` will find it."""
+    """Put a tuned rule where :func:`fitted` will find it."""
     if tuning.cache is not None:
         tuned.save(Path(tuning.cache) / _key(scenario, tuned.rule.name, parameters, tuning))
 
@@ -71,6 +163,12 @@ def budget_of(path: Path) -> int | None:
     return int(spent) if isinstance(spent, int) else None
 
 
+def _read(folder: Path, scenario: Scenario, kept: Path | None = None) -> Fitted:
+    rule = load_policy(str(folder / RULE_FILE), scenario)
+    assert isinstance(rule, Rule)
+    return Fitted(rule, json.loads((folder / _DONE).read_text(encoding="utf-8")), kept)
+
+
 def _key(scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: Tuning) -> str:
     sample = scenario.sample(worlds=2, seed=tuning.seed, purpose="tune")
     made_from = {
@@ -78,19 +176,88 @@ def _key(scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: T
         "demand": hashlib.sha256(sample.demand.tobytes()).hexdigest(),
         "rule": rule,
         "parameters": dict(parameters),
-        "tuning": tuning.model_dump(exclude={"cache"}),
-        "code": _code(),
+        "tuning": tuning.model_dump(exclude=_NEUTRAL),
+        "installed": [name for name in ("cma", "optuna") if importlib.util.find_spec(name) is not None],
+        # The list of all rules is no part of one; nor is what only other rules, learners or commands use.
+        "code": digest(("echelongym.agents.tuning", RULES[rule].__module__), ("echelongym.agents.rules",)),
     }
-    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-    return f"{rule}-{scenario.name}-{digest[:16]}"
+    found = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+    return f"{rule}-{scenario.name}-{found[:16]}"
 
 
-@cache
-def _code() -> str:
-    """Digest of the source of worlds, dynamics and tuners."""
-    digest = hashlib.sha256()
-    for package in ("echelongym.envs", "echelongym.agents"):
-        folder = Path(str(resources.files(package)))
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()
+# Side by side ------------------------------------------------------------------------------------
+
+
+def _side_by_side(
+    scenario: Scenario, jobs: Mapping[int, Job], tuning: Tuning, scratch: Path, show_progress: bool
+) -> None:
+    """Tune rules in processes of their own, each into ``scratch`` / its number."""
+    if not jobs:
+        return
+    # Processes start afresh: a copy of one that has used threads may hang.
+    context = multiprocessing.get_context("spawn")
+    with (
+        context.Manager() as manager,
+        _bars({number: rule for number, (rule, _) in jobs.items()}, told := manager.Queue(), show_progress) as done,
+        ProcessPoolExecutor(min(tuning.workers, len(jobs)), mp_context=context) as pool,
+    ):
+        waiting = {
+            pool.submit(_fit_into, scratch / str(number), scenario, *job, tuning, number, told): number
+            for number, job in jobs.items()
+        }
+        try:
+            for finished in as_completed(waiting):
+                finished.result()
+                done(waiting[finished])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _fit_into(
+    folder: Path, scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: Tuning, number: int, told: Any
+) -> None:
+    """Tune in a process of its own, into a folder: a rule itself holds what does not travel."""
+
+    def report(env_periods: int, text: str) -> None:
+        told.put((number, env_periods, text))
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    found = fitted(scenario, rule, parameters, tuning, show_progress=False, report=report)
+    found.rule.save(folder / RULE_FILE, tuning=found.summary)
+    (folder / _DONE).write_text(json.dumps(found.summary), encoding="utf-8")
+
+
+@contextmanager
+def _bars(rules: Mapping[int, str], told: Any, show: bool) -> Iterator[Callable[[int], None]]:
+    """A bar for each rule, moved by what arrives in the queue; yields what says that one is done."""
+    out = console(stderr=True)
+    if not show or not out.is_terminal or not rules:
+        yield lambda number: None
+        return
+    columns = (
+        TextColumn("tune {task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=out) as bar:
+        tasks = {number: bar.add_task(rule, total=None, text="") for number, rule in rules.items()}
+
+        def follow() -> None:
+            spent = dict.fromkeys(rules, 0)
+            while (item := told.get()) is not None:
+                number, env_periods, text = item
+                spent[number] += env_periods
+                bar.update(tasks[number], text=f"{spent[number] / 1e6:.2f} M env-periods, {text}")
+
+        def done(number: int) -> None:
+            bar.update(tasks[number], total=1, completed=1)
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield done
+        finally:
+            told.put(None)
+            thread.join(timeout=5)

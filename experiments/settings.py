@@ -28,7 +28,22 @@ class Tuning(Config):
     judged: Annotated[int, number(2, integer=True)]
     seed: Count
     budget: PositiveCount | None
-    method: Literal["auto", "gradient", "cma", "search"]
+    method: Literal["auto", "gradient", "cma", "optuna", "search"]
+    tolerance: Annotated[float, number(0, 1)]
+    patience: Annotated[float, number(0, 1)]
+    refit: Annotated[int, number(0, 20, integer=True)]
+    workers: PositiveCount
+    cache: str | None
+    refresh: bool
+
+
+class Bounds(Config):
+    """Group ``bounds``: what no policy can beat, on the first of the common worlds."""
+
+    worlds: Count
+    penalty: bool
+    steps: PositiveCount | None
+    workers: PositiveCount
     cache: str | None
 
 
@@ -50,4 +65,4 @@ class RunSettings(Config):
         return {"scenario": portable(self.scenario), **self.model_dump(mode="json", exclude={"scenario"})}
 
 
-__all__ = ["Evaluation", "PolicyChoice", "RunSettings", "Tuning"]
+__all__ = ["Bounds", "Evaluation", "PolicyChoice", "RunSettings", "Tuning"]

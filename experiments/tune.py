@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from echelongym.agents.tuning import Tuned, tune
-
-from .fitting import keep
+from .fitting import RULE_FILE, Fitted, fitted
 from .runs import check_free, run_folder, scenario_argument, shown
 from .settings import PolicyChoice, RunSettings, Tuning
 from .terminal import finish, say, table
@@ -23,7 +21,7 @@ class Settings(RunSettings):
 
 
 def run(settings: Settings, folder: Path) -> Path:
-    """Tune, print the parameters found, and write them; returns the run folder.
+    """Tune, or take what was tuned before from the same; print the parameters, and write them; returns the run folder.
 
     Raises
     ------
@@ -31,40 +29,46 @@ def run(settings: Settings, folder: Path) -> Path:
         For an unknown rule, method or parameter, a budget too small for one evaluation, or a run folder that is taken.
     """
     check_free(folder)
-    chosen = settings.tuning
-    tuned = tune(
-        settings.scenario,
-        settings.policy.name,
-        budget=chosen.budget,
-        seed=chosen.seed,
-        worlds=chosen.worlds,
-        judged=chosen.judged,
-        method=chosen.method,
-        progress=settings.progress,
-        parameters=settings.policy.parameters,
-    )
-    keep(tuned, settings.scenario, settings.policy.parameters, chosen)
+    chosen = settings.policy
+    tuned = fitted(settings.scenario, chosen.name, chosen.parameters, settings.tuning, settings.progress)
     with run_folder(folder, settings.to_dict(), settings.scenario) as out:
-        tuned.save(out.path)
-        out.json("summary.json", {"schema": 1, "digest": settings.scenario.digest, **tuned.summary()})
+        notes = {key: item for key, item in tuned.summary.items() if key not in ("scenario", "rule", "parameters")}
+        tuned.rule.save(out / RULE_FILE, tuning=notes)
+        out.json("summary.json", {"schema": 1, "digest": settings.scenario.digest, **tuned.summary})
     _show(tuned)
-    rule = shown(out.path / "rule.yaml")
+    rule = shown(out.path / RULE_FILE)
     scenario = scenario_argument(settings.scenario, out.path)
     finish(out.path, f"echelongym benchmark scenario={scenario} policies='[{rule}]'", ["rule.yaml", "summary.json"])
     return out.path
 
 
-def _show(tuned: Tuned) -> None:
-    low, high = tuned.ci95
+def _show(tuned: Fitted) -> None:
+    found = tuned.summary
+    cost, spent = found["cost_per_period"], found["tuning_budget"]
+    low, high = cost["ci95"]
+    if tuned.kept is not None:
+        say(f"{tuned.line()} (tuning.refresh=true tunes anew)")
     say(
-        f"{tuned.rule.name} on {tuned.rule.tables.name}: cost per period {tuned.cost:.5g} [{low:.5g}, {high:.5g}] "
-        f"on {tuned.worlds} fresh worlds; {tuned.method}, {tuned.env_periods / 1e6:.3g} M env-steps, {tuned.seconds:.0f} s."
+        f"{found['rule']} on {found['scenario']}: cost per period {cost['mean']:.5g} [{low:.5g}, {high:.5g}] on "
+        f"{found['worlds']} fresh worlds."
     )
-    rows = list(parameter_rows(tuned.parameters))
+    given = "what usually suffices" if spent["given"] is None else f"{spent['given'] / 1e6:.3g} M given"
+    say(
+        f"Tuned by {found['method']}, candidates compared on {found['worlds_compared']} worlds: "
+        f"{spent['env_periods'] / 1e6:.3g} M env-periods ({given}), {spent['seconds']:.0f} s; ended by {found['ended']}."
+    )
+    if found["more_budget"]:
+        say(found["more_budget"]["text"][:1].upper() + found["more_budget"]["text"][1:] + ".")
+    if found["refits"]:
+        refits = found["refits"]
+        say(f"{len(refits['costs'])} fits, the best kept: their costs differ by {refits['spread_percent']:.2g} %.")
+    rows = list(parameter_rows(found["parameters"]))
     if rows:
         table("Parameters", ["parameter", "value"], rows)
-    for target in tuned.targets:
-        say(f"target {target['name']} {target['target']:g}: {target['mean']:.4g}, {target['status']}")
+    for target in found["targets"]:
+        closest = target.get("missing_at_best")
+        short = "" if closest is None else f" (the closest of all candidates missed {closest:.3g})"
+        say(f"target {target['name']} {target['target']:g}: {target['mean']:.4g}, {target['status']}{short}")
 
 
 def parameter_rows(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,22 +1,18 @@
 """The tuner: what it finds against closed forms and searches by hand, what it spends, what it may see, what it writes."""
 
+import dataclasses
 import json
 import math
 from statistics import NormalDist
-from types import SimpleNamespace
 
 import numpy as np
 import oracle_instances as instances
 import pytest
-import torch
 
 from echelongym.agents import load_policy
 from echelongym.agents.rules import RULES
-from echelongym.agents.targets import Target, targets_of
-from echelongym.agents.tuning import tune
-from echelongym.agents.tuning_gradient import longest_way, window_of
+from echelongym.agents.tuning import more_budget, tune
 from echelongym.envs import InputError, Scenario, simulate
-from echelongym.envs.estimators import Largest, Ratio
 
 
 def quick(scenario, rule="echelon_base_stock", **settings):
@@ -54,16 +50,24 @@ def test_gradients_find_the_newsvendor_level():
     assert found.parameters["levels"]["store"] == pytest.approx(level, abs=1.0)
 
 
-def test_gradients_leave_a_bad_start():
-    from echelongym.agents.tuning_gradient import descend
-    from echelongym.agents.tuning_worlds import Budget
+def test_thresholds_are_left_to_a_sampler_and_the_rest_to_gradients(monkeypatch):
+    """A base-stock rule whose levels claim to have no gradient beside lanes that do."""
+    scenario = short(instances.newsvendor(4, 9))
 
-    scenario = instances.newsvendor(4, 9)
-    rule = RULES["echelon_base_stock"](scenario)
-    space = rule.space()
-    far = space.start + 4 * space.scale
-    last = descend(rule, space, far, 60, window_of(scenario), 0, Budget(10**9))[0]
-    assert last[0] == pytest.approx(25 + NormalDist().inv_cdf(0.9) * 1.6 * math.sqrt(5), abs=0.5)
+    class Blunt(RULES["echelon_base_stock"]):
+        name = "blunt"
+
+        def _make_groups(self):
+            return [dataclasses.replace(group, smooth=False) for group in super()._make_groups()]
+
+    monkeypatch.setitem(RULES, "blunt", Blunt)
+    found = quick(scenario, "blunt", budget=600_000)
+    assert (found.method, found.iterations) == ("search", 0)
+    assert found.parameters["levels"]["store"] == pytest.approx(
+        25 + NormalDist().inv_cdf(0.9) * 1.6 * math.sqrt(5), abs=1.0
+    )
+    with pytest.raises(InputError, match="thresholds"):
+        quick(scenario, "blunt", method="gradient")
 
 
 def test_search_finds_whole_levels_of_a_warehouse():
@@ -117,6 +121,35 @@ def test_further_lanes_are_used_where_they_pay_and_dropped_where_not():
     assert outcome.trace.shipped[..., 1, :].mean() < 0.02
 
 
+@pytest.mark.parametrize("scenario", [short(instances.tiny_warehouse(1)), short(instances.lost_sales(2, 4))])
+def test_a_rule_ends_no_worse_than_the_one_it_contains(scenario):
+    """On the worlds compared; without caps the capped rule is the plain one."""
+    plain, capped = (
+        quick(scenario, rule, method="search", worlds=16)
+        for rule in ("echelon_base_stock", "capped_echelon_base_stock")
+    )
+    tape = scenario.sample(worlds=16, seed=0, purpose="tune")
+    first, second = (
+        simulate(scenario, found.rule, tape, kpis=False).cost_per_period.mean() for found in (plain, capped)
+    )
+    assert second <= first + 1e-12
+
+
+@pytest.mark.slow
+def test_a_rule_ends_no_worse_under_a_small_budget_either():
+    """Once 4 % worse: caps that were never freed from their start."""
+    data = Scenario.load("two_region").to_dict() | {"horizon": 60, "warm_up": 10}
+    for customer in data["customers"].values():
+        customer.pop("targets", None)
+    data["disruptions"].pop("storm", None)
+    scenario = Scenario.from_mapping(data)
+    plain, capped = (
+        quick(scenario, rule, worlds=32, budget=100_000) for rule in ("echelon_base_stock", "capped_echelon_base_stock")
+    )
+    difference, error = paired(scenario, capped.rule, plain.rule)
+    assert difference < 0.005 + 2 * error
+
+
 # What it is told ---------------------------------------------------------------------------------------
 
 
@@ -139,6 +172,15 @@ def test_gradients_meet_targets_too():
     found = quick(scenario)
     assert found.method == "gradient"
     assert found.targets[0]["mean"] > 0.975
+
+
+def test_a_target_out_of_reach_is_said_to_be_missed():
+    data = short(instances.lost_sales(2, 4)).to_dict()
+    data["customers"]["shoppers"]["targets"] = {"fill_rate": 1.0}
+    found = quick(Scenario.from_mapping(data), method="search", budget=300_000)
+    figure = found.targets[0]
+    assert figure["status"] == "missed"
+    assert 0 < figure["missing_at_best"] < 0.1
 
 
 def test_parameters_that_are_given_are_held():
@@ -176,6 +218,74 @@ def test_budgets_are_kept_and_runs_repeat(method, limit):
     assert (first.parameters, first.cost, first.env_periods) == (second.parameters, second.cost, second.env_periods)
 
 
+@pytest.mark.parametrize("method", ["cma", "optuna"])
+def test_samplers_keep_a_budget_that_is_given(method):
+    scenario = short(instances.serial_b())
+    found = quick(scenario, "capped_echelon_base_stock", method=method, budget=300_000, refit=1)
+    assert 0.5 * 300_000 < found.env_periods <= 300_000
+    assert found.summary()["tuning_budget"]["given"] == 300_000
+    assert found.method == f"{method} + search"
+
+
+def test_refits_keep_the_best_and_repeat():
+    scenario = short(instances.tiny_warehouse(1))
+    first, second = (quick(scenario, method="search", worlds=16, refit=2, budget=120_000) for _ in range(2))
+    assert len(first.refits) == 3
+    assert (first.parameters, first.refits) == (second.parameters, second.refits)
+    tape = scenario.sample(worlds=16, seed=0, purpose="tune")
+    assert simulate(scenario, first.rule, tape, kpis=False).cost_per_period.mean() == pytest.approx(min(first.refits))
+    spread = first.summary()["refits"]["spread_percent"]
+    assert spread == pytest.approx(100 * (max(first.refits) / min(first.refits) - 1))
+
+
+def test_gradients_end_early_where_nothing_is_gained():
+    scenario = short(instances.newsvendor(1, 9))
+    hasty = quick(scenario, budget=3_000_000, tolerance=0.05)
+    assert hasty.ended == "patience"
+    assert hasty.env_periods < 1_000_000
+    assert hasty.more_budget["verdict"] in ("no", "maybe")
+
+
+@pytest.mark.parametrize(
+    ("gain", "verdict"),
+    [(0.0, "no"), (0.0002, "no"), (0.02, "maybe"), (-0.01, "no")],
+    ids=["none", "little", "much", "loss"],
+)
+def test_more_budget_is_judged_by_what_the_last_of_it_brought(gain, verdict):
+    """Paired: worlds differ by much, gains by little."""
+    rng = np.random.default_rng(0)
+    after = rng.normal(100, 20, 400)
+    found = more_budget(after + 100 * gain + rng.normal(0, 0.1, 400), after, "budget")
+    assert found["verdict"] == verdict
+    low, high = found["gain_percent"]["ci95"]
+    assert low < 100 * gain * 100 / after.mean() < high
+    assert ("might" in found["text"]) == (verdict == "maybe")
+
+
+def test_a_rule_without_parameters_needs_no_budget(monkeypatch):
+    scenario = short(instances.newsvendor(1, 9))
+    found = quick(scenario, parameters={"levels": 20.0}, budget=10)
+    assert (found.method, found.ended, found.env_periods, found.more_budget) == ("none", "converged", 0, None)
+    assert found.parameters["levels"]["store"] == 20
+
+
+def test_a_rule_may_make_itself(monkeypatch):
+    scenario = short(instances.newsvendor(1, 9))
+
+    class Own(RULES["echelon_base_stock"]):
+        name = "own"
+
+        @classmethod
+        def made_for(cls, scenario, budget, seed, worlds, report, **parameters):
+            report(1_000, "planning")
+            return cls(scenario, levels=float(worlds), **parameters)
+
+    monkeypatch.setitem(RULES, "own", Own)
+    found = quick(scenario, "own", worlds=21)
+    assert (found.method, found.env_periods) == ("own", 1_000)
+    assert found.parameters["levels"]["store"] == 21
+
+
 def test_what_is_saved_is_the_policy(tmp_path):
     scenario = short(instances.newsvendor(1, 9))
     found = quick(scenario, budget=120_000)
@@ -198,69 +308,12 @@ def test_what_is_saved_is_the_policy(tmp_path):
         ({"method": "gradient"}, "integer"),
         ({"budget": 10}, "env-periods"),
         ({"worlds": 1}, ">= 2"),
+        ({"patience": 2.0}, "from 0 to 1"),
+        ({"refit": -1}, "from 0 to 20"),
+        ({"refit": 1, "budget": 70_000}, "a fit"),
         ({"parameters": {"level": 3}}, "did you mean 'levels'"),
     ],
 )
 def test_bad_settings_are_named(settings, message):
     with pytest.raises(InputError, match=message):
         tune(instances.lost_sales(2, 4), progress=False, **settings)
-
-
-# Windows, targets ----------------------------------------------------------------------------------------
-
-
-def test_windows_leave_out_the_way_and_cover_what_is_scheduled():
-    chain = instances.serial_four()
-    assert longest_way(chain.tables) == 13
-    window = window_of(chain)
-    assert (window.skipped, window.periods) == (26, 66)
-    assert window_of(Scenario.load("two_region")).periods == 200  # a storm in periods 80 to 95
-    seasonal = instances.newsvendor(1, 9).to_dict()
-    seasonal["customers"]["shoppers"]["demand"]["season"] = {"amplitude": 0.3, "period": 30}
-    window = window_of(Scenario.from_mapping(seasonal))
-    assert (window.periods - window.skipped) % 30 == 0
-
-
-def test_gradients_stay_finite_where_all_stock_is_gone():
-    """Perishable stock and outages, 200 periods: once 10^18 and more, class by class at empty nodes."""
-    scenario = Scenario.load("two_region")
-    rule = RULES["echelon_base_stock"](scenario)
-    space = rule.space()
-    vector = torch.tensor(space.start, requires_grad=True)
-    tape = scenario.sample(worlds=8, seed=0, purpose="tune", periods=120)
-    simulate(
-        scenario, rule.with_vector(space, vector), tape, backend="torch", kpis=False
-    ).cost_per_period.mean().backward()
-    scaled = vector.grad.numpy() * space.scale
-    assert np.abs(scaled).max() < 1_000
-
-
-@pytest.mark.parametrize(
-    ("kind", "value", "mean", "status"),
-    [
-        ("fill_rate", 0.9, 0.95, "met"),
-        ("fill_rate", 0.99, 0.95, "missed"),
-        ("fill_rate", 0.95, 0.95, "undecided"),
-        ("waste_share", 0.99, 0.95, "met"),
-        ("waste_share", 0.9, 0.95, "missed"),
-    ],
-)
-def test_targets_are_judged_by_their_interval(kind, value, mean, status):
-    noise = np.tile([-0.01, 0.01], 50)
-    figure = Ratio(mean + noise, np.ones(100))
-    kpis = SimpleNamespace(figures={"network": {kind: figure}, "customer": {"all": {kind: figure}}})
-    target = Target(kind, value, "all" if kind == "fill_rate" else None)
-    assert target.judge(kpis)["status"] == status
-    assert (target.missing(kpis) > 1e-9) == (status == "missed")
-
-
-def test_a_longest_wait_is_met_if_no_world_waits_longer():
-    kpis = SimpleNamespace(figures={"customer": {"all": {"longest_wait": Largest(np.array([1.0, 2.0, 5.0]))}}})
-    assert Target("max_wait", 5, "all").judge(kpis)["status"] == "met"
-    assert Target("max_wait", 4, "all").judge(kpis)["status"] == "missed"
-
-
-def test_targets_of_a_scenario_are_those_of_its_file():
-    assert [(target.name, target.value) for target in targets_of(Scenario.load("two_region"))] == [
-        ("north_shops.fill_rate", 0.97)
-    ]
