@@ -290,11 +290,7 @@ def sample_tape(
     if not _is_whole(count) or count < 1:
         raise expected("periods", periods, "a whole number >= 1")
     labels = _labels(worlds)
-    streams = Streams(cast(Purpose, purpose), seed, np.array(labels, dtype=np.int64))
-    sampler = vars(scenario).get("_sampler")
-    if sampler is None:
-        sampler = vars(scenario)["_sampler"] = Sampler(scenario)
-    drawn = sampler.sample(streams, int(count))
+    drawn = _sampler(scenario).sample(_streams(labels, seed, purpose), int(count))
     arrays: dict[str, Any] = {name: np.moveaxis(array, -1, 1) for name, array in drawn.items()}
     names: dict[str, Any] = {key: tuple(getattr(scenario, key)) for key in NAMES}
     return Tape(
@@ -304,6 +300,37 @@ def sample_tape(
         worlds=labels,
         fixed_lead_time=fixed_lead_times(scenario),
     )
+
+
+def demand_of_other_worlds(
+    scenario: Scenario, worlds: Sequence[int], others: Sequence[int], seed: int, purpose: str, periods: int
+) -> Array:
+    """Demand (H + T, B, C, P) that ``others`` would have had under the disruptions of ``worlds``, B numbers each.
+
+    Disruptions do not depend on demand, so this is a further draw of demand given what else happens in a world.
+
+    Raises
+    ------
+    InputError
+        As :meth:`Scenario.sample`, and if the two lists are not equally long.
+    """
+    if len(worlds) != len(others):
+        raise expected("others", len(others), f"as many world indices as worlds, {len(worlds)}")
+    events, demand = (_streams(_labels(given), seed, purpose) for given in (worlds, others))
+    return np.moveaxis(_sampler(scenario).demand_given_events(events, demand, periods), -1, 1)
+
+
+def _streams(labels: tuple[int, ...], seed: int, purpose: str) -> Streams:
+    return Streams(cast(Purpose, purpose), seed, np.array(labels, dtype=np.int64))
+
+
+def _sampler(scenario: Scenario) -> Sampler:
+    """The scenario's processes, compiled once."""
+    known = vars(scenario)
+    if "_sampler" not in known:
+        known["_sampler"] = Sampler(scenario)
+    sampler: Sampler = known["_sampler"]
+    return sampler
 
 
 def fixed_lead_times(scenario: Scenario) -> tuple[int, ...]:

@@ -17,9 +17,10 @@ from .entrants import Entries, entrants
 from .evaluate import Scores, evaluate
 from .results import Results
 from .runs import RunFolder, check_free, run_folder, scenario_argument
-from .settings import Evaluation, RunSettings, Tuning
+from .settings import Bounds, Evaluation, RunSettings, Tuning
 from .statistics import Estimate
 from .terminal import finish
+from .yardsticks import OPEN_LOOP, bounds_of, open_loop
 
 PICTURED = 64  # worlds that stock over time is drawn from
 
@@ -30,6 +31,8 @@ class Settings(RunSettings):
     policies: Entries
     evaluation: Evaluation
     tuning: Tuning
+    bounds: Bounds
+    open_loop: bool
     tune: bool
     trust: bool
     pictures: bool
@@ -63,7 +66,11 @@ def compare(settings: Settings, folder: Path) -> tuple[Results, Path]:
     check_periods(scenario, evaluation)
     tuning = settings.tuning if settings.tune else None
     compared = entrants(settings.policies, scenario, tuning, settings.trust, settings.progress)
-    results = Results(scenario, evaluation, evaluate(scenario, compared, evaluation, settings.progress))
+    periods = evaluation.periods or scenario.horizon
+    if settings.open_loop and periods <= scenario.horizon and not any(one.name == OPEN_LOOP for one in compared):
+        compared.append(open_loop(scenario, settings.tuning.seed, settings.tuning.cache, settings.progress))
+    bounded = bounds_of(scenario, evaluation, settings.bounds, settings.progress)
+    results = Results(scenario, evaluation, evaluate(scenario, compared, evaluation, settings.progress), bounded)
     with run_folder(folder, settings.to_dict(), scenario) as out:
         results.write(out)
         if settings.pictures:

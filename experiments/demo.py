@@ -20,7 +20,7 @@ from .benchmark import Settings as BenchmarkSettings
 from .benchmark import compare
 from .fitting import RULE_FILE, fit
 from .runs import check_free, shown
-from .settings import Evaluation, RunSettings, Tuning
+from .settings import Bounds, Evaluation, RunSettings, Tuning
 from .terminal import finish, progress, say
 
 
@@ -40,6 +40,7 @@ class Settings(RunSettings):
     training: Training
     evaluation: Evaluation
     tuning: Tuning
+    bounds: Bounds
     workers: PositiveCount
     progress: bool
 
@@ -85,6 +86,8 @@ def run(settings: Settings, folder: Path) -> Path:
             ],
             evaluation=settings.evaluation,
             tuning=settings.tuning,
+            bounds=settings.bounds,
+            open_loop=False,
             tune=False,
             trust=False,
             pictures=True,

@@ -18,8 +18,10 @@ from echelongym.envs.files import read_yaml
 from echelongym.envs.scenario import Scenario
 
 from .evaluate import Entrant
-from .fitting import RULE_FILE, budget_of, fit
+from .fitting import RULE_FILE, budget_of, fit_all
 from .settings import Tuning
+
+ALL = "all"
 
 
 class Entry(Config):
@@ -27,7 +29,8 @@ class Entry(Config):
 
     A text alone stands for ``policy``: the name of a rule, the path of a tuned rule's YAML, of a run folder or of a
     bundle, or ``package.module:thing``. A list of run folders, or a pattern such as ``runs/train/serial/*/seed_*``, are
-    training seeds of one policy. ``parameters`` are a rule's that tuning leaves as they are.
+    training seeds of one policy; ``all`` stands for every rule that makes sense for the scenario. ``parameters`` are a
+    rule's that tuning leaves as they are.
     """
 
     policy: Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
@@ -54,6 +57,7 @@ def entrants(
     """
     if not entries:
         raise expected("policies", [], "at least one policy")
+    entries = _every(entries, scenario)
     # Cheap first: a path that does not exist is to be found out before an hour of tuning.
     sources = [_sources(entry) for entry in entries]
     names = [entry.name or _name(paths) for entry, paths in zip(entries, sources, strict=True)]
@@ -64,13 +68,25 @@ def entrants(
         None if tuning is not None and paths[0] in RULES else _loaded(name, entry, paths, scenario, trust)
         for name, entry, paths in zip(names, entries, sources, strict=True)
     ]
-    found = []
-    for name, entry, paths, entrant in zip(names, entries, sources, loaded, strict=True):
-        if entrant is None:
-            assert tuning is not None
-            rule, spent = fit(scenario, paths[0], entry.parameters, tuning, show_progress)
-            entrant = Entrant(name, (rule,), tuning_budget=spent, note="tuned", source=paths[0])
-        found.append(entrant)
+    places = [place for place, entrant in enumerate(loaded) if entrant is None]
+    if places and tuning is not None:
+        jobs = [(sources[place][0], entries[place].parameters) for place in places]
+        for place, (rule, spent) in zip(places, fit_all(scenario, jobs, tuning, show_progress), strict=True):
+            loaded[place] = Entrant(names[place], (rule,), tuning_budget=spent, note="tuned", source=sources[place][0])
+    return [entrant for entrant in loaded if entrant is not None]
+
+
+def _every(entries: Sequence[Entry], scenario: Scenario) -> list[Entry]:
+    """The entries, ``all`` replaced by every rule that makes sense for the scenario and is not named beside it."""
+    named = {text for entry in entries for text in entry.policy if entry.name is None}
+    found: list[Entry] = []
+    for entry in entries:
+        if entry.policy != (ALL,):
+            found.append(entry)
+            continue
+        for name, rule in RULES.items():
+            if name not in named and not rule.reference and rule.refusal(scenario) is None:
+                found.append(Entry(policy=(name,), parameters=entry.parameters))
     return found
 
 

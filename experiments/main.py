@@ -44,6 +44,7 @@ COMMANDS = {
         "compare policies on common worlds",
         "benchmark scenario=two_region policies='[echelon_base_stock,capped_echelon_base_stock]' evaluation.worlds=512",
     ),
+    "bound": Command("bound what any policy can reach", "bound scenario=one_warehouse bounds.worlds=128"),
     "simulate": Command("run one policy and keep what happened", "simulate scenario=serial policy=local_base_stock"),
     "export": Command("write a policy as an ONNX bundle", "export policy=runs/train/one_warehouse/NAME"),
     "demo": Command("tune, train, benchmark and draw: the main job in one go", "demo scenario=grocery"),

@@ -16,6 +16,7 @@ from .runs import RunFolder
 from .settings import Evaluation
 from .statistics import Comparison, Estimate, interquartile_mean, seeds_comparison, seeds_interval
 from .terminal import table
+from .yardsticks import Bounded
 
 BASELINE = "echelon_base_stock"
 
@@ -27,6 +28,7 @@ class Results:
     scenario: Scenario
     evaluation: Evaluation
     scores: Sequence[Scores]
+    bounded: Bounded | None = None
 
     @cached_property
     def versus(self) -> dict[tuple[str, str], Comparison]:
@@ -78,7 +80,7 @@ class Results:
                 "warm_up": self.scenario.warm_up,
             },
             "policies": [self._policy(one) for one in self.scores],
-            "bound": {},  # the clairvoyant bound and the open-loop plan come with `echelongym bound`
+            "bound": {} if self.bounded is None else self.bounded.to_dict(self.scores),
         }
 
     def _policy(self, one: Scores) -> dict[str, Any]:
@@ -115,6 +117,8 @@ class Results:
         run.csv("kpis.csv", self._kpi_rows())
         run.csv("versus.csv", self._versus_rows())
         run.csv("seeds.csv", self._seed_rows())
+        if self.bounded is not None:
+            run.csv("bounds.csv", self._bound_rows())
         if targets_of(self.scenario):
             run.csv("targets.csv", self.targets())
         run.json("summary.json", self.summary())
@@ -166,6 +170,17 @@ class Results:
                 row = {"policy": one.name, "training_seed": seed, **_flat(cost)}
                 yield row | {"interquartile_mean": interquartile_mean(one.cost[r])}
 
+    def _bound_rows(self) -> Iterator[dict[str, Any]]:
+        """Each policy's cost over whole episodes above each bound, in percent, on the bound's worlds."""
+        assert self.bounded is not None
+        for one in self.scores:
+            for kind in self.bounded.costs:
+                gap = self.bounded.gap(one, kind)
+                percents = dict.fromkeys(("percent", "percent_low", "percent_high"))
+                if gap.percent is not None:
+                    percents = dict(zip(percents, _flat(gap.percent).values(), strict=True))
+                yield {"policy": one.name, "bound": kind, **_flat(gap.difference), **percents}
+
     # Terminal --------------------------------------------------------------------------------------
 
     def show(self) -> None:
@@ -177,6 +192,7 @@ class Results:
             notes.append(f"best rule: {self.best_rule}, the cheapest on these very worlds")
         if any(one.profit is not None for one in self.scores):
             notes.append("cost leaves revenue out; goods are priced, so look at profit too")
+        notes += [] if self.bounded is None else self.bounded.lines()
         title = f"{self.scenario.name}: {worlds} common worlds (test seed {seed}), {periods} periods"
         title += f", {self.scenario.warm_up} of them warm-up" if self.scenario.warm_up else ""
         columns = self._columns()
@@ -206,6 +222,7 @@ class Results:
             f"% vs {self.baseline}": [percent(found) for found in against],
             "better": [found and f"{found.probability_better:.2f}" for found in against],
             "% vs best rule": [percent(self.versus.get((one.name, self.best_rule or ""))) for one in self.scores],
+            "% above bound": [self._above(one) for one in self.scores],
             "profit / period": [one.profit is not None and spread(seeds_interval(one.profit)) for one in self.scores],
             "fill rate": [share(found["total"]["fill_rate"]["mean"]) for found in figures],
             "waste": [found["waste_share"]["mean"] and share(found["waste_share"]["mean"]) for found in networks],
@@ -213,6 +230,10 @@ class Results:
             "tuned or trained": [made(one) for one in self.scores],
         }
         return {key: [cell or None for cell in column] for key, column in columns.items() if any(column)}
+
+    def _above(self, one: Scores) -> str | None:
+        """A policy above the higher bound, over whole episodes."""
+        return None if self.bounded is None else percent(self.bounded.gap(one, self.bounded.best))
 
 
 def spread(estimate: Estimate) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from echelongym.agents.rules import RULES
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.tables import Tables
 
@@ -40,8 +41,11 @@ def run(settings: Settings, folder: Path) -> Path:
     say(headline(scenario))
     for name, rows in sections.items():
         _print(name, rows)
+    found = rule_rows(scenario)
+    table("Rules", ["rule", "numbers to tune", "what it does, or why not here"], [list(row.values()) for row in found])
     with run_folder(folder, settings.to_dict(), scenario) as run:
         _write(run, scenario, sections, f"network.{settings.picture}")
+        run.csv("rules.csv", found)
     following = f"echelongym tune scenario={scenario_argument(scenario, run.path)} policy=echelon_base_stock"
     finish(run.path, following, ["tables", "network picture"])
     return run.path
@@ -159,6 +163,18 @@ def customer_rows(t: Tables) -> list[dict[str, Any]]:
         }
         for c, name in enumerate(t.customers)
     ]
+
+
+def rule_rows(scenario: Scenario) -> list[dict[str, Any]]:
+    """One row a rule: the size of what a tuner would choose, and what it does or why it makes no sense here."""
+    rows = []
+    for name, rule in RULES.items():
+        reason = rule.refusal(scenario)
+        size = len(rule(scenario).space()) if reason is None else None
+        does = (rule.__doc__ or "").strip().partition("\n\n")[0].replace("\n", " ")
+        said = " ".join(does.split()) if reason is None else f"not here: {reason}"
+        rows.append({"rule": name, "numbers": size, "what": said})
+    return rows
 
 
 def span(values: Any) -> Any:

@@ -84,6 +84,12 @@ class Sampler:
             "thin": self._fractions("thin", self._thins, self._thin_rows, streams, periods),
         }
 
+    def demand_given_events(self, events: Streams, demand: Streams, periods: int) -> NDArray[Any]:
+        """Demand (H + T, C, P, B) as ``demand`` draws it under the disruptions that ``events`` draws."""
+        rows = self._history + periods
+        active = self._events.draw(events, -self._history, rows)
+        return self._demand(demand, rows, active)
+
     def _demand(self, streams: Streams, rows: int, active: dict[str, Any]) -> NDArray[Any]:
         """Demand (rows, C, P, B) from period -H on."""
         shape = (rows, len(self._customers), len(self._products), streams.batch)

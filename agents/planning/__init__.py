@@ -1,0 +1,1 @@
+"""Planning: one linear program of the network, for bounds, open-loop plans and a rolling horizon."""

@@ -1,0 +1,157 @@
+"""Rolling horizon: every period, the linear program of the next ones is solved and its first shipments are asked for."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import fields
+from typing import Any, ClassVar
+
+import numpy as np
+
+from echelongym.envs.backend import ops_of
+from echelongym.envs.config import is_number
+from echelongym.envs.errors import expected
+from echelongym.envs.observation import Decision, Observation
+from echelongym.envs.scenario import Scenario
+
+from ..rules.rule import Group, Rule
+from ..tuning_gradient import longest_way
+from .assembly import Floats
+from .expectation import Expectations
+from .margins import PlannedProgram, Targets, automatic_safety_factors
+from .rounding import requests_of
+from .scenarios import DemandPaths, Recourse
+from .solver import Solver
+
+# Periods planned beyond the longest way from a supplier, and the most and fewest planned by default.
+REVIEW, LONGEST, SHORTEST = 2, 40, 4
+# Structures (lead times of a horizon) kept at a time.
+KEPT = 16
+
+
+class RollingHorizon(Rule):
+    """Plans the next periods by linear program from what is observed, asks for the first period's shipments, and again.
+
+    The program is the network's own (:mod:`echelongym.agents.planning.program`) with the demand, lead times and
+    availabilities expected (:class:`~echelongym.agents.planning.expectation.Expectations`). Safety stock comes from
+    targets of echelon stock whose shortfall is paid for (:mod:`echelongym.agents.planning.margins`); they also see to it
+    that stock is left at the end of the horizon. This is the certainty-equivalent controller of dynamic programming with
+    chance margins (Bertsekas, Dynamic Programming and Optimal Control, volume I, section 6.1).
+
+    Parameters
+    ----------
+    safety_factors
+        Standard deviations of demand that a node's echelon holds above the mean, by node (and product); left out: those
+        of :func:`echelongym.envs.levels.automatic_levels`.
+    horizon
+        Periods planned, >= 1; left out: the longest way from a supplier and two more, 4 to 40.
+    margin
+        Factor on all standard deviations, >= 0; 0 plans for the mean alone.
+    scenarios
+        Number of sampled demand paths (of training worlds) that are planned for together: what ships first is the same on
+        all of them, what follows is each path's own. 0, the default, plans for the expected path.
+
+    Notes
+    -----
+    Whole units and batches are rounded by largest remainders. Warm starts are kept for each world of a batch, so a world
+    is decided alike alone and in a batch. Plans go on beyond the end of the episode, as those of rules do.
+    """
+
+    name: ClassVar[str] = "rolling_horizon"
+    differentiable: ClassVar[bool] = False
+
+    def __init__(self, scenario: Scenario, **parameters: Any) -> None:
+        self.horizon, self.margin, self.scenarios = 0, 1.0, 0
+        super().__init__(scenario, **parameters)
+        self.targets = Targets(scenario, self.horizon)
+        self.expectations = Expectations(scenario, self.horizon + self.targets.ahead)
+        self.paths = DemandPaths(scenario, self.scenarios) if self.scenarios else None
+        self._reset()
+
+    def _make_groups(self) -> list[Group]:
+        t = self.tables
+        z = automatic_safety_factors(self.scenario).reshape(-1)
+        fed = ((t.primary_lane >= 0) & ~t.is_supplier[:, None]).reshape(-1)
+        none = np.full(t.N * t.P, -np.inf)
+        return [Group("safety_factors", t.nodes, fed, np.where(fed, z, none), z, np.full(t.N * t.P, 0.5), smooth=False)]
+
+    def _options(self) -> tuple[str, ...]:
+        return ("horizon", "margin", "scenarios")
+
+    def _set_options(self, options: dict[str, Any]) -> None:
+        horizon = options.get("horizon")
+        if horizon is None:
+            horizon = min(max(longest_way(self.tables) + REVIEW, SHORTEST), LONGEST)
+        margin, scenarios = options.get("margin", 1.0), options.get("scenarios", 0)
+        for name, value, least in (("horizon", horizon, 1), ("scenarios", scenarios, 0)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise expected(f"{self.name} {name}", value, f"a whole number >= {least}")
+        if not is_number(margin) or margin < 0:
+            raise expected(f"{self.name} margin", margin, "a finite number >= 0")
+        self.horizon, self.margin, self.scenarios = horizon, float(margin), scenarios
+
+    def _get_options(self) -> dict[str, Any]:
+        return {"horizon": self.horizon, "margin": self.margin, "scenarios": self.scenarios}
+
+    def _reset(self) -> None:
+        self._programs: OrderedDict[bytes, Any] = OrderedDict()
+        self.start(0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy for another process starts without programs."""
+        return self.__dict__ | {"_programs": OrderedDict(), "_bases": {}}
+
+    def start(self, worlds: int) -> None:
+        """Forget the warm starts of an earlier episode."""
+        self._bases: dict[int, tuple[Any, Any]] = {}
+
+    def __call__(self, observation: Observation) -> Decision:
+        """Requests (B, L, P)."""
+        ops = ops_of(observation.on_hand)
+        if ops.name != "numpy":
+            arrays = {field.name: getattr(observation, field.name) for field in fields(observation)}
+            arrays = {name: None if value is None else ops.numpy(value) for name, value in arrays.items()}
+            return Decision(ops.asarray(self(Observation(**arrays)).requests))
+        worlds = len(observation.period)
+        on_hand = np.asarray(observation.on_hand, dtype=np.float64).sum(3)
+        requests = np.zeros((worlds, self.tables.L, self.tables.P))
+        for world in range(worlds):
+            shipped = self.planned(observation, world)
+            requests[world] = requests_of(self.tables, shipped[0], on_hand[world])
+        return Decision(requests)
+
+    def planned(self, observation: Observation, world: int) -> Floats:
+        """(horizon, L, P) shipments planned in one world of a batch, without rounding."""
+        T, expectations = self.horizon, self.expectations
+        standing = expectations.standing(observation, world)
+        demand = expectations.demand(observation, world)
+        whole = expectations.outlook(observation, world, demand)
+        outlook = whole.until(T)
+        program, solver = self._program(outlook.lead_time)
+        if self.paths is None:
+            problem = program.plan(outlook, standing, demand)
+        else:
+            paths = self.paths(demand, int(observation.period[world]))
+            problem = program.plan(outlook, standing, paths)
+        key, basis = self._bases.get(world, (None, None))
+        # Nothing of another world's solution may be left: not its factors, whose last bits differ.
+        solver.forget()
+        if key is not program:
+            basis = None
+        solution = solver.solve(problem, basis)
+        self._bases[world] = (program, solver.basis())
+        return program.shipped(solution.values)
+
+    def _program(self, lead_time: Any) -> tuple[Any, Solver]:
+        key = lead_time.tobytes()
+        if key not in self._programs:
+            z = np.asarray(self.values["safety_factors"], dtype=np.float64).reshape(self.tables.N, self.tables.P)
+            program: Any = PlannedProgram(self.targets, lead_time, z, self.margin)
+            if self.scenarios:
+                program = Recourse(program, self.scenarios)
+            self._programs[key] = (program, Solver(near=True))
+            if len(self._programs) > KEPT:
+                self._programs.popitem(last=False)
+        self._programs.move_to_end(key)
+        found: tuple[Any, Solver] = self._programs[key]
+        return found

@@ -1,0 +1,58 @@
+"""Fractions of a plan as requests: whole units and batches, and never more than a source has."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from echelongym.envs.tables import Tables
+
+from .assembly import Floats
+
+# Less than this of a plan is dust of the solver.
+DUST = 1e-7
+
+
+def requests_of(tables: Tables, shipped: Floats, on_hand: Floats) -> Floats:
+    """(L, P) requests that come closest to planned shipments.
+
+    Continuous lanes without batch ask for what is planned. Otherwise what leaves a stock node is rounded to steps (units
+    or batches) by largest remainders: its lanes' total is rounded half up, no more than stands there, and the steps left
+    after rounding down go where most was cut off. What leaves a supplier is rounded half up.
+
+    Parameters
+    ----------
+    shipped
+        (L, P) units planned.
+    on_hand
+        (N, P) units at the nodes, as observed.
+    """
+    t = tables
+    planned = np.where(shipped > DUST, shipped, 0.0)
+    step = np.where(t.batch > 0, t.batch, 1.0 if t.integer else 0.0)
+    found = np.where(step > 0, np.floor(planned / np.where(step > 0, step, 1.0) + 0.5) * step, planned)
+    for node in np.unique(t.lane_source[t.lane_source >= 0]):
+        if t.is_supplier[node]:
+            continue
+        lanes = np.flatnonzero(t.lane_source == node)
+        for p in range(t.P):
+            if planned[lanes, p].any() and step[lanes, p].any():
+                found[lanes, p] = largest_remainders(planned[lanes, p], step[lanes, p], float(on_hand[node, p]))
+    return found
+
+
+def largest_remainders(planned: Floats, step: Floats, stock: float) -> Floats:
+    """Multiples of ``step`` (n,) (0 = any amount) close to ``planned`` (n,), with a sum of at most ``stock``."""
+    moves = step > 0
+    size = np.where(moves, step, 1.0)
+    below = np.floor(planned / size + 1e-9) * size
+    found = np.where(moves, below, planned)
+    left = min(float(planned.sum()), stock) - float(found.sum())
+    rest = np.where(moves, (planned - below) / size, 0.0)
+    for i in np.argsort(-rest, kind="stable"):
+        if rest[i] <= DUST or found.sum() + size[i] > stock + 1e-9:
+            continue
+        if left < 0.5 * size[i] - 1e-9:
+            break
+        found[i] += size[i]
+        left -= float(size[i])
+    return found

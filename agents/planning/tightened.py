@@ -1,0 +1,291 @@
+"""A tighter bound than perfect information: knowing the future has a price.
+
+A penalty whose mean is zero for every policy that does not look ahead, added to what a clairvoyant pays, leaves a lower
+bound; the right one makes it the optimum (Brown, Smith and Sun, Operations Research 58(4), 2010). Here it is the slope of
+an approximate value function in the echelon positions, less what could be expected of it (Brown and Smith, Operations
+Research 62(6), 2014, for penalties that keep a linear program linear):
+
+    penalty = sum over periods t, nodes n of (sum over k of weight_nk innovation_tnk) x (position_tn - level_n)
+
+with the position after ordering, which is what a decision sets, and series of mean zero given what is known when it is
+set (:mod:`.innovations`): whether demand over the periods that the order covers exceeds a quantile, less the probability.
+For a newsvendor, whose cost has the slope h - (h + p) 1{demand > level}, that is the right one. The bound is concave in
+the weights; they are fitted by stochastic ascent on worlds of purpose ``tune``. Any weights bound.
+
+It holds for policies that on no lane ship more than ``MOST_PERIODS`` periods of mean flow in one period, which keeps the
+programs bounded. Probabilities are estimated from many worlds; nothing of the worlds that are bounded enters them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from echelongym.envs.errors import expected
+from echelongym.envs.levels import automatic_levels
+from echelongym.envs.tables import Tables
+from echelongym.envs.tape import Tape
+
+from ..tuning_gradient import longest_way
+from .assembly import Floats, Ints, Problem
+from .bound import CHUNK, Bound, in_processes
+from .innovations import Innovations
+from .outlook import Outlook, Standing
+from .program import Program, relaxations
+from .solver import Solver
+from .views import view
+
+if TYPE_CHECKING:
+    from echelongym.envs.scenario import Scenario
+
+MOST_PERIODS = 20  # of mean flow that a lane ships in a period at most
+WORLDS = 8  # of one step of the ascent
+WORK = 1_200_000  # columns x steps, about, that the ascent takes
+MOST_STEPS, FEWEST_STEPS = 150, 20
+PERIODS = 60  # of the worlds of the ascent, or four times the longest way
+RATE = 0.02  # Adam's step, in units of what a unit short costs
+AVERAGED = 0.25  # share of the steps, the last ones, whose weights are averaged
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A fitted penalty."""
+
+    values: Floats  # (I, windows, quantiles) money a unit
+    bound: float  # mean of the last steps, on worlds of purpose tune and fewer periods
+    steps: int
+    seconds: float
+
+
+class Positions:
+    """Echelon positions after ordering as affine functions of a program's columns, (T, I)."""
+
+    def __init__(self, program: Program, standing: Standing, cells: Ints) -> None:
+        t = program.tables
+        on_hand, in_transit = view(program, "on_hand", standing), view(program, "in_transit", standing)
+        backlog, ship = view(program, "backlog", standing), view(program, "ship", standing)
+        parts, constant = [], np.zeros(program.periods * len(cells))
+        for one, weights in (
+            (on_hand, _of_nodes(t, cells)),
+            (in_transit, _of_lanes(t, cells)),
+            (backlog, -_of_customers(t, cells)),
+            (ship, _entering(t, cells)),
+        ):
+            matrix = _pick(weights, one.shape)
+            parts.append(matrix @ one.matrix)
+            constant += matrix @ one.constant
+        self.matrix, self.constant = sum(parts[1:], parts[0]).tocsr(), constant
+        self.shape = (program.periods, len(cells))
+
+    def __call__(self, values: Floats) -> Floats:
+        """(T, I) positions of a solution."""
+        found: Floats = (self.matrix @ values + self.constant).reshape(self.shape)
+        return found
+
+    def charged(self, problem: Problem, prices: Floats, level: Floats) -> Problem:
+        """A program with prices (T, I) a unit on the positions less levels (I,)."""
+        flat = prices.reshape(-1)
+        offset = float(flat @ self.constant) - float((prices * level).sum())
+        return dataclasses.replace(problem, cost=problem.cost + self.matrix.T @ flat, offset=problem.offset + offset)
+
+
+def _pick(weights: Floats, shape: tuple[int, ...]) -> Any:
+    """Sparse (T * I, entries) from weights (I, entity, product) of an array (T, entity, product, ...)."""
+    from scipy.sparse import coo_array
+
+    coordinate, entity, product = np.nonzero(weights)
+    rest = int(np.prod(shape[3:]))
+    T, count = shape[0], len(weights)
+    within = ((entity * shape[2] + product)[:, None] * rest + np.arange(rest)).reshape(-1)
+    rows = np.repeat(coordinate, rest)
+    size = int(np.prod(shape[1:]))
+    now = np.arange(T)[:, None]
+    data = np.broadcast_to(np.repeat(weights[coordinate, entity, product], rest), (T, len(within)))
+    places = (now * count + rows).reshape(-1), (now * size + within).reshape(-1)
+    return coo_array((data.reshape(-1), places), shape=(T * count, T * size)).tocsr()
+
+
+def _of_nodes(t: Tables, cells: Ints) -> Floats:
+    """(I, N, P) 1 where the node's stock is in the coordinate's echelon."""
+    found = np.zeros((len(cells), t.N, t.P))
+    for i, (node, product) in enumerate(cells):
+        found[i, :, product] = t.echelon[node, :, product] & ~t.is_supplier
+    return found
+
+
+def _of_lanes(t: Tables, cells: Ints) -> Floats:
+    """(I, L, P) 1 where what is under way on the lane is."""
+    return _of_nodes(t, cells)[:, t.lane_target] * t.lane_carries
+
+
+def _of_customers(t: Tables, cells: Ints) -> Floats:
+    """(I, C, P) 1 where who waits is first served there."""
+    found = np.zeros((len(cells), t.C, t.P))
+    for i, (node, product) in enumerate(cells):
+        first = t.first_source[:, product]
+        found[i, :, product] = (first >= 0) & t.echelon[node, np.maximum(first, 0), product]
+    return found
+
+
+def _entering(t: Tables, cells: Ints) -> Floats:
+    """(I, L, P) 1 where a shipment enters the echelon from outside, -1 where it leaves it."""
+    nodes = _of_nodes(t, cells)
+    source = np.where((t.lane_source >= 0)[:, None], nodes[:, np.maximum(t.lane_source, 0)], 0.0)
+    found: Floats = (nodes[:, t.lane_target] - source) * t.lane_open
+    return found
+
+
+class _Charged:
+    """Programs of worlds with a penalty, solved one after another."""
+
+    def __init__(self, tables: Tables, cells: Ints, level: Floats, most: Floats) -> None:
+        self.tables, self.cells, self.level, self.most = tables, cells, level, most
+        self.standing, self.solver = Standing.initial(tables), Solver()
+        self.program: Program | None = None
+
+    def solve(self, outlook: Outlook, prices: Floats) -> tuple[float, Floats]:
+        """Mean cost a period, and positions less levels (T, I), of one world; ``prices`` (T, I)."""
+        if self.program is None or not self.program.fits(outlook):
+            self.program = Program(self.tables, outlook.lead_time, outlook.lane_yield)
+            self.positions = Positions(self.program, self.standing, self.cells)
+            ship = self.program.ship
+            self.limited = ship >= 0
+            self.limits = np.broadcast_to(self.most[:, self.program.cells.product], ship.shape)[self.limited]
+        problem = self.program.problem(outlook, self.standing)
+        columns = self.program.ship[self.limited]
+        upper = problem.upper.copy()
+        upper[columns] = np.minimum(upper[columns], self.limits)
+        charged = self.positions.charged(dataclasses.replace(problem, upper=upper), prices, self.level)
+        solution = self.solver.solve(charged)
+        return solution.objective / outlook.periods, self.positions(solution.values) - self.level
+
+
+def fit(
+    scenario: Scenario,
+    seed: int = 0,
+    steps: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Weights:
+    """Weights of the penalty, by stochastic ascent of the bound on worlds of purpose ``tune``.
+
+    Parameters
+    ----------
+    steps
+        Of the ascent, of 8 worlds each; None: as many as make about a minute.
+    progress
+        Called with (steps done, steps in all).
+
+    Raises
+    ------
+    InputError
+        Where there is no penalty for the scenario (:func:`.innovations.refusal`).
+    """
+    started = time.perf_counter()
+    t = scenario.tables
+    periods = min(t.horizon, max(PERIODS, 4 * longest_way(t)))
+    series = Innovations(scenario, periods, seed, "tune")
+    charged = _Charged(t, series.cells, *_scales(scenario, series.cells))
+    unit = _penalty_unit(t, series.cells)[:, None, None]
+    theta, first, second = np.zeros((3, *series.shape))
+    total, kept, bounds = np.zeros(series.shape), 0, []
+    step, last = 0, 1 if steps is None else steps
+    while step < last:
+        tape = scenario.sample(range(step * WORLDS, (step + 1) * WORLDS), seed, "tune", periods).check(scenario)
+        innovations = series.of(tape)
+        gradient, costs = np.zeros(series.shape), []
+        for place in range(WORLDS):
+            prices = np.einsum("tiwq,iwq->ti", innovations[place], theta)
+            cost, positions = charged.solve(Outlook.of_tape(tape, place), prices)
+            gradient += np.einsum("tiwq,ti->iwq", innovations[place], positions) / (periods * WORLDS)
+            costs.append(cost)
+        if steps is None and step == 0:
+            assert charged.program is not None
+            last = int(np.clip(WORK / charged.program.shape[1], FEWEST_STEPS, MOST_STEPS))
+        step += 1
+        first = 0.8 * first + 0.2 * gradient
+        second = 0.95 * second + 0.05 * gradient**2
+        rate = RATE * unit * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / last)))
+        theta = theta + rate * (first / (1 - 0.8**step)) / (np.sqrt(second / (1 - 0.95**step)) + 1e-9)
+        if step > (1 - AVERAGED) * last:
+            total, kept = total + theta, kept + 1
+            bounds.append(float(np.mean(costs)))
+        if progress is not None:
+            progress(step, last)
+    return Weights(total / max(kept, 1), float(np.mean(bounds)), last, time.perf_counter() - started)
+
+
+def tightened(
+    scenario: Scenario,
+    tape: Tape,
+    seed: int,
+    purpose: str,
+    weights: Weights,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Bound:
+    """The bound with a penalty, world by world; only the mean over worlds bounds the expected cost of policies.
+
+    Parameters
+    ----------
+    tape
+        Worlds of that seed and purpose.
+    weights
+        From :func:`fit` for the same network.
+    workers, progress
+        As in :func:`.bound.perfect_information`.
+
+    Raises
+    ------
+    InputError
+        If the weights are of another network.
+    """
+    started = time.perf_counter()
+    tape = tape.check(scenario)
+    series = Innovations(scenario, tape.periods, seed, purpose)
+    if weights.values.shape != series.shape:
+        raise expected("weights", weights.values.shape, f"those of scenario {scenario.name}, {series.shape}")
+    level, most = _scales(scenario, series.cells)
+    places = [range(tape.batch)[first : first + CHUNK] for first in range(0, tape.batch, CHUNK)]
+    tasks = (
+        (
+            [Outlook.of_tape(tape, place) for place in chunk],
+            np.einsum("btiwq,iwq->bti", series.of(tape[list(chunk)]), weights.values),
+        )
+        for chunk in places
+    )
+    fixed = (scenario.tables, series.cells, level, most)
+    costs: list[Floats] = []
+    for found in in_processes(_solve_chunk, fixed, tasks, min(workers, len(places))):
+        costs.append(found)
+        if progress is not None:
+            progress(sum(len(one) for one in costs), tape.batch)
+    notes = relaxations(scenario.tables)
+    return Bound(np.concatenate(costs), tape.worlds, tape.periods, notes, time.perf_counter() - started)
+
+
+def _solve_chunk(
+    tables: Tables, cells: Ints, level: Floats, most: Floats, task: tuple[Sequence[Outlook], Floats]
+) -> Floats:
+    charged = _Charged(tables, cells, level, most)
+    return np.array([charged.solve(outlook, prices)[0] for outlook, prices in zip(*task, strict=True)])
+
+
+def _scales(scenario: Scenario, cells: Ints) -> tuple[Floats, Floats]:
+    """Levels (I,) that positions are counted from, and the most (L, P) that a lane ships in a period."""
+    auto = automatic_levels(scenario)
+    level = auto.echelon[cells[:, 0], cells[:, 1]]
+    most: Floats = MOST_PERIODS * np.maximum(auto.flow, 1.0)[scenario.tables.lane_target]
+    return level, most
+
+
+def _penalty_unit(t: Tables, cells: Ints) -> Floats:
+    """(I,) what a unit short costs the customers of a coordinate's echelon, at the dearest."""
+    short = t.lost_share * (t.lost_sale_cost + t.price) + (1 - t.lost_share) * t.backorder_cost
+    found = (_of_customers(t, cells) * short).max((1, 2))
+    return np.where(found > 0, found, 1.0)

@@ -1,0 +1,181 @@
+"""What frames a comparison: bounds that no policy beats, and the plan that never looks at the state."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelongym.agents.planning import innovations
+from echelongym.agents.planning.bound import perfect_information
+from echelongym.agents.planning.open_loop import OpenLoopPlan, plan_open_loop
+from echelongym.agents.planning.program import relaxations
+from echelongym.agents.planning.tightened import fit, tightened
+from echelongym.envs.files import write_text
+from echelongym.envs.scenario import Scenario
+
+from .evaluate import Entrant, Scores
+from .settings import Bounds, Evaluation
+from .sources import digest
+from .statistics import Comparison, mean_interval, seeds_comparison
+from .terminal import Advance, progress, say
+
+Floats = NDArray[np.float64]
+
+OPEN_LOOP = OpenLoopPlan.name
+PERFECT, TIGHTENED = "perfect_information", "penalised"
+_NAMES = {PERFECT: "perfect information", TIGHTENED: "information at a price"}
+
+
+@dataclass(frozen=True, eq=False)
+class Bounded:
+    """Bounds in B worlds, money a period over whole episodes: no policy costs less on average."""
+
+    costs: dict[str, Floats]  # (B,) by kind of bound
+    notes: list[str]  # what is relaxed, and why a bound is missing
+
+    @property
+    def worlds(self) -> int:
+        """Number of worlds B, the first of the evaluation."""
+        return len(next(iter(self.costs.values())))
+
+    @property
+    def best(self) -> str:
+        """The higher bound."""
+        return max(self.costs, key=lambda kind: float(self.costs[kind].mean()))
+
+    def gap(self, one: Scores, kind: str) -> Comparison:
+        """How much a policy costs above a bound, on its worlds: no more than that can be gained."""
+        return seeds_comparison(one.episode_cost[:, : self.worlds], self.costs[kind][None])
+
+    def lines(self) -> list[str]:
+        """What to say below a table."""
+        found = []
+        for kind, costs in self.costs.items():
+            estimate = mean_interval(costs)
+            half = (estimate.high - estimate.low) / 2
+            found.append(f"no policy costs less than {estimate.mean:.4g} +- {half:.2g} on average: {_NAMES[kind]}")
+        where = f"{self.worlds} worlds, whole episodes, warm-up included"
+        found.append(f"% above bound: at most this can be gained ({_NAMES[self.best]}; {where})")
+        return found
+
+    def to_dict(self, scores: Sequence[Scores]) -> dict[str, Any]:
+        """The summary's ``bound``."""
+        found: dict[str, Any] = {"worlds": self.worlds, "best": self.best}
+        for kind, costs in self.costs.items():
+            found[kind] = {"cost_per_period": mean_interval(costs).to_dict()}
+        gaps = {one.name: {kind: self.gap(one, kind).to_dict() for kind in self.costs} for one in scores}
+        for by_kind in gaps.values():
+            for gap in by_kind.values():
+                del gap["probability_better"]
+        return found | {"gap": gaps, "notes": self.notes}
+
+
+def bounds_of(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, show_progress: bool = True) -> Bounded | None:
+    """Bounds on the first worlds of an evaluation; None where none are wanted.
+
+    Kept in ``chosen.cache`` under the hash of what they were made from.
+
+    Raises
+    ------
+    InputError
+        If the scenario has no finite bound.
+    """
+    if not chosen.worlds:
+        return None
+    worlds = max(min(chosen.worlds, evaluation.worlds), 2)
+    periods = evaluation.periods or scenario.horizon
+    why = innovations.refusal(scenario) if chosen.penalty else None
+    notes = relaxations(scenario.tables) + ([] if why is None else [f"no tighter bound: {why}"])
+    started, file = time.perf_counter(), None
+    if chosen.cache is not None:
+        file = Path(chosen.cache) / f"{_key(scenario, evaluation, chosen, worlds, periods)}.json"
+        if file.is_file():
+            kept = json.loads(file.read_text(encoding="utf-8"))
+            return Bounded({kind: np.array(costs) for kind, costs in kept.items()}, notes)
+    tape = scenario.sample(worlds, evaluation.seed, "test", periods)
+    costs = {}
+    with progress("perfect information", worlds, "worlds", show_progress) as advance:
+        costs[PERFECT] = perfect_information(scenario, tape, chosen.workers, _counter(advance)).cost
+    if chosen.penalty and why is None:
+        with progress("fitting the price of knowing", 1.0, "", show_progress) as advance:
+            weights = fit(scenario, evaluation.seed, chosen.steps, _share(advance))
+        with progress("with that price", worlds, "worlds", show_progress) as advance:
+            bound = tightened(scenario, tape, evaluation.seed, "test", weights, chosen.workers, _counter(advance))
+        costs[TIGHTENED] = bound.cost
+    if file is not None:
+        write_text(json.dumps({kind: found.tolist() for kind, found in costs.items()}) + "\n", file)
+    say(f"bounds: {worlds} worlds in {time.perf_counter() - started:.0f} s")
+    return Bounded(costs, notes)
+
+
+def open_loop(scenario: Scenario, seed: int, cache: str | None, show_progress: bool = True) -> Entrant:
+    """The best open-loop plan, made on worlds of purpose ``tune``; kept as bounds are."""
+    made_from = {
+        "scenario": scenario.digest,
+        "demand": _demand(scenario, seed, "tune"),
+        "seed": seed,
+        "code": digest(("echelongym.agents.planning.open_loop",), ()),
+    }
+    file = None if cache is None else Path(cache) / f"plan-{scenario.name}-{_hash(made_from)}.json"
+    if file is not None and file.is_file():
+        plan = OpenLoopPlan.load(scenario, file)
+    else:
+        with progress("open-loop plan", 1.0, "", show_progress) as advance:
+            plan = plan_open_loop(scenario, seed, progress=_share(advance))
+        if file is not None:
+            plan.save(file)
+    return Entrant(OpenLoopPlan.name, (plan,), note="planned", source=OpenLoopPlan.name)
+
+
+def _counter(advance: Advance) -> Callable[[int, int], None]:
+    """A callback that is told how many are done, for a bar that is told how many more."""
+    before = 0
+
+    def count(done: int, total: int) -> None:
+        nonlocal before
+        advance(float(done - before))
+        before = done
+
+    return count
+
+
+def _share(advance: Advance) -> Callable[[int, int], None]:
+    """The same where only the callback knows how many there are."""
+    before = 0.0
+
+    def count(done: int, total: int) -> None:
+        nonlocal before
+        advance(done / total - before)
+        before = done / total
+
+    return count
+
+
+def _key(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, worlds: int, periods: int) -> str:
+    made_from = {
+        "scenario": scenario.digest,
+        "demand": _demand(scenario, evaluation.seed, "test"),
+        "seed": evaluation.seed,
+        "worlds": worlds,
+        "periods": periods,
+        "bounds": chosen.model_dump(exclude={"cache", "workers", "worlds"}),
+        "code": digest(("echelongym.agents.planning.tightened",), ()),
+    }
+    return f"bound-{scenario.name}-{_hash(made_from)}"
+
+
+def _demand(scenario: Scenario, seed: int, purpose: str) -> str:
+    """Recorded demand is no part of a scenario's digest; what two worlds see of it tells records apart."""
+    return hashlib.sha256(scenario.sample(worlds=2, seed=seed, purpose=purpose).demand.tobytes()).hexdigest()
+
+
+def _hash(made_from: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
