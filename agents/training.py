@@ -89,8 +89,7 @@ class Trained:
 
 def objective(outcome: Outcome) -> Floats:
     """What is minimised, (B,): cost a period, less revenue where prices are given."""
-    profit = outcome.profit_per_period
-    return np.asarray(outcome.cost_per_period if profit is None else -profit, dtype=np.float64)
+    return np.asarray(outcome.net_cost_per_period, dtype=np.float64)
 
 
 @dataclass

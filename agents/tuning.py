@@ -178,7 +178,7 @@ def tune(
         judge.closest = plan.judge.closest
     cpu_seconds = time.process_time() - started
     outcome = judge.outcome(found.rule)
-    costs = np.asarray(outcome.cost_per_period)
+    costs = np.asarray(outcome.net_cost_per_period)
     mean = float(costs.mean())
     low, high = interval(mean, costs - mean)
     more = None

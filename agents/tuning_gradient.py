@@ -245,7 +245,7 @@ class _Descent:
             if period < window.skipped:
                 continue
             last = period + 1 == scenario.tables.horizon
-            cost = cost + self.ledger.cost(self.ledger.period(flows, last=last, closing=state)).mean()
+            cost = cost + self.ledger.net_cost(self.ledger.period(flows, last=last, closing=state)).mean()
             self.multipliers.add(flows)
             scored += 1
         loss = cost / scored

@@ -104,7 +104,7 @@ class Judge:
 
     def penalised(self, outcome: Outcome) -> Floats:
         """(B,) cost a period of each world, all raised alike by what is missing of targets."""
-        costs = np.asarray(outcome.cost_per_period)
+        costs = np.asarray(outcome.net_cost_per_period)
         if not self.targets:
             return costs
         missing = missed(self.targets, outcome)

@@ -294,6 +294,12 @@ class Ledger:
             return lines[REVENUE] * 0 if lines else 0.0
         return total
 
+    def net_cost(self, lines: dict[str, Array]) -> Array:
+        """Total of the cost lines less revenue: what tuners, plans and bounds look at."""
+        revenue = lines.get(REVENUE)
+        cost = self.cost(lines)
+        return cost if revenue is None else cost - revenue
+
     def reward(self, lines: dict[str, Array]) -> Array:
         """(revenue - costs) / reward_scale.
 
@@ -310,9 +316,7 @@ class Ledger:
                 "a number > 0 (auto finds neither price, lost_sale_cost nor backorder_cost)",
                 self.tables.name,
             )
-        revenue = lines.get(REVENUE)
-        cost = self.cost(lines)
-        return (-cost if revenue is None else revenue - cost) / scale
+        return -self.net_cost(lines) / scale
 
     def full(self, lines: dict[str, Array], worlds: int) -> dict[str, Array]:
         """Every cost line, and revenue where prices are given; zeros (B,) where the scenario has none."""

@@ -136,12 +136,12 @@ class Outcome:
 
     ``cost_per_period`` (B,) is the mean cost of the reported periods (after the warm-up), revenue
     left out; ``costs`` the same by line; ``profit_per_period`` stands beside it where prices are
-    given. ``episode_cost_per_period`` (B,) is the mean over all periods, what bounds are held
-    against. ``trace`` holds every period where it was asked for.
+    given. ``episode_net_cost_per_period`` (B,) is cost less revenue over all periods, what bounds
+    are held against. ``trace`` holds every period where it was asked for.
     """
 
     cost_per_period: Array
-    episode_cost_per_period: Array
+    episode_net_cost_per_period: Array
     costs: dict[str, Array]
     profit_per_period: Array | None
     periods: int
@@ -149,6 +149,11 @@ class Outcome:
     worlds: tuple[int, ...]
     trace: Any = None
     _kpis: Any = field(default=None, repr=False)
+
+    @property
+    def net_cost_per_period(self) -> Array:
+        """(B,) cost less revenue of the reported periods: what is tuned and trained for."""
+        return self.cost_per_period if self.profit_per_period is None else -self.profit_per_period
 
     def kpis(self) -> dict[str, Any]:
         """Key performance indicators of the reported periods; see :mod:`echelongym.envs.kpis`.
@@ -268,7 +273,7 @@ def simulate(
             if counted is not None:
                 counted.add(flows)
         else:
-            before = before + ledger.cost(lines)
+            before = before + ledger.net_cost(lines)
         if trace:
             kept.append(_traced(t, ops, observation, flows, ledger.full(lines, tape.batch)))
         if progress is not None:
@@ -277,7 +282,7 @@ def simulate(
     total = ledger.cost(costs)
     return Outcome(
         cost_per_period=total,
-        episode_cost_per_period=(before + total * reported) / tape.periods,
+        episode_net_cost_per_period=(before + ledger.net_cost(costs) * reported) / tape.periods,
         costs={line: costs[line] for line in (*COST_LINES, REVENUE) if line in costs},
         profit_per_period=costs[REVENUE] - total if t.has_prices else None,
         periods=reported,

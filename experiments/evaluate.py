@@ -59,7 +59,7 @@ class Scores:
 
     entrant: Entrant
     cost: Floats  # (R, B) money a period
-    episode_cost: Floats  # (R, B) the same over all periods, warm-up included: what bounds are held against
+    episode_net_cost: Floats  # (R, B) less revenue, over all periods: what bounds are held against
     lines: dict[str, Floats]  # by cost line (R, B) money a period
     profit: Floats | None  # (R, B) money a period, where prices are given
     figures: tuple[dict[str, Any], ...]  # of each seed, as Kpis.figures
@@ -129,7 +129,7 @@ def _scores(entrant: Entrant, outcomes: list[list[Outcome]]) -> Scores:
     return Scores(
         entrant=entrant,
         cost=together(lambda one: one.cost_per_period),
-        episode_cost=together(lambda one: one.episode_cost_per_period),
+        episode_net_cost=together(lambda one: one.episode_net_cost_per_period),
         lines={line: together(lambda one, line=line: one.costs[line]) for line in first.costs},  # type: ignore[misc]
         profit=None if first.profit_per_period is None else together(lambda one: one.profit_per_period),
         figures=tuple(_joined([one.figures().figures for one in run], concatenated) for run in outcomes),

@@ -63,9 +63,10 @@ class Results:
 
     @property
     def best_rule(self) -> str | None:
-        """The cheapest of the tuned rules (on these worlds, which favours it); None if there are fewer than two."""
+        """The cheapest of the tuned rules, revenue counted (on these worlds, which favours it); None if there are fewer than two."""
         tuned = [one.name for one in self.scores if one.entrant.note == "tuned"]
-        return min(tuned, key=lambda name: self.cost[name].mean) if len(tuned) > 1 else None
+        net = {one.name: float((one.cost if one.profit is None else -one.profit).mean()) for one in self.scores}
+        return min(tuned, key=lambda name: net[name]) if len(tuned) > 1 else None
 
     def summary(self) -> dict[str, Any]:
         """The contract's ``summary.json``, schema 1."""

@@ -53,7 +53,7 @@ class Bounded:
 
     def gap(self, one: Scores, kind: str) -> Comparison:
         """How much a policy costs above a bound, on its worlds: no more than that can be gained."""
-        return seeds_comparison(one.episode_cost[:, : self.worlds], self.costs[kind][None])
+        return seeds_comparison(one.episode_net_cost[:, : self.worlds], self.costs[kind][None])
 
     def lines(self) -> list[str]:
         """What to say below a table."""

@@ -76,8 +76,9 @@ def tape_of(scenario, demand, **arrays):
 
 
 def episode_cost(outcome, world=0):
-    """Money of a whole episode, from its trace."""
-    return sum(float(values[:, world].sum()) for line, values in outcome.trace.costs.items() if line != "revenue")
+    """Money of a whole episode less revenue, from its trace."""
+    lines = {line: float(values[:, world].sum()) for line, values in outcome.trace.costs.items()}
+    return sum(lines.values()) - 2 * lines.get("revenue", 0.0)
 
 
 def decision_times():

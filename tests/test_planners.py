@@ -173,7 +173,7 @@ def test_gradients_improve_an_open_loop_plan():
     numbers = list(range(40_000_000, 40_000_064))
     tape = scenario.sample(worlds=numbers, seed=0, purpose="tune")
     before, after = (
-        simulate(scenario, plan, tape, kpis=False).episode_cost_per_period.mean() for plan in (plain, moved)
+        simulate(scenario, plan, tape, kpis=False).episode_net_cost_per_period.mean() for plan in (plain, moved)
     )
     assert after < before
     again = plan_open_loop(scenario, iterations=12)

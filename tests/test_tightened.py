@@ -180,7 +180,7 @@ def test_any_weights_bound() -> None:
     """Weights drawn by lot: the mean stays below the cost of a good rule on the same worlds."""
     scenario = short(instances.newsvendor(1, 9), 40)
     tape = scenario.sample(60, seed=4, purpose="test")
-    cost = simulate(scenario, load_policy("echelon_base_stock", scenario), tape, kpis=False).episode_cost_per_period
+    cost = simulate(scenario, load_policy("echelon_base_stock", scenario), tape, kpis=False).episode_net_cost_per_period
     rng = np.random.default_rng(0)
     for _ in range(4):
         weights = Weights(rng.normal(0, 0.5, weightless(scenario).values.shape), 0.0, 0, 0.0)

@@ -53,7 +53,7 @@ class Cells:
         self._customers()
 
     def _prices(self) -> None:
-        """Money a unit on entering a lane, or served over a pair, emissions and the vehicle's share included."""
+        """Money a unit on entering a lane, or served over a pair; emissions, the vehicle's share and revenue included."""
         t, product = self.tables, self.product
         vehicle = np.where(np.isfinite(t.vehicle_volume), t.vehicle_volume, t.lane_capacity)
         fixed = t.lane_fixed_cost + t.carbon_price * t.lane_fixed_emissions
@@ -61,7 +61,8 @@ class Cells:
         entering = t.lane_transport_cost + t.carbon_price * t.lane_emissions + share[:, None] * t.volume
         entering = entering + np.where(self.returning[:, None], 0.0, t.purchase_cost)
         self.entering = entering[:, product]  # (L, Q)
-        self.serving = (t.pair_transport_cost + t.carbon_price * t.pair_emissions)[:, product]  # (S, Q)
+        serving = t.pair_transport_cost + t.carbon_price * t.pair_emissions - t.price[t.pair_customer]
+        self.serving = serving[:, product]  # (S, Q)
         self.volume = t.volume[product]  # (Q,)
 
     def _customers(self) -> None:

@@ -190,7 +190,7 @@ class _Search:
         if self.scenario.tables.integer:
             requests = _carried(requests)
         outcome = simulate(self.scenario, OpenLoopPlan(self.scenario, requests), self.tape, kpis=False)
-        cost = float(np.mean(outcome.episode_cost_per_period))
+        cost = float(np.mean(outcome.episode_net_cost_per_period))
         if cost >= self.cost:
             return False
         self.cost, self.best = cost, requests
@@ -284,7 +284,7 @@ def _moved(scenario: Scenario, start: Floats, count: int, seed: int, step: Calla
 
         loss = torch.zeros((), dtype=ops.float)
         for period, _, flows, state in periods(relaxed, policy, tape, ops):
-            loss = loss + ledger.cost(ledger.period(flows, last=period + 1 == T, closing=state)).mean()
+            loss = loss + ledger.net_cost(ledger.period(flows, last=period + 1 == T, closing=state)).mean()
         optimiser.zero_grad()
         (loss / T).backward()
         for value in (by_lane, each):

@@ -49,7 +49,8 @@ class RollingHorizon(Rule):
         Factor on all standard deviations, >= 0; 0 plans for the mean alone.
     scenarios
         Number of sampled demand paths (of training worlds) that are planned for together: what ships first is the same on
-        all of them, what follows is each path's own. 0, the default, plans for the expected path.
+        all of them, what follows is each path's own. 0, the default, plans for the expected path. A handful of paths is
+        noise: with targets at work, plans for the expected path cost less on the shipped scenarios.
 
     Notes
     -----
