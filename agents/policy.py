@@ -39,9 +39,10 @@ def load_policy(name: str | Path, scenario: Scenario, trust: bool = False, **par
     ----------
     name
         A rule by name (``echelon_base_stock``); the YAML file of a rule (of ``echelongym tune``, say); the folder of a
-        run of ``echelongym train``; the folder of an exported bundle; a Stable-Baselines3 zip (``trust=True`` only, as
-        such files can run code); or ``package.module:attribute``: a function from observation to decision, a policy
-        object, or a class or factory that takes the scenario (and ``parameters``).
+        run of ``echelongym train``; ``open_loop_plan`` (made now, some twenty seconds) or the JSON file of one; the
+        folder of an exported bundle; a Stable-Baselines3 zip (``trust=True`` only, as such files can run code); or
+        ``package.module:attribute``: a function from observation to decision, a policy object, or a class or factory
+        that takes the scenario (and ``parameters``).
     scenario
         What it decides for; a policy made for another network is refused.
     trust
@@ -57,14 +58,24 @@ def load_policy(name: str | Path, scenario: Scenario, trust: bool = False, **par
     text = str(name)
     if text in RULES:
         return RULES[text](scenario, **parameters)
+    if text == "open_loop_plan":
+        from .planning.open_loop import plan_open_loop
+
+        return plan_open_loop(scenario, **parameters)
     path = Path(text)
+    if path.suffix == ".json":
+        from .planning.open_loop import OpenLoopPlan
+
+        if parameters:
+            raise expected("parameters", parameters, f"none, as {path} is a plan")
+        return OpenLoopPlan.load(scenario, path)
     if path.suffix in (".yaml", ".yml"):
         return _rule_from_file(path, scenario, parameters)
     if path.exists():
         return _from_path(path, scenario, trust, parameters)
     if ":" in text and "/" not in text:
         return _imported(text, scenario, parameters)
-    known = (*RULES, "a .yaml file", "a run folder", "a bundle", "package.module:attribute")
+    known = (*RULES, "open_loop_plan", "a .yaml file", "a run folder", "a bundle", "package.module:attribute")
     raise unknown("policy", text, known)
 
 

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelongym.envs.ledger import Ledger
-from echelongym.envs.positions import Forest
+from echelongym.envs.positions import longest_way
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import backend_of, periods
-from echelongym.envs.tables import Tables
 
 from .rules import Rule
 from .targets import Multipliers
@@ -89,19 +88,6 @@ def _cycle(scenario: Scenario) -> int | None:
     if 0 in found:
         return 0
     return max(found, default=None)
-
-
-def longest_way(t: Tables) -> int:
-    """Periods along the slowest path of primary lanes, nominal lead times."""
-    forest = Forest(t)
-    longest = 0
-    for start in range(t.N * t.P):
-        way, cell = 0, start
-        while (lane := int(forest.primary[cell])) >= 0:
-            way += int(t.nominal_lead_time[lane // t.P])
-            cell = int(forest.parent[cell])
-        longest = max(longest, way)
-    return longest
 
 
 def natural_legs(window: Window) -> list[Leg]:

@@ -184,3 +184,16 @@ def cover(tables: Tables, forest: Forest, echelon: bool) -> tuple[Floats, Floats
                 mean[node] += t.mean_demand[c, p] * (total + 1)
                 variance[node] += t.demand_sd[c, p] ** 2 * (total + 1)
     return mean.reshape((t.N, t.P)), np.sqrt(variance).reshape((t.N, t.P))
+
+
+def longest_way(tables: Tables) -> int:
+    """Periods along the slowest path of primary lanes, nominal lead times."""
+    t, forest = tables, Forest(tables)
+    longest = 0
+    for start in range(t.N * t.P):
+        way, cell = 0, start
+        while (lane := int(forest.primary[cell])) >= 0:
+            way += int(t.nominal_lead_time[lane // t.P])
+            cell = int(forest.parent[cell])
+        longest = max(longest, way)
+    return longest

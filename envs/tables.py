@@ -244,7 +244,7 @@ def compile_tables(scenario: Scenario) -> Tables:
         lane_emissions=amounts(lanes, "emissions_kg"),
         commitment=amounts(lanes, "commitment"),
         batch=np.nan_to_num(amounts(lanes, "batch")),
-        return_share=np.nan_to_num(amounts(lanes, "return_share")),
+        return_share=np.nan_to_num(amounts(lanes, "return_share")) * lane_carries,
         recovery=amounts(lanes, "recovery", 1.0),
         distance_km=numbers(lanes, "distance_km"),
         vehicle_volume=numbers(lanes, "vehicle_volume"),

@@ -29,8 +29,8 @@ class Entry(Config):
 
     A text alone stands for ``policy``: the name of a rule, the path of a tuned rule's YAML, of a run folder or of a
     bundle, or ``package.module:thing``. A list of run folders, or a pattern such as ``runs/train/serial/*/seed_*``, are
-    training seeds of one policy; ``all`` stands for every rule that makes sense for the scenario. ``parameters`` are a
-    rule's that tuning leaves as they are.
+    training seeds of one policy; ``all`` stands for every rule that makes sense for the scenario, planners left out.
+    ``parameters`` are a rule's that tuning leaves as they are.
     """
 
     policy: Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
@@ -85,7 +85,7 @@ def _every(entries: Sequence[Entry], scenario: Scenario) -> list[Entry]:
             found.append(entry)
             continue
         for name, rule in RULES.items():
-            if name not in named and not rule.reference and rule.refusal(scenario) is None:
+            if name not in named and not rule.reference and not rule.slow and rule.refusal(scenario) is None:
                 found.append(Entry(policy=(name,), parameters=entry.parameters))
     return found
 

@@ -45,6 +45,9 @@ COMMANDS = {
         "benchmark scenario=two_region policies='[echelon_base_stock,capped_echelon_base_stock]' evaluation.worlds=512",
     ),
     "bound": Command("bound what any policy can reach", "bound scenario=one_warehouse bounds.worlds=128"),
+    "exact": Command(
+        "solve a small or well-structured scenario", "exact scenario=dual_sourcing policy=capped_dual_index"
+    ),
     "simulate": Command("run one policy and keep what happened", "simulate scenario=serial policy=local_base_stock"),
     "export": Command("write a policy as an ONNX bundle", "export policy=runs/train/one_warehouse/NAME"),
     "demo": Command("tune, train, benchmark and draw: the main job in one go", "demo scenario=grocery"),

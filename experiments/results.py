@@ -63,7 +63,10 @@ class Results:
 
     @property
     def best_rule(self) -> str | None:
-        """The cheapest of the tuned rules, revenue counted (on these worlds, which favours it); None if there are fewer than two."""
+        """The cheapest of the tuned rules, revenue counted; None if there are fewer than two.
+
+        On these very worlds, which favours it.
+        """
         tuned = [one.name for one in self.scores if one.entrant.note == "tuned"]
         net = {one.name: float((one.cost if one.profit is None else -one.profit).mean()) for one in self.scores}
         return min(tuned, key=lambda name: net[name]) if len(tuned) > 1 else None

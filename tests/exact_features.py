@@ -107,6 +107,11 @@ def divergent() -> Scenario:
     )
 
 
+def idle_store() -> Scenario:
+    """A second store that nobody buys from: what is sent there stands for ever, so that costs depend on the start."""
+    return small(STORE | {"idle": {"holding_cost": 1}}, {"in": lane(), "to_idle": lane("idle", 2)}, {"shoppers": at()})
+
+
 def passes() -> Scenario:
     """Three customers of two stores in several passes: priorities, acceptance, a share lost, patience."""
     both = {"sources": {"store": {}, "other": {"acceptance": 0.7}}}
@@ -158,4 +163,5 @@ FEATURES = {
     "lateral": lateral,
     "two_products": two_products,
     "divergent": divergent,
+    "idle_store": idle_store,
 }

@@ -11,11 +11,12 @@ import torch
 
 from echelongym.agents.rules import RULES, Space
 from echelongym.agents.targets import Target, targets_of
-from echelongym.agents.tuning_gradient import descend, fitting_legs, longest_way, window_of
+from echelongym.agents.tuning_gradient import descend, fitting_legs, window_of
 from echelongym.agents.tuning_search import estimate, evolve, pattern_search
 from echelongym.agents.tuning_worlds import Budget, Candidates, Judge
 from echelongym.envs import Scenario, simulate
 from echelongym.envs.estimators import Largest, Ratio
+from echelongym.envs.positions import longest_way
 
 
 def short(scenario):

@@ -18,7 +18,8 @@ from .registry import Numbers, Registry
 
 BATCH = 4_000  # states whose decisions are looked at together
 PAIRS_A_STATE = 60  # decisions kept for each state of the limit
-MOVES_A_STATE = 200  # transitions kept for each state of the limit
+MOVES_A_STATE = 200  # transitions kept, and outcomes looked at, for each state of the limit
+ROWS = 100_000  # outcomes of demand looked at together
 CUT_PERIODS = 25.0  # periods of backorder cost that a unit of backlog beyond the box is charged
 
 
@@ -40,6 +41,8 @@ class Process:
         self.decisions = Decisions(halves)
         self.states = Registry(halves.stand_width + halves.road_width)
         self.stands, self.roads = Registry(halves.stand_width), Registry(halves.sent_width)
+        self.closings = Registry(halves.stand_width)
+        self._outcomes = 0
         self._z, self._y = Numbers(), Numbers()
         self._stand_cost: dict[str, Any] = {"cost": np.zeros(0), "cut": np.zeros((0, 0))}
         self._collect: dict[str, list[Any]] = {}
@@ -122,7 +125,7 @@ class Process:
         self._keep(z_stand=stand)
         new = closed[fresh]
         if len(new):
-            stands = self.stands.vectors[new >> 32].astype(np.int64)
+            stands = self.closings.vectors[new >> 32].astype(np.int64)
             roads = self.roads.vectors[new & 0xFFFFFFFF].astype(np.int64)
             owner, weight, opened, under_way, money = h.receive(stands, roads)
             x = self.states.add(np.concatenate([self._net(opened), under_way], axis=1))
@@ -132,8 +135,10 @@ class Process:
 
     def _serve_stands(self) -> None:
         """Close the period for stands that have not been served yet."""
-        h, first, last = self.halves, self._served_stands, len(self.stands)
-        if last > first:
+        h, most = self.halves, max(1, ROWS // max(len(weights) for weights in self.halves.chance.weights))
+        while self._served_stands < len(self.stands):
+            first = self._served_stands
+            last = min(first + most, len(self.stands))
             ids = np.arange(first, last)
             stands = self.stands.vectors[first:last].astype(np.int64)
             surroundings = stands[:, 0]
@@ -145,12 +150,15 @@ class Process:
                 demand[here] = values[which[here]]
             lot_row, lot_weight, split, thin = self.lots.serving(stands[row], demand)
             row, weight, demand = row[lot_row], weight[lot_row] * lot_weight, demand[lot_row]
+            self._outcomes += len(row)
+            if self._outcomes > MOVES_A_STATE * self.most:
+                self._refuse(f"{len(self.states)} states with {self._outcomes} outcomes of demand and sharing and more")
             closing, money = h.serve(stands[row], demand, split, thin)
             closing, over, penalty = self._cut(closing)
             cost: Floats = np.bincount(row, (money + penalty) * weight, minlength=len(ids)).astype(np.float64)
             cells = over.shape[1]
             cut = np.array([np.bincount(row, over[:, i] * weight, minlength=len(ids)) for i in range(cells)])
-            ends = self.stands.add(closing)
+            ends = self.closings.add(closing)
             self._merge(row, ends, weight, len(ids), cost, cut.reshape(cells, len(ids)).T)
             self._served_stands = last
 
@@ -241,7 +249,7 @@ class Process:
         self.cost = self.served_cost = self.cut = np.zeros(0)
         self.owner = self.starts = np.zeros(0, dtype=np.int64)
         self.serving = self.receiving = self.after = self.single = self.requests = None
-        self.stands, self.roads = Registry(0), Registry(0)
+        self.stands, self.roads, self.closings = Registry(0), Registry(0), Registry(0)
         self._table = (np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0))
         self._stand_cost, self.progress = {}, None
 

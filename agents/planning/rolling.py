@@ -12,10 +12,10 @@ from echelongym.envs.backend import ops_of
 from echelongym.envs.config import is_number
 from echelongym.envs.errors import expected
 from echelongym.envs.observation import Decision, Observation
+from echelongym.envs.positions import longest_way
 from echelongym.envs.scenario import Scenario
 
 from ..rules.rule import Group, Rule
-from ..tuning_gradient import longest_way
 from .assembly import Floats
 from .expectation import Expectations
 from .margins import PlannedProgram, Targets, automatic_safety_factors
@@ -60,6 +60,7 @@ class RollingHorizon(Rule):
 
     name: ClassVar[str] = "rolling_horizon"
     differentiable: ClassVar[bool] = False
+    slow: ClassVar[bool] = True
 
     def __init__(self, scenario: Scenario, **parameters: Any) -> None:
         self.horizon, self.margin, self.scenarios = 0, 1.0, 0

@@ -29,10 +29,10 @@ import numpy as np
 
 from echelongym.envs.errors import expected
 from echelongym.envs.levels import automatic_levels
+from echelongym.envs.positions import longest_way
 from echelongym.envs.tables import Tables
 from echelongym.envs.tape import Tape
 
-from ..tuning_gradient import longest_way
 from .assembly import Floats, Ints, Problem
 from .bound import CHUNK, Bound, in_processes
 from .innovations import Innovations

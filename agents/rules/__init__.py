@@ -1,5 +1,6 @@
 """Rules: replenishment policies with named parameters, one file a family."""
 
+from ..planning.rolling import RollingHorizon
 from .base_stock import CappedEchelonBaseStock, CappedLocalBaseStock, EchelonBaseStock, LocalBaseStock
 from .critical import CriticalLevels
 from .dual import CappedDualIndex, DualIndex, ExpediteThreshold, SingleIndex, TailoredBaseSurge
@@ -34,6 +35,7 @@ RULES: dict[str, type[Rule]] = {
         Playbook,
         JustInTime,
         AnchoringAndAdjustment,
+        RollingHorizon,
         RandomRequests,
     )
 }
@@ -59,6 +61,7 @@ __all__ = [
     "ReactiveTransshipment",
     "ReorderPointOrderUpTo",
     "ReorderPointQuantity",
+    "RollingHorizon",
     "Rule",
     "SingleIndex",
     "Space",

@@ -79,6 +79,7 @@ class Rule(ABC):
 
     name: ClassVar[str]
     differentiable: ClassVar[bool] = True  # False: no number of the rule has useful gradients
+    slow: ClassVar[bool] = False  # True: a decision takes milliseconds a world, so it takes part only where it is named
     reference: ClassVar[bool] = False  # True: a floor or ceiling to compare with, not a rule anybody would use
 
     @classmethod
