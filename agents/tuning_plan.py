@@ -177,7 +177,9 @@ class Plan:
     def _search(self) -> None:
         assert self.candidates.best is not None
         alone = self.sampler == "search" and not self.gradients
-        start = self._active() if alone else self.candidates.best
+        best = self.candidates.best
+        # A limit that is left out cannot be moved: where limits are free, the search begins with them in use.
+        start = self._active() if alone else np.where(self.limits & ~np.isfinite(best), self.here, best)
         self.ending = pattern_search(self.candidates, start, coarsest=1.0 if alone else 0.5)
         self._keep()
 

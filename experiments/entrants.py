@@ -72,7 +72,8 @@ def entrants(
     if places and tuning is not None:
         jobs = [(sources[place][0], entries[place].parameters) for place in places]
         for place, (rule, spent) in zip(places, fit_all(scenario, jobs, tuning, show_progress), strict=True):
-            loaded[place] = Entrant(names[place], (rule,), tuning_budget=spent, note="tuned", source=sources[place][0])
+            note = "reference" if rule.reference else "tuned"
+            loaded[place] = Entrant(names[place], (rule,), tuning_budget=spent, note=note, source=sources[place][0])
     return [entrant for entrant in loaded if entrant is not None]
 
 

@@ -124,7 +124,7 @@ def manual(name: str) -> str:
     for group, choice in _groups(text):
         choices = ", ".join(sorted(path.stem for path in (folder / group).glob("*.yaml")))
         lines += ["", f"{group}: one of {choices}{paths.get(group, '')}"]
-        if group != "scenario":  # a scenario is its own long story
+        if group != "scenario" and choice != "null":  # a scenario is its own long story
             content = (folder / group / f"{choice}.yaml").read_text(encoding="utf-8")
             lines += [f"  {line}" for line in content.splitlines() if line]
     lines += ["", f"Example: echelongym {COMMANDS[name].example}", "", "--cfg job shows the config that would run."]

@@ -55,6 +55,7 @@ def late(observation):
         raise RuntimeError("power cut")
     return seven(observation)
 """
+ALONE = ("bounds=none", "open_loop=false")  # tests/test_yardsticks.py has what stands beside policies
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +76,7 @@ def level(units: int, name: str | None = None) -> dict[str, Any]:
 
 
 def settings(policies: list[Any], *words: str, run: str = "compared") -> Settings:
-    given = ["scenario=store.yaml", "tune=false", "pictures=false", "progress=false", f"run={run}", *words]
+    given = ["scenario=store.yaml", "tune=false", "pictures=false", "progress=false", f"run={run}", *ALONE, *words]
     prepared = prepare("benchmark", given)
     return Settings.model_validate({**dict(prepared), "policies": policies})
 
@@ -239,7 +240,7 @@ def test_pictures_are_drawn() -> None:
 def test_rules_are_tuned_first_on_worlds_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["tune=true", "tuning.worlds=40", "tuning.judged=40", "tuning.budget=60000", "evaluation.worlds=40"]
     words += ["scenario.customers.buyers.targets.no_stockout_rate=null"]
-    given = [*words, "policies=[local_base_stock]", "run=first", "pictures=false", "progress=false"]
+    given = [*words, *ALONE, "policies=[local_base_stock]", "run=first", "pictures=false", "progress=false"]
     assert main(["benchmark", "scenario=store.yaml", *given]) == 0
     policy = json.loads(Path("first/summary.json").read_text())["policies"][0]
     assert 0 < policy["tuning_budget"] <= 60_000

@@ -257,12 +257,16 @@ def test_a_scenario_file_with_faults_names_them(capsys: pytest.CaptureFixture[st
 def test_show_writes_tables_and_a_picture(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "scenario=shop/one_store.yaml", "run=shown", "picture=svg"]) == 0
     names = {path.name for path in Path("shown").iterdir()}
-    tables = {"nodes.csv", "lanes.csv", "customers.csv"}
+    tables = {"nodes.csv", "lanes.csv", "customers.csv", "rules.csv"}
     assert names == tables | {"config.yaml", "scenario.yaml", "summary.json", "network.svg"}
     assert "store" in Path("shown/network.svg").read_text()
     # Auto level: 5 a period over the lead time and the period itself.
     assert "store,stock,road,5,10" in Path("shown/nodes.csv").read_text()
     printed = capsys.readouterr().out
+    # Every rule, or why it makes no sense for one store with one lane.
+    kept_rules = Path("shown/rules.csv").read_text()
+    assert all(f"\n{rule}," in kept_rules for rule in RULES)
+    assert "dual_index,,not here: needs a node with a second lane" in kept_rules
     assert "Results: shown" in printed
     assert "echelongym tune scenario=shown/scenario.yaml" in printed
     # The config that ran, whole: it composes to the same again.

@@ -39,6 +39,7 @@ class JustInTime(Rule):
     """
 
     name = "just_in_time"
+    reference = True
 
     def _make_groups(self) -> list[Group]:
         t = self.tables
