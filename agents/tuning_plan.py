@@ -96,7 +96,8 @@ class Plan:
 
     def natural_budget(self) -> int:
         """Env-periods that usually suffice."""
-        return 3 * self.judge.price + sum(step.env_periods for step in self._steps(0)) if len(self.space) else 0
+        first = 3 + len(self.base.starts(self.space)) if len(self.space) else 0
+        return first * self.judge.price + sum(step.env_periods for step in self._steps(0)) if len(self.space) else 0
 
     def _steps(self, refit: int) -> list[_Step]:
         price, steps = self.judge.price, []
@@ -127,11 +128,11 @@ class Plan:
         """Go through all stages; a refit starts elsewhere, on other worlds moved along."""
         self.candidates = candidates
         space = self.space
-        start = space.start
+        starts = self.base.starts(space)
         if refit:
             noise = np.random.default_rng([self.seed, refit]).normal(0.0, DISTURBED, len(space))
-            start = np.where(np.isfinite(start), start + space.scale * noise, start)
-        self.start = start
+            starts = [np.where(np.isfinite(start), start + space.scale * noise, start) for start in starts]
+        self.start = start = self._cheapest(starts)
         self.here = np.where(self.limits, space.unused, start)
         for vector in (self.here, np.where(np.isfinite(space.unused), self.here, space.unused), start):
             if not candidates.exhausted:
@@ -145,6 +146,17 @@ class Plan:
             step.run()
             endings.append(self.ending)
         self.endings.append("budget" if "budget" in endings else "patience" if "patience" in endings else "converged")
+
+    def _cheapest(self, starts: list[Floats]) -> Floats:
+        """Which of the vectors to begin at costs least, limits left out."""
+        if len(starts) == 1:
+            return starts[0]
+        costs = []
+        for start in starts:
+            if self.candidates.exhausted:
+                break
+            costs.append(self.candidates.cost(np.where(self.limits, self.space.unused, start)))
+        return starts[int(np.argmin(costs))] if costs else starts[0]
 
     def _free_limits(self) -> None:
         """Go on with what was dropped, and with limits where they cost least."""

@@ -20,7 +20,7 @@ from echelongym.envs.tables import Tables
 
 from .allocation import TINY
 from .base_stock import BaseStock, Cells, Numbers
-from .rule import Floats, Group
+from .rule import Floats, Group, Space
 from .steps import Step
 
 POSITIONS = ("echelon", "local")
@@ -101,12 +101,22 @@ class Reorder(BaseStock):
         self.overshot = (flow**2 + spread**2) / (2 * flow)
         span = self._spans()
         share = served_share(t)
-        base = (cells.auto.echelon if self.echelon else cells.auto.local).reshape(-1) + self._raised(
-            span * (share - 0.5)
-        )
+        level = (cells.auto.echelon if self.echelon else cells.auto.local).reshape(-1)
+        self.plain = np.rint(level) if t.integer else level  # of base-stock control
+        base = level + self._raised(span * (share - 0.5))
         self.bottoms, self.tops = base - span * (1 - share), base + span * share
         self.step = np.maximum(self.spread, span / 4)
         return []
+
+    def starts(self, space: Space) -> list[Floats]:
+        """The economic order quantity's, and base-stock control at the automatic levels."""
+        least = 1.0 if self.tables.integer else 0.0
+        level = self.plain[space.cells % len(self.plain)]
+        simple = {"levels": level, "order_quantities": np.full(len(level), least)}
+        simple |= dict.fromkeys(("reorder_points", "can_order_points"), level - least)
+        groups = np.array(space.groups)
+        plain = np.select([groups == name for name in simple], list(simple.values()), space.start)
+        return [*super().starts(space), plain]
 
     def _spans(self) -> Floats:
         """(N * P,) units between the lowest and the highest position after ordering."""

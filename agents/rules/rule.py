@@ -165,6 +165,14 @@ class Rule(ABC):
         start, scale, lower, unused = (entries(key) for key in ("start", "scale", "lower", "default"))
         return Space(tuple(names), tuple(groups), np.array(cells, np.int64), start, scale, lower, unused)
 
+    def starts(self, space: Space) -> list[Floats]:
+        """Vectors (n,) that a tuner may begin at, ``space.start`` first; also those of a simpler rule that it contains.
+
+        Without gains (numbers that are no units) a rule responds to nothing.
+        """
+        gains = np.array([self.groups[group].real for group in space.groups], dtype=bool)
+        return [space.start, np.where(gains, 0.0, space.start)] if gains.any() else [space.start]
+
     def _free(self, group: str) -> Bools:
         """(entities * P,) which numbers of a group a tuner may choose."""
         return self.groups[group].allowed & ~self._given[group]
