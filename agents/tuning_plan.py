@@ -83,16 +83,31 @@ class Plan:
             self.sampler = {"gradient": ""}.get(method, method)
         else:
             self.sampler = "" if exact else _sampler(len(self.space), relaxed is not None and bool(self.smooth.all()))
+        if self.gradients:
+            self.window = window_of(scenario)
+        self.limits = np.isposinf(self.space.unused)
+        self.lanes = np.isneginf(self.space.unused)
+        if method == "auto" and exact and self._sampling_is_cheap():
+            self.sampler = _sampler(len(self.space), False)
         parts = ["gradient"] * self.gradients + [self.sampler] * bool(self.sampler)
         parts += ["search"] * (self.sampler in ("cma", "optuna"))
         self.method = " + ".join(parts) if len(self.space) else "none"
-        self.limits = np.isposinf(self.space.unused)
-        self.lanes = np.isneginf(self.space.unused)
-        if self.gradients:
-            self.window = window_of(scenario)
         self.endings: list[str] = []
 
     # What it takes -------------------------------------------------------------------------------
+
+    def _sampling_is_cheap(self) -> bool:
+        """Whether a sampler takes little longer than gradients, as in short episodes: these may be stuck where it is not.
+
+        Limits do not count, so that a rule with limits is tuned as the one without them is.
+        """
+        evaluations = EVALUATIONS[0] + EVALUATIONS[1] * int((~self.limits).sum())
+        return evaluations * self.judge.price <= 2 * self._legs()
+
+    def _legs(self) -> int:
+        """Env-periods of one descent."""
+        natural = natural_legs(self.window)
+        return sum(leg.price(self.window) + self.judge.price for leg in (*natural, *natural[:1] * REPEATS))
 
     def natural_budget(self) -> int:
         """Env-periods that usually suffice."""
@@ -108,8 +123,7 @@ class Plan:
             if stage:
                 steps.append(_Step(self._free_limits, len(LOOSER) * price))
             if self.gradients:
-                natural = natural_legs(self.window)
-                legs = sum(leg.price(self.window) + price for leg in (*natural, *natural[:1] * REPEATS))
+                legs = self._legs()
                 first = MOVED + (2 * refit + stage) * WORLDS_A_DESCENT
                 steps.append(_Step(lambda first=first: self._descend(first), legs + price))  # type: ignore[misc]
             if self.sampler in ("cma", "optuna"):

@@ -229,7 +229,7 @@ class Results:
             "% above bound": [self._above(one) for one in self.scores],
             "profit / period": [one.profit is not None and spread(seeds_interval(one.profit)) for one in self.scores],
             "fill rate": [share(found["total"]["fill_rate"]["mean"]) for found in figures],
-            "waste": [found["waste_share"]["mean"] and share(found["waste_share"]["mean"]) for found in networks],
+            "waste": [share(found["waste_share"]["mean"] or None) for found in networks],
             "kg CO2e / unit": [found["emissions_kg_per_unit"]["mean"] for found in networks],
             "tuned or trained": [made(one) for one in self.scores],
         }
@@ -256,8 +256,8 @@ def percent(comparison: Comparison | None) -> str | None:
 
 
 def share(value: float | None) -> str | None:
-    """A share in percent."""
-    return None if value is None else f"{100 * value:.1f} %"
+    """A share in percent; None where there is nothing to share."""
+    return None if value is None or value != value else f"{100 * value:.1f} %"
 
 
 def made(one: Scores) -> str:
