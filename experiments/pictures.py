@@ -48,6 +48,35 @@ def cost_by_line(path: Path, lines: Mapping[str, Mapping[str, float]], totals: M
     figure.savefig(path, dpi=_DPI)
 
 
+def rule_parameters(path: Path, title: str, parameters: Mapping[str, Any]) -> bool:
+    """Numbers of a rule as bars, a panel a kind, by node or lane (and product, in colours); False where it has none."""
+    from matplotlib.figure import Figure
+
+    kinds = {name: values for name, values in parameters.items() if isinstance(values, Mapping) and values}
+    if not kinds:
+        return False
+    heights = [0.6 + 0.22 * len(values) for values in kinds.values()]
+    figure = Figure(figsize=(8, 0.5 + sum(heights)), layout="constrained")
+    panels = figure.subplots(len(kinds), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (kind, values) in zip(panels, kinds.items(), strict=True):
+        rows = {entity: item if isinstance(item, Mapping) else {"": item} for entity, item in values.items()}
+        products = list(dict.fromkeys(product for row in rows.values() for product in row))
+        thick = 0.8 / len(products)
+        for index, product in enumerate(products):
+            there = [(place, float(row[product])) for place, row in enumerate(rows.values()) if product in row]
+            at = [place + (index - (len(products) - 1) / 2) * thick for place, _ in there]
+            axes.barh(at, [v for _, v in there], thick, color=COLOURS[index % len(COLOURS)], label=product)
+        axes.set_yticks(range(len(rows)), list(rows), fontsize=7)
+        axes.invert_yaxis()
+        axes.set_title(kind.replace("_", " "), fontsize=9, loc="left")
+        axes.spines[["top", "right"]].set_visible(False)
+        if products != [""] and axes is panels[0]:
+            axes.legend(fontsize=7, frameon=False)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=_DPI)
+    return True
+
+
 def service_by_region(path: Path, rates: Mapping[str, Mapping[str, Estimate]], target: Mapping[str, float]) -> None:
     """Fill rate by region, in each a point for every policy with its 95 % interval.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .fitting import RULE_FILE, Fitted, fitted
+from .pictures import rule_parameters
 from .runs import check_free, run_folder, scenario_argument, shown
 from .settings import PolicyChoice, RunSettings, Tuning
 from .terminal import finish, say, table
@@ -35,10 +36,13 @@ def run(settings: Settings, folder: Path) -> Path:
         notes = {key: item for key, item in tuned.summary.items() if key not in ("scenario", "rule", "parameters")}
         tuned.rule.save(out / RULE_FILE, tuning=notes)
         out.json("summary.json", {"schema": 1, "digest": settings.scenario.digest, **tuned.summary})
+        title = f"{tuned.rule.name} tuned for {settings.scenario.name}"
+        drawn = rule_parameters(out / "parameters.png", title, tuned.rule.parameters)
     _show(tuned)
     rule = shown(out.path / RULE_FILE)
+    written = ["rule.yaml", "summary.json", *(["parameters.png"] if drawn else [])]
     scenario = scenario_argument(settings.scenario, out.path)
-    finish(out.path, f"echelongym benchmark scenario={scenario} policies='[{rule}]'", ["rule.yaml", "summary.json"])
+    finish(out.path, f"echelongym benchmark scenario={scenario} policies='[{rule}]'", written)
     return out.path
 
 

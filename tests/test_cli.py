@@ -318,6 +318,7 @@ def test_tune_writes_a_rule_that_policies_take(capsys: pytest.CaptureFixture[str
     summary = json.loads(Path("tuned/summary.json").read_text())
     assert summary["rule"] == "local_base_stock"
     assert "policies='[tuned/rule.yaml]'" in capsys.readouterr().out
+    assert Path("tuned/parameters.png").read_bytes().startswith(b"\x89PNG")
     assert main(["simulate", scenario, "policy=tuned/rule.yaml", "run=one", "progress=false"]) == 0
     level = summary["parameters"]["levels"]["store"]
     by_hand = ["policy=local_base_stock", f"policy.parameters.levels.store={level!r}"]

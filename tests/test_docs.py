@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from echelongym.agents.rules import RULES
 from echelongym.envs import Scenario, simulate
 from echelongym.envs.network import Customer, Lane, Node, Product, Source, Targets
 from echelongym.envs.processes.families import FAMILIES
@@ -50,3 +51,21 @@ def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):
         ),
         {},
     )
+
+
+def test_the_examples_of_the_yardsticks_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "yardsticks.md").read_text()
+    for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(example, "yardsticks", "exec"), {})
+    assert (tmp_path / "rule.yaml").is_file()
+    # Published: the optimum and the best capped dual-index rule (tests/test_exact.py).
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("216.76980")
+    assert second.startswith("216.78240")
+
+
+def test_every_rule_is_on_the_page():
+    text = (ROOT / "docs" / "yardsticks.md").read_text()
+    for rule in RULES:
+        assert f"`{rule}`" in text, rule
