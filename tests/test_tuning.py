@@ -42,7 +42,7 @@ def test_gradients_find_the_newsvendor_level():
     """S = 25 + z 1.6 sqrt(5), from a penalty the automatic level knows and from far away."""
     scenario = short(instances.newsvendor(4, 9))
     level = 25 + NormalDist().inv_cdf(0.9) * 1.6 * math.sqrt(5)
-    found = quick(scenario, **FEW)
+    found = quick(scenario, **FEW, method="gradient")
     assert found.method == "gradient"
     best = load_policy("echelon_base_stock", scenario, levels=level)
     difference, error = paired(scenario, found.rule, best)
@@ -169,7 +169,7 @@ def test_gradients_meet_targets_too():
     data = short(instances.newsvendor(2, 4)).to_dict()
     data["customers"]["shoppers"]["targets"] = {"fill_rate": 0.98}
     scenario = Scenario.from_mapping(data)
-    found = quick(scenario)
+    found = quick(scenario, method="gradient")
     assert found.method == "gradient"
     assert found.targets[0]["mean"] > 0.975
 

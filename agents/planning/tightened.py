@@ -10,7 +10,7 @@ Research 62(6), 2014, for penalties that keep a linear program linear):
 with the position after ordering, which is what a decision sets, and series of mean zero given what is known when it is
 set (:mod:`.innovations`): whether demand over the periods that the order covers exceeds a quantile, less the probability.
 For a newsvendor, whose cost has the slope h - (h + p) 1{demand > level}, that is the right one. The bound is concave in
-the weights; they are fitted by stochastic ascent on worlds of purpose ``tune``. Any weights bound.
+the weights; they are fitted by stochastic ascent on other worlds of the same law. Any weights bound.
 
 It holds for policies that on no lane ship more than ``MOST_PERIODS`` periods of mean flow in one period, which keeps the
 programs bounded. Probabilities are estimated from many worlds; nothing of the worlds that are bounded enters them.
@@ -44,6 +44,7 @@ from .views import view
 if TYPE_CHECKING:
     from echelongym.envs.scenario import Scenario
 
+FITTED = 100_000_000  # first number of the worlds of the ascent
 MOST_PERIODS = 20  # of mean flow that a lane ships in a period at most
 WORLDS = 8  # of one step of the ascent
 WORK = 1_200_000  # columns x steps, about, that the ascent takes
@@ -60,7 +61,7 @@ class Weights:
     """A fitted penalty."""
 
     values: Floats  # (I, windows, quantiles) money a unit
-    bound: float  # on worlds of purpose tune that the ascent has not seen, of fewer periods
+    bound: float  # on worlds that the ascent has not seen, of fewer periods
     steps: int
     seconds: float
 
@@ -171,13 +172,16 @@ class _Charged:
 def fit(
     scenario: Scenario,
     seed: int = 0,
+    purpose: str = "test",
     steps: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Weights:
-    """Weights of the penalty, by stochastic ascent of the bound on worlds of purpose ``tune``.
+    """Weights of the penalty, by stochastic ascent of the bound on worlds of the same law as those to be bounded.
 
     Parameters
     ----------
+    seed, purpose
+        Of the worlds to be bounded; the ascent has others, of numbers beyond ``FITTED``.
     steps
         Of the ascent, of 8 worlds each; None: as many as make about a minute.
     progress
@@ -191,14 +195,15 @@ def fit(
     started = time.perf_counter()
     t = scenario.tables
     periods = min(t.horizon, max(PERIODS, 4 * longest_way(t)))
-    series = Innovations(scenario, periods, seed, "tune")
+    series = Innovations(scenario, periods, seed, purpose)
     charged = _Charged(t, series.cells, *_scales(scenario, series.cells))
     unit = _penalty_unit(t, series.cells)[:, None, None]
     theta, first, second = np.zeros((3, *series.shape))
     total, kept = np.zeros(series.shape), 0
     step, last = 0, 1 if steps is None else steps
     while step < last:
-        tape = scenario.sample(range(step * WORLDS, (step + 1) * WORLDS), seed, "tune", periods).check(scenario)
+        numbers = range(FITTED + step * WORLDS, FITTED + (step + 1) * WORLDS)
+        tape = scenario.sample(numbers, seed, purpose, periods).check(scenario)
         innovations = series.of(tape)
         gradient = np.zeros(series.shape)
         for place in range(WORLDS):
@@ -219,7 +224,8 @@ def fit(
             progress(step, last)
     theta = total / max(kept, 1)
     # On fresh worlds a part of the penalty may bound better than all of it: the ascent has learnt its own worlds, too.
-    tape = scenario.sample(range(last * WORLDS, last * WORLDS + VALIDATED), seed, "tune", periods).check(scenario)
+    numbers = range(FITTED + last * WORLDS, FITTED + last * WORLDS + VALIDATED)
+    tape = scenario.sample(numbers, seed, purpose, periods).check(scenario)
     prices = np.einsum("btiwq,iwq->bti", series.of(tape), theta)
     means = [
         np.mean([charged.solve(Outlook.of_tape(tape, place), share * prices[place])[0] for place in range(VALIDATED)])
