@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from echelongym.envs.errors import expected
+from echelongym.envs.errors import InputError, expected
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import simulate
 
@@ -19,8 +19,8 @@ from .results import Results
 from .runs import RunFolder, check_free, run_folder, scenario_argument
 from .settings import Bounds, Evaluation, RunSettings, Tuning
 from .statistics import Estimate
-from .terminal import finish
-from .yardsticks import OPEN_LOOP, bounds_of, open_loop
+from .terminal import finish, say
+from .yardsticks import OPEN_LOOP, Bounded, bounds_of, open_loop
 
 PICTURED = 64  # worlds that stock over time is drawn from
 
@@ -69,13 +69,22 @@ def compare(settings: Settings, folder: Path) -> tuple[Results, Path]:
     periods = evaluation.periods or scenario.horizon
     if settings.open_loop and periods <= scenario.horizon and not any(one.name == OPEN_LOOP for one in compared):
         compared.append(open_loop(scenario, settings.tuning.seed, settings.tuning.cache, settings.progress))
-    bounded = bounds_of(scenario, evaluation, settings.bounds, settings.progress)
+    bounded = _bounded(settings)
     results = Results(scenario, evaluation, evaluate(scenario, compared, evaluation, settings.progress), bounded)
     with run_folder(folder, settings.to_dict(), scenario) as out:
         results.write(out)
         if settings.pictures:
             draw(results, out)
     return results, out.path
+
+
+def _bounded(settings: Settings) -> Bounded | None:
+    """Bounds, where there are any: a comparison goes on without them."""
+    try:
+        return bounds_of(settings.scenario, settings.evaluation, settings.bounds, settings.progress)
+    except InputError as error:
+        say(f"no bounds: {error}")
+        return None
 
 
 def check_periods(scenario: Scenario, evaluation: Evaluation) -> None:

@@ -81,6 +81,14 @@ def test_benchmark_shows_bounds_and_plan_unless_switched_off(capsys: pytest.Capt
     assert "above bound" not in capsys.readouterr().out
 
 
+def test_a_comparison_goes_on_where_nothing_is_bounded(capsys: pytest.CaptureFixture[str]) -> None:
+    """Stock that is worth more at the end than it costs: there is no cheapest plan."""
+    words = ("evaluation.worlds=4", "tune=false", "pictures=false", "policies=[local_base_stock]", "open_loop=false")
+    found = run("benchmark", *words, "bounds=quick", "scenario.nodes.store.terminal_value=100")
+    assert found["bound"] == {}
+    assert "no bounds: scenario store, world 0: the program has no finite optimum" in capsys.readouterr().out
+
+
 def test_all_stands_for_every_rule_that_makes_sense() -> None:
     words = ("evaluation.worlds=4", "tune=false", "pictures=false", "bounds=none", "open_loop=false")
     found = run("benchmark", *words, "policies=[{policy: sterman, name: people},all]")
