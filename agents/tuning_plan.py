@@ -68,7 +68,7 @@ class Plan:
         continuous = scenario.units == "continuous" and not scenario.tables.batch.any()
         self.smooth = np.array([base.groups[group].smooth for group in self.space.groups], dtype=bool)
         self.smooth &= base.differentiable
-        relaxed = (scenario if continuous else _relaxed(scenario)) if self.smooth.any() else None
+        relaxed = scenario.relaxed() if self.smooth.any() else None
         if relaxed is not None and base.refusal(relaxed) is not None:
             relaxed = None
         exact = relaxed is scenario and bool(
@@ -243,15 +243,3 @@ def _sampler(parameters: int, whole: bool) -> str:
         if importlib.util.find_spec(method) is not None:
             return method
     return "search"
-
-
-def _relaxed(scenario: Scenario) -> Scenario | None:
-    """The scenario in continuous units, batches left out; None where that cannot be."""
-    lanes = {
-        name: {key: value for key, value in lane.items() if key != "batch"}
-        for name, lane in scenario.to_dict()["lanes"].items()
-    }
-    try:
-        return scenario.replace(units="continuous", lanes=lanes)
-    except ValueError:
-        return None

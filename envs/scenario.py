@@ -167,6 +167,22 @@ class Scenario(Network):
 
         return sample_tape(self, worlds, seed, purpose, periods)
 
+    def relaxed(self) -> Scenario | None:
+        """The scenario in continuous units, batches left out, so that gradients exist: itself where it is so already.
+
+        None where that cannot be (an availability between 0 and 1 without a capacity, say).
+        """
+        if self.units == "continuous" and not self.tables.batch.any():
+            return self
+        lanes = {
+            name: {key: value for key, value in lane.items() if key != "batch"}
+            for name, lane in self.to_dict()["lanes"].items()
+        }
+        try:
+            return self.replace(units="continuous", lanes=lanes)
+        except InputError:
+            return None
+
     @classmethod
     def load(cls, name: str | Path, overrides: Mapping[str, Any] | None = None) -> Scenario:
         """A shipped scenario by name, or any by the path of its YAML file.

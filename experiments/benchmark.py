@@ -51,7 +51,9 @@ def run(settings: Settings, folder: Path) -> Path:
     results.show()
     argument = scenario_argument(results.scenario, made)
     if any(one.entrant.training_seeds for one in results.scores):
-        cheapest = min(results.scores, key=lambda one: one.cost.mean())
+        # A plan that never looks is no policy to pilot.
+        made_for_use = [one for one in results.scores if one.entrant.note not in ("planned", "reference")]
+        cheapest = min(made_for_use, key=lambda one: one.net_cost)
         following = f"echelongym export policy={cheapest.entrant.source} scenario={argument}"
     else:
         following = f"echelongym train scenario={argument} agent=ppo"

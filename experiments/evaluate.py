@@ -69,6 +69,11 @@ class Scores:
         """What the entrant is called."""
         return self.entrant.name
 
+    @property
+    def net_cost(self) -> float:
+        """Money a period, revenue subtracted where prices are given: mean over worlds and seeds."""
+        return float((self.cost if self.profit is None else -self.profit).mean())
+
     def kpis(self) -> Kpis:
         """All figures, over worlds and training seeds."""
         return Kpis(_joined(self.figures, OverSeeds))

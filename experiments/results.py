@@ -68,7 +68,7 @@ class Results:
         On these very worlds, which favours it.
         """
         tuned = [one.name for one in self.scores if one.entrant.note == "tuned"]
-        net = {one.name: float((one.cost if one.profit is None else -one.profit).mean()) for one in self.scores}
+        net = {one.name: one.net_cost for one in self.scores}
         return min(tuned, key=lambda name: net[name]) if len(tuned) > 1 else None
 
     def summary(self) -> dict[str, Any]:

@@ -82,13 +82,21 @@ class Lots:
             options[0] = divisions((1,))
             owner, weight, columns, lot = expand(owner, weight, columns, options, kind)
             columns[0][:, node, p] = lot
+        owner, weight, columns = self._of_customers(owner, weight, columns, wanted, demand)
+        return owner, weight, columns[0], columns[1]
+
+    def _of_customers(
+        self, owner: Ints, weight: Floats, columns: list[Any], wanted: Ints, demand: Ints
+    ) -> tuple[Ints, Floats, list[Any]]:
+        """Lots of what follows to the next source and of what is lost at once."""
+        t = self.tables
         for (pair, p), share in self.accepted.items():
             most = wanted[owner, t.pair_customer[pair], p]
             owner, weight, columns = self._shared(owner, weight, columns, t.L + pair, p, (share,), most)
         for (c, p), share in self.lost.items():
             most = demand[owner, c, p]
             owner, weight, columns = self._shared(owner, weight, columns, t.L + t.S + c, p, (share,), most)
-        return owner, weight, columns[0], columns[1]
+        return owner, weight, columns
 
     def whole(self, stand: Ints, requests: Ints, reserved: bool, demand: Ints) -> tuple[Ints, Floats, Ints, Ints]:
         """The same for a whole period, requests (n, L P) that sources may not be able to fill included.
@@ -110,12 +118,7 @@ class Lots:
             options = [divisions(_claims(kind.tolist())) for kind in kinds]
             owner, weight, columns, lot = expand(owner, weight, columns, options, which.reshape(-1))
             columns[0][:, node, p] = lot
-        for (pair, p), share in self.accepted.items():
-            most = wanted[owner, t.pair_customer[pair], p]
-            owner, weight, columns = self._shared(owner, weight, columns, t.L + pair, p, (share,), most)
-        for (c, p), share in self.lost.items():
-            most = demand[owner, c, p]
-            owner, weight, columns = self._shared(owner, weight, columns, t.L + t.S + c, p, (share,), most)
+        owner, weight, columns = self._of_customers(owner, weight, columns, wanted, demand)
         for lane in np.flatnonzero(t.lane_customer >= 0).tolist():
             for p in np.flatnonzero(t.lane_carries[lane]).tolist():
                 shares = tuple(int(np.floor(a[lane, p] * GRAIN + 0.5)) for a in (t.return_share, t.recovery))

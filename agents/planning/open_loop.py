@@ -258,7 +258,7 @@ def _moved(scenario: Scenario, start: Floats, count: int, seed: int, step: Calla
     """Plans along Adam's way from ``start``: the average of the last quarter, and the last."""
     import torch
 
-    relaxed = _relaxed(scenario)
+    relaxed = scenario.relaxed()
     if relaxed is None:
         return []
     t, T = relaxed.tables, len(start)
@@ -298,19 +298,3 @@ def _moved(scenario: Scenario, start: Floats, count: int, seed: int, step: Calla
             late.append(now.double().numpy())
         step()
     return [np.mean(late, axis=0), late[-1]]
-
-
-def _relaxed(scenario: Scenario) -> Scenario | None:
-    """The scenario in continuous units and without batches, if it can be had so."""
-    t = scenario.tables
-    if not t.integer and not t.batch.any():
-        return scenario
-    data = scenario.to_dict()
-    data["units"] = "continuous"
-    for lane in data["lanes"].values():
-        lane.pop("batch", None)
-    data["base_dir"] = scenario.base_dir
-    try:
-        return Scenario.from_mapping(data, where=scenario.name)
-    except InputError:
-        return None
