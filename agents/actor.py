@@ -1,35 +1,29 @@
-"""A trained actor as a policy: encoder, plain network, decoder; saved without pickle.
+"""A trained actor as a policy: encoder, network, decoder, with or without a rule that its actions correct.
 
-One ``policy.npz`` is a whole policy: weights, and as text its layout, the names of the network it was trained on and the
-training scenario, whose means and deviations stay the units of its inputs and outputs wherever it is run.
+:mod:`echelongym.agents.policy_file` saves it without pickle.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from echelongym.envs.decoding import ActionDecoder
 from echelongym.envs.encoding import ObservationEncoder
-from echelongym.envs.errors import InputError, expected, shorten
-from echelongym.envs.files import write_bytes
-from echelongym.envs.observation import Decision, Observation, observation_shapes
+from echelongym.envs.errors import expected
+from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.scenario import Scenario
 
-from .rules.rule import NETWORK, check_network
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
-POLICY_FILE = "policy.npz"
-_SCHEMA = 1
+from .graph_features import GraphFeatures, SharedHead
+from .networks import ACTIVATIONS
+from .rules import Rule
+from .starts import Residual
 
 
 class Actor(nn.Module):
@@ -42,21 +36,74 @@ class Actor(nn.Module):
     activation
         One of ``tanh``, ``relu``, ``elu``, between layers.
     squash
-        End in tanh (SAC) instead of a cut at the bounds (PPO).
+        End in tanh (SAC, TD3) instead of a cut at the bounds (PPO).
+    features
+        What the layers see in place of the observation.
+    head
+        In place of layers: from features to actions.
+    moves
+        (K, m): the last layer values K moves, and the action is the one of the highest value (DQN).
     """
 
-    def __init__(self, sizes: Sequence[int], activation: str = "tanh", squash: bool = False) -> None:
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str = "tanh",
+        squash: bool = False,
+        *,
+        features: GraphFeatures | None = None,
+        head: SharedHead | None = None,
+        moves: NDArray[np.float32] | None = None,
+    ) -> None:
         super().__init__()
         self.sizes, self.activation, self.squash = tuple(sizes), activation, squash
+        self.features = features
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
-        self.layers = nn.Sequential(*layers[:-1])
+        self.layers: nn.Module = nn.Sequential(*layers[:-1]) if head is None else head
+        self.moves: torch.Tensor | None
+        self.register_buffer("moves", None if moves is None else torch.from_numpy(moves))
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
         """Actions (B, m) of flat observations (B, n)."""
-        action: torch.Tensor = self.layers(observation)
+        seen = observation if self.features is None else self.features(observation)
+        action: torch.Tensor = self.layers(seen)
+        if self.moves is not None:
+            return self.moves.index_select(0, action.argmax(1))
         return torch.tanh(action) if self.squash else action.clamp(-1.0, 1.0)
+
+
+class RecurrentActor(nn.Module):
+    """A long short-term memory before an :class:`Actor` (RecurrentPPO).
+
+    Parameters
+    ----------
+    inputs
+        Entries of the flat observation, or of ``features``.
+    remembered
+        Width of the memory.
+    actor
+        From memory to actions.
+    """
+
+    def __init__(self, inputs: int, remembered: int, actor: Actor, features: GraphFeatures | None = None) -> None:
+        super().__init__()
+        self.features, self.actor = features, actor
+        self.lstm = nn.LSTM(inputs, remembered)
+
+    def blank(self, worlds: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The memory (1, B, remembered), twice, before the first period."""
+        empty = torch.zeros(1, worlds, self.lstm.hidden_size)
+        return empty, empty.clone()
+
+    def forward(
+        self, observation: torch.Tensor, memory: tuple[torch.Tensor, torch.Tensor]
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """Actions (B, m) of flat observations (B, n), and the memory afterwards."""
+        seen = observation if self.features is None else self.features(observation)
+        known, memory = self.lstm(seen[None], memory)
+        return self.actor(known[0]), memory
 
 
 class ActorPolicy:
@@ -72,6 +119,8 @@ class ActorPolicy:
         Kind of the action decoder.
     facts
         What is known of its training, plain data: ``agent``, ``seed``, ``env_steps`` and so on.
+    rule
+        That actions correct (:class:`echelongym.agents.starts.Residual`); None: they stand for themselves.
     """
 
     def __init__(
@@ -80,18 +129,59 @@ class ActorPolicy:
         actor: nn.Module,
         action: str = "order_up_to",
         facts: dict[str, Any] | None = None,
+        rule: Rule | None = None,
     ) -> None:
         self.scenario, self.actor, self.action = scenario, actor, action
         self.facts = dict(facts or {})
         self.encoder = ObservationEncoder(scenario)
         self.decoder = ActionDecoder(scenario, action)
+        self.rule = rule
+        self._residual = None if rule is None else Residual(self.decoder, rule)
+
+    def act(self, flat: torch.Tensor) -> torch.Tensor:
+        """Actions (B, m) of flat observations (B, n)."""
+        with torch.no_grad():
+            action: torch.Tensor = self.actor(flat)
+        return action
 
     def __call__(self, observation: Observation) -> Decision:
-        """Requests for a batch of observations."""
+        """The decision for a batch of observations."""
         flat = self.encoder.encode(observation)
+        action = self.act(torch.as_tensor(flat))
+        decoded = action.numpy() if isinstance(flat, np.ndarray) else action
+        if self._residual is not None:
+            return self._residual.decode(decoded, observation)
+        return Decision(self.decoder.decode(decoded, observation))
+
+
+class RecurrentPolicy(ActorPolicy):
+    """The policy of a :class:`RecurrentActor`: it remembers what its worlds have shown since :meth:`start`."""
+
+    _memory: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def start(self, worlds: int) -> None:
+        """Forget; the next observation is the first one of so many worlds."""
+        self._memory = self.actor.blank(worlds)  # type: ignore[operator]
+
+    def act(self, flat: torch.Tensor) -> torch.Tensor:
+        """Actions (B, m) of flat observations (B, n) of the next period."""
+        if self._memory is None:
+            self.start(len(flat))
+        assert self._memory is not None
+        if self._memory[0].shape[1] != len(flat):
+            wanted = f"{self._memory[0].shape[1]}, as at the start"
+            raise expected("worlds", len(flat), wanted)
         with torch.no_grad():
-            action = self.actor(torch.as_tensor(flat))
-        return Decision(self.decoder.decode(action.numpy() if isinstance(flat, np.ndarray) else action, observation))
+            action, self._memory = self.actor(flat, self._memory)
+        return action
+
+
+def policy_of(
+    scenario: Scenario, actor: nn.Module, action: str, facts: dict[str, Any] | None = None, rule: Rule | None = None
+) -> ActorPolicy:
+    """The policy of an actor, with memory if it has one."""
+    kind = RecurrentPolicy if isinstance(actor, RecurrentActor) else ActorPolicy
+    return kind(scenario, actor, action, facts, rule)
 
 
 def constant_policy(scenario: Scenario, action: str = "order_up_to", value: float = 0.0) -> ActorPolicy:
@@ -103,72 +193,3 @@ def constant_policy(scenario: Scenario, action: str = "order_up_to", value: floa
             return torch.full((len(observation), decoder.size), value)
 
     return ActorPolicy(scenario, Constant(), action)
-
-
-def save_actor(path: Path, policy: ActorPolicy) -> None:
-    """Write a policy file, whole or not at all."""
-    if not isinstance(policy.actor, Actor):
-        raise expected("policy.actor", type(policy.actor).__name__, "an Actor (a plain perceptron)")
-    t = policy.scenario.tables
-    config = {
-        "schema": _SCHEMA,
-        "network": {key: getattr(t, key) for key in NETWORK},
-        "digest": policy.scenario.digest,
-        "scenario": policy.scenario.to_dict(),
-        "action": policy.action,
-        "sizes": policy.actor.sizes,
-        "activation": policy.actor.activation,
-        "squash": policy.actor.squash,
-        "facts": policy.facts,
-    }
-    weights = {name: value.detach().numpy() for name, value in policy.actor.state_dict().items()}
-    stream = io.BytesIO()
-    np.savez(stream, config=np.array(json.dumps(config)), **weights)
-    write_bytes(stream.getvalue(), path)
-
-
-def load_actor(path: Path, scenario: Scenario) -> ActorPolicy:
-    """Read a policy file of :func:`save_actor`; nothing in it is ever executed.
-
-    Raises
-    ------
-    InputError
-        If the file is none, is damaged, or was trained on another network (the first difference is named).
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        config = json.loads(str(arrays.pop("config")))
-        if config["schema"] != _SCHEMA:
-            raise expected("schema", config["schema"], f"{_SCHEMA}", str(path))
-        actor = Actor(config["sizes"], config["activation"], config["squash"])
-        actor.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
-    except FileNotFoundError:
-        raise expected("policy", str(path), "the path of a file that exists") from None
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: is no policy file, or a damaged one: {shorten(str(error))}") from None
-    trained = _trained_scenario(config, scenario, path)
-    policy = ActorPolicy(trained, actor, config["action"], config["facts"])
-    sizes = (policy.encoder.size, policy.decoder.size)
-    if (actor.sizes[0], actor.sizes[-1]) != sizes:
-        raise expected("sizes", actor.sizes, f"{sizes[0]} inputs and {sizes[1]} outputs", str(path))
-    return policy
-
-
-def _trained_scenario(config: dict[str, Any], scenario: Scenario, path: Path) -> Scenario:
-    """The scenario a policy was trained on, if what it sees and decides fits ``scenario``."""
-    tables = scenario.tables
-    check_network(config["network"], tables, str(path))
-    if config["digest"] == scenario.digest:
-        return scenario
-    trained = Scenario.from_mapping({**config["scenario"], "base_dir": scenario.base_dir}, where=str(path))
-    theirs, ours = observation_shapes(trained.tables), observation_shapes(tables)
-    for name in {**ours, **theirs}:
-        if theirs.get(name) != ours.get(name):
-            raise InputError(
-                f"{path}: was trained on observations whose {name} has shape {theirs.get(name)}: "
-                f"expected {ours.get(name)}, that of scenario {scenario.name!r}"
-            )
-    return trained

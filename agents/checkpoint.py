@@ -22,12 +22,13 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from echelongym.envs.errors import InputError, expected, shorten
 from echelongym.envs.files import write_bytes
 
-from .sb3 import SB3VecEnv
+from .vec_env import SB3VecEnv
 
-_SCHEMA = 1
+_SCHEMA = 2
 _PATTERN = "checkpoint_*.pt"
 _REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
-_COUNTERS = ("num_timesteps", "_n_updates", "_episode_num")
+_COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_n_calls")
+_NUMBERS = ("exploration_rate",)
 
 
 @dataclass
@@ -63,10 +64,12 @@ class Checkpoint:
         with torch.no_grad():
             for name, value in content["variables"].items():
                 getattr(model, name).copy_(value)
-        for name, value in content["counters"].items():
+        for name, value in (content["counters"] | content["numbers"]).items():
             setattr(model, name, value)
         observation = content["last_observation"].numpy()
-        model._last_obs = env.restore(content["series"], content["episode"], content["played"].numpy())
+        model._last_obs = env.restore(
+            content["series"], content["episode"], content["played"].numpy(), content["beside"].numpy()
+        )
         if not np.array_equal(model._last_obs, observation):
             raise InputError(
                 f"{self.path}: the same actions no longer give the same worlds: expected the scenario as it was"
@@ -74,6 +77,9 @@ class Checkpoint:
         model._last_episode_starts = content["last_starts"].numpy()
         model.ep_info_buffer = deque(json.loads(content["episodes"]), maxlen=model._stats_window_size)
         model.ep_success_buffer = deque(maxlen=model._stats_window_size)
+        if content["memory"] is not None:
+            states = type(model._last_lstm_states)  # type: ignore[attr-defined]
+            model._last_lstm_states = states(*content["memory"])  # type: ignore[attr-defined]
         if content["replay"]:
             _refill(model, content["replay"])
         generators = json.loads(content["generators"])
@@ -96,6 +102,7 @@ def save_checkpoint(
         "numpy": {"keys": np.asarray(keys).tolist(), "rest": rest},
         "actions": model.action_space.np_random.bit_generator.state,
     }
+    memory = getattr(model, "_last_lstm_states", None)  # of actor and critic, where they have one
     assert isinstance(model._last_obs, np.ndarray)
     assert model._last_episode_starts is not None
     content = {
@@ -104,6 +111,8 @@ def save_checkpoint(
         "parameters": model.get_parameters(),
         "variables": {name: getattr(model, name).detach() for name in variables},
         "counters": {name: int(getattr(model, name)) for name in _COUNTERS if hasattr(model, name)},
+        "numbers": {name: float(getattr(model, name)) for name in _NUMBERS if hasattr(model, name)},
+        "memory": None if memory is None else tuple(tuple(part) for part in memory),
         "last_observation": torch.from_numpy(np.ascontiguousarray(model._last_obs)),
         "last_starts": torch.from_numpy(model._last_episode_starts),
         "episodes": json.dumps(list(model.ep_info_buffer or [])),
@@ -111,6 +120,7 @@ def save_checkpoint(
         "series": env.series,
         "episode": env.episode,
         "played": torch.from_numpy(np.array(env.played)),
+        "beside": torch.from_numpy(np.array(env.beside)),
         "generators": json.dumps(generators),
         "torch_state": torch.get_rng_state(),
         "best": best,

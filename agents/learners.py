@@ -1,17 +1,25 @@
-"""Settings of the learners: what ``configs/agent/ppo.yaml`` and ``sac.yaml`` say, which hold all defaults."""
+"""Settings of the learners: what the files in ``configs/agent`` say, which hold all defaults.
+
+One class a kind; names are Stable-Baselines3's where it has one. :data:`AnyLearner` is their union.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import PlainValidator, model_validator
 
 from echelongym.envs.config import Config, Count, NonNegative, Positive, PositiveCount, Share, number, validate
 from echelongym.envs.errors import expected, unknown
 from echelongym.envs.files import read_yaml
+
+from .pathwise.config import PathwiseConfig
+
+LogDeviation = Annotated[float, number(-20.0, 2.0)]
 
 
 def _coefficient(value: Any) -> Any:
@@ -28,29 +36,59 @@ def _coefficient(value: Any) -> Any:
 
 
 class Learner(Config):
-    """What all learners share; names are Stable-Baselines3's where it has one."""
+    """What all learners share."""
 
+    logged: ClassVar[tuple[str, ...]] = ()  # what the learning curve has of the last training step
+    supports_clone: ClassVar[bool] = True  # whether it has an actor that can imitate
+
+    start: str  # zero, the name of a rule, or the path of a rule.yaml
+    start_as: Literal["residual", "clone"]
+    features: Literal["flat", "graph"]
+    graph_hidden: PositiveCount  # width of what the graph network knows of each node and lane
+    graph_rounds: PositiveCount  # how far its messages travel, in lanes
     worlds: PositiveCount  # played side by side
     hidden: tuple[PositiveCount, ...]
     activation: Literal["tanh", "relu", "elu"]
     learning_rate: Positive
     final_learning_rate: Share  # share of the first one left at the end of a cosine
     gamma: Annotated[float, number(0.0, 1.0, strict=True)]
-    log_std_init: Annotated[float, number(-20.0, 2.0)]  # exploration at the start, units of the action
-    batch_size: PositiveCount
+
+    @property
+    @abstractmethod
+    def piece(self) -> int:
+        """Env-steps learnt in one go; between pieces a training can be stopped and resumed."""
+
+    @model_validator(mode="after")
+    def _start_fits(self) -> Self:
+        if self.start_as == "clone" and self.start != "zero" and not self.supports_clone:
+            raise expected("start_as", self.start_as, "residual: this learner has no actor that could imitate a rule")
+        return self
 
 
-class PPOConfig(Learner):
-    """Proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347)."""
+class OnPolicy(Learner):
+    """Learners that forget what they saw after each rollout."""
 
-    kind: Literal["ppo"] = "ppo"
+    logged: ClassVar[tuple[str, ...]] = ("value_loss", "explained_variance", "std")
     n_steps: PositiveCount  # periods a world and rollout
-    n_epochs: PositiveCount
     gae_lambda: Share
-    clip_range: Positive
     ent_coef: NonNegative
     vf_coef: NonNegative
     max_grad_norm: Positive
+    log_std_init: LogDeviation  # exploration at the start, units of the action
+
+    @property
+    def piece(self) -> int:
+        """A rollout."""
+        return self.n_steps * self.worlds
+
+
+class Clipped(OnPolicy):
+    """Learners that go over a rollout several times with a clipped objective."""
+
+    logged = ("value_loss", "explained_variance", "approx_kl", "std")
+    batch_size: PositiveCount
+    n_epochs: PositiveCount
+    clip_range: Positive
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -60,16 +98,40 @@ class PPOConfig(Learner):
         return self
 
 
-class SACConfig(Learner):
-    """Soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905)."""
+class PPOConfig(Clipped):
+    """Proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347)."""
 
-    kind: Literal["sac"] = "sac"
+    kind: Literal["ppo"] = "ppo"
+
+
+class RecurrentPPOConfig(Clipped):
+    """The same with memory: a long short-term memory (LSTM) between what is seen and the actor; of sb3-contrib."""
+
+    kind: Literal["recurrent_ppo"] = "recurrent_ppo"
+    lstm_hidden_size: PositiveCount
+
+
+class A2CConfig(OnPolicy):
+    """Advantage actor-critic (Mnih et al. 2016, arXiv 1602.01783): one gradient step a rollout."""
+
+    kind: Literal["a2c"] = "a2c"
+    normalize_advantage: bool
+
+
+class OffPolicy(Learner):
+    """Learners that remember transitions and learn from all of them."""
+
+    batch_size: PositiveCount
     buffer_size: PositiveCount  # transitions kept
     learning_starts: Count  # env-steps before the first gradient step
     train_freq: PositiveCount  # periods of all worlds between trainings
     gradient_steps: PositiveCount  # in each training
     tau: Annotated[float, number(0.0, 1.0, strict=True)]
-    ent_coef: Annotated[float | str, PlainValidator(_coefficient)]
+
+    @property
+    def piece(self) -> int:
+        """Some 64 periods of all worlds, a whole number of trainings."""
+        return self.train_freq * max(1, 64 // self.train_freq) * self.worlds
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -78,10 +140,82 @@ class SACConfig(Learner):
         return self
 
 
-LEARNERS: dict[str, type[PPOConfig] | type[SACConfig]] = {"ppo": PPOConfig, "sac": SACConfig}
+class OffPolicyActor(OffPolicy):
+    """Of them, those whose actor climbs what critics say: it must not run ahead of what they know."""
+
+    actor_learning_rate: Share  # of the actor, as a share of learning_rate
+    actor_starts: Count  # gradient steps of the critics before the first one of the actor
 
 
-def learner_config(agent: str | Mapping[str, Any], where: str = "agent") -> PPOConfig | SACConfig:
+class SoftActorCritic(OffPolicyActor):
+    """Learners that are paid for entropy."""
+
+    logged = ("actor_loss", "critic_loss", "ent_coef")
+    ent_coef: Annotated[float | str, PlainValidator(_coefficient)]
+    log_std_init: LogDeviation  # exploration at the start, units of the action
+
+
+class SACConfig(SoftActorCritic):
+    """Soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905)."""
+
+    kind: Literal["sac"] = "sac"
+
+
+class TQCConfig(SoftActorCritic):
+    """Truncated quantile critics (Kuznetsov et al. 2020, arXiv 2005.04269); of sb3-contrib."""
+
+    kind: Literal["tqc"] = "tqc"
+    n_critics: PositiveCount
+    n_quantiles: PositiveCount  # that each critic tells of the return
+    top_quantiles_to_drop_per_net: Count
+
+    @model_validator(mode="after")
+    def _quantiles_left(self) -> Self:
+        if self.top_quantiles_to_drop_per_net >= self.n_quantiles:
+            wanted = f"less than n_quantiles = {self.n_quantiles}"
+            raise expected("top_quantiles_to_drop_per_net", self.top_quantiles_to_drop_per_net, wanted)
+        return self
+
+
+class TD3Config(OffPolicyActor):
+    """Twin delayed deep deterministic policy gradient (Fujimoto et al. 2018, arXiv 1802.09477)."""
+
+    logged = ("actor_loss", "critic_loss")
+    kind: Literal["td3"] = "td3"
+    policy_delay: PositiveCount  # gradient steps of the critics for one of the actor
+    action_noise: NonNegative  # standard deviation of exploration, units of the action
+    target_policy_noise: NonNegative  # likewise, of the actions that targets are computed with
+    target_noise_clip: NonNegative
+
+
+class DQNConfig(OffPolicy):
+    """Deep Q-network (Mnih et al. 2015, Nature 518), on the moves of :mod:`echelongym.agents.moves`."""
+
+    logged = ("loss",)
+    supports_clone = False
+    kind: Literal["dqn"] = "dqn"
+    moves: tuple[Annotated[float, number(-1.0, 1.0)], ...]  # values other than 0 that an action may take
+    target_update_interval: PositiveCount  # env-steps between copies into the target network
+    exploration_initial_eps: Share  # share of random moves at the start
+    exploration_final_eps: Share
+    exploration_fraction: Annotated[float, number(0.0, 1.0, strict=True)]  # of the budget, over which it falls
+    max_grad_norm: Positive
+
+    @model_validator(mode="after")
+    def _some_moves(self) -> Self:
+        if not self.moves or 0.0 in self.moves or len(set(self.moves)) < len(self.moves):
+            raise expected("moves", self.moves, "at least one number in [-1, 1], each but once, without 0")
+        return self
+
+
+#: Learners of Stable-Baselines3 and sb3-contrib.
+SB3Learner = PPOConfig | A2CConfig | SACConfig | TD3Config | DQNConfig | TQCConfig | RecurrentPPOConfig
+#: All learners; a class joined here is known everywhere.
+AnyLearner = SB3Learner | PathwiseConfig
+LEARNERS: dict[str, type[Config]] = {one.model_fields["kind"].default: one for one in get_args(AnyLearner)}
+
+
+def learner_config(agent: str | Mapping[str, Any], where: str = "agent") -> Any:
     """A learner's settings: the name of a file in ``configs/agent``, or plain data with a ``kind``.
 
     Raises
@@ -99,3 +233,9 @@ def learner_config(agent: str | Mapping[str, Any], where: str = "agent") -> PPOC
     if not isinstance(agent, Mapping) or kind not in LEARNERS:
         raise unknown(f"{where}.kind", kind, LEARNERS)
     return validate(LEARNERS[str(kind)], dict(agent), where)
+
+
+def label(learner: Any) -> str:
+    """What a learner is called: its kind, and the network where there is a choice and it is not the usual one."""
+    network = getattr(learner, "network", "perceptron")
+    return str(learner.kind) if network == "perceptron" else f"{learner.kind}_{network}"

@@ -18,6 +18,8 @@ from .rules import RULES, Rule, check_network
 
 #: What a rule's file holds; further keys are notes.
 _RULE_KEYS = ("rule", "scenario", "network", "parameters")
+#: What a run folder of ``train`` holds.
+POLICY_FILE = "policy.npz"
 
 
 class Policy(Protocol):
@@ -44,7 +46,8 @@ def load_policy(name: str | Path, scenario: Scenario, trust: bool = False, **par
         ``package.module:attribute``: a function from observation to decision, a policy object, or a class or factory
         that takes the scenario (and ``parameters``).
     scenario
-        What it decides for; a policy made for another network is refused.
+        What it decides for; a policy made for another network is refused, unless its weights are shared by nodes and
+        lanes (``agent=pathwise_graph`` trained on a randomised scenario): that one decides for any network.
     trust
         Whether a pickle may be loaded from a path.
     parameters
@@ -86,10 +89,15 @@ def _rule_from_file(path: Path, scenario: Scenario, parameters: dict[str, Any]) 
     for key in _RULE_KEYS:
         if key not in data:
             raise InputError(f"{path}: {key}: expected this key, as in the file of a rule")
-    if data["rule"] not in RULES:
-        raise unknown("rule", data["rule"], RULES, str(path))
+    kinds = RULES
+    if data["rule"] == "readable":  # of `echelongym read`
+        from .reading.rule import ReadableRule
+
+        kinds = {**RULES, ReadableRule.name: ReadableRule}
+    if data["rule"] not in kinds:
+        raise unknown("rule", data["rule"], kinds, str(path))
     check_network(data["network"], scenario.tables, str(path))
-    return RULES[data["rule"]](scenario, **{**(data["parameters"] or {}), **parameters})
+    return kinds[data["rule"]](scenario, **{**(data["parameters"] or {}), **parameters})
 
 
 def _from_path(path: Path, scenario: Scenario, trust: bool, parameters: dict[str, Any]) -> Callable[..., Any]:
@@ -103,6 +111,11 @@ def _from_path(path: Path, scenario: Scenario, trust: bool, parameters: dict[str
         rule = path / "rule.yaml"
         if rule.is_file():
             return _rule_from_file(rule, scenario, {})
+    from .pathwise.policy import is_pathwise, load_pathwise
+
+    file = path / POLICY_FILE if path.is_dir() else path
+    if is_pathwise(file):
+        return load_pathwise(file, scenario)
     from .sb3 import load_sb3_policy
 
     return load_sb3_policy(path, scenario, trust=trust)

@@ -1,138 +1,49 @@
-"""Stable-Baselines3 glue: the native vector env as its VecEnv, its models, their actors as policies.
-
-::
-
-    env = SB3VecEnv(NetworkVectorEnv(scenario, num_envs=64, autoreset_mode="SAME_STEP"))
-    model = stable_baselines3.PPO("MlpPolicy", env, n_steps=64, batch_size=1024)
-
-works with any of its algorithms; ``echelongym train`` adds the settings, budgets, checkpoints and the choice of the best.
-"""
+"""Stable-Baselines3 glue: its models made from a learner's settings, their actors as plain modules, their zip files."""
 
 from __future__ import annotations
 
+import copy
+import importlib
+import io
 import json
 import math
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
-from stable_baselines3 import PPO, SAC
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch import nn
 
-from echelongym.envs.errors import InputError, expected
+from echelongym.envs.errors import InputError, expected, missing_extra
 from echelongym.envs.scenario import Scenario
-from echelongym.envs.vector_env import NetworkVectorEnv
 
-from .actor import ACTIVATIONS, POLICY_FILE, Actor, ActorPolicy, load_actor
-from .learners import PPOConfig, SACConfig
-from .rules.rule import check_network
-
-
-class SB3VecEnv(VecEnv):
-    """A :class:`NetworkVectorEnv` (autoreset in the same step) as Stable-Baselines3 wants it.
-
-    Parameters
-    ----------
-    env
-        Steps all its worlds at once.
-    reference
-        Another env of the same kind. It plays the same worlds with the zero action, and learners get what they earn
-        above it. What is subtracted depends on the world alone, so no policy gains on another by it, but most of the noise
-        of demand goes (an input-driven baseline: Mao, Venkatakrishnan, Schwarzkopf and Alizadeh, ICLR 2019).
-    reward_scale
-        What rewards are divided by.
-    """
-
-    def __init__(
-        self, env: NetworkVectorEnv, reference: NetworkVectorEnv | None = None, reward_scale: float = 1.0
-    ) -> None:
-        if env.autoreset_mode is not AutoresetMode.SAME_STEP:
-            raise expected("autoreset_mode", env.autoreset_mode.name, "SAME_STEP")
-        self.env, self.reference, self.reward_scale = env, reference, reward_scale
-        self._nothing = np.zeros(env.action_space.shape or (), dtype=np.float32)
-        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
-        self.series = 0  # seed of the worlds played
-        self.episode = 0  # since that seed was given
-        self.played: list[NDArray[Any]] = []  # actions since the episodes began, all at once
-        self.returns = np.zeros(self.num_envs)  # of the episodes under way, in the env's own units
-
-    def reset(self) -> NDArray[np.float32]:
-        """First observations (B, n); a seed given to :meth:`seed` starts that series of worlds."""
-        seed = self._seeds[0]
-        self.series, self.episode = (self.series, self.episode + 1) if seed is None else (seed, 0)
-        observation: NDArray[np.float32] = self.env.reset(seed=seed)[0]
-        if self.reference is not None:
-            self.reference.reset(seed=seed)
-        self._reset_seeds()
-        self.played, self.returns = [], np.zeros(self.num_envs)
-        return observation
-
-    def step_async(self, actions: NDArray[Any]) -> None:
-        """Keep the actions (B, m)."""
-        self.played.append(actions)
-
-    def step_wait(self) -> Any:
-        """Step; an episode that ends leaves its last observation in ``terminal_observation``."""
-        observation, reward, terminated, truncated, info = self.env.step(self.played[-1])
-        self.returns += reward
-        done = terminated | truncated
-        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        if done.any():
-            for i in np.flatnonzero(done):
-                infos[i]["terminal_observation"] = info["final_obs"][i]
-                infos[i]["TimeLimit.truncated"] = bool(truncated[i] and not terminated[i])
-                infos[i]["episode"] = {"r": float(self.returns[i]), "l": len(self.played), "t": 0.0}
-            self.played, self.returns = [], np.where(done, 0.0, self.returns)
-            self.episode += 1
-        if self.reference is not None:
-            reward = reward - self.reference.step(self._nothing)[1]
-        return observation, (reward / self.reward_scale).astype(np.float32), done, infos
-
-    def restore(self, series: int, episode: int, played: Iterable[NDArray[Any]]) -> NDArray[np.float32]:
-        """Stand where another env of this kind stood, by playing its episodes under way again; observations (B, n)."""
-        options = {"episode": episode}
-        observation: NDArray[np.float32] = self.env.reset(seed=series, options=options)[0]
-        if self.reference is not None:
-            self.reference.reset(seed=series, options=options)
-        self.series, self.episode = series, episode
-        self.played, self.returns = [], np.zeros(self.num_envs)
-        for actions in played:
-            observation = self.step(actions)[0]  # type: ignore[assignment]
-        return observation
-
-    def close(self) -> None:
-        """Close the envs."""
-        self.env.close()
-        if self.reference is not None:
-            self.reference.close()
-
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """An attribute of the env, once for every index asked for."""
-        return [getattr(self.env, attr_name)] * len(list(self._get_indices(indices)))
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Set an attribute of the env: all its worlds share it."""
-        setattr(self.env, attr_name, value)
-
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Call a method of the env once; its result for every index asked for."""
-        return [getattr(self.env, method_name)(*args, **kwargs)] * len(list(self._get_indices(indices)))
-
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        """Nothing is ever wrapped."""
-        return [False] * len(list(self._get_indices(indices)))
-
-    def _get_indices(self, indices: Any) -> Iterable[int]:
-        if indices is None:
-            return range(self.num_envs)
-        return [indices] if isinstance(indices, int) else indices
+from .actor import Actor, ActorPolicy, RecurrentActor, policy_of
+from .graph_features import GraphFeatures, SharedHead, graph_layout
+from .graph_policy import GraphExtractor, GraphPolicy
+from .learners import (
+    LEARNERS,
+    DQNConfig,
+    OffPolicy,
+    OffPolicyActor,
+    OnPolicy,
+    RecurrentPPOConfig,
+    SB3Learner,
+    SoftActorCritic,
+    TD3Config,
+)
+from .moves import move_table
+from .networks import ACTIVATIONS
+from .policy import POLICY_FILE
+from .policy_file import load_actor
+from .rules.rule import NETWORK, check_network
+from .starts import rule_from_dict
+from .vec_env import SB3VecEnv
 
 
 class CosineSchedule:
@@ -150,75 +61,212 @@ class CosineSchedule:
         return self.first * (self.final_share + (1.0 - self.final_share) * half)
 
 
-def make_model(config: PPOConfig | SACConfig, env: SB3VecEnv, seed: int) -> tuple[BaseAlgorithm, CosineSchedule]:
-    """An untrained model whose deterministic action is (nearly) zero, and its learning-rate schedule."""
+class ExplorationSchedule:
+    """A share of random moves that falls along a line over a part of the budget; ``progress`` is set by the trainer."""
+
+    def __init__(self, first: float, final: float, over: float) -> None:
+        self.first, self.final, self.over, self.progress = first, final, over, 0.0
+
+    def __call__(self, _: float) -> float:
+        """The share now."""
+        return self.first + (self.final - self.first) * min(self.progress / self.over, 1.0)
+
+
+def algorithm_of(kind: str) -> type[BaseAlgorithm]:
+    """The class that learns, by the kind of a learner.
+
+    Raises
+    ------
+    MissingExtra
+        If it is of sb3-contrib, which is not installed.
+    """
+    own: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "a2c": A2C, "sac": SAC, "td3": TD3, "dqn": DQN}
+    if kind in own:
+        return own[kind]
+    try:
+        contrib = importlib.import_module("sb3_contrib")
+    except ImportError:
+        raise missing_extra("sb3_contrib", "sb3-contrib") from None
+    found: type[BaseAlgorithm] = {"tqc": contrib.TQC, "recurrent_ppo": contrib.RecurrentPPO}[kind]
+    return found
+
+
+def moves_of(config: SB3Learner, size: int) -> NDArray[np.float32] | None:
+    """(K, size) what a learner chooses among, if it does."""
+    return move_table(size, config.moves) if isinstance(config, DQNConfig) else None
+
+
+def make_model(config: SB3Learner, env: SB3VecEnv, seed: int) -> tuple[BaseAlgorithm, CosineSchedule]:
+    """An untrained model whose deterministic action is (nearly) zero, and its learning-rate schedule.
+
+    Raises
+    ------
+    MissingExtra
+        If sb3-contrib is needed and not installed.
+    """
     schedule = CosineSchedule(config.learning_rate, config.final_learning_rate)
-    activation = ACTIVATIONS[config.activation]
-    shared: dict[str, Any] = {
-        "policy": "MlpPolicy",
-        "env": env,
-        "learning_rate": schedule,
-        "gamma": config.gamma,
-        "batch_size": config.batch_size,
-        "seed": seed,
-        "device": "cpu",
-    }
-    hidden = list(config.hidden)
-    if isinstance(config, PPOConfig):
-        model: BaseAlgorithm = PPO(
-            **shared,
-            **config.model_dump(
-                include={"n_steps", "n_epochs", "gae_lambda", "clip_range", "ent_coef", "vf_coef", "max_grad_norm"}
-            ),
-            policy_kwargs={
-                "net_arch": {"pi": hidden, "vf": hidden},
-                "activation_fn": activation,
-                "log_std_init": config.log_std_init,
-            },
-        )
-        return model, schedule
-    sac = SAC(
-        **shared,
-        **config.model_dump(
-            include={"buffer_size", "learning_starts", "train_freq", "gradient_steps", "tau", "ent_coef"}
-        ),
-        policy_kwargs={"net_arch": hidden, "activation_fn": activation},
+    # What a class is called in Stable-Baselines3 is called so in its settings; the rest is put together here.
+    own = {*type(config).model_fields} - {"kind", "worlds", "hidden", "activation", "learning_rate", "moves"}
+    own -= {"final_learning_rate", "start", "start_as", "features", "graph_hidden", "graph_rounds", "log_std_init"}
+    own -= {"lstm_hidden_size", "n_critics", "n_quantiles", "action_noise", "actor_learning_rate", "actor_starts"}
+    keys: dict[str, Any] = config.model_dump(include=own)
+    hidden, policy = list(config.hidden), "MlpPolicy"
+    network: dict[str, Any] = {"net_arch": hidden, "activation_fn": ACTIVATIONS[config.activation]}
+    if isinstance(config, OnPolicy):
+        network |= {"net_arch": {"pi": hidden, "vf": hidden}, "log_std_init": config.log_std_init}
+    chosen: Any = policy
+    if config.features == "graph":
+        made = {"layout": graph_layout(env.env.scenario), "hidden": config.graph_hidden, "rounds": config.graph_rounds}
+        network |= {"features_extractor_class": GraphExtractor, "features_extractor_kwargs": made}
+        if config.kind in ("ppo", "a2c"):
+            network["net_arch"] = {"pi": [], "vf": hidden}
+            chosen = GraphPolicy
+    if isinstance(config, RecurrentPPOConfig):
+        chosen, network["lstm_hidden_size"] = "MlpLstmPolicy", config.lstm_hidden_size
+    elif config.kind == "tqc":
+        network |= {"n_critics": config.n_critics, "n_quantiles": config.n_quantiles}
+    elif config.kind == "a2c":
+        keys["use_rms_prop"] = False
+    elif isinstance(config, TD3Config) and config.action_noise:
+        size = env.env.decoder.size
+        keys["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, config.action_noise))
+    algorithm: Any = algorithm_of(config.kind)
+    if isinstance(config, OffPolicy):
+        algorithm = _acting(algorithm, config)
+    model = algorithm(
+        chosen,
+        env,
+        learning_rate=schedule,
+        seed=seed,
+        device="cpu",
+        policy_kwargs=network,
+        **keys,
     )
-    with torch.no_grad():  # as PPO does by itself: start from the zero action with the exploration asked for
-        for head, start in ((sac.actor.mu, 0.0), (sac.actor.log_std, config.log_std_init)):
-            assert isinstance(head, nn.Linear)
+    if isinstance(config, DQNConfig):
+        keys = {"first": config.exploration_initial_eps, "final": config.exploration_final_eps}
+        model.exploration_schedule = ExplorationSchedule(**keys, over=config.exploration_fraction)
+        model.exploration_rate = config.exploration_initial_eps
+    _start_at_zero(model, config)
+    return model, schedule
+
+
+def _acting(algorithm: type[OffPolicyAlgorithm], config: OffPolicy) -> type[OffPolicyAlgorithm]:
+    """The same algorithm, which acts by its policy and noise from the first period on, and whose actor starts late.
+
+    Its own random actions before the first gradient step would fill its memory with states that no sane policy visits;
+    and critics that know nothing yet lead an actor that starts sane astray.
+    """
+
+    class Acting(algorithm):  # type: ignore[misc, valid-type]
+        def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
+            return super()._sample_action(0, action_noise, n_envs)
+
+        def _update_learning_rate(self, optimizers: Any) -> None:
+            super()._update_learning_rate(optimizers)
+            if isinstance(config, OffPolicyActor):
+                share = config.actor_learning_rate if self._n_updates >= config.actor_starts else 0.0
+                for group in self.actor.optimizer.param_groups:
+                    group["lr"] *= share
+
+    Acting.__name__ = algorithm.__name__
+    return Acting
+
+
+def _start_at_zero(model: Any, config: SB3Learner) -> None:
+    """As PPO does by itself: start from (nearly) the zero action, with the exploration asked for."""
+    heads: list[tuple[Any, float]] = []
+    if isinstance(config, SoftActorCritic):
+        heads = [(model.actor.mu, 0.0), (model.actor.log_std, config.log_std_init)]
+    elif isinstance(config, TD3Config):
+        heads = [(actor.mu[-2], 0.0) for actor in (model.actor, model.actor_target)]
+    with torch.no_grad():
+        for head, start in heads:
             head.weight.mul_(0.01)
             head.bias.fill_(start)
-    return sac, schedule
+        if isinstance(config, DQNConfig):  # doing nothing is valued a little above the other moves
+            for net in (model.q_net, model.q_net_target):
+                last = net.q_net[-1]
+                last.weight.mul_(0.01)
+                last.bias.fill_(0.0)
+                last.bias[0] = 0.1
 
 
-def actor_module(source: BaseAlgorithm | ActorPolicy) -> nn.Module:
+def actor_module(source: BaseAlgorithm | ActorPolicy, moves: NDArray[np.float32] | None = None) -> nn.Module:
     """The deterministic actor as a plain torch module: flat observations (B, n) to actions (B, m) in [-1, 1].
+
+    Parameters
+    ----------
+    moves
+        (K, m) what a deep Q-network chooses among; left out: those of the model's env.
 
     Raises
     ------
     InputError
-        If the model is no perceptron of PPO, A2C, SAC or TQC.
+        If the model is none that :data:`~echelongym.agents.learners.LEARNERS` has, or no perceptron.
     """
     if isinstance(source, ActorPolicy):
         return source.actor
     policy: Any = source.policy
+    squash, extractor = False, getattr(policy, "features_extractor", None)
     if hasattr(policy, "mlp_extractor") and hasattr(policy, "action_net"):
-        body, head, squash = policy.mlp_extractor.policy_net, policy.action_net, False
-    elif hasattr(getattr(policy, "actor", None), "latent_pi"):
-        body, head, squash = policy.actor.latent_pi, policy.actor.mu, True
+        body: list[nn.Module] = [*policy.mlp_extractor.policy_net, policy.action_net]
+    elif hasattr(policy, "q_net"):
+        body, extractor = [*policy.q_net.q_net], policy.q_net.features_extractor
+        moves = getattr(source.env, "moves", None) if moves is None else moves
+        if moves is None:
+            raise expected("moves", None, "what the network chooses among")
+    elif isinstance(getattr(getattr(policy, "actor", None), "mu", None), nn.Module):
+        actor, squash = policy.actor, True
+        extractor = actor.features_extractor
+        body = [*actor.latent_pi, actor.mu] if hasattr(actor, "latent_pi") else [*actor.mu][:-1]
     else:
-        raise expected("model", type(source).__name__, "a perceptron of PPO, A2C, SAC or TQC")
-    linear = [layer for layer in [*body, head] if isinstance(layer, nn.Linear)]
+        raise expected("model", type(source).__name__, f"one of {', '.join(LEARNERS)}")
+    features = copy.deepcopy(extractor.graph) if isinstance(extractor, GraphExtractor) else None
+    if hasattr(policy, "lstm_actor"):
+        inner = _perceptron(body, False, None, None)
+        recurrent = RecurrentActor(policy.lstm_actor.input_size, policy.lstm_actor.hidden_size, inner, features)
+        recurrent.lstm.load_state_dict(policy.lstm_actor.state_dict())
+        return recurrent.eval()
+    return _perceptron(body, squash, features, moves).eval()
+
+
+def _perceptron(
+    body: list[nn.Module], squash: bool, features: GraphFeatures | None, moves: NDArray[np.float32] | None
+) -> Actor:
+    """An actor with the weights of linear layers and the activations between them, or of a shared head."""
+    if len(body) == 1 and isinstance(body[0], SharedHead):
+        return Actor((), "tanh", squash, features=features, head=copy.deepcopy(body[0]))
+    linear = [layer for layer in body if isinstance(layer, nn.Linear)]
     kinds = {type(layer) for layer in body if not isinstance(layer, nn.Linear)} or {nn.Tanh}
     names = [name for name, kind in ACTIVATIONS.items() if {kind} == kinds]
-    if not names or len(linear) != (len(body) // 2) + 1:
+    if not names or 2 * len(linear) - 1 != len(body):
         raise expected("model.policy", str(body), f"linear layers with {', '.join(ACTIVATIONS)} between them")
-    actor = Actor([linear[0].in_features, *(layer.out_features for layer in linear)], names[0], squash)
+    sizes = [linear[0].in_features, *(layer.out_features for layer in linear)]
+    actor = Actor(sizes, names[0], squash, features=features, moves=moves)
+    assert isinstance(actor.layers, nn.Sequential)
     own = [layer for layer in actor.layers if isinstance(layer, nn.Linear)]
     for mine, theirs in zip(own, linear, strict=True):
         mine.load_state_dict(theirs.state_dict())
-    return actor.eval()
+    return actor
+
+
+def model_zip(model: Any, config: SB3Learner, policy: ActorPolicy) -> bytes:
+    """A model as Stable-Baselines3 saves it, with what :func:`load_sb3_policy` needs to know."""
+    model.learning_rate = config.learning_rate  # a number, which any installation can read
+    model._setup_lr_schedule()
+    if isinstance(config, DQNConfig):
+        model.exploration_schedule = None
+    tables = policy.scenario.tables
+    model.echelongym = {
+        "kind": config.kind,
+        "network": {key: getattr(tables, key) for key in NETWORK},
+        "action": policy.action,
+        "moves": list(config.moves) if isinstance(config, DQNConfig) else None,
+        "rule": None if policy.rule is None else policy.rule.to_dict(),
+    }
+    stream = io.BytesIO()
+    model.save(stream)
+    return stream.getvalue()
 
 
 def load_sb3_policy(path: str | Path, scenario: Scenario, trust: bool = False) -> ActorPolicy:
@@ -250,27 +298,57 @@ def load_sb3_policy(path: str | Path, scenario: Scenario, trust: bool = False) -
     return _load_zip(path, scenario)
 
 
+# Keys of a zip that only one kind has, in the order in which they tell one from another.
+_KINDS = {
+    "top_quantiles_to_drop_per_net": "tqc",
+    "target_entropy": "sac",
+    "policy_delay": "td3",
+    "exploration_fraction": "dqn",
+    "_last_lstm_states": "recurrent_ppo",
+    "clip_range": "ppo",
+    "gae_lambda": "a2c",
+}
+
+
 def _load_zip(path: Path, scenario: Scenario) -> ActorPolicy:
     if not path.is_file():
         raise expected("policy", str(path), "the path of a file that exists")
     try:
         with zipfile.ZipFile(path) as archive:
             data = json.loads(archive.read("data"))
-        known: dict[str, type[PPO] | type[SAC]] = {"clip_range": PPO, "target_entropy": SAC}
-        algorithm = next(known[key] for key in known if key in data)
+        kind = next(_KINDS[key] for key in _KINDS if key in data)
     except (zipfile.BadZipFile, KeyError, ValueError):
         raise InputError(f"{path}: is no zip of Stable-Baselines3, or a damaged one") from None
     except StopIteration:
-        raise expected("policy", str(path), "a zip of PPO or SAC") from None
-    facts = data.get("echelongym", {})
-    if facts:
-        check_network(facts.get("network"), scenario.tables, str(path))
+        raise expected("policy", str(path), f"a zip of {', '.join(LEARNERS)}") from None
+    algorithm = algorithm_of(kind)
     model = algorithm.load(path, device="cpu")
-    policy = ActorPolicy(scenario, actor_module(model), facts.get("action", "order_up_to"))
-    shapes = ((policy.encoder.size,), (policy.decoder.size,))
-    if (model.observation_space.shape, model.action_space.shape) != shapes:
+    facts: dict[str, Any] = getattr(model, "echelongym", {})
+    rule = None
+    if facts:
+        check_network(facts["network"], scenario.tables, str(path))
+        rule = None if facts["rule"] is None else rule_from_dict(facts["rule"], scenario, str(path))
+    action = facts.get("action", "order_up_to")
+    blank = ActorPolicy(scenario, nn.Identity(), action)
+    seen, acted = model.observation_space.shape, model.action_space.shape
+    moves = None if kind != "dqn" else move_table(blank.decoder.size, facts.get("moves") or ())
+    wanted = ((blank.encoder.size,), (blank.decoder.size,) if moves is None else ())
+    if (seen, acted) != wanted or (moves is not None and len(moves) != getattr(model.action_space, "n", 0)):
         raise InputError(
-            f"{path}: was trained on observations {model.observation_space.shape} and actions "
-            f"{model.action_space.shape}: expected {shapes[0]} and {shapes[1]}, those of scenario {scenario.name!r}"
+            f"{path}: was trained on observations {seen} and actions {acted}: expected {wanted[0]} and {wanted[1]}, "
+            f"those of scenario {scenario.name!r}"
         )
-    return policy
+    return policy_of(scenario, actor_module(model, moves), action, None, rule)
+
+
+__all__ = [
+    "CosineSchedule",
+    "ExplorationSchedule",
+    "SB3VecEnv",
+    "actor_module",
+    "algorithm_of",
+    "load_sb3_policy",
+    "make_model",
+    "model_zip",
+    "moves_of",
+]

@@ -150,6 +150,11 @@ class Multipliers:
         self.short += (ops.numpy(unserved) > 1e-5).any(1).mean(-1)
         self.periods += 1
 
+    def note(self, unserved: Array, demand: Array, short: Array, periods: int) -> None:
+        """Take in sums over periods, (C,) each, of means over worlds: units not served at once, demand, and stock-outs."""
+        self.unserved = self.ops.constant(unserved)
+        self.demand, self.short, self.periods = self.demand + demand, self.short + short, self.periods + periods
+
     def penalised(self, loss: Array, periods: int) -> Array:
         """The loss with the price of what was not served, a period."""
         if self.unserved is None:

@@ -1,8 +1,8 @@
 """Training a Stable-Baselines3 learner on a scenario: budget, evaluation, choice of the best, checkpoints, resume.
 
-The model learns one piece (a rollout of PPO, as many env-steps of SAC) at a time; everything else happens between pieces,
-where its state is whole. With a budget in env-steps a training is a function of its settings alone, stopped and resumed or
-not; a budget in CPU-seconds depends on the machine.
+The model learns one piece (a rollout, or as many env-steps of a learner that remembers) at a time; everything else happens
+between pieces, where its state is whole. With a budget in env-steps a training is a function of its settings alone, stopped
+and resumed or not; a budget in CPU-seconds depends on the machine.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from echelongym.envs.simulate import Outcome, simulate
 from echelongym.envs.tape import Tape
 from echelongym.envs.vector_env import NetworkVectorEnv
 
-from .actor import ActorPolicy
+from .actor import ActorPolicy, RecurrentActor, policy_of
 from .checkpoint import Checkpoint, save_checkpoint
-from .learners import PPOConfig, SACConfig
-from .sb3 import SB3VecEnv, actor_module, make_model
+from .cloning import clone
+from .learners import OnPolicy, SB3Learner
+from .sb3 import ExplorationSchedule, SB3VecEnv, actor_module, algorithm_of, make_model, moves_of
+from .starts import Residual, starting_rule
 from .targets import shortfall, targets_of
 from .tuning_worlds import MISSING
 
@@ -109,10 +111,17 @@ class Trainer:
         Folder of checkpoints; None writes none.
     checkpoint_seconds
         Seconds between them.
+
+    Raises
+    ------
+    InputError
+        If the learner starts from a rule that there is not.
+    MissingExtra
+        If the learner is of sb3-contrib, which is not installed.
     """
 
     scenario: Scenario
-    learner: PPOConfig | SACConfig
+    learner: SB3Learner
     seed: int
     budget: Budget
     tape: Tape
@@ -128,6 +137,10 @@ class Trainer:
     _best_score: float = np.inf
     _best_steps: int = 0
     _spent: float = 0.0  # CPU-seconds before this process
+
+    def __post_init__(self) -> None:
+        algorithm_of(self.learner.kind)
+        self._rule = starting_rule(self.learner.start, self.scenario)
 
     def run(
         self,
@@ -163,6 +176,8 @@ class Trainer:
         self._started = time.process_time()
         self._targets = targets_of(self.scenario)
         self._judged: list[dict[str, Any]] = []
+        rule = self._rule
+        corrected = rule if self.learner.start_as == "residual" else None
         env, reference = (
             NetworkVectorEnv(
                 self.scenario,
@@ -173,16 +188,19 @@ class Trainer:
             )
             for _ in range(2)
         )
-        self._env = SB3VecEnv(env, reference, reward_deviation(reference, self.seed))
+        residual = None if corrected is None else Residual(env.decoder, corrected)
+        scale = reward_deviation(reference, self.seed)
+        self._env = SB3VecEnv(env, reference, scale, residual, moves_of(self.learner, env.decoder.size))
         self._model, self._schedule = make_model(self.learner, self._env, self.seed)
         self._model.set_logger(self.logger or Logger(folder=None, output_formats=[]))
-        self._policy = ActorPolicy(self.scenario, actor_module(self._model), self.action)
+        if rule is not None and corrected is None and resume is None:
+            clone(self._model, rule, self.scenario, self.action, self.seed)
+        self._policy = policy_of(self.scenario, actor_module(self._model), self.action, rule=corrected)
         due = 0.0
         if resume:
             self._resume(resume)
             due = resume.facts["due"]
         saved = time.monotonic()
-        piece = self._piece()
         while True:
             share = self.budget.share(self._model.num_timesteps, self.cpu_seconds)
             if share >= due:
@@ -195,8 +213,8 @@ class Trainer:
                 saved = time.monotonic()
             if share >= 1.0:
                 break
-            self._schedule.progress = share
-            self._model.learn(piece, reset_num_timesteps=False, log_interval=1)
+            self._prepare(share)
+            self._model.learn(self.learner.piece, reset_num_timesteps=False, log_interval=1)
             self._check_finite()
         return self._finish()
 
@@ -210,12 +228,25 @@ class Trainer:
         """The model as it stands; the best policy's parameters after :meth:`run`."""
         return self._model
 
-    def _piece(self) -> int:
-        """Env-steps learnt in one go: a rollout, or some 64 periods of SAC's worlds."""
-        if isinstance(self.learner, PPOConfig):
-            return self.learner.n_steps * self.learner.worlds
-        periods = self.learner.train_freq * max(1, 64 // self.learner.train_freq)
-        return periods * self.learner.worlds
+    def _prepare(self, share: float) -> None:
+        """Schedules before a piece; and the reference plays on with the policy as it is now, but without noise.
+
+        A learner that remembers would mix rewards above different references, so there it keeps to the zero action.
+        """
+        self._schedule.progress = share
+        exploration = getattr(self._model, "exploration_schedule", None)
+        if isinstance(exploration, ExplorationSchedule):
+            exploration.progress = share
+        actor = actor_module(self._model) if isinstance(self.learner, OnPolicy) else None
+        if actor is None or isinstance(actor, RecurrentActor):
+            return
+
+        def follow(seen: NDArray[np.float32]) -> NDArray[np.float32]:
+            with torch.no_grad():
+                action: NDArray[np.float32] = actor(torch.from_numpy(np.ascontiguousarray(seen))).numpy()
+            return action
+
+        self._env.follow = follow
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         facts = checkpoint.facts
@@ -244,7 +275,9 @@ class Trainer:
     def _evaluate(self, improved: Callable[[ActorPolicy, Floats, int], None]) -> None:
         """Run the deterministic policy on the evaluation worlds; keep it if it is the best so far."""
         self._policy.actor = actor_module(self._model)
-        outcome = simulate(self.scenario, self._policy, self.tape, kpis=bool(self._targets))
+        logger = self._model.logger
+        shows = bool(logger.output_formats)
+        outcome = simulate(self.scenario, self._policy, self.tape, kpis=shows or bool(self._targets))
         cost, steps = objective(outcome), self._model.num_timesteps
         score = float(cost.mean())
         if self._targets:  # as the tuner of rules has it
@@ -262,11 +295,15 @@ class Trainer:
             "best_cost_per_period": float(self._best_cost.mean()),
             "learning_rate": self._schedule(0.0),
         }
-        logged = self._model.logger.name_to_value
-        for key in _LOGGED[self.learner.kind]:
+        logged = logger.name_to_value
+        for key in self.learner.logged:
             row[key] = float(logged[f"train/{key}"]) if f"train/{key}" in logged else None
-        self._model.logger.record("evaluation/cost_per_period", row["cost_per_period"])
         self._curve.append(row)
+        if shows:
+            for name, value in figures(outcome).items():
+                logger.record(f"evaluation/{name}", value)
+            logger.record("evaluation/best_cost_per_period", row["best_cost_per_period"])
+            logger.dump(steps)
 
     def _check_finite(self) -> None:
         if not all(bool(torch.isfinite(value).all()) for value in self._model.policy.parameters()):
@@ -291,11 +328,15 @@ class Trainer:
         )
 
 
-# What the learning curve has of the last training step, in Stable-Baselines3's names.
-_LOGGED = {
-    "ppo": ("value_loss", "explained_variance", "approx_kl", "std"),
-    "sac": ("actor_loss", "critic_loss", "ent_coef"),
-}
+def figures(outcome: Outcome) -> dict[str, float]:
+    """What TensorBoard shows of an evaluation: cost a period and its lines, and key performance indicators; means."""
+    found = {"cost_per_period": float(objective(outcome).mean())}
+    found |= {f"cost/{name}": float(np.mean(values)) for name, values in outcome.costs.items()}
+    kpis = outcome.figures().aggregate()
+    parts = {"total": kpis["total"], "network": kpis["network"], **kpis["customer"]}
+    for part, values in parts.items():
+        found |= {f"{part}/{name}": value["mean"] for name, value in values.items() if np.isfinite(value["mean"])}
+    return found
 
 
 def reward_deviation(env: NetworkVectorEnv, seed: int) -> float:

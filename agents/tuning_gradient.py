@@ -60,7 +60,8 @@ def window_of(scenario: Scenario) -> Window:
     The first periods are left out of the loss: orders of the last ones cost inside the window and pay off outside it,
     and leaving out as many at the start makes up for it; twice the longest way from a supplier is left out. After them
     come forty periods, or the longest way, or a whole season or block of recorded periods, if longer. Where something
-    is scheduled, or a record is replayed from its start, the window is the whole horizon.
+    is scheduled, or a record is replayed from its start, the window is the whole horizon, and what counts is what counts
+    when rules are judged.
     """
     t = scenario.tables
     longest = longest_way(t)
@@ -71,7 +72,7 @@ def window_of(scenario: Scenario) -> Window:
     scored = max(40, longest) if cycle is None else max(cycle * -(-max(40, longest) // cycle), 1)
     scheduled = any(getattr(item.when, "mean_up", None) is None for item in scenario.disruptions.values())
     if scheduled or cycle == 0 or skipped + scored >= t.horizon:
-        return Window(worlds, t.horizon, min(max(skipped, t.warm_up), t.horizon - 1))
+        return Window(worlds, t.horizon, t.warm_up)
     return Window(worlds, skipped + scored, skipped)
 
 

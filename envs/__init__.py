@@ -13,6 +13,7 @@ from .registration import register_envs, registered_ids
 from .scenario import Scenario, shipped_scenarios
 from .simulate import Outcome, simulate
 from .tape import Tape
+from .variation import variants
 
 register_envs()
 
@@ -39,4 +40,5 @@ __all__ = [
     "registered_ids",
     "shipped_scenarios",
     "simulate",
+    "variants",
 ]

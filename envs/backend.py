@@ -220,9 +220,10 @@ NUMPY = NumpyOps()
 
 
 def ops_of(value: Array) -> Ops:
-    """The vocabulary of an array: NumPy's, or PyTorch's with the tensor's device."""
+    """The vocabulary of an array: NumPy's, PyTorch's with the tensor's device, or what it brings as ``ops``."""
     if isinstance(value, np.ndarray):
-        return NUMPY
+        own: Ops | None = getattr(value, "ops", None)
+        return NUMPY if own is None else own
     return TorchOps(value.dtype if value.dtype.is_floating_point else None, value.device)
 
 

@@ -90,7 +90,7 @@ class ObservationEncoder:
         self.decoder = ActionDecoder(scenario)  # whose positions lead the vector
         self.tables = t = scenario.tables
         self.rows = Rows.usable(t)
-        self.seasons = _season_periods(scenario)
+        self.seasons = season_periods(scenario)
         self.blocks = [block for block in _blocks(scenario, self.decoder, self.seasons) if len(block.centre)]
         self.slices: dict[str, slice] = {}
         start = 0
@@ -174,7 +174,7 @@ class ObservationEncoder:
         return flat.clamp(-BOUND, BOUND).T
 
 
-def _season_periods(scenario: Scenario) -> tuple[float, ...]:
+def season_periods(scenario: Scenario) -> tuple[float, ...]:
     """Lengths of the seasons of demand, ascending."""
     found = set()
     for processes in scenario.demand_processes.values():

@@ -29,7 +29,7 @@ class CannotCompile(Exception):
     """There is no compiler, or it did not make a library."""
 
 
-def library(text: str, hold: bool) -> ctypes.CDLL:
+def library(text: str, hold: bool, more: tuple[str, ...] = ()) -> ctypes.CDLL:
     """The compiled source: from the cache if it is there and whole, else newly made.
 
     Parameters
@@ -38,6 +38,8 @@ def library(text: str, hold: bool) -> ctypes.CDLL:
         C source.
     hold
         Whether its functions keep Python's lock, which is faster for short ones.
+    more
+        Further flags of the compiler, behind the usual ones.
 
     Raises
     ------
@@ -45,7 +47,8 @@ def library(text: str, hold: bool) -> ctypes.CDLL:
         If there is no compiler or it fails.
     """
     command = _compiler()
-    flags, identity = _flags(tuple(command))
+    usual, identity = _flags(tuple(command))
+    flags = (*usual, *more)
     parts = [text, str(hold), *command[1:], *flags, identity, sys.platform, platform.machine()]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
     if key not in _libraries:

@@ -142,10 +142,10 @@ class Customer(Config):
 
 
 # What a supplier, having stock without limit, cannot have; and what only a return lane has.
-_NOT_FOR_SUPPLIERS = (
+NOT_FOR_SUPPLIERS = (
     "holding_cost storage_capacity overflow_cost disposal_cost fixed_cost terminal_value initial"
 ).split()
-_NOT_FOR_RETURNS = "capacity batch purchase_cost commitment".split()
+NOT_FOR_RETURNS = "capacity batch purchase_cost commitment".split()
 
 
 class Network(Config):
@@ -173,7 +173,7 @@ class Network(Config):
             for name, item in getattr(self, section).items():
                 self._check_products(f"{section}.{name}", item)
         for name, node in self.nodes.items():
-            given = [key for key in _NOT_FOR_SUPPLIERS if key in node.model_fields_set]
+            given = [key for key in NOT_FOR_SUPPLIERS if key in node.model_fields_set]
             for key in given if node.kind == "supplier" else []:
                 if getattr(node, key) != Node.model_fields[key].default:
                     field = f"nodes.{name}.{key}"
@@ -215,7 +215,7 @@ class Network(Config):
                 raise expected(f"{field}.return_share", None, "a share: the lane starts at a customer")
             if min(lane.lead_time.values) < 1:
                 raise expected(f"{field}.lead_time", min(lane.lead_time.values), ">= 1 on a return lane")
-            for key in _NOT_FOR_RETURNS:
+            for key in NOT_FOR_RETURNS:
                 if getattr(lane, key) != Lane.model_fields[key].default:
                     raise expected(f"{field}.{key}", getattr(lane, key), "no such key on a return lane")
         elif lane.return_share is not None or lane.recovery != 1.0:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainValidator, ValidationInfo, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, PlainValidator, ValidationInfo, model_validator
 
 from .config import Config, Count, NonNegative, PositiveCount, Share, is_number, validate
 from .errors import InputError, expected, unknown
@@ -19,6 +19,7 @@ from .processes.correlation import Correlation
 from .processes.demand import parse_demand
 from .processes.disruption import Disruption
 from .processes.forecast import Forecast
+from .variation import Choice, Variation, check, is_drawn, redrawn, variant, with_network
 
 if TYPE_CHECKING:
     from .tables import Tables
@@ -70,6 +71,7 @@ class Scenario(Network):
     observe: Observe = Observe()
     targets: ScenarioTargets = ScenarioTargets()
     reward_scale: Annotated[float | str, PlainValidator(_reward_scale)] = "auto"
+    randomise: Variation | None = None
     base_dir: Annotated[str | None, Field(exclude=True, repr=False)] = None
 
     @model_validator(mode="after")
@@ -87,7 +89,19 @@ class Scenario(Network):
                 raise expected(f"customers.{name}.sources", product, "a source that carries the product")
         for name, disruption in self.disruptions.items():
             disruption.select(self, f"disruptions.{name}")
+        if self.randomise is not None:
+            check(self)
         return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _one_variant(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Scenario:
+        """The scenario that the key ``variant``, which is not kept, picks; the base where there is none."""
+        if not isinstance(data, dict):
+            return handler(data)
+        wanted = data.get("variant")
+        family = handler(with_network({key: value for key, value in data.items() if key != "variant"}))
+        return family if wanted is None else validate(Choice, wanted, "variant").of(family)
 
     def _check_whole(self) -> None:
         """Integer worlds hold whole units only."""
@@ -141,8 +155,10 @@ class Scenario(Network):
 
     def with_overrides(self, changes: Mapping[str, Any], merge: bool = True) -> Scenario:
         """A copy with ``changes`` merged in, nested mappings key by key; dotted keys allowed."""
-        data = self.to_dict()
-        _merge(data, _undotted(changes), merge)
+        data, changes = self.to_dict(), _undotted(changes)
+        _merge(data, changes, merge)
+        if "randomise" in changes and is_drawn(self):
+            redrawn(data, changes)
         data["base_dir"] = self.base_dir
         return Scenario.from_mapping(data, where=self.name)
 
@@ -166,6 +182,25 @@ class Scenario(Network):
         from .tape import sample_tape
 
         return sample_tape(self, worlds, seed, purpose, periods)
+
+    def variant(self, number: int, seed: int = 0, purpose: str = "train") -> Scenario:
+        """One of the scenarios that the key ``randomise`` stands for, without the key.
+
+        Parameters
+        ----------
+        number
+            0, 1, 2, ...: each is another one, and the same whenever it is asked for.
+        seed
+            Names a series of variants, whole and >= 0.
+        purpose
+            ``train``, ``tune`` or ``test``, whose variants are drawn from series of their own.
+
+        Raises
+        ------
+        InputError
+            Without the key, on a bad number, seed or purpose, or where what is drawn is no valid scenario.
+        """
+        return variant(self, number, seed, purpose)
 
     def relaxed(self) -> Scenario | None:
         """The scenario in continuous units, batches left out, so that gradients exist: itself where it is so already.

@@ -141,7 +141,16 @@ def _train(
     started = time.monotonic()
     budget = {"env_steps": None, "cpu_seconds": cpu_seconds}
     with contextlib.redirect_stdout(io.StringIO()):
-        train(scenario, agent, target, seed=seed, budget=budget, progress=show_progress)
+        train(
+            scenario,
+            agent,
+            target,
+            seed=seed,
+            budget=budget,
+            progress=show_progress,
+            reference="automatic",
+            bound=False,
+        )
     return f"{agent['kind']}, seed {seed}: trained in {time.monotonic() - started:.0f} s"
 
 

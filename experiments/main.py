@@ -48,6 +48,14 @@ COMMANDS = {
     "exact": Command(
         "solve a small or well-structured scenario", "exact scenario=dual_sourcing policy=capped_dual_index"
     ),
+    "generalise": Command(
+        "run policies on unseen variants of a randomised scenario, zero-shot",
+        "generalise scenario=distribution_family sizes=[null,50] severities=[1,3] variants=4",
+    ),
+    "read": Command(
+        "read a policy: order-up-to curves, response to a shock, sensitivities, a table to adopt",
+        "read scenario=one_warehouse policy=runs/train/one_warehouse/NAME",
+    ),
     "simulate": Command("run one policy and keep what happened", "simulate scenario=serial policy=local_base_stock"),
     "export": Command("write a policy as an ONNX bundle", "export policy=runs/train/one_warehouse/NAME"),
     "demo": Command("tune, train, benchmark and draw: the main job in one go", "demo scenario=grocery"),

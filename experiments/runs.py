@@ -134,6 +134,8 @@ def portable(scenario: Scenario) -> dict[str, Any]:
     """A scenario as plain data that can be read back from any folder: paths of recorded demand become absolute."""
 
     def moved(value: Any) -> Any:
+        if isinstance(value, list):
+            return [moved(item) for item in value]
         if not isinstance(value, dict):
             return value
         found = {key: moved(item) for key, item in value.items()}
@@ -143,6 +145,8 @@ def portable(scenario: Scenario) -> dict[str, Any]:
     data = scenario.to_dict()
     for customer in data["customers"].values():
         customer["demand"] = moved(customer["demand"])
+    if "randomise" in data:
+        data["randomise"] = moved(data["randomise"])
     return data
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from echelongym.agents.rules import RULES
+from echelongym.envs.config import Config
+from echelongym.envs.ranges import Range
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.tables import Tables
+from echelongym.envs.variation import check
 
 from .drawing import draw_network
 from .runs import RunFolder, check_free, run_folder, scenario_argument
@@ -41,11 +44,17 @@ def run(settings: Settings, folder: Path) -> Path:
     say(headline(scenario))
     for name, rows in sections.items():
         _print(name, rows)
+    varied = variation_rows(scenario)
+    if varied:
+        notes = ["scenario.variant=0, 1, ... is one of them; what is shown above is the scenario without"]
+        table("What varies", ["value", "numbers", "drawn from"], [list(row.values()) for row in varied], notes)
     found = rule_rows(scenario)
     table("Rules", ["rule", "numbers to tune", "what it does, or why not here"], [list(row.values()) for row in found])
     with run_folder(folder, settings.to_dict(), scenario) as run:
         _write(run, scenario, sections, f"network.{settings.picture}")
         run.csv("rules.csv", found)
+        if varied:
+            run.csv("randomise.csv", varied)
     following = f"echelongym tune scenario={scenario_argument(scenario, run.path)} policy=echelon_base_stock"
     finish(run.path, following, ["tables", "network picture"])
     return run.path
@@ -89,6 +98,26 @@ def headline(scenario: Scenario) -> str:
     features += ["today's lead times are seen"] if t.quoted else []
     time = f"{scenario.units} units; {t.horizon} periods, the first {t.warm_up} left out of figures"
     return f"{t.name}: {kinds}; {time}.\n{'; '.join(features) or 'no disruptions, no forecast'}."
+
+
+def variation_rows(scenario: Scenario) -> list[dict[str, Any]]:
+    """One row a pattern of ``randomise`` and a key of its network: how many numbers it draws, and from what."""
+    variation = scenario.randomise
+    if variation is None:
+        return []
+    rows = [] if variation.network is None else list(_network_rows(variation.network))
+    matched = check(scenario)
+    rows += [(pattern, len(matched[pattern]), str(draw)) for pattern, draw in variation.values.items()]
+    return [{"value": value, "numbers": numbers, "drawn_from": drawn} for value, numbers, drawn in rows]
+
+
+def _network_rows(given: Config, prefix: str = "network.") -> Iterator[tuple[str, Any, str]]:
+    for key in type(given).model_fields:
+        value = getattr(given, key)
+        if isinstance(value, Config) and not isinstance(value, Range):
+            yield from _network_rows(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield f"{prefix}{key}", None, str(value)
 
 
 def node_rows(t: Tables) -> list[dict[str, Any]]:

@@ -7,36 +7,27 @@ installed; ``model.zip`` (for users of Stable-Baselines3) and ``summary.json`` w
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
-from echelongym.agents.learners import PPOConfig, SACConfig
+from echelongym.agents.budget import Budget, Trained
+from echelongym.agents.learners import AnyLearner, label
 from echelongym.envs.config import Config, Count, Positive, PositiveCount, number, validate
-from echelongym.envs.decoding import KINDS
-from echelongym.envs.errors import expected, missing_extra, unknown
-from echelongym.envs.files import read_yaml, write_bytes, write_yaml
+from echelongym.envs.errors import InputError, expected, unknown
+from echelongym.envs.files import read_yaml, write_yaml
 from echelongym.envs.scenario import Scenario
 
 from .runs import RunFolder, check_free, portable, scenario_argument, shown
-from .settings import RunSettings
+from .settings import RunSettings, Tuning
 from .statistics import Comparison, mean_interval, paired_comparison
-from .terminal import cell, console, finish, say
-
-if TYPE_CHECKING:
-    from echelongym.agents.actor import ActorPolicy
-    from echelongym.agents.training import Floats, Progress, Trained, Trainer
-    from echelongym.envs.tape import Tape
-
-REFERENCE = "echelon_base_stock"
+from .terminal import cell, finish, say
+from .trainers import POLICY_FILE, latest, learning
+from .training_marks import REFERENCE, Marks, Start, bound_of, reference_of, starting_rule
+from .training_progress import reported
 
 
 class BudgetSettings(Config):
@@ -57,9 +48,12 @@ class Validation(Config):
 class Settings(RunSettings):
     """Settings of ``train``; see ``configs/train.yaml``."""
 
-    agent: Annotated[PPOConfig | SACConfig, Field(discriminator="kind")]
+    agent: Annotated[AnyLearner, Field(discriminator="kind")]
     seed: Count
     action: str
+    reference: Literal["tuned", "automatic"]
+    bound: bool
+    tuning: Tuning
     budget: BudgetSettings
     validation: Validation
     checkpoint_seconds: Positive
@@ -116,69 +110,61 @@ def train(
 
 def run(settings: Settings, folder: Path) -> Path:
     """Train, or go on training; returns the run folder."""
-    from echelongym.agents.checkpoint import latest_checkpoint
-    from echelongym.agents.training import Budget, Trainer
-
-    checkpoint = None
+    checkpoint, spent = None, {"env_steps": 0, "cpu_seconds": 0.0}
     if settings.resume:
-        checkpoint = latest_checkpoint(folder / "checkpoints")
         settings = _resumed(settings, folder)
+        checkpoint, spent = latest(settings, folder)
     else:
         _check_free(folder)
-    if settings.action not in KINDS:
-        raise unknown("train: action", settings.action, KINDS)
+    kind = learning(settings)
     scenario, chosen = settings.scenario, settings.validation
     budget = Budget(settings.budget.env_steps, settings.budget.cpu_seconds)
-    if checkpoint and budget.share(checkpoint.facts["env_steps"], checkpoint.facts["cpu_seconds"]) >= 1.0:
+    if budget.share(int(spent["env_steps"]), spent["cpu_seconds"]) >= 1.0:
         raise expected("train: budget", settings.budget.model_dump(), f"more than {shown(folder)} has spent already")
     tape = scenario.sample(chosen.worlds, chosen.seed, "tune")
-    reference = _reference(settings, tape)
-    logger = _logger(settings, folder)
+    start = starting_rule(scenario, settings.agent.start, settings.tuning, folder) if kind.tunes_start else None
+    made = kind(settings, folder, budget, tape, None if start is None else start.rule)
+    marks = Marks(reference_of(scenario, settings.reference, settings.tuning, tape), None)
+    if settings.bound:
+        marks = marks._replace(bound=bound_of(scenario, tape))
     out = RunFolder(folder)
     write_yaml(settings.to_dict(), out / "config.yaml")
     write_yaml(portable(scenario), out / "scenario.yaml")
-    trainer = Trainer(
-        scenario,
-        settings.agent,
-        settings.seed,
-        budget,
-        tape,
-        action=settings.action,
-        evaluations=chosen.times,
-        checkpoints=out / "checkpoints",
-        checkpoint_seconds=settings.checkpoint_seconds,
-        threads=settings.threads,
-        logger=logger,
-    )
+    if start is not None:
+        start.keep(folder)
     started = time.monotonic()
-    with _reported(settings, out, float(reference.mean())) as report:
-        trained = trainer.run(checkpoint, report, _keeper(settings, out, trainer))
-    _write_model(trainer, settings, out / "model.zip")
-    against = paired_comparison(trained.cost, reference)
-    out.json("summary.json", _summary(settings, trained, reference, against))
+    with reported(settings, out, marks) as report:
+        trained = made.run(checkpoint, report)
+    written = made.finish(trained)
+    against = paired_comparison(trained.cost, marks.reference.cost)
+    out.json("summary.json", _summary(settings, trained, marks, start, against))
     say(
-        f"{settings.agent.kind} on {scenario.name}: {trained.env_steps:,} env-steps in {trained.cpu_seconds:.0f} CPU-seconds"
-        f" ({time.monotonic() - started:.0f} s)."
+        f"{label(settings.agent)} on {scenario.name}: {trained.env_steps:,} env-steps in {trained.cpu_seconds:.0f} "
+        f"CPU-seconds ({time.monotonic() - started:.0f} s)."
     )
     percent = "" if against.percent is None else f" ({against.percent.mean:+.1f} %)"
     say(
         f"Best after {trained.best_env_steps:,}: cost per period {cell(float(trained.cost.mean()))} in {chosen.worlds} "
-        f"validation worlds; {REFERENCE} with automatic levels {cell(float(reference.mean()))}{percent}."
+        f"validation worlds; {marks.reference.label} {cell(float(marks.reference.cost.mean()))}{percent}."
     )
+    if marks.bound is not None:
+        say(f"What no policy beats: {marks.bound.label}.")
     for target in trained.targets:
         say(f"Target {target['name']} {cell(target['target'])}: {target['status']} ({cell(target['mean'])}).")
     argument = scenario_argument(scenario, folder)
     following = f"echelongym benchmark scenario={argument} policies='[{REFERENCE},{shown(folder)}]'"
-    finish(folder, following, ["policy.npz", "progress.csv", "model.zip"])
+    finish(folder, following, [POLICY_FILE, "progress.csv", *written])
     return folder
 
 
-def _summary(settings: Settings, trained: Trained, reference: Floats, against: Comparison) -> dict[str, Any]:
-    return {
+def _summary(
+    settings: Settings, trained: Trained, marks: Marks, start: Start | None, against: Comparison
+) -> dict[str, Any]:
+    found = {
         "schema": 1,
         "scenario": settings.scenario.name,
         "digest": settings.scenario.digest,
-        "agent": settings.agent.kind,
+        "agent": label(settings.agent),
         "seed": settings.seed,
         "env_steps": trained.env_steps,
         "cpu_seconds": round(trained.cpu_seconds, 1),
@@ -188,9 +174,14 @@ def _summary(settings: Settings, trained: Trained, reference: Floats, against: C
             "cost_per_period": mean_interval(trained.cost).to_dict(),
             "targets": trained.targets,
         },
-        "reference": {"name": REFERENCE, "cost_per_period": mean_interval(reference).to_dict()},
+        "reference": marks.reference.to_dict(),
         "versus": against.to_dict(),
     }
+    if start is not None:
+        found["start"] = start.facts
+    if marks.bound is not None:
+        found["bound"] = marks.bound.to_dict()
+    return found
 
 
 def _check_free(folder: Path) -> None:
@@ -202,6 +193,8 @@ def _check_free(folder: Path) -> None:
 
 def _resumed(given: Settings, folder: Path) -> Settings:
     """Settings of the training in ``folder``; the budget may be raised, and keys that change no result."""
+    if not (folder / "config.yaml").is_file():
+        raise InputError(f"{shown(folder)}: holds no checkpoint: start the training anew")
     stored = read_yaml(folder / "config.yaml")
     settings = validate(Settings, {**stored, "run": given.run}, f"{shown(folder)}/config.yaml")
     from .compose import compose
@@ -209,89 +202,10 @@ def _resumed(given: Settings, folder: Path) -> Settings:
     usual = validate(Settings, compose("train"), "train").to_dict()
     asked, before = given.to_dict(), settings.to_dict()
     changed = {key: value for key, value in asked.items() if value != usual[key]}
-    free = {"run", "resume", "progress", "checkpoint_seconds", "budget"}
+    free = {"run", "resume", "progress", "checkpoint_seconds", "budget", "reference", "bound", "tuning"}
     for key, value in changed.items():
         if key not in free and value != before[key]:
             shown_value = value["name"] if key == "scenario" else value
             raise expected(f"train: {key}", shown_value, f"that of the training in {shown(folder)}, or nothing")
     kept = {key: getattr(given, key) for key in changed if key in free}
     return settings.model_copy(update={**kept, "resume": True, "progress": given.progress})
-
-
-def _reference(settings: Settings, tape: Tape) -> Floats:
-    """Cost (B,) of a rule that nobody tuned, in the validation worlds: what the learner has to get below first."""
-    from echelongym.agents.policy import load_policy
-    from echelongym.agents.training import objective
-    from echelongym.envs.simulate import simulate
-
-    policy = load_policy(REFERENCE, settings.scenario)
-    return objective(simulate(settings.scenario, policy, tape, kpis=False))
-
-
-def _logger(settings: Settings, folder: Path) -> Any:
-    """Stable-Baselines3's logger: to TensorBoard where it is installed (or asked for), else nowhere."""
-    from stable_baselines3.common.logger import configure
-
-    there = importlib.util.find_spec("tensorboard") is not None
-    if settings.tensorboard and not there:
-        raise missing_extra("tensorboard", "tensorboard")
-    wanted = there if settings.tensorboard is None else settings.tensorboard
-    return configure(str(folder / "tensorboard"), ["tensorboard"]) if wanted else None
-
-
-def _keeper(settings: Settings, out: RunFolder, trainer: Trainer) -> Callable[[ActorPolicy, Floats, int], None]:
-    """Writes the best policy so far, with what it is."""
-    from echelongym.agents.actor import save_actor
-
-    def keep(policy: ActorPolicy, cost: Floats, env_steps: int) -> None:
-        policy.facts = {
-            "agent": settings.agent.kind,
-            "seed": settings.seed,
-            "env_steps": env_steps,
-            "validation_cost": float(cost.mean()),
-        }
-        save_actor(out / "policy.npz", policy)
-
-    return keep
-
-
-@contextmanager
-def _reported(settings: Settings, out: RunFolder, reference: float) -> Iterator[Callable[[Progress], None]]:
-    """What is done with progress: the learning curve goes to disk, and a bar or, without a terminal, lines are shown."""
-    terminal = console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    shows_bar = settings.progress and terminal.is_terminal
-    bar = Bar(*columns, console=terminal, transient=True, disable=not shows_bar)
-    task = bar.add_task(f"{settings.agent.kind} on {settings.scenario.name}", total=1.0)
-    rows, first = 0, (0, time.monotonic())
-
-    def report(progress: Progress) -> None:
-        nonlocal rows, first
-        now, curve = time.monotonic(), progress.curve
-        if not rows:
-            first = (progress.env_steps, now)
-        rate = (progress.env_steps - first[0]) / max(now - first[1], 1e-9)
-        costs = f"cost {cell(curve[-1]['cost_per_period'])}, best {cell(curve[-1]['best_cost_per_period'])}"
-        text = f"{settings.agent.kind} {costs}, {REFERENCE} {cell(reference)}; {rate:,.0f} env-steps/s"
-        bar.update(task, completed=progress.share, description=text)
-        if len(curve) > rows:
-            rows = len(curve)
-            out.csv("progress.csv", curve)
-            if settings.progress and not shows_bar:
-                terminal.print(f"{progress.share:4.0%}  {text}", markup=False, soft_wrap=True)
-
-    with bar:
-        yield report
-
-
-def _write_model(trainer: Trainer, settings: Settings, path: Path) -> None:
-    """The model with the best policy as Stable-Baselines3 saves it, and the names of the network it is for."""
-    from echelongym.agents.rules.rule import NETWORK
-
-    model, tables = trainer.model, settings.scenario.tables
-    model.learning_rate = settings.agent.learning_rate  # a number, which any installation can read
-    model._setup_lr_schedule()
-    model.echelongym = {"network": {key: getattr(tables, key) for key in NETWORK}, "action": settings.action}
-    stream = io.BytesIO()
-    model.save(stream)
-    write_bytes(stream.getvalue(), path)

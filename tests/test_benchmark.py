@@ -271,7 +271,9 @@ def _trained(folder: Path, scenario: Scenario, seed: int, shift: float) -> None:
     """A run folder like that of a training: an actor whose action is always the same."""
     import torch
 
-    from echelongym.agents.actor import POLICY_FILE, Actor, ActorPolicy, save_actor
+    from echelongym.agents.actor import Actor, ActorPolicy
+    from echelongym.agents.policy import POLICY_FILE
+    from echelongym.agents.policy_file import save_actor
 
     policy = ActorPolicy(scenario, torch.nn.Identity())
     actor = Actor([policy.encoder.size, policy.decoder.size])

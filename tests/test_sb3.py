@@ -7,10 +7,10 @@ import pytest
 import torch
 from stable_baselines3 import A2C, PPO, SAC
 
-from echelongym.agents import actor as actors
-from echelongym.agents.actor import Actor, ActorPolicy, constant_policy, load_actor, save_actor
+from echelongym.agents.actor import Actor, ActorPolicy, constant_policy
 from echelongym.agents.learners import learner_config
 from echelongym.agents.policy import load_policy
+from echelongym.agents.policy_file import load_actor, save_actor
 from echelongym.agents.sb3 import SB3VecEnv, actor_module, load_sb3_policy, make_model
 from echelongym.envs.errors import InputError
 from echelongym.envs.scenario import Scenario
@@ -279,7 +279,7 @@ def test_zip_of_other_sizes_is_refused(scenario, tmp_path):
 
 
 def test_only_plain_perceptrons_are_written(scenario, tmp_path):
-    with pytest.raises(InputError, match="expected an Actor"):
+    with pytest.raises(InputError, match="expected an Actor or a RecurrentActor"):
         save_actor(tmp_path / "policy.npz", constant_policy(scenario))
     assert list(Path(tmp_path).iterdir()) == []
 
@@ -294,6 +294,6 @@ def test_write_that_fails_leaves_the_old_file(scenario, tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.replace", broken)
     with pytest.raises(OSError, match="disk full"):
-        actors.save_actor(path, trained_policy(scenario, seed=1))
+        save_actor(path, trained_policy(scenario, seed=1))
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == ["policy.npz"]

@@ -83,7 +83,7 @@ class Expectations:
     def _recorded(self) -> Floats:
         """(longest block, C, P) mean demand of each place in a block of recorded periods, in training worlds."""
         t = self.tables
-        plain = self.scenario.replace(disruptions={}) if self.scenario.disruptions else self.scenario
+        plain = self.scenario.replace(disruptions={}, randomise=None) if self.scenario.disruptions else self.scenario
         tape = plain.sample(worlds=RECORDED_WORLDS, seed=0, purpose="train")
         mean = np.asarray(tape.demand[tape.history :], dtype=np.float64).mean(1)  # (T, C, P)
         blocks = np.zeros((t.C, t.P), dtype=np.int64)

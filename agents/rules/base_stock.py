@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -28,6 +29,11 @@ class Shift(NamedTuple):
     nodes: Array | None = None  # (N * P, B) units, to the levels of primary lanes by their targets
     lanes: Array | None = None  # (L * P, B) units, to the levels of further lanes
     demand: Array | None = None  # (N * P, B) units of it that are demand expected above the mean
+    caps: Array | None = None  # (L * P, B) units, to caps, which stay >= 0
+
+    def plus(self, other: Shift) -> Shift:
+        """Both together."""
+        return Shift(*(b if a is None else a if b is None else a + b for a, b in zip(self, other, strict=True)))
 
 
 class Numbers(NamedTuple):
@@ -104,6 +110,7 @@ class BaseStock(Rule):
     primary_group: ClassVar[str] = "levels"  # what primary lanes raise positions to
     further_groups: ClassVar[tuple[str, ...]] = ("express_levels", "lateral_levels")  # a number here: the lane is used
     shifts: ClassVar[bool] = False  # whether levels move with what is observed, see _shift
+    learned: Callable[[Observation], Shift] | None = None  # what a learner adds to levels and caps
 
     def __init__(self, scenario: Any, **parameters: Any) -> None:
         self.allocation = "proportional"
@@ -224,6 +231,8 @@ class BaseStock(Rule):
             shift = self._shift(observation, self._made[key], ops)
             if standing.dtype == ops.int:
                 shift = Shift(*(None if units is None else _half_up(units, ops) for units in shift))
+        if self.learned is not None:
+            shift = shift.plus(self.learned(observation))
         requests = None
         for step, number, wanted in zip(plan.steps, numbers, plan.wanted, strict=True):
             looked_at = position if step.primary or (self.full and not step.lateral) else own
@@ -265,7 +274,8 @@ class BaseStock(Rule):
             surplus = ops.maximum(owned.standing[step.limited] - numbers.keep, 0)
             request = lent(ops, request, surplus, step.by_source)
         if numbers.cap is not None:
-            request = ops.minimum(request, numbers.cap)
+            cap = numbers.cap if shift.caps is None else ops.maximum(numbers.cap + shift.caps[step.lanes], 0)
+            request = ops.minimum(request, cap)
         return request
 
     def _prepare(self, key: tuple[str, ...], dtype: Any, ops: Ops) -> None:
@@ -290,7 +300,7 @@ class BaseStock(Rule):
     def _values_of(self, steps: list[Step], ops: Ops, dtype: Any) -> list[Numbers]:
         """The numbers of every step; whole ones in whole worlds, so that nothing is converted in a period."""
         groups = {name: self.values[name] for name in self.groups}
-        plain = all(isinstance(values, np.ndarray) for values in groups.values())
+        plain = all(is_numbers(values) for values in groups.values())
         # What is added to levels is whole where units are, whatever the numbers that it comes from.
         counted = [values for name, values in groups.items() if not self.groups[name].real]
         whole = dtype == ops.int and plain and all(_is_whole(values) for values in counted)
@@ -315,7 +325,7 @@ class BaseStock(Rule):
                 level = picked("express_levels", step.lane_cells)
             if "caps" in groups:
                 caps = groups["caps"]
-                if not isinstance(caps, np.ndarray) or np.isfinite(caps[step.lane_cells]).any():
+                if not is_numbers(caps) or np.isfinite(caps[step.lane_cells]).any():
                     cap = picked("caps", step.lane_cells)
             more = {
                 name: picked(
@@ -327,6 +337,11 @@ class BaseStock(Rule):
             }
             numbers.append(Numbers(level, cap, keep, more))
         return numbers
+
+
+def is_numbers(values: Array) -> bool:
+    """Whether values are known numbers: no tensor, and no expressions."""
+    return isinstance(values, np.ndarray) and values.dtype != object
 
 
 def _half_up(units: Array, ops: Ops) -> Array:

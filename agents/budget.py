@@ -1,0 +1,81 @@
+"""What trainings of every kind share: when to stop, where they stand, what they gave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelongym.envs.errors import expected
+from echelongym.envs.simulate import Outcome
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to stop: after so many env-steps, or CPU-seconds of this process (whichever comes first)."""
+
+    env_steps: int | None = None
+    cpu_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.env_steps is None and self.cpu_seconds is None:
+            raise expected("budget", None, "env_steps or cpu_seconds")
+
+    def share(self, env_steps: int, cpu_seconds: float) -> float:
+        """Share of the budget that is spent, at most 1."""
+        by_steps = env_steps / self.env_steps if self.env_steps is not None else 0.0
+        by_time = cpu_seconds / self.cpu_seconds if self.cpu_seconds is not None else 0.0
+        return min(max(by_steps, by_time), 1.0)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands; ``curve`` has a row for each evaluation so far, costs a period (profits negative)."""
+
+    share: float
+    env_steps: int
+    cpu_seconds: float
+    curve: list[dict[str, float | None]]
+
+
+@dataclass
+class Trained:
+    """What a training gave.
+
+    Attributes
+    ----------
+    policy
+        The best policy on the evaluation worlds.
+    cost
+        Its cost a period in each of them; less revenue where prices are given.
+    curve
+        One row an evaluation.
+    """
+
+    policy: Any
+    cost: Floats
+    targets: list[dict[str, Any]]  # of the scenario, see Target.judge
+    best_env_steps: int
+    env_steps: int
+    cpu_seconds: float
+    curve: list[dict[str, float | None]]
+
+
+def objective(outcome: Outcome) -> Floats:
+    """What is minimised, (B,): cost a period, less revenue where prices are given."""
+    return np.asarray(outcome.net_cost_per_period, dtype=np.float64)
+
+
+def figures(outcome: Outcome) -> dict[str, float]:
+    """What TensorBoard shows of an evaluation: cost a period and its lines, and key performance indicators; means."""
+    found = {"cost_per_period": float(objective(outcome).mean())}
+    found |= {f"cost/{name}": float(np.mean(values)) for name, values in outcome.costs.items()}
+    kpis = outcome.figures().aggregate()
+    parts = {"total": kpis["total"], "network": kpis["network"], **kpis["customer"]}
+    for part, values in parts.items():
+        found |= {f"{part}/{name}": value["mean"] for name, value in values.items() if np.isfinite(value["mean"])}
+    return found

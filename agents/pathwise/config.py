@@ -1,0 +1,46 @@
+"""Settings of pathwise training: what ``configs/agent/pathwise*.yaml`` say, which hold all defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import model_validator
+
+from echelongym.envs.config import Config, Count, Positive, PositiveCount, Share, number
+from echelongym.envs.errors import expected
+
+HEADS = ("levels", "direct", "split", "residual")
+
+
+class PathwiseConfig(Config):
+    """Gradients through the simulator; ``null`` leaves a choice to the scenario."""
+
+    kind: Literal["pathwise"] = "pathwise"
+    network: Literal["none", "perceptron", "set", "graph", "recurrent"]
+    hidden: tuple[PositiveCount, ...]
+    activation: Literal["tanh", "relu", "elu"]
+    rounds: PositiveCount  # of messages along lanes; graph only
+    due_periods: PositiveCount | None  # units under way are told apart by periods until due, up to this
+    head: Literal["levels", "direct", "split", "residual"]
+    start: str  # a rule by name, the path of a tuned one, or auto
+    reach: Positive  # what an output of 1 is, in standard deviations (levels) or mean flows
+    worlds: PositiveCount | None  # of a gradient
+    periods: PositiveCount | None  # of a gradient, those skipped included
+    skipped: Count | None  # first periods left out of the loss
+    learning_rate: Positive
+    level_learning_rate: Positive  # of levels and caps, in standard deviations
+    final_learning_rate: Share
+    warm_up: Share  # share of the budget over which the learning rate rises
+    max_grad_norm: Positive
+    average: Annotated[float, number(0.0, 1.0)]  # share of the iterations so far that weights are averaged over
+    final_worlds: Positive  # worlds of a gradient at the end, as a multiple of those at the start
+    smoothing: Annotated[float, number(0.0, 10.0)]  # of fixed and vehicle costs, in mean flows
+    variants: PositiveCount  # of a randomised scenario, drawn at a time
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.hidden:
+            raise expected("hidden", self.hidden, "at least one width")
+        if self.periods is not None and self.skipped is not None and self.skipped >= self.periods:
+            raise expected("skipped", self.skipped, f"fewer than the {self.periods} periods")
+        return self

@@ -1,0 +1,300 @@
+"""From a network's outputs to requests: four parameterisations, each sane while outputs are 0.
+
+The first carries any rule of the base-stock family along, the last any rule at all; so training starts where tuning ended.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from echelongym.agents.rules import RULES, Rule
+from echelongym.agents.rules.base_stock import BaseStock, Shift
+from echelongym.agents.rules.dual import CappedDualIndex
+from echelongym.envs.backend import Ops, ops_of
+from echelongym.envs.decoding import ActionDecoder
+from echelongym.envs.dynamics import Segments
+from echelongym.envs.errors import InputError, expected
+from echelongym.envs.levels import automatic_levels
+from echelongym.envs.observation import Decision, Observation
+from echelongym.envs.scenario import Scenario
+
+from .features import Features
+
+Floats = NDArray[np.float64]
+
+
+def automatic_start(scenario: Scenario) -> Rule:
+    """The rule that suits a scenario's kind, with automatic levels.
+
+    Dual index with a cap where a node has two sources; caps where sales are lost, as ordering less at a time is worth
+    something there (Xin 2021); else echelon base-stock, which is optimal in a chain with backorders.
+    """
+    lost = bool(scenario.tables.lost_share.any())
+    if CappedDualIndex.refusal(scenario) is None and not lost:
+        return untuned("capped_dual_index", scenario)
+    return untuned("capped_echelon_base_stock" if lost else "echelon_base_stock", scenario)
+
+
+def untuned(name: str, scenario: Scenario) -> Rule:
+    """A rule with automatic numbers, caps included; further lanes that it does not use by itself stay unused."""
+    rule = RULES[name](scenario)
+    space = rule.space()
+    caps = np.array([group == "caps" for group in space.groups], dtype=bool)
+    return rule.with_vector(space, np.where(caps, space.start, space.unused)) if caps.any() else rule
+
+
+class Head(nn.Module):
+    """Requests from outputs (k, lanes, B).
+
+    Attributes
+    ----------
+    outputs : k.
+    shared : whether it has no numbers of its own network, so that it does for others.
+    """
+
+    outputs = 1
+    shared = True
+
+    def levels(self) -> list[nn.Parameter]:
+        """Learned numbers by node and lane, which take another learning rate."""
+        return []
+
+    def begin(self) -> None:
+        """Before an episode or a gradient: take in the numbers as they are now."""
+
+    def forward(self, observation: Observation, outputs: torch.Tensor) -> Decision:
+        """The decision."""
+        raise TypeError("a head is one of HEADS")
+
+
+class LevelsHead(Head):
+    """Corrections to levels and caps of a rule of the base-stock family, which are learned themselves, too.
+
+    Level of a lane's position = learned level + reach x deviation x output; cap likewise. (Orders up to a level that
+    depends on the state are no restriction, as any order is one; what is restricted is how much must be learnt.)
+
+    Parameters
+    ----------
+    rule
+        Whose levels are corrected, and where levels start.
+    reach
+        What an output of 1 is, in standard deviations of demand over what the position covers; of a period's for caps.
+    learn
+        Whether levels are learned themselves; False where the policy is for other networks.
+    """
+
+    def __init__(self, features: Features, rule: Rule, reach: float, learn: bool = True) -> None:
+        super().__init__()
+        if not isinstance(rule, BaseStock):
+            raise expected("start", rule.name, "a rule of the base-stock family, or head=residual, which takes any")
+        scenario, t = features.scenario, rule.tables
+        self.base = type(rule)(scenario, **rule._get_options())
+        self.space = self.base.space()
+        vector = np.array([
+            float(rule.values[group][cell]) for group, cell in zip(self.space.groups, self.space.cells, strict=True)
+        ])  # fmt: skip
+        self.shared = not learn
+        self.fixed = vector
+        self.moving = np.flatnonzero(np.isfinite(vector)) if learn else np.zeros(0, dtype=np.int64)
+        self.theta = nn.Parameter(torch.zeros(len(self.moving)))
+        lanes, products = np.divmod(features.lanes, t.P)
+        target = t.lane_target[lanes] * t.P + products
+        primary = self.base.forest.primary[target] == features.lanes
+        deviation = automatic_levels(scenario).flow_deviation.reshape(-1)[target]
+        covered = np.sqrt(t.nominal_lead_time[lanes] + 1) * deviation
+        unit = reach * np.where(primary, self.base.spread[target], covered)
+        self.outputs = 2 if self.base.capped else 1
+        # From outputs by lane to (N * P) levels of primary lanes, and (L * P) of others and of caps.
+        self.nodes = _scatter(np.where(primary, target, -1), unit, t.N * t.P)
+        self.lanes = _scatter(np.where(primary, -1, features.lanes), unit, t.L * t.P) if not primary.all() else None
+        self.caps = _scatter(features.lanes, reach * deviation, t.L * t.P) if self.base.capped else None
+        self._rule: BaseStock | None = None
+
+    def levels(self) -> list[nn.Parameter]:
+        """One number a level or cap, in units of its scale."""
+        return [self.theta] if len(self.moving) else []
+
+    def vector(self) -> Floats:
+        """The rule's parameters as learned so far."""
+        found = self.fixed.copy()
+        found[self.moving] += self.space.scale[self.moving] * self.theta.detach().double().numpy()
+        return np.maximum(found, self.space.lower)
+
+    def begin(self) -> None:
+        """The rule with the numbers of now: differentiable while gradients are on."""
+        if torch.is_grad_enabled() and len(self.moving):
+            dtype = self.theta.dtype
+            places = torch.from_numpy(self.moving)
+            start, scale = (torch.from_numpy(part[self.moving]).to(dtype) for part in (self.fixed, self.space.scale))
+            lower = torch.from_numpy(np.maximum(self.space.lower[self.moving], -1e30)).to(dtype)
+            moved = torch.maximum(start + scale * self.theta, lower)
+            rule = self.base.with_vector(self.space, torch.from_numpy(self.fixed).to(dtype).index_put((places,), moved))
+        else:
+            rule = self.base.with_vector(self.space, self.vector())
+        self._rule = rule
+
+    def forward(self, observation: Observation, outputs: torch.Tensor) -> Decision:
+        """The decision."""
+        if self._rule is None:
+            self.begin()
+        rule = self._rule
+        assert rule is not None
+        outputs = outputs.to(ops_of(observation.on_hand).float)  # whole units would else be counted in 32 bits
+        shift = Shift(
+            nodes=_placed(self.nodes, outputs[0]),
+            lanes=None if self.lanes is None else _placed(self.lanes, outputs[0]),
+            caps=None if self.caps is None else _placed(self.caps, outputs[1]),
+        )
+        rule.learned = lambda _: shift
+        return rule(observation)
+
+
+def _scatter(places: NDArray[np.int64], units: Floats, size: int) -> tuple[Any, Any, Any]:
+    """Which lanes' outputs go where, times what."""
+    chosen = np.flatnonzero(places >= 0)
+    where = np.full(size, len(chosen))
+    where[places[chosen]] = np.arange(len(chosen))
+    unit = torch.from_numpy(units[chosen].astype(np.float32)[:, None])
+    same = len(chosen) == size and bool((where == np.arange(size)).all()) and len(chosen) == len(places)
+    return None if same else torch.from_numpy(chosen), torch.from_numpy(where), unit
+
+
+def _placed(scatter: tuple[Any, Any, Any], outputs: torch.Tensor) -> torch.Tensor:
+    """(size, B) of outputs (lanes, B); 0 where no lane leads."""
+    chosen, where, unit = scatter
+    if chosen is None:
+        return outputs * unit
+    values = outputs.index_select(0, chosen) * unit
+    padded = torch.cat([values, torch.zeros_like(values[:1]) if len(values) else outputs[:1] * 0], 0)
+    return padded.index_select(0, where)
+
+
+class DirectHead(Head):
+    """Requests around what automatic levels lack, smooth and never 0: s softplus((level - position) / s + output).
+
+    The unit s is half a mean flow. Nothing is cut, so gradients never vanish.
+    """
+
+    def __init__(self, features: Features, rule: Rule, reach: float, learn: bool = True) -> None:
+        super().__init__()
+        self.decoder = ActionDecoder(features.scenario)
+        t = self.decoder.tables
+        flow = automatic_levels(features.scenario).flow.reshape(-1)[self.decoder.target]
+        self.register_buffer("scale", torch.from_numpy(0.5 * flow[:, None]), persistent=False)
+        self.cells = torch.from_numpy(self.decoder.lanes * t.P + self.decoder.products)
+        self.reach, self.shared = reach, not learn
+        self.theta = nn.Parameter(torch.zeros(self.decoder.size if learn else 0))
+
+    def levels(self) -> list[nn.Parameter]:
+        """A constant a lane."""
+        return [self.theta] if len(self.theta) else []
+
+    def forward(self, observation: Observation, outputs: torch.Tensor) -> Decision:
+        """The decision."""
+        ops = ops_of(observation.on_hand)
+        return Decision(_requests(self.decoder, self.cells, self.wanted(observation, outputs, ops), ops))
+
+    def wanted(self, observation: Observation, outputs: torch.Tensor, ops: Ops) -> torch.Tensor:
+        """(lanes, B) units."""
+        decoding = self.decoder.on(ops)
+        gap = decoding.centre - decoding.positions(self.decoder.owned(observation, ops))
+        more = self.reach * outputs[0]
+        if len(self.theta):
+            more = more + self.theta[:, None]
+        scale = self.scale.to(gap.dtype) if gap.is_floating_point() else self.scale
+        assert isinstance(scale, torch.Tensor)
+        return scale * _softplus(gap / scale + more)
+
+
+def _softplus(value: torch.Tensor) -> torch.Tensor:
+    """log(1 + e^value); spelt out in graphs, as ONNX Runtime has none in 64 bits."""
+    if torch.compiler.is_exporting():
+        return value.clamp(min=0) + torch.log1p(torch.exp(-value.abs()))
+    return nn.functional.softplus(value)
+
+
+class SplitHead(DirectHead):
+    """Lanes from suppliers as in :class:`DirectHead`; other stock is split: shares of what is on hand, and a share kept.
+
+    Shares are a softmax around those that carry the mean flow in steady state, so no split asks for more than there is.
+    """
+
+    def __init__(self, features: Features, rule: Rule, reach: float, learn: bool = True) -> None:
+        super().__init__(features, rule, reach, learn)
+        t = self.decoder.tables
+        source = t.lane_source[self.decoder.lanes]
+        self.split = np.flatnonzero(~t.is_supplier[source])
+        if not len(self.split):
+            raise expected(
+                "head", "split", "a scenario with lanes out of a stock node; levels, direct or residual suit all"
+            )
+        cells = (source * t.P + self.decoder.products)[self.split]
+        self.stocks, self.group = np.unique(cells, return_inverse=True)
+        share = ActionDecoder(features.scenario, "allocate").range.centre[self.split]
+        share = np.clip(share, 0.005, 0.95)
+        total = np.bincount(self.group, weights=share)
+        share = share * np.minimum(0.97 / total, 1.0)[self.group]
+        keep = 1 - np.bincount(self.group, weights=share)
+        self.register_buffer("logit", torch.from_numpy(np.log(share / keep[self.group])[:, None]), persistent=False)
+        self._groups: dict[str, Segments] = {}
+
+    def wanted(self, observation: Observation, outputs: torch.Tensor, ops: Ops) -> torch.Tensor:
+        """(lanes, B) units."""
+        asked = super().wanted(observation, outputs, ops).clone()
+        key = str(ops.float)
+        if key not in self._groups:
+            self._groups[key] = Segments(self.group, len(self.stocks), ops)
+        groups = self._groups[key]
+        split = torch.from_numpy(self.split)
+        more = self.reach * outputs[0].index_select(0, split)
+        assert isinstance(self.logit, torch.Tensor)
+        weight = torch.exp((self.logit.to(more.dtype) + more).clamp(-20, 20))
+        on_hand = ops.total(ops.moveaxis(observation.on_hand, 0, -1), 2).reshape(-1, outputs.shape[-1])
+        stock = on_hand[torch.from_numpy(self.stocks)]
+        per_weight = stock / (1 + groups.sum(weight))
+        asked[split] = (weight * per_weight[torch.from_numpy(self.group)]).to(asked.dtype)
+        return asked
+
+
+class ResidualHead(Head):
+    """Requests of any rule plus mean flow x output, never below 0; the rule stays as it is."""
+
+    def __init__(self, features: Features, rule: Rule, reach: float, learn: bool = True) -> None:
+        super().__init__()
+        self.base, self.shared = rule, not learn
+        t = rule.tables
+        flow = automatic_levels(features.scenario).flow.reshape(-1)
+        lanes, products = np.divmod(features.lanes, t.P)
+        unit = reach * flow[t.lane_target[lanes] * t.P + products]
+        self.place = _scatter(features.lanes, unit, t.L * t.P)
+        self.shape = (t.L, t.P)
+
+    def forward(self, observation: Observation, outputs: torch.Tensor) -> Decision:
+        """The decision."""
+        decision = self.base(observation)
+        outputs = outputs.to(ops_of(observation.on_hand).float)
+        more = _placed(self.place, outputs[0]).reshape(*self.shape, -1).movedim(-1, 0)
+        return Decision((decision.requests + more).clamp(min=0), decision.reserve)
+
+
+def _requests(decoder: ActionDecoder, cells: torch.Tensor, asked: torch.Tensor, ops: Ops) -> torch.Tensor:
+    """(B, L, P) of what each lane that can be requested asks for, (lanes, B)."""
+    t = decoder.tables
+    if decoder.size < t.L * t.P:
+        asked = ops.zeros((t.L * t.P, asked.shape[-1]), asked.dtype).index_put((cells,), asked)
+    return asked.reshape(t.L, t.P, -1).movedim(-1, 0)
+
+
+HEADS: dict[str, Any] = {
+    "levels": LevelsHead,
+    "direct": DirectHead,
+    "split": SplitHead,
+    "residual": ResidualHead,
+}
+
+__all__ = ["HEADS", "Head", "InputError", "automatic_start"]

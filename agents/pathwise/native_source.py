@@ -1,0 +1,342 @@
+"""A recorded period and its derivative as C: sixteen worlds at a time, forward over all periods and back again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .native_period import Recorded
+from .symbols import Node
+
+WIDTH = 16  # worlds side by side
+
+_HEAD = """
+#include <string.h>
+#include <stdint.h>
+typedef float vf __attribute__((vector_size(64), aligned(64)));
+typedef int32_t vi __attribute__((vector_size(64), aligned(64)));
+#define K(x) ((vf){} + (x))
+#define I static inline __attribute__((always_inline))
+I vf pick(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
+I vf least(vf a, vf b) { return pick(a < b, a, b); }
+I vf most(vf a, vf b) { return pick(a > b, a, b); }
+I vf truth(vi m) { return (vf)(m & (vi)K(1.0f)); }
+I vf lower(vf x) { vf t = __builtin_convertvector(__builtin_convertvector(x, vi), vf); return t - truth(t > x); }
+I vf upper(vf x) { vf t = __builtin_convertvector(__builtin_convertvector(x, vi), vf); return t + truth(t < x); }
+I vf expv(vf x) {
+  x = least(most(x, K(-87.0f)), K(88.0f));
+  vf n = lower(x * 1.44269504f + 0.5f);
+  vf r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  vf p = K(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f; p = p * r + 8.3334519073e-3f; p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f; p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  vi e = (__builtin_convertvector(n, vi) + 127) << 23;
+  return p * (vf)e;
+}
+I vf logv(vf x) {
+  vi b = (vi)x; vi e = (b >> 23) - 126;
+  vf m = (vf)((b & 0x007fffff) | 0x3f000000);
+  vi s = m < 0.707106781f;
+  m = m + (vf)(s & (vi)m) - 1.0f;
+  vf n = __builtin_convertvector(e, vf) - truth(s);
+  vf z = m * m, p = K(7.0376836292e-2f);
+  p = p * m - 1.1514610310e-1f; p = p * m + 1.1676998740e-1f; p = p * m - 1.2420140846e-1f;
+  p = p * m + 1.4249322787e-1f; p = p * m - 1.6668057665e-1f; p = p * m + 2.0000714765e-1f;
+  p = p * m - 2.4999993993e-1f; p = p * m + 3.3333331174e-1f;
+  p = p * m * z;
+  return p - n * 2.12194440e-4f - z * 0.5f + m + n * 0.693359375f;
+}
+I vf splus(vf x) { return logv(1.0f + expv(-most(x, -x))) + most(x, K(0.0f)); }
+I vf sigm(vf x) { return 1.0f / (1.0f + expv(-x)); }
+"""
+
+_FORWARD = {"": "s", "relu": "most(s, K(0.0f))", "elu": "pick(s > 0.0f, s, expv(s) - 1.0f)", "tanh": "tanhv(s)"}
+_BACK = {
+    "": "a",
+    "relu": "pick(y > 0.0f, a, K(0.0f))",
+    "elu": "pick(y > 0.0f, a, a * (y + 1.0f))",
+    "tanh": "a * (1.0f - y * y)",
+}
+
+
+def source(made: Recorded) -> str:
+    """The text of a library with one function ``run``."""
+    needed = _needed(made)
+    parts = [_HEAD, "I vf tanhv(vf x) { vf e = expv(2.0f * x); return (e - 1.0f) / (e + 1.0f); }"]
+    for number, layer in enumerate(made.layers):
+        outputs, inputs = layer.module.weight.shape
+        parts.append(_layer(number, inputs, outputs, layer.activation))
+    sizes = [(one.module.weight.shape[1], one.module.weight.shape[0], one.calls) for one in made.layers]
+    arguments = ", ".join(
+        f"const float *W{k}, const float *Z{k}, const float *B{k}, vf *X{k}, vf *Y{k}, vf *G{k}"
+        for k in range(len(sizes))
+    )
+    passed = ", ".join(f"W{k}, Z{k}, B{k}, X{k}, Y{k}, G{k}" for k in range(len(sizes)))
+    more, given = (f", {arguments}", f", {passed}") if sizes else ("", "")
+    rows, states, outputs = _exogenous_rows(made), len(made.start), len(made.outputs)
+    common = (
+        f"const vf *restrict s, const float *restrict e, long stride, const float *restrict p, long t, long T{more}"
+    )
+    parts.append(f"static void forward({common}, vf *restrict n, vf *restrict o) {{\n{_forward(made, needed, sizes)}}}")
+    parts.append(
+        f"static void back({common}, vf *restrict as, vf *restrict ap, vf w) {{\n{_back(made, needed, sizes)}}}"
+    )
+    parts.append(f"""
+__attribute__((visibility("default")))
+void run(const float *first, const float *e, long stride, const float *p, long T, long skip, float w, vf *S, vf *sums,
+         vf *ap, int derive{more}) {{
+  vf o[{outputs}];
+  for (int i = 0; i < {states}; i++) S[i] = K(first[i]);
+  for (long t = 0; t < T; t++) {{
+    forward(S + t * {states}, e + t * {rows} * stride, stride, p, t, T{given}, S + (t + 1) * {states}, o);
+    if (t >= skip) for (int i = 0; i < {outputs}; i++) sums[i] += o[i];
+  }}
+  if (!derive) return;
+  vf as[{max(states, 1)}]; memset(as, 0, sizeof as);
+  for (long t = T - 1; t >= 0; t--)
+    back(S + t * {states}, e + t * {rows} * stride, stride, p, t, T{given}, as, ap, K(t >= skip ? w : 0.0f));
+}}""")
+    return "\n".join(parts)
+
+
+def _exogenous_rows(made: Recorded) -> int:
+    total = 0
+    for _, shape in made.exogenous:
+        size = 1
+        for one in shape:
+            size *= one
+        total += size
+    return total
+
+
+def _needed(made: Recorded) -> list[bool]:
+    """Which nodes anything that matters depends on."""
+    needed = [False] * len(made.graph.nodes)
+    waiting = [one for one in (*made.following, *made.outputs) if isinstance(one, Node)]
+    called = [False] * len(made.calls)
+    while waiting:
+        node = waiting.pop()
+        if needed[node.number]:
+            continue
+        needed[node.number] = True
+        if node.operation == "input":
+            continue
+        if node.operation == "layer":
+            call = int(node.arguments[0])
+            if not called[call]:
+                called[call] = True
+                waiting += [one for one in made.calls[call].inputs if isinstance(one, Node)]
+            continue
+        waiting += [one for one in node.arguments if isinstance(one, Node)]
+    return needed
+
+
+def _layer(number: int, inputs: int, outputs: int, activation: str) -> str:
+    """Forward and backward of a layer; memory of call c in period t is at ((unit) * calls * T + c * T + t)."""
+    return f"""
+static __attribute__((noinline)) void layer{number}(const float *restrict W, const float *restrict B, const vf *restrict x, vf *restrict y) {{
+  for (int o = 0; o < {outputs}; o += 4) {{
+    int rest = {outputs} - o;
+    const float *w0 = W + o * {inputs}, *w1 = rest > 1 ? w0 + {inputs} : w0, *w2 = rest > 2 ? w0 + 2 * {inputs} : w0, *w3 = rest > 3 ? w0 + 3 * {inputs} : w0;
+    vf s0 = {{}}, s1 = {{}}, s2 = {{}}, s3 = {{}};
+    for (int i = 0; i < {inputs}; i++) {{ vf v = x[i]; s0 += w0[i] * v; s1 += w1[i] * v; s2 += w2[i] * v; s3 += w3[i] * v; }}
+    vf s; s = s0 + B[o]; y[o] = {_FORWARD[activation]};
+    if (rest > 1) {{ s = s1 + B[o + 1]; y[o + 1] = {_FORWARD[activation]}; }}
+    if (rest > 2) {{ s = s2 + B[o + 2]; y[o + 2] = {_FORWARD[activation]}; }}
+    if (rest > 3) {{ s = s3 + B[o + 3]; y[o + 3] = {_FORWARD[activation]}; }}
+  }}
+}}
+static __attribute__((noinline)) void turned{number}(const float *restrict Z, const vf *restrict g, vf *restrict ax) {{
+  for (int i = 0; i < {inputs}; i += 4) {{
+    int rest = {inputs} - i;
+    const float *w0 = Z + i * {outputs}, *w1 = rest > 1 ? w0 + {outputs} : w0, *w2 = rest > 2 ? w0 + 2 * {outputs} : w0, *w3 = rest > 3 ? w0 + 3 * {outputs} : w0;
+    vf s0 = {{}}, s1 = {{}}, s2 = {{}}, s3 = {{}};
+    for (int o = 0; o < {outputs}; o++) {{ vf v = g[o]; s0 += w0[o] * v; s1 += w1[o] * v; s2 += w2[o] * v; s3 += w3[o] * v; }}
+    ax[i] = s0; if (rest > 1) ax[i + 1] = s1; if (rest > 2) ax[i + 2] = s2; if (rest > 3) ax[i + 3] = s3;
+  }}
+}}
+I vf slope{number}(vf a, vf y) {{ return {_BACK[activation]}; }}"""
+
+
+def _name(one: Any) -> str:
+    return f"v{one.number}" if isinstance(one, Node) else f"K({_float(one)})"
+
+
+def _float(value: float) -> str:
+    return f"{float(value)!r}f" if "e" in repr(float(value)) or "." in repr(float(value)) else f"{float(value)!r}.0f"
+
+
+def _expression(node: Node) -> str:
+    arguments = node.arguments
+    if node.operation == "input":
+        kind, place = arguments
+        if kind == "state":
+            return f"s[{place}]"
+        return f"K(p[{place}])" if kind == "parameter" else f"*(const vf *)(e + {place} * stride)"
+    names = [_name(one) for one in arguments]
+    return {
+        "add": "{0} + {1}",
+        "sub": "{0} - {1}",
+        "mul": "{0} * {1}",
+        "div": "{0} / {1}",
+        "min": "least({0}, {1})",
+        "max": "most({0}, {1})",
+        "lt": "truth({0} < {1})",
+        "le": "truth({0} <= {1})",
+        "eq": "truth({0} == {1})",
+        "select": "pick({0} != K(0.0f), {1}, {2})",
+        "floor": "lower({0})",
+        "ceil": "upper({0})",
+        "exp": "expv({0})",
+        "log": "logv({0})",
+        "stop": "{0}",
+        "softplus": "splus({0})",
+    }[node.operation].format(*names)
+
+
+def _values(made: Recorded, needed: list[bool], sizes: list[Any], forward: bool) -> list[str]:
+    """Statements that compute all nodes; layers are run forward, and read back from memory afterwards."""
+    lines, done = [], set()
+    for node in made.graph.nodes:
+        if not needed[node.number]:
+            continue
+        if node.operation == "layer":
+            number, unit = int(node.arguments[0]), int(node.arguments[1])
+            call = made.calls[number]
+            k, (inputs, outputs, calls) = call.layer, sizes[call.layer]
+            where = f"* {calls} * T + {call.number} * T + t"
+            if forward and number not in done:
+                lines += [f"  vf x{number}[{inputs}], y{number}[{outputs}];"]
+                lines += [f"  x{number}[{i}] = {_name(one)};" for i, one in enumerate(call.inputs)]
+                lines.append(f"  layer{k}(W{k}, B{k}, x{number}, y{number});")
+                lines.append(f"  for (long i = 0; i < {inputs}; i++) X{k}[i {where}] = x{number}[i];")
+                lines.append(f"  for (long i = 0; i < {outputs}; i++) Y{k}[i {where}] = y{number}[i];")
+                done.add(number)
+            read = f"y{number}[{unit}]" if forward else f"Y{k}[{unit} {where}]"
+            lines.append(f"  const vf v{node.number} = {read};")
+            continue
+        lines.append(f"  const vf v{node.number} = {_expression(node)};")
+    return lines
+
+
+def _forward(made: Recorded, needed: list[bool], sizes: list[Any]) -> str:
+    lines = _values(made, needed, sizes, True)
+    lines += [f"  n[{i}] = {_name(one)};" for i, one in enumerate(made.following)]
+    lines += [f"  o[{i}] = {_name(one)};" for i, one in enumerate(made.outputs)]
+    return "\n".join(lines) + "\n"
+
+
+def _slopes(node: Node, a: str) -> list[tuple[Any, str]]:
+    """What each operand gets of the derivative ``a``; at a kink as PyTorch has it."""
+    x = node.arguments
+    names = [_name(one) for one in x]
+    both = all(isinstance(one, Node) for one in x)
+    if node.operation == "add":
+        return [(x[0], a), (x[1], a)]
+    if node.operation == "sub":
+        return [(x[0], a), (x[1], f"-{a}")]
+    if node.operation == "mul":
+        return [(x[0], f"{a} * {names[1]}"), (x[1], f"{a} * {names[0]}")]
+    if node.operation == "div":
+        return [(x[0], f"{a} / {names[1]}"), (x[1], f"-{a} * v{node.number} / {names[1]}")]
+    if node.operation in ("min", "max"):
+        sign = "<" if node.operation == "min" else ">"
+        if both:
+            tie = f"pick({names[0]} == {names[1]}, 0.5f * {a}, K(0.0f))"
+            return [
+                (x[0], f"pick({names[0]} {sign} {names[1]}, {a}, {tie})"),
+                (x[1], f"pick({names[1]} {sign} {names[0]}, {a}, {tie})"),
+            ]
+        return [
+            (one, f"pick({names[i]} {sign}= {names[1 - i]}, {a}, K(0.0f))")
+            for i, one in enumerate(x)
+            if isinstance(one, Node)
+        ]
+    if node.operation == "select":
+        chosen = f"{names[0]} != K(0.0f)"
+        return [(x[1], f"pick({chosen}, {a}, K(0.0f))"), (x[2], f"pick({chosen}, K(0.0f), {a})")]
+    if node.operation == "exp":
+        return [(x[0], f"{a} * v{node.number}")]
+    if node.operation == "log":
+        return [(x[0], f"{a} / {names[0]}")]
+    if node.operation == "softplus":
+        return [(x[0], f"{a} * sigm({names[0]})")]
+    return []  # flat: comparisons, whole numbers, and what asked for no derivative
+
+
+def _back(made: Recorded, needed: list[bool], sizes: list[Any]) -> str:
+    lines = _values(made, needed, sizes, False)
+    owed: dict[int, list[str]] = {}
+
+    def give(one: Any, text: str) -> None:
+        if isinstance(one, Node):
+            owed.setdefault(one.number, []).append(text)
+
+    for i, one in enumerate(made.following):
+        if isinstance(one, Node):
+            lines.append(f"  const vf r{i} = as[{i}];")
+            give(one, f"r{i}")
+    give(made.outputs[0], "w")
+    # Prices make missed demand cost; the outputs behind the first are only counted.
+    waiting: dict[int, dict[int, str]] = {}
+    remaining = _units(made, needed)
+    ends: list[str] = []
+    for node in reversed(made.graph.nodes):
+        if not needed[node.number]:
+            continue
+        terms = owed.pop(node.number, [])
+        if node.operation == "layer":
+            number, unit = int(node.arguments[0]), int(node.arguments[1])
+            if terms:
+                waiting.setdefault(number, {})[unit] = f"v{node.number}", " + ".join(terms)  # type: ignore[assignment]
+            remaining[number] -= 1
+            if remaining[number] == 0:
+                lines += _back_layer(made, number, waiting.pop(number, {}), sizes, give)
+            continue
+        if not terms:
+            continue
+        if node.operation == "input":
+            kind, place = node.arguments
+            if kind == "state":
+                ends.append(f"  as[{place}] = {' + '.join(terms)};")
+            elif kind == "parameter":
+                ends.append(f"  ap[{place}] += {' + '.join(terms)};")
+            continue
+        name = f"a{node.number}"
+        slopes = [(one, text) for one, text in _slopes(node, name) if isinstance(one, Node)]
+        if slopes:
+            lines.append(f"  const vf {name} = {' + '.join(terms)};")
+            for one, text in slopes:
+                give(one, f"({text})")
+    used = {line.split("[")[1].split("]")[0] for line in ends if line.lstrip().startswith("as[")}
+    ends += [f"  as[{i}] = K(0.0f);" for i in range(len(made.start)) if str(i) not in used]
+    return "\n".join([*lines, *ends]) + "\n"
+
+
+def _units(made: Recorded, needed: list[bool]) -> dict[int, int]:
+    """How many needed outputs each call of a layer has."""
+    found: dict[int, int] = {}
+    for node in made.graph.nodes:
+        if node.operation == "layer" and needed[node.number]:
+            found[int(node.arguments[0])] = found.get(int(node.arguments[0]), 0) + 1
+    return found
+
+
+def _back_layer(made: Recorded, number: int, owed: Any, sizes: list[Any], give: Any) -> list[str]:
+    """A call's derivatives: kept for the weights, and handed on to its inputs."""
+    call = made.calls[number]
+    k, (inputs, outputs, calls) = call.layer, sizes[call.layer]
+    where = f"* {calls} * T + {call.number} * T + t"
+    lines = [f"  vf g{number}[{outputs}], b{number}[{inputs}];"]
+    for unit in range(outputs):
+        text = "K(0.0f)"
+        if unit in owed:
+            value, terms = owed[unit]
+            text = f"slope{k}({terms}, {value})"
+        lines.append(f"  g{number}[{unit}] = {text};")
+    lines.append(f"  for (long i = 0; i < {outputs}; i++) G{k}[i {where}] = g{number}[i];")
+    if any(isinstance(one, Node) for one in call.inputs):
+        lines.append(f"  turned{k}(Z{k}, g{number}, b{number});")
+        for i, one in enumerate(call.inputs):
+            give(one, f"b{number}[{i}]")
+    return lines

@@ -1,0 +1,221 @@
+"""A policy that was trained by gradients through the simulator: features, network, head; saved without pickle."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from echelongym.agents.rules import RULES, Rule
+from echelongym.agents.rules.rule import NETWORK, check_network
+from echelongym.envs.backend import TorchOps
+from echelongym.envs.config import validate
+from echelongym.envs.errors import InputError, expected, shorten
+from echelongym.envs.files import write_bytes
+from echelongym.envs.observation import Decision, Observation
+from echelongym.envs.scenario import Scenario
+
+from .bodies import BODIES, Body
+from .config import PathwiseConfig
+from .features import Features
+from .heads import HEADS, Head, automatic_start, untuned
+
+_SCHEMA = 1
+_TORCH = TorchOps()
+KIND = "pathwise"
+DUE_PERIODS, SHARED_DUE_PERIODS = 10, 5  # where the config leaves it open
+
+
+class PathwiseActor(nn.Module):
+    """Features, network and head as one module from an observation to a decision.
+
+    Parameters
+    ----------
+    scenario
+        Whose means and deviations are the units.
+    config
+        Layout.
+    rule
+        Where it starts.
+    learn_levels
+        Whether levels are learned besides; False for policies of many networks.
+    """
+
+    def __init__(self, scenario: Scenario, config: PathwiseConfig, rule: Rule, learn_levels: bool = True) -> None:
+        super().__init__()
+        t = scenario.tables
+        most = max(int(t.max_lead_time.max(initial=1)) - 1, 1)
+        many = config.network == "graph" or not learn_levels
+        usual = SHARED_DUE_PERIODS if many else min(DUE_PERIODS, most)
+        self.features = Features(scenario, config.due_periods or usual)
+        self.head: Head = HEADS[config.head](self.features, rule, config.reach, learn_levels)
+        self.body: Body | None = None
+        if config.network != "none":
+            self.body = BODIES[config.network](self.features, self.head.outputs, config)
+
+    @property
+    def shared(self) -> bool:
+        """Whether nothing in it belongs to one network alone."""
+        return self.body is not None and self.body.shared and self.head.shared
+
+    def begin(self, worlds: int) -> None:
+        """Before an episode or a gradient: forget, and take in the learned numbers as they are now."""
+        self.head.begin()
+        if self.body is not None:
+            self.body.start(worlds)
+
+    def forward(self, observation: Observation) -> Decision:
+        """The decision, in tensors."""
+        if self.body is None:
+            worlds = observation.on_hand.shape[0]
+            outputs = torch.zeros((self.head.outputs, len(self.features.lanes), worlds))
+        else:
+            outputs = self.body(self.features(observation))
+        decision: Decision = self.head(observation, outputs)
+        return decision
+
+
+class Tensors:
+    """An observation whose arrays are tensors, made when they are looked at."""
+
+    def __init__(self, observation: Observation) -> None:
+        self._observation = observation
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._observation, name)
+        found = None if value is None else _TORCH.asarray(value)
+        setattr(self, name, found)
+        return found
+
+
+class PathwisePolicy:
+    """A callable from observation to decision, on NumPy and PyTorch.
+
+    Parameters
+    ----------
+    scenario
+        Whose units it uses: the one trained on, or the one that a policy of shared weights runs on.
+    config, actor
+        What it is.
+    facts
+        What is known of its training, plain data.
+    """
+
+    def __init__(
+        self, scenario: Scenario, config: PathwiseConfig, actor: PathwiseActor, facts: dict[str, Any] | None = None
+    ) -> None:
+        self.scenario, self.config, self.actor = scenario, config, actor
+        self.action, self.facts = config.head, dict(facts or {})
+        self.tables = scenario.tables
+        if actor.body is not None and actor.body.remembers:
+            self.start = self._start
+
+    def _start(self, worlds: int) -> None:
+        """Forget what was seen."""
+        with torch.no_grad():
+            self.actor.begin(worlds)
+
+    def __call__(self, observation: Observation) -> Decision:
+        """Requests (B, L, P), and a reserve where the rule that it corrects has one."""
+        if not isinstance(observation.on_hand, np.ndarray):
+            return self.actor(observation)
+        with torch.no_grad():
+            decision = self.actor(Tensors(observation))
+        reserve = None if decision.reserve is None else decision.reserve.numpy()
+        return Decision(decision.requests.numpy(), reserve)
+
+
+def make_policy(
+    scenario: Scenario, config: PathwiseConfig, start: Rule | None = None, learn_levels: bool = True
+) -> PathwisePolicy:
+    """An untrained policy: it does what ``start`` does (left out: the rule that suits the scenario)."""
+    rule = start or automatic_start(scenario)
+    return PathwisePolicy(scenario, config, PathwiseActor(scenario, config, rule, learn_levels))
+
+
+def save_pathwise(path: Path, policy: PathwisePolicy) -> None:
+    """Write a policy file, whole or not at all."""
+    t = policy.scenario.tables
+    base = getattr(policy.actor.head, "base", None)
+    content = {
+        "schema": _SCHEMA,
+        "kind": KIND,
+        "network": {key: getattr(t, key) for key in NETWORK},
+        "digest": policy.scenario.digest,
+        "scenario": policy.scenario.to_dict(),
+        "config": policy.config.model_dump(mode="json"),
+        "rule": _rule_of(policy.actor.head, base),
+        "shared": policy.actor.shared,
+        "facts": policy.facts,
+    }
+    weights = {name: value.detach().numpy() for name, value in policy.actor.state_dict().items()}
+    stream = io.BytesIO()
+    np.savez(stream, config=np.array(json.dumps(content)), **weights)
+    write_bytes(stream.getvalue(), path)
+
+
+def _rule_of(head: Head, base: Rule | None) -> dict[str, Any] | None:
+    """The rule that a head carries along, with where its numbers started."""
+    if base is None:
+        return None
+    fixed = getattr(head, "fixed", None)
+    rule = base if fixed is None else base.with_vector(base.space(), fixed)
+    return {"name": rule.name, "parameters": rule.parameters}
+
+
+def is_pathwise(path: Path) -> bool:
+    """Whether a policy file is one of these."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return bool(json.loads(str(archive["config"])).get("kind") == KIND)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return False
+
+
+def load_pathwise(path: Path, scenario: Scenario) -> PathwisePolicy:
+    """Read a policy file of :func:`save_pathwise`; nothing in it is ever executed.
+
+    A policy with shared weights is loaded for any network; others are refused where the network is another.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or was trained on another network and is for that alone.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        content = json.loads(str(arrays.pop("config")))
+        if content["schema"] != _SCHEMA:
+            raise expected("schema", content["schema"], f"{_SCHEMA}", str(path))
+        config = validate(PathwiseConfig, content["config"], str(path))
+        shared, rule = bool(content["shared"]), content["rule"]
+        trained = scenario
+        if not shared:
+            check_network(content["network"], scenario.tables, str(path))
+            if content["digest"] != scenario.digest:
+                data = {**content["scenario"], "base_dir": scenario.base_dir}
+                trained = Scenario.from_mapping(data, where=str(path))
+        start = None
+        if rule is not None:
+            start = untuned(rule["name"], trained) if shared else RULES[rule["name"]](trained, **rule["parameters"])
+        policy = make_policy(trained, config, start, learn_levels=not shared)
+        state = {name: torch.from_numpy(value) for name, value in arrays.items()}
+        policy.actor.load_state_dict(state)
+    except FileNotFoundError:
+        raise expected("policy", str(path), "the path of a file that exists") from None
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: is no policy file, or a damaged one: {shorten(str(error))}") from None
+    policy.facts = dict(content["facts"])
+    policy.actor.eval()
+    with torch.no_grad():
+        policy.actor.begin(0)
+    return policy

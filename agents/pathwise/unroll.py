@@ -1,0 +1,100 @@
+"""The cost of a policy over a window of periods, as a function of its weights: the dynamics in PyTorch, unrolled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from echelongym.agents.targets import Multipliers
+from echelongym.agents.tuning_gradient import window_of
+from echelongym.envs.backend import TorchOps
+from echelongym.envs.errors import InputError
+from echelongym.envs.ledger import Ledger
+from echelongym.envs.scenario import Scenario
+from echelongym.envs.simulate import periods
+
+from .config import PathwiseConfig
+from .policy import PathwiseActor
+from .smoothing import SmoothLedger
+
+
+@dataclass(frozen=True)
+class Window:
+    """What one gradient looks at."""
+
+    worlds: int
+    periods: int
+    skipped: int  # first periods left out of the loss
+
+    @classmethod
+    def of(cls, scenario: Scenario, config: PathwiseConfig) -> Window:
+        """As the config says, and where it says nothing as the scenario's total lead time asks for.
+
+        What is ordered last costs inside the window and pays off outside it; leaving out as many periods at the start
+        makes up for it (see :func:`echelongym.agents.tuning_gradient.window_of`).
+        """
+        usual = window_of(scenario)
+        periods = config.periods or usual.periods
+        skipped = usual.skipped if config.skipped is None else config.skipped
+        return cls(config.worlds or usual.worlds, min(periods, scenario.horizon), min(skipped, periods - 1))
+
+
+class Unroll:
+    """Losses of one scenario.
+
+    Parameters
+    ----------
+    scenario
+        In continuous units: what is whole is rounded when the policy is judged, never where gradients flow.
+    window
+        Worlds and periods of a loss.
+    seed
+        Of the worlds, purpose ``train``.
+    smoothing
+        See :class:`SmoothLedger`.
+    """
+
+    def __init__(self, scenario: Scenario, window: Window, seed: int, smoothing: float) -> None:
+        self.scenario, self.window, self.seed = scenario, window, seed
+        self.ops = TorchOps(torch.float32)
+        self.ledger: Ledger = SmoothLedger(scenario.tables, self.ops, smoothing, scenario)
+        self.multipliers = Multipliers(scenario, self.ops)
+
+    def gradient(self, actor: PathwiseActor, first: int, worlds: int) -> float:
+        """The loss of worlds ``first`` and following; its gradients are put into the actor's parameters."""
+        for one in actor.parameters():
+            one.grad = None
+        loss = self.loss(actor, first, worlds)
+        loss.backward()
+        return float(loss.detach())
+
+    def loss(self, actor: PathwiseActor, first: int, worlds: int) -> torch.Tensor:
+        """Mean cost (less revenue) a period in worlds ``first`` and following, with the price of missed targets."""
+        window, scenario = self.window, self.scenario
+        numbers = list(range(first, first + worlds))
+        tape = scenario.sample(worlds=numbers, seed=self.seed, purpose="train", periods=window.periods)
+        actor.begin(worlds)
+        scored, cost = 0, torch.zeros(())
+        for period, _, flows, state in periods(scenario, actor, tape, self.ops):
+            if period < window.skipped:
+                continue
+            last = period + 1 == scenario.horizon
+            cost = cost + self.ledger.net_cost(self.ledger.period(flows, last=last, closing=state)).mean()
+            self.multipliers.add(flows)
+            scored += 1
+        return self.multipliers.penalised(cost / scored, scored)  # type: ignore[no-any-return]
+
+
+def relaxation(scenario: Scenario) -> Scenario:
+    """The scenario in continuous units.
+
+    Raises
+    ------
+    InputError
+        If it has none.
+    """
+    found = scenario if scenario.units == "continuous" and not scenario.tables.batch.any() else scenario.relaxed()
+    if found is None:
+        raise InputError(f"{scenario.name}: has no relaxation in continuous units: expected one, as gradients need it")
+    return found

@@ -1,0 +1,227 @@
+"""Trainers of every kind of learner behind one face, for ``train``: make, run, keep the best, go on.
+
+What belongs to Stable-Baselines3 is imported only where such a learner is trained.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from echelongym.agents.budget import Budget, Progress, Trained
+from echelongym.agents.learners import label
+from echelongym.agents.pathwise.config import PathwiseConfig
+from echelongym.agents.rules import Rule
+from echelongym.envs.decoding import KINDS
+from echelongym.envs.errors import expected, missing_extra, unknown
+from echelongym.envs.files import write_bytes
+
+if TYPE_CHECKING:
+    from echelongym.envs.tape import Tape
+
+    from .train import Settings
+
+POLICY_FILE = "policy.npz"
+Report = Callable[[Progress], None]
+
+
+class Learning(ABC):
+    """One training into a run folder.
+
+    Parameters
+    ----------
+    settings
+        Of the command.
+    folder
+        The run folder.
+    budget, tape
+        Of the training, and the validation worlds.
+    rule
+        That a pathwise training starts from; None: the one that suits the scenario.
+    """
+
+    tunes_start: ClassVar[bool] = False  # whether the rule it starts from is tuned first where it is given by name
+
+    def __init__(self, settings: Settings, folder: Path, budget: Budget, tape: Tape, rule: Rule | None) -> None:
+        self.settings, self.folder = settings, folder
+        chosen = settings.validation
+        self.shared: dict[str, Any] = {
+            "evaluations": chosen.times,
+            "checkpoints": folder / "checkpoints",
+            "checkpoint_seconds": settings.checkpoint_seconds,
+            "threads": settings.threads,
+        }
+        self.tensorboard = wants_tensorboard(settings.tensorboard)
+        self.trainer = self._trainer(settings, budget, tape, rule)
+
+    @abstractmethod
+    def _trainer(self, settings: Settings, budget: Budget, tape: Tape, rule: Rule | None) -> Any:
+        """The trainer."""
+
+    @abstractmethod
+    def logger(self, folder: Path) -> Any:
+        """What writes to TensorBoard."""
+
+    def run(self, checkpoint: Any, report: Report) -> Trained:
+        """Train; the best policy so far is kept in the run folder all the while."""
+        if self.tensorboard:
+            self.trainer.logger = self.logger(self.folder / "tensorboard")
+
+        def keep(policy: Any, cost: Any, env_steps: int) -> None:
+            policy.facts = {
+                "agent": label(self.settings.agent),
+                "seed": self.settings.seed,
+                "env_steps": env_steps,
+                "validation_cost": float(cost.mean()),
+            }
+            self.save(self.folder / POLICY_FILE, policy)
+
+        trained: Trained = self.trainer.run(checkpoint, report, keep)
+        return trained
+
+    @abstractmethod
+    def save(self, path: Path, policy: Any) -> None:
+        """Write a policy file."""
+
+    def finish(self, trained: Trained) -> list[str]:
+        """What else is written at the end; names of the files."""
+        return []
+
+
+class Pathwise(Learning):
+    """Gradients through the simulator."""
+
+    tunes_start = True
+
+    def _trainer(self, settings: Settings, budget: Budget, tape: Tape, rule: Rule | None) -> Any:
+        from echelongym.agents.pathwise.policy import make_policy
+        from echelongym.agents.pathwise.trainer import PathwiseTrainer
+        from echelongym.agents.pathwise.unroll import relaxation
+
+        assert isinstance(settings.agent, PathwiseConfig)
+        make_policy(relaxation(settings.scenario), settings.agent, rule)  # what does not fit is found out now
+        return PathwiseTrainer(
+            settings.scenario, settings.agent, settings.seed, budget, tape, start=rule, **self.shared
+        )
+
+    def logger(self, folder: Path) -> Any:
+        """See :class:`Board`."""
+        return Board(folder)
+
+    def save(self, path: Path, policy: Any) -> None:
+        """Write a policy file."""
+        from echelongym.agents.pathwise.policy import save_pathwise
+
+        save_pathwise(path, policy)
+
+
+class StableBaselines(Learning):
+    """A learner of Stable-Baselines3."""
+
+    def _trainer(self, settings: Settings, budget: Budget, tape: Tape, rule: Rule | None) -> Any:
+        from echelongym.agents.training import Trainer
+
+        assert not isinstance(settings.agent, PathwiseConfig)
+        return Trainer(
+            settings.scenario, settings.agent, settings.seed, budget, tape, action=settings.action, **self.shared
+        )
+
+    def logger(self, folder: Path) -> Any:
+        """Its own one."""
+        from stable_baselines3.common.logger import configure
+
+        return configure(str(folder), ["tensorboard"])
+
+    def save(self, path: Path, policy: Any) -> None:
+        """Write a policy file."""
+        from echelongym.agents.policy_file import save_actor
+
+        save_actor(path, policy)
+
+    def finish(self, trained: Trained) -> list[str]:
+        """``model.zip``, for users of Stable-Baselines3."""
+        from echelongym.agents.sb3 import model_zip
+
+        assert not isinstance(self.settings.agent, PathwiseConfig)
+        write_bytes(model_zip(self.trainer.model, self.settings.agent, trained.policy), self.folder / "model.zip")
+        return ["model.zip"]
+
+
+class Board:
+    """Numbers by name, written to TensorBoard together with the env-steps they belong to."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder))
+        self._values: dict[str, float] = {}
+
+    def record(self, name: str, value: float) -> None:
+        """Put down a number."""
+        self._values[name] = value
+
+    def dump(self, env_steps: int) -> None:
+        """Write what was put down."""
+        for name, value in self._values.items():
+            self._writer.add_scalar(name, value, env_steps)
+        self._writer.flush()
+        self._values = {}
+
+
+def learning(settings: Settings) -> type[Learning]:
+    """What trains the learner of these settings.
+
+    Raises
+    ------
+    InputError
+        If there is no such action, or one is given to a learner that has none.
+    """
+    if not isinstance(settings.agent, PathwiseConfig):
+        if settings.action not in KINDS:
+            raise unknown("train: action", settings.action, KINDS)
+        return StableBaselines
+    from .compose import compose
+
+    if settings.action != compose("train")["action"]:
+        raise expected("train: action", settings.action, "nothing: agent.head says what a pathwise policy decides")
+    return Pathwise
+
+
+def latest(settings: Settings, folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The newest checkpoint of a training, and its facts.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    checkpoints = folder / "checkpoints"
+    if isinstance(settings.agent, PathwiseConfig):
+        from echelongym.agents.pathwise.checkpoint import latest_checkpoint
+
+        content = latest_checkpoint(checkpoints)
+        return content, content["facts"]
+    from echelongym.agents.checkpoint import latest_checkpoint as latest_of_sb3
+
+    found = latest_of_sb3(checkpoints)
+    return found, found.facts
+
+
+def wants_tensorboard(asked: bool | None) -> bool:
+    """Whether to write for TensorBoard: where asked for, or where nobody says and it is installed.
+
+    Raises
+    ------
+    MissingExtra
+        If it is asked for and not installed.
+    """
+    there = importlib.util.find_spec("tensorboard") is not None
+    if asked and not there:
+        raise missing_extra("tensorboard", "tensorboard")
+    return there if asked is None else asked
+
+
+__all__ = ["POLICY_FILE", "Learning", "latest", "learning", "wants_tensorboard"]

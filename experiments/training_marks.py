@@ -1,0 +1,189 @@
+"""What a training starts from and what its costs are shown against: a tuned rule, and a bound on every policy."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelongym.agents.budget import objective
+from echelongym.agents.policy import load_policy
+from echelongym.agents.rules import RULES, Rule
+from echelongym.envs.errors import InputError, expected, unknown
+from echelongym.envs.files import read_yaml
+from echelongym.envs.scenario import Scenario
+from echelongym.envs.simulate import simulate
+
+from .fitting import fitted
+from .settings import Tuning
+from .statistics import mean_interval
+from .terminal import cell, say
+
+if TYPE_CHECKING:
+    from echelongym.envs.tape import Tape
+
+Floats = NDArray[np.float64]
+
+REFERENCE = "echelon_base_stock"
+AUTOMATIC = "auto"
+START_FILE = "start.yaml"
+# A bound is to be there before the training is: value iteration of this many states takes seconds, and so do these worlds.
+MOST_STATES, MOST_WORLDS, SECONDS = 20_000, 8, 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Costs (B,) of a rule in the validation worlds: what a learner has to get below first."""
+
+    name: str
+    how: Literal["tuned", "automatic"]
+    cost: Floats
+    facts: dict[str, Any] = field(default_factory=dict)  # of tuning it
+
+    @property
+    def label(self) -> str:
+        """For a line of progress."""
+        return f"tuned {self.name}" if self.how == "tuned" else f"{self.name} with automatic levels"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary's ``reference``."""
+        cost = mean_interval(self.cost).to_dict()
+        return {"name": self.name, "how": self.how, "cost_per_period": cost, **self.facts}
+
+
+def reference_of(scenario: Scenario, how: Literal["tuned", "automatic"], tuning: Tuning, tape: Tape) -> Reference:
+    """The reference rule, tuned (or taken from the cache of fitted rules) or with automatic levels."""
+    facts: dict[str, Any] = {}
+    rule: Any
+    if how == "tuned":
+        rule, facts = fitted_rule(scenario, REFERENCE, tuning)
+    else:
+        rule = load_policy(REFERENCE, scenario)
+    cost = objective(simulate(scenario, rule, tape, kpis=False))
+    return Reference(REFERENCE, how, cost, {"tuning": facts} if facts else {})
+
+
+def fitted_rule(scenario: Scenario, name: str, tuning: Tuning) -> tuple[Rule, dict[str, Any]]:
+    """A tuned rule, and the CPU-seconds and env-periods that tuning it took, now or when it was kept."""
+    started = time.process_time()
+    found = fitted(scenario, name, {}, tuning, show_progress=False)
+    say(found.line())
+    seconds = time.process_time() - started if found.kept is None else float(found.summary["tuning_budget"]["seconds"])
+    kept = found.kept is not None
+    return found.rule, {"env_periods": found.env_periods, "cpu_seconds": round(seconds, 1), "from_cache": kept}
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What a training starts from; ``rule`` None: what suits the scenario, with automatic levels."""
+
+    rule: Rule | None
+    facts: dict[str, Any]  # the summary's ``start``
+
+    def keep(self, folder: Path) -> None:
+        """Write ``start.yaml``, which a training that goes on begins with."""
+        if self.rule is not None:
+            self.rule.save(folder / START_FILE, start=self.facts)
+
+
+def starting_rule(scenario: Scenario, start: str, tuning: Tuning, folder: Path) -> Start:
+    """The rule that a training starts from; by name it is tuned first, apart from the training's budget.
+
+    Raises
+    ------
+    InputError
+        If there is no such rule, or it is for another network.
+    """
+    if start == AUTOMATIC:
+        return Start(None, {"rule": AUTOMATIC, "cpu_seconds": 0.0})
+    kept = folder / START_FILE
+    if kept.is_file():
+        return Start(_rule(kept, scenario), dict(read_yaml(kept).get("start") or {}))
+    if start in RULES:
+        rule, spent = fitted_rule(scenario, start, tuning)
+        return Start(rule, {"rule": rule.name, **spent})
+    if not Path(start).exists():
+        raise unknown("agent.start", start, (AUTOMATIC, *RULES, "the path of a rule.yaml"))
+    rule = _rule(Path(start), scenario)
+    return Start(rule, {"rule": rule.name, "path": start, "cpu_seconds": None})
+
+
+def _rule(path: Path, scenario: Scenario) -> Rule:
+    found = load_policy(path, scenario)
+    if not isinstance(found, Rule):
+        raise expected("agent.start", str(path), "the path of a tuned rule")
+    return found
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A lower bound on what any policy costs, money a period, net of revenue.
+
+    Attributes
+    ----------
+    cost
+        In the long run (optimum), or over whole episodes of ``worlds`` validation worlds (perfect information).
+    here
+        Cost of an optimal policy in all validation worlds, which may be lucky ones; None where there is none.
+    """
+
+    kind: Literal["optimum", "perfect_information"]
+    cost: float
+    method: str
+    worlds: int | None = None
+    here: float | None = None
+
+    @property
+    def label(self) -> str:
+        """For a line of progress."""
+        if self.kind == "perfect_information":
+            return f"perfect information {cell(self.cost)} ({self.worlds} worlds, whole episodes)"
+        if self.here is None:
+            return f"long-run optimum {cell(self.cost)}"
+        return f"optimal policy {cell(self.here)} (in the long run {cell(self.cost)})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary's ``bound``."""
+        found = {"kind": self.kind, "cost_per_period": self.cost, "method": self.method}
+        more = {"worlds": self.worlds, "in_validation_worlds": self.here}
+        return found | {key: value for key, value in more.items() if value is not None}
+
+
+class Marks(NamedTuple):
+    """What the costs of a training are shown against."""
+
+    reference: Reference
+    bound: Mark | None
+
+
+def bound_of(scenario: Scenario, tape: Tape) -> Mark | None:
+    """The exact optimum where it is known within seconds, else perfect information in some validation worlds.
+
+    None where there is neither.
+    """
+    from echelongym.agents.exact import solve
+
+    if not scenario.tables.has_prices:
+        try:
+            exact = solve(scenario, max_states=MOST_STATES)
+            here = None
+            if exact.policy is not None:
+                here = float(objective(simulate(scenario, exact.policy, tape, kpis=False)).mean())
+            return Mark("optimum", exact.value, exact.method, here=here)
+        except InputError:
+            pass
+    from echelongym.agents.planning.bound import perfect_information
+
+    started, costs = time.monotonic(), []
+    for world in range(min(MOST_WORLDS, tape.batch)):
+        try:
+            costs.append(perfect_information(scenario, tape[[world]]).mean)
+        except InputError:
+            return None
+        if time.monotonic() - started > SECONDS:
+            break
+    return Mark("perfect_information", float(np.mean(costs)), "linear program", len(costs))
