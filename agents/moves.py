@@ -23,9 +23,3 @@ def move_table(size: int, values: Sequence[float]) -> NDArray[np.float32]:
     together = np.repeat(np.array(values, dtype=np.float32)[:, None], size, axis=1)
     alone = [value * np.eye(size, dtype=np.float32)[i] for i in range(size) for value in values] if size > 1 else []
     return np.vstack([np.zeros((1, size), dtype=np.float32), together, *alone]).astype(np.float32)
-
-
-def move_names(names: Sequence[str], values: Sequence[float]) -> tuple[str, ...]:
-    """What each move of :func:`move_table` is: ``nothing``, ``all +0.3``, ``hub_north +0.3``."""
-    rows = ["all", *names] if len(names) > 1 else list(names)
-    return ("nothing", *(f"{row} {value:+g}" for row in rows for value in values))

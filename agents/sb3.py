@@ -42,7 +42,7 @@ from .networks import ACTIVATIONS
 from .policy import POLICY_FILE
 from .policy_file import load_actor
 from .rules.rule import NETWORK, check_network
-from .starts import rule_from_dict
+from .starts import ZERO, rule_from_dict
 from .vec_env import SB3VecEnv
 
 
@@ -174,6 +174,8 @@ def _acting(algorithm: type[OffPolicyAlgorithm], config: OffPolicy) -> type[OffP
 
 def _start_at_zero(model: Any, config: SB3Learner) -> None:
     """As PPO does by itself: start from (nearly) the zero action, with the exploration asked for."""
+    if isinstance(config, OnPolicy) and config.start != ZERO and isinstance(model.policy.action_net, nn.Linear):
+        nn.init.zeros_(model.policy.action_net.weight)  # around a rule: at its cost, not nearly
     heads: list[tuple[Any, float]] = []
     if isinstance(config, SoftActorCritic):
         heads = [(model.actor.mu, 0.0), (model.actor.log_std, config.log_std_init)]

@@ -20,78 +20,22 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3.common.logger import Logger
 
-from echelongym.envs.errors import InputError, expected
+from echelongym.envs.errors import InputError
 from echelongym.envs.scenario import Scenario
-from echelongym.envs.simulate import Outcome, simulate
+from echelongym.envs.simulate import simulate
 from echelongym.envs.tape import Tape
 from echelongym.envs.vector_env import NetworkVectorEnv
 
 from .actor import ActorPolicy, RecurrentActor, policy_of
+from .budget import Budget, Floats, Progress, Trained, figures, objective
 from .checkpoint import Checkpoint, save_checkpoint
 from .cloning import clone
 from .learners import OnPolicy, SB3Learner
+from .rules import Rule
 from .sb3 import ExplorationSchedule, SB3VecEnv, actor_module, algorithm_of, make_model, moves_of
 from .starts import Residual, starting_rule
 from .targets import shortfall, targets_of
 from .tuning_worlds import MISSING
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When to stop: after so many env-steps, or CPU-seconds of this process (whichever comes first)."""
-
-    env_steps: int | None = None
-    cpu_seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.env_steps is None and self.cpu_seconds is None:
-            raise expected("budget", None, "env_steps or cpu_seconds")
-
-    def share(self, env_steps: int, cpu_seconds: float) -> float:
-        """Share of the budget that is spent, at most 1."""
-        by_steps = env_steps / self.env_steps if self.env_steps is not None else 0.0
-        by_time = cpu_seconds / self.cpu_seconds if self.cpu_seconds is not None else 0.0
-        return min(max(by_steps, by_time), 1.0)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a training stands; ``curve`` has a row for each evaluation so far, costs a period (profits negative)."""
-
-    share: float
-    env_steps: int
-    cpu_seconds: float
-    curve: list[dict[str, float | None]]
-
-
-@dataclass
-class Trained:
-    """What a training gave.
-
-    Attributes
-    ----------
-    policy
-        The best policy on the evaluation worlds.
-    cost
-        Its cost a period in each of them; less revenue where prices are given.
-    curve
-        One row an evaluation.
-    """
-
-    policy: ActorPolicy
-    cost: Floats
-    targets: list[dict[str, Any]]  # of the scenario, see Target.judge
-    best_env_steps: int
-    env_steps: int
-    cpu_seconds: float
-    curve: list[dict[str, float | None]]
-
-
-def objective(outcome: Outcome) -> Floats:
-    """What is minimised, (B,): cost a period, less revenue where prices are given."""
-    return np.asarray(outcome.net_cost_per_period, dtype=np.float64)
 
 
 @dataclass
@@ -111,6 +55,8 @@ class Trainer:
         Folder of checkpoints; None writes none.
     checkpoint_seconds
         Seconds between them.
+    start
+        The rule that the learner starts from; None: the one that its settings name, with automatic levels.
 
     Raises
     ------
@@ -131,6 +77,7 @@ class Trainer:
     checkpoint_seconds: float = 30.0
     threads: int = 1
     logger: Logger | None = None
+    start: Rule | None = None
     _curve: list[dict[str, float | None]] = field(default_factory=list)
     _best: dict[str, Any] | None = None
     _best_cost: Floats | None = None
@@ -140,7 +87,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         algorithm_of(self.learner.kind)
-        self._rule = starting_rule(self.learner.start, self.scenario)
+        self._rule = self.start or starting_rule(self.learner.start, self.scenario)
 
     def run(
         self,
@@ -326,17 +273,6 @@ class Trainer:
             self.cpu_seconds,
             self._curve,
         )
-
-
-def figures(outcome: Outcome) -> dict[str, float]:
-    """What TensorBoard shows of an evaluation: cost a period and its lines, and key performance indicators; means."""
-    found = {"cost_per_period": float(objective(outcome).mean())}
-    found |= {f"cost/{name}": float(np.mean(values)) for name, values in outcome.costs.items()}
-    kpis = outcome.figures().aggregate()
-    parts = {"total": kpis["total"], "network": kpis["network"], **kpis["customer"]}
-    for part, values in parts.items():
-        found |= {f"{part}/{name}": value["mean"] for name, value in values.items() if np.isfinite(value["mean"])}
-    return found
 
 
 def reward_deviation(env: NetworkVectorEnv, seed: int) -> float:

@@ -26,7 +26,7 @@ from .settings import RunSettings, Tuning
 from .statistics import Comparison, mean_interval, paired_comparison
 from .terminal import cell, finish, say
 from .trainers import POLICY_FILE, latest, learning
-from .training_marks import REFERENCE, Marks, Start, bound_of, reference_of, starting_rule
+from .training_marks import REFERENCE, Marks, Start, starting_rule
 from .training_progress import reported
 
 
@@ -124,9 +124,7 @@ def run(settings: Settings, folder: Path) -> Path:
     tape = scenario.sample(chosen.worlds, chosen.seed, "tune")
     start = starting_rule(scenario, settings.agent.start, settings.tuning, folder) if kind.tunes_start else None
     made = kind(settings, folder, budget, tape, None if start is None else start.rule)
-    marks = Marks(reference_of(scenario, settings.reference, settings.tuning, tape), None)
-    if settings.bound:
-        marks = marks._replace(bound=bound_of(scenario, tape))
+    marks = made.marks(tape)
     out = RunFolder(folder)
     write_yaml(settings.to_dict(), out / "config.yaml")
     write_yaml(portable(scenario), out / "scenario.yaml")
@@ -144,7 +142,7 @@ def run(settings: Settings, folder: Path) -> Path:
     )
     percent = "" if against.percent is None else f" ({against.percent.mean:+.1f} %)"
     say(
-        f"Best after {trained.best_env_steps:,}: cost per period {cell(float(trained.cost.mean()))} in {chosen.worlds} "
+        f"Best after {trained.best_env_steps:,}: {kind.cost} {cell(float(trained.cost.mean()))} in {len(trained.cost)} "
         f"validation worlds; {marks.reference.label} {cell(float(marks.reference.cost.mean()))}{percent}."
     )
     if marks.bound is not None:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from echelongym.agents.budget import Budget, Progress, Trained
 from echelongym.agents.learners import label
-from echelongym.agents.pathwise.config import PathwiseConfig
+from echelongym.agents.pathwise.config import SHARED_NETWORKS, PathwiseConfig
 from echelongym.agents.rules import Rule
 from echelongym.envs.decoding import KINDS
 from echelongym.envs.errors import expected, missing_extra, unknown
 from echelongym.envs.files import write_bytes
+
+from .training_marks import Marks, bound_of, family_reference, reference_of
 
 if TYPE_CHECKING:
     from echelongym.envs.tape import Tape
@@ -43,6 +45,7 @@ class Learning(ABC):
         That a pathwise training starts from; None: the one that suits the scenario.
     """
 
+    cost: ClassVar[str] = "cost per period"  # what is minimised
     tunes_start: ClassVar[bool] = False  # whether the rule it starts from is tuned first where it is given by name
 
     def __init__(self, settings: Settings, folder: Path, budget: Budget, tape: Tape, rule: Rule | None) -> None:
@@ -90,6 +93,12 @@ class Learning(ABC):
         """What else is written at the end; names of the files."""
         return []
 
+    def marks(self, tape: Tape) -> Marks:
+        """What costs are shown against."""
+        settings = self.settings
+        reference = reference_of(settings.scenario, settings.reference, settings.tuning, tape)
+        return Marks(reference, bound_of(settings.scenario, tape) if settings.bound else None)
+
 
 class Pathwise(Learning):
     """Gradients through the simulator."""
@@ -116,6 +125,27 @@ class Pathwise(Learning):
         from echelongym.agents.pathwise.policy import save_pathwise
 
         save_pathwise(path, policy)
+
+
+class Family(Pathwise):
+    """The same for all networks of a randomised scenario at once; costs are shares of what the starting rule costs."""
+
+    cost = "cost as a share of the starting rule's"
+    tunes_start = False
+
+    def _trainer(self, settings: Settings, budget: Budget, tape: Tape, rule: Rule | None) -> Any:
+        from echelongym.agents.pathwise.family import FamilyTrainer, family_policy, validation
+
+        learner, chosen = settings.agent, settings.validation
+        assert isinstance(learner, PathwiseConfig)
+        family_policy(learner, settings.scenario)  # what does not fit is found out now
+        self.variants = validation(settings.scenario, learner, chosen.worlds, chosen.seed)
+        variants = tuple(self.variants)
+        return FamilyTrainer(settings.scenario, learner, settings.seed, budget, tape, variants=variants, **self.shared)
+
+    def marks(self, tape: Tape) -> Marks:
+        """The reference on every validation variant; there is no bound."""
+        return Marks(family_reference(self.variants, self.settings.reference, self.settings.tuning), None)
 
 
 class StableBaselines(Learning):
@@ -187,7 +217,8 @@ def learning(settings: Settings) -> type[Learning]:
 
     if settings.action != compose("train")["action"]:
         raise expected("train: action", settings.action, "nothing: agent.head says what a pathwise policy decides")
-    return Pathwise
+    many = settings.scenario.randomise is not None and settings.agent.network in SHARED_NETWORKS
+    return Family if many else Pathwise
 
 
 def latest(settings: Settings, folder: Path) -> tuple[Any, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -24,6 +25,7 @@ from .statistics import mean_interval
 from .terminal import cell, say
 
 if TYPE_CHECKING:
+    from echelongym.agents.pathwise.family import Variant
     from echelongym.envs.tape import Tape
 
 Floats = NDArray[np.float64]
@@ -65,6 +67,23 @@ def reference_of(scenario: Scenario, how: Literal["tuned", "automatic"], tuning:
         rule = load_policy(REFERENCE, scenario)
     cost = objective(simulate(scenario, rule, tape, kpis=False))
     return Reference(REFERENCE, how, cost, {"tuning": facts} if facts else {})
+
+
+def family_reference(variants: Sequence[Variant], how: Literal["tuned", "automatic"], tuning: Tuning) -> Reference:
+    """The reference rule of every variant, its costs as shares of what the starting rule costs there."""
+    from echelongym.agents.pathwise.family import shares
+
+    rules: list[Any] = []
+    rule: Any
+    spent = {"env_periods": 0, "cpu_seconds": 0.0}
+    for one in variants:
+        if how == "tuned":
+            rule, facts = fitted_rule(one.scenario, REFERENCE, tuning)
+            spent = {key: round(value + facts[key], 1) for key, value in spent.items()}
+        else:
+            rule = load_policy(REFERENCE, one.scenario)
+        rules.append(rule)
+    return Reference(REFERENCE, how, shares(variants, rules), {"tuning": spent} if how == "tuned" else {})
 
 
 def fitted_rule(scenario: Scenario, name: str, tuning: Tuning) -> tuple[Rule, dict[str, Any]]:

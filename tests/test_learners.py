@@ -14,7 +14,7 @@ import torch
 from echelongym.agents.actor import policy_of
 from echelongym.agents.export import make_bundle
 from echelongym.agents.learners import LEARNERS, learner_config
-from echelongym.agents.moves import move_names, move_table
+from echelongym.agents.moves import move_table
 from echelongym.agents.policy import load_policy
 from echelongym.agents.policy_file import load_actor, save_actor
 from echelongym.agents.sb3 import SB3VecEnv, actor_module, make_model, moves_of
@@ -35,7 +35,7 @@ OWN: dict[str, dict[str, Any]] = {
     "ppo": ROLLOUT,
     "a2c": {"n_steps": 8},
     "recurrent_ppo": {**ROLLOUT, "lstm_hidden_size": 5},
-    **dict.fromkeys(("sac", "td3", "tqc"), {**MEMORY, "actor_starts": 20}),
+    **{kind: {**MEMORY, "actor_starts": 20} for kind in ("sac", "td3", "tqc")},
     "dqn": {**MEMORY, "target_update_interval": 32},
 }
 SETTINGS: dict[str, Any] = {
@@ -275,14 +275,11 @@ def test_tensorboard_shows_cost_lines_and_service(scenario):
 
 def test_moves_of_one_lane_are_a_grid():
     np.testing.assert_allclose(move_table(1, (-0.5, 0.5))[:, 0], [0, -0.5, 0.5])
-    assert move_names(("lane",), (-0.5, 0.5)) == ("nothing", "lane -0.5", "lane +0.5")
 
 
 def test_moves_of_several_lanes_are_all_together_and_each_alone():
     table = move_table(2, (-0.25, 1.0))
     np.testing.assert_allclose(table, [[0, 0], [-0.25, -0.25], [1, 1], [-0.25, 0], [1, 0], [0, -0.25], [0, 1]])
-    names = move_names(("north", "south"), (-0.25, 1.0))
-    assert names == ("nothing", "all -0.25", "all +1", "north -0.25", "north +1", "south -0.25", "south +1")
 
 
 def test_env_of_moves_steps_the_action_that_a_number_stands_for(network):

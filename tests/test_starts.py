@@ -122,7 +122,7 @@ def test_a_training_around_a_tuned_rule_begins_at_its_cost_and_keeps_it(network,
     Path("rule.yaml").unlink()  # the policy has it
     policy, tape = load_policy(folder, network), network.sample(3, 0, "tune")
     costs = [simulate(network, one, tape, kpis=False).cost_per_period.mean() for one in (policy, rule)]
-    assert costs[0] == pytest.approx(costs[1], rel=0.02)
+    assert costs[0] == pytest.approx(costs[1], rel=1e-6)
     assert policy.rule.parameters["levels"] == levels
 
 

@@ -338,7 +338,7 @@ def test_taken_folder_is_refused_before_any_work(scenario):
 
 
 def test_resume_without_a_checkpoint_is_refused():
-    with pytest.raises(InputError, match="holds no checkpoint"):
+    with pytest.raises(InputError, match=r"nowhere/config\.yaml: cannot be read"):
         command.run(resumed("nowhere"), Path("nowhere"))
 
 

@@ -10,6 +10,7 @@ from echelongym.envs.config import Config, Count, Positive, PositiveCount, Share
 from echelongym.envs.errors import expected
 
 HEADS = ("levels", "direct", "split", "residual")
+SHARED_NETWORKS = ("set", "graph")  # whose weights do for any network of nodes and lanes
 
 
 class PathwiseConfig(Config):
@@ -35,7 +36,8 @@ class PathwiseConfig(Config):
     average: Annotated[float, number(0.0, 1.0)]  # share of the iterations so far that weights are averaged over
     final_worlds: Positive  # worlds of a gradient at the end, as a multiple of those at the start
     smoothing: Annotated[float, number(0.0, 10.0)]  # of fixed and vehicle costs, in mean flows
-    variants: PositiveCount  # of a randomised scenario, drawn at a time
+    variants: PositiveCount  # of a randomised scenario, trained on in turn
+    variant_steps: PositiveCount  # gradients of each before another takes its place
 
     @model_validator(mode="after")
     def _check(self) -> Self:

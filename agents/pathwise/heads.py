@@ -31,10 +31,12 @@ Floats = NDArray[np.float64]
 def automatic_start(scenario: Scenario) -> Rule:
     """The rule that suits a scenario's kind, with automatic levels.
 
-    Dual index with a cap where a node has two sources; caps where sales are lost, as ordering less at a time is worth
-    something there (Xin 2021); else echelon base-stock, which is optimal in a chain with backorders.
+    Dual index with a cap where a node has two sources; caps where all that is not served is lost, as ordering less at a time
+    is worth something there (Xin 2021); else echelon base-stock, which is optimal in a chain with backorders, and catches
+    up after an outage, which with automatic caps takes long.
     """
-    lost = bool(scenario.tables.lost_share.any())
+    t = scenario.tables
+    lost = bool((t.lost_share[t.mean_demand > 0] == 1).all())
     if CappedDualIndex.refusal(scenario) is None and not lost:
         return untuned("capped_dual_index", scenario)
     return untuned("capped_echelon_base_stock" if lost else "echelon_base_stock", scenario)

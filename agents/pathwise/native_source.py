@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .native_period import Recorded
+from .native_recording import Recorded
 from .symbols import Node
 
 WIDTH = 16  # worlds side by side
@@ -48,21 +48,38 @@ I vf logv(vf x) {
 }
 I vf splus(vf x) { return logv(1.0f + expv(-most(x, -x))) + most(x, K(0.0f)); }
 I vf sigm(vf x) { return 1.0f / (1.0f + expv(-x)); }
+I vf tanhv(vf x) { vf e = expv(2.0f * x); return (e - 1.0f) / (e + 1.0f); }
+/* out = W x, eight rows at a time; entries of x are far apart, and of out if asked */
+static __attribute__((noinline)) void product(const float *restrict W, long rows, long columns, const vf *restrict x,
+                                              long far, vf *restrict out, long apart) {
+  for (long r = 0; r < rows; r += 8) {
+    const float *w[8];
+    for (long j = 0; j < 8; j++) w[j] = W + (r + j < rows ? r + j : r) * columns;
+    vf a = {}, b = {}, c = {}, d = {}, e = {}, f = {}, g = {}, h = {};
+    for (long i = 0; i < columns; i++) {
+      vf v = x[i * far];
+      a += w[0][i] * v; b += w[1][i] * v; c += w[2][i] * v; d += w[3][i] * v;
+      e += w[4][i] * v; f += w[5][i] * v; g += w[6][i] * v; h += w[7][i] * v;
+    }
+    vf s[8] = {a, b, c, d, e, f, g, h};
+    for (long j = 0; j < 8 && r + j < rows; j++) out[(r + j) * apart] = s[j];
+  }
+}
 """
 
 _FORWARD = {"": "s", "relu": "most(s, K(0.0f))", "elu": "pick(s > 0.0f, s, expv(s) - 1.0f)", "tanh": "tanhv(s)"}
 _BACK = {
     "": "a",
-    "relu": "pick(y > 0.0f, a, K(0.0f))",
-    "elu": "pick(y > 0.0f, a, a * (y + 1.0f))",
-    "tanh": "a * (1.0f - y * y)",
+    "relu": "pick(y_ > 0.0f, a, K(0.0f))",
+    "elu": "pick(y_ > 0.0f, a, a * (y_ + 1.0f))",
+    "tanh": "a * (1.0f - y_ * y_)",
 }
 
 
 def source(made: Recorded) -> str:
     """The text of a library with one function ``run``."""
     needed = _needed(made)
-    parts = [_HEAD, "I vf tanhv(vf x) { vf e = expv(2.0f * x); return (e - 1.0f) / (e + 1.0f); }"]
+    parts = [_HEAD]
     for number, layer in enumerate(made.layers):
         outputs, inputs = layer.module.weight.shape
         parts.append(_layer(number, inputs, outputs, layer.activation))
@@ -73,7 +90,7 @@ def source(made: Recorded) -> str:
     )
     passed = ", ".join(f"W{k}, Z{k}, B{k}, X{k}, Y{k}, G{k}" for k in range(len(sizes)))
     more, given = (f", {arguments}", f", {passed}") if sizes else ("", "")
-    rows, states, outputs = _exogenous_rows(made), len(made.start), len(made.outputs)
+    rows, states, outputs = made.rows, len(made.start), len(made.outputs)
     common = (
         f"const vf *restrict s, const float *restrict e, long stride, const float *restrict p, long t, long T{more}"
     )
@@ -99,16 +116,6 @@ void run(const float *first, const float *e, long stride, const float *p, long T
     return "\n".join(parts)
 
 
-def _exogenous_rows(made: Recorded) -> int:
-    total = 0
-    for _, shape in made.exogenous:
-        size = 1
-        for one in shape:
-            size *= one
-        total += size
-    return total
-
-
 def _needed(made: Recorded) -> list[bool]:
     """Which nodes anything that matters depends on."""
     needed = [False] * len(made.graph.nodes)
@@ -132,30 +139,17 @@ def _needed(made: Recorded) -> list[bool]:
 
 
 def _layer(number: int, inputs: int, outputs: int, activation: str) -> str:
-    """Forward and backward of a layer; memory of call c in period t is at ((unit) * calls * T + c * T + t)."""
+    """Forward and back through a layer; entries of what it keeps are ``far`` apart."""
     return f"""
-static __attribute__((noinline)) void layer{number}(const float *restrict W, const float *restrict B, const vf *restrict x, vf *restrict y) {{
-  for (int o = 0; o < {outputs}; o += 4) {{
-    int rest = {outputs} - o;
-    const float *w0 = W + o * {inputs}, *w1 = rest > 1 ? w0 + {inputs} : w0, *w2 = rest > 2 ? w0 + 2 * {inputs} : w0, *w3 = rest > 3 ? w0 + 3 * {inputs} : w0;
-    vf s0 = {{}}, s1 = {{}}, s2 = {{}}, s3 = {{}};
-    for (int i = 0; i < {inputs}; i++) {{ vf v = x[i]; s0 += w0[i] * v; s1 += w1[i] * v; s2 += w2[i] * v; s3 += w3[i] * v; }}
-    vf s; s = s0 + B[o]; y[o] = {_FORWARD[activation]};
-    if (rest > 1) {{ s = s1 + B[o + 1]; y[o + 1] = {_FORWARD[activation]}; }}
-    if (rest > 2) {{ s = s2 + B[o + 2]; y[o + 2] = {_FORWARD[activation]}; }}
-    if (rest > 3) {{ s = s3 + B[o + 3]; y[o + 3] = {_FORWARD[activation]}; }}
-  }}
+static __attribute__((noinline)) void layer{number}(const float *restrict W, const float *restrict B, const vf *x, vf *y,
+                                                    long far) {{
+  product(W, {outputs}, {inputs}, x, far, y, far);
+  for (long o = 0; o < {outputs}; o++) {{ vf s = y[o * far] + B[o]; y[o * far] = {_FORWARD[activation]}; }}
 }}
-static __attribute__((noinline)) void turned{number}(const float *restrict Z, const vf *restrict g, vf *restrict ax) {{
-  for (int i = 0; i < {inputs}; i += 4) {{
-    int rest = {inputs} - i;
-    const float *w0 = Z + i * {outputs}, *w1 = rest > 1 ? w0 + {outputs} : w0, *w2 = rest > 2 ? w0 + 2 * {outputs} : w0, *w3 = rest > 3 ? w0 + 3 * {outputs} : w0;
-    vf s0 = {{}}, s1 = {{}}, s2 = {{}}, s3 = {{}};
-    for (int o = 0; o < {outputs}; o++) {{ vf v = g[o]; s0 += w0[o] * v; s1 += w1[o] * v; s2 += w2[o] * v; s3 += w3[o] * v; }}
-    ax[i] = s0; if (rest > 1) ax[i + 1] = s1; if (rest > 2) ax[i + 2] = s2; if (rest > 3) ax[i + 3] = s3;
-  }}
-}}
-I vf slope{number}(vf a, vf y) {{ return {_BACK[activation]}; }}"""
+static __attribute__((noinline)) void back{number}(const float *restrict Z, const vf *y, vf *g, vf *owed, long far) {{
+  for (long o = 0; o < {outputs}; o++) {{ vf a = g[o * far], y_ = y[o * far]; g[o * far] = {_BACK[activation]}; }}
+  if (owed) product(Z, {inputs}, {outputs}, g, far, owed, 1);
+}}"""
 
 
 def _name(one: Any) -> str:
@@ -203,17 +197,13 @@ def _values(made: Recorded, needed: list[bool], sizes: list[Any], forward: bool)
         if node.operation == "layer":
             number, unit = int(node.arguments[0]), int(node.arguments[1])
             call = made.calls[number]
-            k, (inputs, outputs, calls) = call.layer, sizes[call.layer]
-            where = f"* {calls} * T + {call.number} * T + t"
+            k, calls = call.layer, sizes[call.layer][2]
+            here, far = f"{call.number} * T + t", f"({calls} * T)"
             if forward and number not in done:
-                lines += [f"  vf x{number}[{inputs}], y{number}[{outputs}];"]
-                lines += [f"  x{number}[{i}] = {_name(one)};" for i, one in enumerate(call.inputs)]
-                lines.append(f"  layer{k}(W{k}, B{k}, x{number}, y{number});")
-                lines.append(f"  for (long i = 0; i < {inputs}; i++) X{k}[i {where}] = x{number}[i];")
-                lines.append(f"  for (long i = 0; i < {outputs}; i++) Y{k}[i {where}] = y{number}[i];")
+                lines += [f"  X{k}[{i} * {far} + {here}] = {_name(one)};" for i, one in enumerate(call.inputs)]
+                lines.append(f"  layer{k}(W{k}, B{k}, X{k} + {here}, Y{k} + {here}, {far});")
                 done.add(number)
-            read = f"y{number}[{unit}]" if forward else f"Y{k}[{unit} {where}]"
-            lines.append(f"  const vf v{node.number} = {read};")
+            lines.append(f"  const vf v{node.number} = Y{k}[{unit} * {far} + {here}];")
             continue
         lines.append(f"  const vf v{node.number} = {_expression(node)};")
     return lines
@@ -288,7 +278,7 @@ def _back(made: Recorded, needed: list[bool], sizes: list[Any]) -> str:
         if node.operation == "layer":
             number, unit = int(node.arguments[0]), int(node.arguments[1])
             if terms:
-                waiting.setdefault(number, {})[unit] = f"v{node.number}", " + ".join(terms)  # type: ignore[assignment]
+                waiting.setdefault(number, {})[unit] = " + ".join(terms)
             remaining[number] -= 1
             if remaining[number] == 0:
                 lines += _back_layer(made, number, waiting.pop(number, {}), sizes, give)
@@ -326,17 +316,12 @@ def _back_layer(made: Recorded, number: int, owed: Any, sizes: list[Any], give: 
     """A call's derivatives: kept for the weights, and handed on to its inputs."""
     call = made.calls[number]
     k, (inputs, outputs, calls) = call.layer, sizes[call.layer]
-    where = f"* {calls} * T + {call.number} * T + t"
-    lines = [f"  vf g{number}[{outputs}], b{number}[{inputs}];"]
+    here, far = f"{call.number} * T + t", f"({calls} * T)"
+    handed_on = any(isinstance(one, Node) for one in call.inputs)
+    lines = [f"  vf b{number}[{inputs}];"] if handed_on else []
     for unit in range(outputs):
-        text = "K(0.0f)"
-        if unit in owed:
-            value, terms = owed[unit]
-            text = f"slope{k}({terms}, {value})"
-        lines.append(f"  g{number}[{unit}] = {text};")
-    lines.append(f"  for (long i = 0; i < {outputs}; i++) G{k}[i {where}] = g{number}[i];")
-    if any(isinstance(one, Node) for one in call.inputs):
-        lines.append(f"  turned{k}(Z{k}, g{number}, b{number});")
-        for i, one in enumerate(call.inputs):
-            give(one, f"b{number}[{i}]")
+        lines.append(f"  G{k}[{unit} * {far} + {here}] = {owed.get(unit, 'K(0.0f)')};")
+    lines.append(f"  back{k}(Z{k}, Y{k} + {here}, G{k} + {here}, {f'b{number}' if handed_on else '0'}, {far});")
+    for i, one in enumerate(call.inputs):
+        give(one, f"b{number}[{i}]")
     return lines

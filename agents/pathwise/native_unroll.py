@@ -21,7 +21,8 @@ from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import World
 
 from .heads import LevelsHead
-from .native_period import CannotRecord, Recorded, exogenous_rows, record
+from .native_period import exogenous_rows, record
+from .native_recording import CannotRecord, Recorded
 from .native_source import WIDTH, source
 from .policy import PathwiseActor
 from .unroll import Unroll, Window

@@ -33,7 +33,7 @@ from .checkpoint import save_checkpoint
 from .config import PathwiseConfig
 from .native_source import WIDTH
 from .native_unroll import NativeUnroll
-from .policy import PathwisePolicy, make_policy
+from .policy import PathwiseActor, PathwisePolicy, make_policy
 from .unroll import Unroll, Window, relaxation
 
 Floats = NDArray[np.float64]
@@ -118,7 +118,7 @@ class PathwiseTrainer:
         self._started = cpu_time()
         self._targets = targets_of(self.scenario)
         torch.manual_seed(self.seed)
-        self.policy = make_policy(self.scenario, self.learner, self.start)
+        self.policy = self._make_policy()
         actor, levels = self.policy.actor, self.policy.actor.head.levels()
         known = {id(one) for one in levels}
         weights = [one for one in actor.parameters() if id(one) not in known]
@@ -128,9 +128,8 @@ class PathwiseTrainer:
         ]
         self._optimiser = torch.optim.Adam([group for group in groups if group["params"]], betas=(0.9, 0.98))
         self._average = {name: value.detach().clone() for name, value in actor.state_dict().items()}
-        self._unroll = self._make_unroll()
-        self._scale: float | None = None
-        self._iteration = self._env_steps = 0
+        self._prepare()
+        self._iteration = self._env_steps = self._worlds_seen = 0
         due = 0.0
         if resume is not None:
             due = self._resume(resume)
@@ -149,10 +148,19 @@ class PathwiseTrainer:
                 return self._finish()
             self._step(share)
 
-    def _make_unroll(self) -> Unroll:
+    def _make_policy(self) -> PathwisePolicy:
+        return make_policy(self.scenario, self.learner, self.start)
+
+    def _prepare(self) -> None:
+        """Make what gradients are of."""
         scenario = relaxation(self.scenario)
         window = Window.of(scenario, self.learner)
-        return NativeUnroll(scenario, window, self.seed, self.learner.smoothing, self.policy.actor)
+        self._unroll: Unroll = NativeUnroll(scenario, window, self.seed, self.learner.smoothing, self.policy.actor)
+        self._scale: float | None = None
+
+    def _course(self) -> tuple[PathwiseActor, Unroll, float | None]:
+        """What the next gradient is of, and the cost that counts as 1; None: that of the first gradient."""
+        return self.policy.actor, self._unroll, self._scale
 
     @property
     def cpu_seconds(self) -> float:
@@ -161,18 +169,18 @@ class PathwiseTrainer:
 
     def _step(self, share: float) -> None:
         """One gradient step."""
-        config, unroll = self.learner, self._unroll
+        config, (actor, unroll, scale) = self.learner, self._course()
         rate = _rate(share, config)
         for group in self._optimiser.param_groups:
             group["lr"] = group["first"] * rate
         worlds = max(int(unroll.window.worlds * config.final_worlds**share) // WIDTH, 1) * WIDTH
-        self._loss = unroll.gradient(self.policy.actor, self._first_world(worlds), worlds)
-        if self._scale is None:  # the start costs 1, so that settings do not depend on the unit of money
-            self._scale = max(abs(self._loss), SAFE)
+        self._loss = unroll.gradient(actor, self._first_world(worlds), worlds)
+        if scale is None:  # the start costs 1, so that settings do not depend on the unit of money
+            self._scale = scale = max(abs(self._loss), SAFE)
         parameters = [one for one in self.policy.actor.parameters() if one.grad is not None]
         for one in parameters:
             assert one.grad is not None
-            torch.nan_to_num_(one.grad.div_(self._scale), 0.0, 0.0, 0.0)
+            torch.nan_to_num_(one.grad.div_(scale), 0.0, 0.0, 0.0)
         nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
         self._optimiser.step()
         unroll.multipliers.update()
@@ -189,8 +197,7 @@ class PathwiseTrainer:
 
     def _first_world(self, worlds: int) -> int:
         """Number of the first world of this iteration: no world is seen twice."""
-        first: int = self._worlds_seen if hasattr(self, "_worlds_seen") else 0
-        self._worlds_seen = first + worlds
+        first, self._worlds_seen = self._worlds_seen, self._worlds_seen + worlds
         return first
 
     def _evaluate(self, improved: Callable[[PathwisePolicy, Floats, int], None]) -> None:
@@ -199,16 +206,10 @@ class PathwiseTrainer:
         current = {name: value.clone() for name, value in actor.state_dict().items()}
         actor.load_state_dict(self._average)
         with torch.no_grad():
-            actor.begin(self.tape.batch)
-            shows = self.logger is not None
-            outcome = simulate(self.scenario, self.policy, self.tape, kpis=shows or bool(self._targets))
-        cost = objective(outcome)
-        score = float(cost.mean())
-        if self._targets:
-            score += MISSING * abs(score) * shortfall(self._targets, outcome)
+            cost, score, judged, shown = self._judge()
         if score < self._best_score:
             self._best_score, self._best_cost, self._best_steps = score, cost, self._env_steps
-            self._judged = [target.judge(outcome.figures()) for target in self._targets]
+            self._judged = judged
             self._best = {name: value.clone() for name, value in self._average.items()}
             improved(self.policy, cost, self._env_steps)
         actor.load_state_dict(current)
@@ -222,10 +223,22 @@ class PathwiseTrainer:
             "loss": getattr(self, "_loss", None),
         })  # fmt: skip
         if self.logger is not None:
-            for name, value in figures(outcome).items():
+            for name, value in shown.items():
                 self.logger.record(f"evaluation/{name}", value)
             self.logger.record("evaluation/best_cost_per_period", float(self._best_cost.mean()))
             self.logger.dump(self._env_steps)
+
+    def _judge(self) -> tuple[Floats, float, list[dict[str, Any]], dict[str, float]]:
+        """Costs in the evaluation worlds, what the best is chosen by, targets judged, and figures for a logger."""
+        self.policy.actor.begin(self.tape.batch)
+        shows = self.logger is not None
+        outcome = simulate(self.scenario, self.policy, self.tape, kpis=shows or bool(self._targets))
+        cost = objective(outcome)
+        score = float(cost.mean())
+        if self._targets:
+            score += MISSING * abs(score) * shortfall(self._targets, outcome)
+        judged = [target.judge(outcome.figures()) for target in self._targets]
+        return cost, score, judged, figures(outcome) if shows else {}
 
     def _finish(self) -> Trained:
         assert self._best is not None
@@ -246,12 +259,11 @@ class PathwiseTrainer:
             "average": self._average,
             "best": self._best,
             "optimiser": self._optimiser.state_dict(),
-            "prices": self._unroll.multipliers.price.tolist(),
             "facts": {
                 "due": due,
                 "iteration": self._iteration,
                 "worlds_seen": self._worlds_seen,
-                "scale": self._scale,
+                **self._standing(),
                 "loss": self._loss,
                 "env_steps": self._env_steps,
                 "cpu_seconds": self.cpu_seconds,
@@ -264,6 +276,14 @@ class PathwiseTrainer:
         }
         save_checkpoint(self.checkpoints, self._env_steps, content)
 
+    def _standing(self) -> dict[str, Any]:
+        """What :meth:`_prepare` made, as it is now: plain data."""
+        return {"scale": self._scale, "prices": self._unroll.multipliers.price.tolist()}
+
+    def _stand(self, facts: dict[str, Any]) -> None:
+        """Put it back."""
+        self._scale, self._unroll.multipliers.price = facts["scale"], np.array(facts["prices"])
+
     def _resume(self, content: dict[str, Any]) -> float:
         facts = content["facts"]
         try:
@@ -274,9 +294,9 @@ class PathwiseTrainer:
                 "the checkpoint is of another model: expected the settings of the training it is from"
             ) from None
         self._average, self._best = content["average"], content["best"]
-        self._unroll.multipliers.price = np.array(content["prices"])
+        self._stand(facts)
         self._iteration, self._worlds_seen = facts["iteration"], facts["worlds_seen"]
-        self._scale, self._loss, self._env_steps = facts["scale"], facts["loss"], facts["env_steps"]
+        self._loss, self._env_steps = facts["loss"], facts["env_steps"]
         self._best_cost, self._best_score = np.array(facts["best_cost"]), facts["best_score"]
         self._best_steps, self._judged, self._curve = facts["best_env_steps"], facts["targets"], facts["curve"]
         self._spent = facts["cpu_seconds"]

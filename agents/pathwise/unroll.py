@@ -11,12 +11,17 @@ from echelongym.agents.tuning_gradient import window_of
 from echelongym.envs.backend import TorchOps
 from echelongym.envs.errors import InputError
 from echelongym.envs.ledger import Ledger
+from echelongym.envs.positions import longest_way
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import periods
 
 from .config import PathwiseConfig
 from .policy import PathwiseActor
 from .smoothing import SmoothLedger
+
+
+# Gradients are cheap here, so windows are longer than the tuner's: what is learnt is finer than a level.
+LONGEST_WAYS, LEAST_SKIPPED, LEAST_SCORED = 3, 8, 64
 
 
 @dataclass(frozen=True)
@@ -35,9 +40,12 @@ class Window:
         makes up for it (see :func:`echelongym.agents.tuning_gradient.window_of`).
         """
         usual = window_of(scenario)
-        periods = config.periods or usual.periods
-        skipped = usual.skipped if config.skipped is None else config.skipped
-        return cls(config.worlds or usual.worlds, min(periods, scenario.horizon), min(skipped, periods - 1))
+        scored, skipped = usual.periods - usual.skipped, usual.skipped
+        if usual.periods < scenario.horizon:
+            scored, skipped = max(scored, LEAST_SCORED), max(LONGEST_WAYS * longest_way(scenario.tables), LEAST_SKIPPED)
+        skipped = skipped if config.skipped is None else config.skipped
+        periods = min(config.periods or skipped + scored, scenario.horizon)
+        return cls(config.worlds or usual.worlds, periods, min(skipped, periods - 1))
 
 
 class Unroll:
