@@ -130,6 +130,8 @@ class Multipliers:
         penalty = (t.lost_sale_cost + t.backorder_cost + t.price).mean(1)
         self.unit = np.where(penalty > 0, penalty, max(float(penalty.max(initial=0.0)), 1.0))
         self.price = np.zeros(t.C)
+        self.mean_demand = np.maximum(t.mean_demand.sum(1), 1e-9)
+        self.most, self.step = np.full(t.C, np.inf), self.STEP
         self._clear()
 
     def _clear(self) -> None:
@@ -137,6 +139,13 @@ class Multipliers:
         self.demand = np.zeros(len(self.price))
         self.short = np.zeros(len(self.price))
         self.periods = 0
+
+    def limit(self, everything: float, step: float) -> None:
+        """Let no price rise above ``everything`` (money a period) for all of a customer's demand, and prices move by ``step``.
+
+        The price of a target that nothing meets would rise forever, and a policy would stop looking at costs.
+        """
+        self.most, self.step = everything / self.mean_demand, step
 
     def add(self, flows: Flows) -> None:
         """Take in a period."""
@@ -168,7 +177,8 @@ class Multipliers:
         unfilled = self.ops.numpy(self.unserved) / np.maximum(self.demand, 1e-9)
         excess = _excess(unfilled, self.fill, self.MARGIN)
         excess = np.maximum(excess, _excess(self.short / self.periods, self.cover, self.MARGIN))
-        self.price = np.maximum(self.price + self.STEP * self.unit * np.clip(excess, -1.0, 1.0), 0.0)
+        moved = self.price + self.step * self.unit * np.clip(excess, -1.0, 1.0)
+        self.price = np.clip(moved, 0.0, self.most)
         self._clear()
 
 

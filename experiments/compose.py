@@ -141,13 +141,26 @@ def _check_names(command: str, given: Sequence[str], sweep: bool) -> None:
     if not named or "scenario" not in groups(command):
         return
     chosen = [word.partition("=")[2] for word in given if word.startswith("scenario=")]
-    scenarios = _default("scenario", command) if not chosen else chosen[-1].split(",") if sweep else chosen[-1:]
+    usual = _by_experiment("scenario", given, sweep) or _default("scenario", command)
+    scenarios = usual if not chosen else chosen[-1].split(",") if sweep else chosen[-1:]
     for scenario in scenarios:
         data = read_yaml(scenario_path(scenario))
         for _, section, name, *rest in named:
             known = data.get(section) or {}
             if isinstance(known, dict) and name not in map(str, known):
                 raise unknown(f"scenario.{section}", name, known, f"scenario.{section}.{name}.{'.'.join(rest)}")
+
+
+def _by_experiment(group: str, given: Sequence[str], sweep: bool) -> list[str]:
+    """The choices of a group that the experiments named in the arguments make."""
+    named = [word.partition("=")[2] for word in given if word.startswith("experiment=")]
+    found = []
+    for name in named[-1].split(",") if sweep and named else named[-1:]:
+        path = Path(name) if name.endswith((".yaml", ".yml")) else _configs() / "experiment" / f"{name}.yaml"
+        for entry in read_yaml(path).get("defaults", []):
+            choice = entry.get(f"override /{group}") if isinstance(entry, dict) else None
+            found += [] if choice is None else [str(_configs() / group / f"{choice}.yaml")]
+    return found
 
 
 def _default(group: str, command: str) -> list[str]:
@@ -203,7 +216,8 @@ def _choice(group: str, value: str) -> str:
     digest = hashlib.sha256(f"{Path.cwd()}:{value}".encode()).hexdigest()[:8]
     name = f"{re.sub(r'[^A-Za-z0-9_]+', '_', Path(value).stem)}-{digest}"
     with _clean_errors():
-        ConfigStore.instance().store(group=group, name=name, node=data)
+        package = "_global_" if group == "experiment" else None  # an experiment is a change of everything else
+        ConfigStore.instance().store(group=group, name=name, node=data, package=package)
     return name
 
 

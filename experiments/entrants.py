@@ -6,10 +6,12 @@ import glob
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from echelongym.agents.learners import label
 from echelongym.agents.policy import load_policy
 from echelongym.agents.rules import RULES
 from echelongym.envs.config import Config
@@ -142,7 +144,7 @@ def _config(path: str) -> dict[str, Any]:
 def _name(paths: list[str]) -> str:
     """What a policy is called where nobody said: the rule, the learner that was trained, else the last part of the path."""
     agent = _config(paths[0]).get("agent")
-    kind = agent.get("kind") if isinstance(agent, dict) else None
+    kind = _label(agent) if isinstance(agent, dict) else None
     if isinstance(kind, str):
         return kind if len(paths) > 1 else f"{kind} ({Path(paths[0]).name})"
     if paths[0] in RULES or ":" in paths[0]:
@@ -152,6 +154,11 @@ def _name(paths: list[str]) -> str:
         made_by_tune = rule.name == RULE_FILE and rule.is_file()
         return str(read_yaml(rule).get("rule")) if made_by_tune else rule.stem
     return Path(paths[0]).name or paths[0]
+
+
+def _label(agent: dict[str, Any]) -> Any:
+    """What a learner is called: see :func:`echelongym.agents.learners.label`."""
+    return label(SimpleNamespace(**agent)) if isinstance(agent.get("kind"), str) else None
 
 
 def _rule_file(path: str) -> Path | None:

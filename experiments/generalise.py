@@ -100,7 +100,7 @@ def cells(settings: Settings) -> list[Cell]:
     found = []
     for size, severity in itertools.product(settings.sizes, settings.severities):
         changed = family if size is None else _sized(family, size)
-        label = "sizes as given" if size is None else f"{size} nodes"
+        label = f"size {'as given' if size is None else size}"
         found.append(Cell(f"{label}, severity {severity:g}", changed, size, severity))
     for name, changes in settings.changes.items():
         found.append(Cell(name, family.with_overrides(changes)))

@@ -141,8 +141,8 @@ def manual(name: str) -> str:
 
 def _groups(text: str) -> list[tuple[str, str]]:
     """Groups in the defaults list of a config, and what is chosen of each."""
-    defaults = re.search(r"^defaults:(.*?)_self_", text, re.DOTALL | re.MULTILINE)
-    return re.findall(r"(\w+): *(\w+)", defaults[1]) if defaults else []
+    defaults = re.search(r"^defaults:(.*?)\n(?=\S)", text, re.DOTALL | re.MULTILINE)
+    return re.findall(r"(\w+): *(\w+)", re.sub("#.*", "", defaults[1])) if defaults else []
 
 
 def _complain(message: str) -> int:

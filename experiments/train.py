@@ -122,7 +122,9 @@ def run(settings: Settings, folder: Path) -> Path:
     if budget.share(int(spent["env_steps"]), spent["cpu_seconds"]) >= 1.0:
         raise expected("train: budget", settings.budget.model_dump(), f"more than {shown(folder)} has spent already")
     tape = scenario.sample(chosen.worlds, chosen.seed, "tune")
-    start = starting_rule(scenario, settings.agent.start, settings.tuning, folder) if kind.tunes_start else None
+    start = None
+    if kind.own_start is not None:
+        start = starting_rule(scenario, settings.agent.start, kind.own_start, settings.tuning, folder)
     made = kind(settings, folder, budget, tape, None if start is None else start.rule)
     marks = made.marks(tape)
     out = RunFolder(folder)

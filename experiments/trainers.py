@@ -19,7 +19,7 @@ from echelongym.envs.decoding import KINDS
 from echelongym.envs.errors import expected, missing_extra, unknown
 from echelongym.envs.files import write_bytes
 
-from .training_marks import Marks, bound_of, family_reference, reference_of
+from .training_marks import AUTOMATIC, ZERO, Marks, bound_of, family_reference, reference_of
 
 if TYPE_CHECKING:
     from echelongym.envs.tape import Tape
@@ -42,11 +42,11 @@ class Learning(ABC):
     budget, tape
         Of the training, and the validation worlds.
     rule
-        That a pathwise training starts from; None: the one that suits the scenario.
+        That the training starts from; None: what the learner starts from by itself.
     """
 
     cost: ClassVar[str] = "cost per period"  # what is minimised
-    tunes_start: ClassVar[bool] = False  # whether the rule it starts from is tuned first where it is given by name
+    own_start: ClassVar[str | None]  # of `agent.start`: no rule from without; None: no single rule, ever
 
     def __init__(self, settings: Settings, folder: Path, budget: Budget, tape: Tape, rule: Rule | None) -> None:
         self.settings, self.folder = settings, folder
@@ -103,7 +103,7 @@ class Learning(ABC):
 class Pathwise(Learning):
     """Gradients through the simulator."""
 
-    tunes_start = True
+    own_start: ClassVar[str | None] = AUTOMATIC
 
     def _trainer(self, settings: Settings, budget: Budget, tape: Tape, rule: Rule | None) -> Any:
         from echelongym.agents.pathwise.policy import make_policy
@@ -131,7 +131,7 @@ class Family(Pathwise):
     """The same for all networks of a randomised scenario at once; costs are shares of what the starting rule costs."""
 
     cost = "cost as a share of the starting rule's"
-    tunes_start = False
+    own_start = None
 
     def _trainer(self, settings: Settings, budget: Budget, tape: Tape, rule: Rule | None) -> Any:
         from echelongym.agents.pathwise.family import FamilyTrainer, family_policy, validation
@@ -151,12 +151,21 @@ class Family(Pathwise):
 class StableBaselines(Learning):
     """A learner of Stable-Baselines3."""
 
+    own_start = ZERO
+
     def _trainer(self, settings: Settings, budget: Budget, tape: Tape, rule: Rule | None) -> Any:
         from echelongym.agents.training import Trainer
 
         assert not isinstance(settings.agent, PathwiseConfig)
         return Trainer(
-            settings.scenario, settings.agent, settings.seed, budget, tape, action=settings.action, **self.shared
+            settings.scenario,
+            settings.agent,
+            settings.seed,
+            budget,
+            tape,
+            action=settings.action,
+            start=rule,
+            **self.shared,
         )
 
     def logger(self, folder: Path) -> Any:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 REFERENCE = "echelon_base_stock"
-AUTOMATIC = "auto"
+AUTOMATIC, ZERO = "auto", "zero"  # what pathwise learners and those of Stable-Baselines3 start from by themselves
 START_FILE = "start.yaml"
 # A bound is to be there before the training is: value iteration of this many states takes seconds, and so do these worlds.
 MOST_STATES, MOST_WORLDS, SECONDS = 20_000, 8, 10.0
@@ -98,7 +98,7 @@ def fitted_rule(scenario: Scenario, name: str, tuning: Tuning) -> tuple[Rule, di
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """What a training starts from; ``rule`` None: what suits the scenario, with automatic levels."""
+    """What a training starts from; ``rule`` None: what the learner starts from by itself."""
 
     rule: Rule | None
     facts: dict[str, Any]  # the summary's ``start``
@@ -109,24 +109,32 @@ class Start:
             self.rule.save(folder / START_FILE, start=self.facts)
 
 
-def starting_rule(scenario: Scenario, start: str, tuning: Tuning, folder: Path) -> Start:
+def starting_rule(scenario: Scenario, start: str, own: str, tuning: Tuning, folder: Path) -> Start:
     """The rule that a training starts from; by name it is tuned first, apart from the training's budget.
+
+    Parameters
+    ----------
+    start
+        A rule by name, the path of a ``rule.yaml``, or ``own``.
+    own
+        What stands for the learner's own start.
 
     Raises
     ------
     InputError
-        If there is no such rule, or it is for another network.
+        If there is no such rule, it is for another network, or keeps memory between periods.
     """
-    if start == AUTOMATIC:
-        return Start(None, {"rule": AUTOMATIC, "cpu_seconds": 0.0})
+    if start == own:
+        return Start(None, {"rule": own, "cpu_seconds": 0.0})
     kept = folder / START_FILE
     if kept.is_file():
         return Start(_rule(kept, scenario), dict(read_yaml(kept).get("start") or {}))
     if start in RULES:
+        _stateless(RULES[start](scenario), start)
         rule, spent = fitted_rule(scenario, start, tuning)
         return Start(rule, {"rule": rule.name, **spent})
     if not Path(start).exists():
-        raise unknown("agent.start", start, (AUTOMATIC, *RULES, "the path of a rule.yaml"))
+        raise unknown("agent.start", start, (own, *RULES, "the path of a rule.yaml"))
     rule = _rule(Path(start), scenario)
     return Start(rule, {"rule": rule.name, "path": start, "cpu_seconds": None})
 
@@ -135,7 +143,13 @@ def _rule(path: Path, scenario: Scenario) -> Rule:
     found = load_policy(path, scenario)
     if not isinstance(found, Rule):
         raise expected("agent.start", str(path), "the path of a tuned rule")
-    return found
+    return _stateless(found, str(path))
+
+
+def _stateless(rule: Rule, given: str) -> Rule:
+    if hasattr(rule, "start") or rule.reference:
+        raise expected("agent.start", given, "a rule that decides from the observation alone")
+    return rule
 
 
 @dataclass(frozen=True)

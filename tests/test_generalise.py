@@ -44,7 +44,7 @@ def test_sizes_and_severities_are_combined_and_changes_follow():
     change = "changes={dear: {randomise.network.penalty: {low: 50, high: 60}}}"
     found = cells(prepare("generalise", ["sizes=[null,20]", "severities=[1,3]", change]))
     assert [(cell.size, cell.severity) for cell in found] == [(None, 1), (None, 3), (20, 1), (20, 3), (None, 1)]
-    assert [cell.label for cell in found][2:] == ["20 nodes, severity 1", "20 nodes, severity 3", "dear"]
+    assert [cell.label for cell in found][2:] == ["size 20, severity 1", "size 20, severity 3", "dear"]
     assert [len(cell.variant(0, 0).nodes) for cell in found[2:4]] == [20, 20]
     store = found[-1].variant(0, 0)
     penalty = max(one.lost_sale_cost + one.backorder_cost for one in store.customers.values())
@@ -150,7 +150,7 @@ def test_the_command_runs_policies_on_variants_that_they_were_not_made_for(tmp_p
         *QUICK,
     ]
     assert main(["generalise", *words]) == 0
-    assert "9 nodes, severity 2: variant 2 of 2, 9 nodes" in capsys.readouterr().out
+    assert "size 9, severity 2: variant 2 of 2, 9 nodes" in capsys.readouterr().out
     found = rows(tmp_path / "out" / "variants.csv")
     assert len(found) == 2 * 2 * 4
     settings = prepare("generalise", words)
@@ -186,10 +186,10 @@ def test_the_command_runs_policies_on_variants_that_they_were_not_made_for(tmp_p
         (["sizes=[]", "severities=[]"], ["sizes = []", "at least one"]),
         (["policies=[]"], ["policies = []", "at least one"]),
         (["policies=[all]"], ["policies = 'all'", "by name or path"]),
-        (["policies=[nothing]"], ["sizes as given, severity 1, variant 0", "policy = 'nothing'"]),
+        (["policies=[nothing]"], ["size as given, severity 1, variant 0", "policy = 'nothing'"]),
         (["rules=[echelon]"], ["rules = 'echelon'", "echelon_base_stock"]),
         (["rules=[]"], ["rules = []", "at least one"]),
-        (["rules=[forecast_base_stock]"], ["sizes as given, severity 1, variant 0", "forecast"]),
+        (["rules=[forecast_base_stock]"], ["size as given, severity 1, variant 0", "forecast"]),
         (["evaluation.periods=5"], ["evaluation.periods = 5", "warm-up"]),
         (["on_the_spot.agent=pppo"], ["pppo", "ppo"]),
         (["changes={dear: {randomise.network.penlty: 3}}"], ["penlty", "penalty"]),

@@ -196,15 +196,23 @@ class Killed(BaseException):
     """Stands for a signal that nothing can catch."""
 
 
+CASES: list[tuple[str, dict[str, Any]]] = [
+    *((kind, {}) for kind in KINDS),
+    ("a2c", {"features": "graph", "start": "capped_echelon_base_stock", "start_as": "residual"}),
+    ("td3", {"start": "echelon_base_stock", "start_as": "clone"}),
+]
+SLOW = [(kind, {}) for kind in ("ppo", "a2c", "sac", "td3")]
+
+
 @pytest.mark.parametrize(
-    "kind",  # of those left out test_train.py has the like
-    [pytest.param(kind, marks=[pytest.mark.slow] if kind in ("ppo", "sac") else []) for kind in KINDS],
+    ("kind", "changes"),  # of those that are slow there are others like them, here or in test_train.py
+    [pytest.param(*case, marks=[pytest.mark.slow] if case in SLOW else []) for case in CASES],
 )
-def test_every_learner_trains_resumes_bit_for_bit_and_loads(scenario, monkeypatch, kind, capsys):
+def test_every_learner_trains_resumes_bit_for_bit_and_loads(scenario, monkeypatch, kind, changes):
     from echelongym.agents import training
 
     keys = {**SETTINGS, "budget": {"env_steps": 768}, "seed": 3}
-    agent = small(kind)
+    agent = small(kind, **changes)
     whole = train(scenario, agent, "whole", **keys)
     summary = json.loads((whole / "summary.json").read_text())
     best = summary["best"]["cost_per_period"]["mean"]

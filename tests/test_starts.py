@@ -115,6 +115,7 @@ def test_a_training_around_a_tuned_rule_begins_at_its_cost_and_keeps_it(network,
         "n_steps": 4,
         "batch_size": 16,
         "start": "rule.yaml",
+        "start_as": "residual",
         "learning_rate": 1e-9,
     }
     keys: dict[str, Any] = {"reference": "automatic", "bound": False, "tensorboard": False, "progress": False}

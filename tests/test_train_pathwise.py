@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from echelongym.envs.errors import InputError
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import simulate
 from echelongym.experiments import train as command
-from echelongym.experiments.compose import compose
+from echelongym.experiments.compose import choices, compose, prepare
 from echelongym.experiments.main import main
 from echelongym.experiments.train import train
 
@@ -220,6 +221,38 @@ def test_sweep_over_seeds_and_agents_from_the_command_line():
             folder = Path(f"sweep/agent_{name}-seed_{seed}")
             assert yaml.safe_load((folder / "config.yaml").read_text())["seed"] == seed
             assert summary(folder)["agent"] == name
+
+
+# Experiments ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", choices("experiment"))
+def test_every_experiment_composes_and_says_its_command(name):
+    """Its first lines: what Hydra wants, and the command; what it names besides is a plain change of ``train``."""
+    text = (Path(str(resources.files("echelongym.configs"))) / "experiment" / f"{name}.yaml").read_text()
+    package, usage, *_ = text.splitlines()
+    assert package == "# @package _global_"
+    assert usage.startswith(f"# echelongym train experiment={name} -m ")
+    settings = prepare("train", [f"experiment={name}"])
+    assert settings.budget.env_steps is None
+    assert settings.budget.cpu_seconds > 0
+    chosen = prepare("train", [f"experiment={name}", "seed=3", "agent=ppo", "budget.cpu_seconds=7"])
+    assert (chosen.seed, chosen.agent.kind, chosen.budget.cpu_seconds) == (3, "ppo", 7)
+    assert chosen.scenario.digest == settings.scenario.digest
+
+
+def test_experiment_of_ones_own(tmp_path):
+    Path("mine.yaml").write_text(
+        "defaults: [{override /scenario: serial}, {override /agent: pathwise_set}]\n"
+        "validation: {worlds: 33}\nscenario: {horizon: 77, warm_up: 3}\n"
+    )
+    settings = prepare("train", ["experiment=mine.yaml", "scenario.lanes.supplier_4.lead_time=1"])
+    assert (settings.scenario.name, settings.scenario.horizon, settings.validation.worlds) == ("serial", 77, 33)
+    assert settings.agent.network == "set"
+    with pytest.raises(InputError, match="stage_5"):
+        prepare("train", ["experiment=mine.yaml", "scenario.nodes.stage_5.holding_cost=1"])
+    with pytest.raises(InputError, match=r"experiment = 'serial_sevn': expected one of .*did you mean 'serial_seven'"):
+        prepare("train", ["experiment=serial_sevn"])
 
 
 # What it refuses -----------------------------------------------------------------------------------

@@ -14,6 +14,15 @@ _HEAD = """
 #include <stdint.h>
 typedef float vf __attribute__((vector_size(64), aligned(64)));
 typedef int32_t vi __attribute__((vector_size(64), aligned(64)));
+#ifdef __SSE__
+#include <xmmintrin.h>
+/* numbers too small to matter count as 0: adding them takes a hundred times as long */
+#define BRISK unsigned mode = _mm_getcsr(); _mm_setcsr(mode | 0x8040);
+#define AS_BEFORE _mm_setcsr(mode);
+#else
+#define BRISK
+#define AS_BEFORE
+#endif
 #define K(x) ((vf){} + (x))
 #define I static inline __attribute__((always_inline))
 I vf pick(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
@@ -102,16 +111,18 @@ def source(made: Recorded) -> str:
 __attribute__((visibility("default")))
 void run(const float *first, const float *e, long stride, const float *p, long T, long skip, float w, vf *S, vf *sums,
          vf *ap, int derive{more}) {{
+  BRISK
   vf o[{outputs}];
   for (int i = 0; i < {states}; i++) S[i] = K(first[i]);
   for (long t = 0; t < T; t++) {{
     forward(S + t * {states}, e + t * {rows} * stride, stride, p, t, T{given}, S + (t + 1) * {states}, o);
     if (t >= skip) for (int i = 0; i < {outputs}; i++) sums[i] += o[i];
   }}
-  if (!derive) return;
+  if (!derive) {{ AS_BEFORE return; }}
   vf as[{max(states, 1)}]; memset(as, 0, sizeof as);
   for (long t = T - 1; t >= 0; t--)
     back(S + t * {states}, e + t * {rows} * stride, stride, p, t, T{given}, as, ap, K(t >= skip ? w : 0.0f));
+  AS_BEFORE
 }}""")
     return "\n".join(parts)
 

@@ -40,6 +40,7 @@ Floats = NDArray[np.float64]
 
 MOST_AVERAGED = 0.998  # weight of the past in the average of weights, at most
 SAFE = 1e-8
+PRICE_STEP = 0.02  # of prices on missed targets, as a share of a customer's own penalty: gradients are many
 
 
 @dataclass
@@ -177,6 +178,9 @@ class PathwiseTrainer:
         self._loss = unroll.gradient(actor, self._first_world(worlds), worlds)
         if scale is None:  # the start costs 1, so that settings do not depend on the unit of money
             self._scale = scale = max(abs(self._loss), SAFE)
+        unroll.multipliers.limit(
+            MISSING * scale, PRICE_STEP
+        )  # what is missed counts no more than in the choice of the best
         parameters = [one for one in self.policy.actor.parameters() if one.grad is not None]
         for one in parameters:
             assert one.grad is not None

@@ -19,7 +19,6 @@ from .config import PathwiseConfig
 from .policy import PathwiseActor
 from .smoothing import SmoothLedger
 
-
 # Gradients are cheap here, so windows are longer than the tuner's: what is learnt is finer than a level.
 LONGEST_WAYS, LEAST_SKIPPED, LEAST_SCORED = 3, 8, 64
 

@@ -1,0 +1,147 @@
+"""Compiled gradients: the same numbers as PyTorch's on any network, and PyTorch where there is no compiled form."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from random_scenarios import random_scenario, seeds
+
+from echelongym.agents.learners import learner_config
+from echelongym.agents.pathwise import native_unroll
+from echelongym.agents.pathwise.native_source import WIDTH
+from echelongym.agents.pathwise.native_unroll import NativeUnroll
+from echelongym.agents.pathwise.policy import make_policy
+from echelongym.agents.pathwise.symbols import SYMBOLS, Graph, Node
+from echelongym.agents.pathwise.unroll import Unroll, Window, relaxation
+from echelongym.agents.rules import RULES
+from echelongym.envs.config import validate
+from echelongym.envs.native_build import CannotCompile, library
+from echelongym.envs.scenario import Scenario, shipped_scenarios
+
+
+def has_compiler():
+    try:
+        return library("int one(void) { return 1; }", False) is not None
+    except CannotCompile:
+        return False
+
+
+def unrolled(scenario, start=None, periods=12, skipped=3, **changes):
+    """A policy with weights that are not zero, and its compiled losses."""
+    config = learner_config("pathwise")
+    data = config.model_dump() | {"hidden": (6, 5)} | changes
+    config = validate(type(config), data, "agent")
+    torch.manual_seed(0)
+    actor = make_policy(scenario, config, start).actor
+    with torch.no_grad():
+        for one in actor.parameters():
+            one.add_(0.1 * torch.randn(one.shape))
+    relaxed = relaxation(scenario)
+    window = Window(WIDTH, min(periods, scenario.horizon), skipped)
+    return actor, NativeUnroll(relaxed, window, 3, config.smoothing, actor)
+
+
+def gradients(unroll, way, actor, worlds=WIDTH):
+    unroll.multipliers.price = np.full_like(unroll.multipliers.price, 0.7)
+    loss = way(unroll, actor, 5, worlds)
+    noted = unroll.multipliers.demand.copy(), unroll.multipliers.short.copy(), unroll.multipliers.periods
+    unroll.multipliers._clear()
+    parts = [torch.zeros_like(one) if one.grad is None else one.grad.clone() for one in actor.parameters()]
+    return loss, torch.cat([part.reshape(-1) for part in parts]), noted
+
+
+def assert_same(actor, unroll):
+    loss, gradient, noted = gradients(unroll, Unroll.gradient, actor)
+    native_loss, native_gradient, native_noted = gradients(unroll, NativeUnroll.gradient, actor)
+    assert native_loss == pytest.approx(loss, rel=1e-2, abs=1e-4)  # a hair may take one more vehicle
+    assert float((gradient - native_gradient).norm()) <= 2e-3 * float(gradient.norm()) + 1e-6
+    for one, two in zip(noted, native_noted, strict=True):
+        assert two == pytest.approx(one, rel=1e-4, abs=1e-4)
+
+
+@settings(max_examples=8, deadline=None)
+@given(seeds())
+def test_random_networks_have_the_same_gradients(seed):
+    scenario = Scenario.from_mapping(random_scenario(np.random.default_rng(seed), "continuous", "small"))
+    actor, unroll = unrolled(scenario, RULES["capped_echelon_base_stock"](scenario), periods=7, skipped=2)
+    if unroll.native:
+        assert_same(actor, unroll)
+    else:  # never because the two disagree
+        assert "agree" not in unroll.reason, unroll.reason
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_scenarios() if name != "grocery"])
+def test_shipped_scenarios_are_compiled(name):
+    scenario = Scenario.load(name)
+    actor, unroll = unrolled(scenario, network="none" if name == "distribution_family" else "perceptron")
+    assert unroll.native or not has_compiler(), unroll.reason
+    assert_same(actor, unroll)
+
+
+@pytest.mark.parametrize("changes", [{"network": "set"}, {"head": "direct"}, {"head": "direct", "network": "set"}])
+def test_networks_and_heads_are_compiled(changes):
+    actor, unroll = unrolled(Scenario.load("one_warehouse_three"), **changes)
+    assert unroll.native or not has_compiler(), unroll.reason
+    assert_same(actor, unroll)
+
+
+@pytest.mark.parametrize("changes", [{"network": "graph"}, {"network": "recurrent"}, {"head": "split"}])
+def test_what_has_no_compiled_form_is_left_to_pytorch(changes):
+    actor, unroll = unrolled(Scenario.load("one_warehouse_three"), periods=6, skipped=1, **changes)
+    assert not unroll.native
+    assert unroll.reason
+    assert_same(actor, unroll)
+
+
+def test_it_can_be_switched_off(monkeypatch):
+    monkeypatch.setenv("ECHELONGYM_NATIVE", "0")
+    actor, unroll = unrolled(Scenario.load("serial"))
+    assert not unroll.native
+    assert unroll.reason == "ECHELONGYM_NATIVE=0"
+    assert math.isfinite(unroll.gradient(actor, 0, WIDTH))
+
+
+def test_compiled_code_that_disagrees_is_not_used(monkeypatch):
+    monkeypatch.setattr(native_unroll, "AGREEMENT", -1.0)
+    _, unroll = unrolled(Scenario.load("serial"))
+    assert not unroll.native
+    assert "agree" in unroll.reason or not has_compiler()
+
+
+def test_a_world_costs_the_same_in_any_batch():
+    actor, unroll = unrolled(Scenario.load("lost_sales"))
+    both = unroll.gradient(actor, 0, 2 * WIDTH)
+    alone = [unroll.gradient(actor, first, WIDTH) for first in (0, WIDTH)]
+    assert both == pytest.approx(np.mean(alone), rel=1e-6)
+
+
+def test_the_same_worlds_give_the_same_gradient_to_the_last_bit():
+    actor, unroll = unrolled(Scenario.load("one_warehouse_three"))
+    one, two = (gradients(unroll, NativeUnroll.gradient, actor, 3 * WIDTH) for _ in range(2))
+    assert one[0] == two[0]
+    assert torch.equal(one[1], two[1])
+
+
+def test_trivial_operations_leave_no_trace():
+    graph = Graph()
+    x = graph.inputs("state", 0, (1,))[0]
+    assert x + 0.0 is x
+    assert x * 1.0 is x
+    assert x * 0.0 == 0.0
+    assert x - x == 0.0
+    assert graph.make("min", x, math.inf) is x
+    assert graph.make("add", x, math.inf) == math.inf
+    assert graph.make("add", x, 2.0) is graph.make("add", x, 2.0)
+    with pytest.raises(TypeError, match="neither true nor false"):
+        bool(x)
+
+
+def test_expressions_follow_numpy():
+    graph = Graph()
+    x = graph.inputs("state", 0, (3,))
+    chosen = SYMBOLS.where(x > 1.0, x, x * 2.0)
+    assert [one.operation for one in chosen] == ["select"] * 3
+    assert isinstance(SYMBOLS.total(x).item(), Node)
+    assert SYMBOLS.maximum(SYMBOLS.constant([1.0, -1.0]), 0).tolist() == [1.0, 0.0]
