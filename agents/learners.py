@@ -224,15 +224,23 @@ def learner_config(agent: str | Mapping[str, Any], where: str = "agent") -> Any:
         On an unknown name, kind or key, or a value out of range: one line for each fault.
     """
     if isinstance(agent, str):
-        folder = Path(str(resources.files("echelongym.configs"))) / "agent"
-        names = sorted(path.stem for path in folder.glob("*.yaml"))
-        if agent not in names:
-            raise unknown(where, agent, names)
-        agent = read_yaml(folder / f"{agent}.yaml")
+        agent = _read(agent, where)
     kind = agent.get("kind") if isinstance(agent, Mapping) else agent
     if not isinstance(agent, Mapping) or kind not in LEARNERS:
         raise unknown(f"{where}.kind", kind, LEARNERS)
     return validate(LEARNERS[str(kind)], dict(agent), where)
+
+
+def _read(name: str, where: str) -> dict[str, Any]:
+    """A file of ``configs/agent``, with what it takes from others (its ``defaults``)."""
+    folder = Path(str(resources.files("echelongym.configs"))) / "agent"
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in names:
+        raise unknown(where, name, names)
+    data: dict[str, Any] = read_yaml(folder / f"{name}.yaml")
+    for base in data.pop("defaults", []):
+        data = data if base == "_self_" else {**_read(base, where), **data}
+    return data
 
 
 def label(learner: Any) -> str:

@@ -98,6 +98,9 @@ class GraphNetwork(nn.Module):
         self.node_rounds = nn.ModuleList(Perceptron((4 * hidden, hidden), activation, last=True) for _ in range(rounds))
         self.on(source, target, nodes)
 
+    _by_source: torch.Tensor
+    _by_target: torch.Tensor
+
     def on(self, source: NDArray[np.int64], target: NDArray[np.int64], nodes: int) -> None:
         """Work on another network from now on."""
         # Nodes that do not exist know nothing: one more row, of zeros.
@@ -118,7 +121,7 @@ class GraphNetwork(nn.Module):
     def forward(self, nodes: torch.Tensor, edges: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Nodes (node_features, N, B) and lanes (edge_features, L, B) to (hidden, N, B) and (hidden, L, B)."""
         node, edge = self.node_in(nodes), self.edge_in(edges)
-        by_source, by_target = self._by_source.T, self._by_target.T  # type: ignore[operator]
+        by_source, by_target = self._by_source.T, self._by_target.T
         for of_edge, of_node in zip(self.edge_rounds, self.node_rounds, strict=True):
             at_source, at_target = self._at(node, self._source), self._at(node, self._target)  # type: ignore[arg-type]
             edge = edge + of_edge(torch.cat([edge, at_source, at_target], 0))

@@ -26,7 +26,7 @@ from .settings import RunSettings, Tuning
 from .statistics import Comparison, mean_interval, paired_comparison
 from .terminal import cell, finish, say
 from .trainers import POLICY_FILE, latest, learning
-from .training_marks import REFERENCE, Marks, Start, starting_rule
+from .training_marks import Marks, Start, starting_rule
 from .training_progress import reported
 
 
@@ -151,8 +151,7 @@ def run(settings: Settings, folder: Path) -> Path:
         say(f"What no policy beats: {marks.bound.label}.")
     for target in trained.targets:
         say(f"Target {target['name']} {cell(target['target'])}: {target['status']} ({cell(target['mean'])}).")
-    argument = scenario_argument(scenario, folder)
-    following = f"echelongym benchmark scenario={argument} policies='[{REFERENCE},{shown(folder)}]'"
+    following = made.following(scenario_argument(scenario, folder))
     finish(folder, following, [POLICY_FILE, "progress.csv", *written])
     return folder
 

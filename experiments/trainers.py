@@ -19,7 +19,8 @@ from echelongym.envs.decoding import KINDS
 from echelongym.envs.errors import expected, missing_extra, unknown
 from echelongym.envs.files import write_bytes
 
-from .training_marks import AUTOMATIC, ZERO, Marks, bound_of, family_reference, reference_of
+from .runs import shown
+from .training_marks import AUTOMATIC, REFERENCE, ZERO, Marks, bound_of, family_reference, reference_of
 
 if TYPE_CHECKING:
     from echelongym.envs.tape import Tape
@@ -93,6 +94,10 @@ class Learning(ABC):
         """What else is written at the end; names of the files."""
         return []
 
+    def following(self, scenario: str) -> str:
+        """The command that comes next; ``scenario`` as an argument."""
+        return f"echelongym benchmark scenario={scenario} policies='[{REFERENCE},{shown(self.folder)}]'"
+
     def marks(self, tape: Tape) -> Marks:
         """What costs are shown against."""
         settings = self.settings
@@ -142,6 +147,10 @@ class Family(Pathwise):
         self.variants = validation(settings.scenario, learner, chosen.worlds, chosen.seed)
         variants = tuple(self.variants)
         return FamilyTrainer(settings.scenario, learner, settings.seed, budget, tape, variants=variants, **self.shared)
+
+    def following(self, scenario: str) -> str:
+        """Networks that it has never seen."""
+        return f"echelongym generalise scenario={scenario} policies='[{shown(self.folder)}]'"
 
     def marks(self, tape: Tape) -> Marks:
         """The reference on every validation variant; there is no bound."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 import torch
 
 from echelongym.agents.budget import Budget, objective
+from echelongym.agents.learners import learner_config
 from echelongym.agents.pathwise.checkpoint import latest_checkpoint, load_checkpoint
 from echelongym.agents.pathwise.config import PathwiseConfig
 from echelongym.agents.pathwise.features import Features
@@ -23,12 +23,11 @@ from echelongym.agents.policy import load_policy
 from echelongym.agents.targets import Multipliers
 from echelongym.envs.backend import TorchOps
 from echelongym.envs.errors import InputError
-from echelongym.envs.files import read_yaml
 from echelongym.envs.observation import Observation
 from echelongym.envs.scenario import Scenario, shipped_scenarios
 from echelongym.envs.simulate import periods, simulate
 
-DEFAULTS = read_yaml(Path(str(resources.files("echelongym.configs"))) / "agent" / "pathwise.yaml")
+DEFAULTS = learner_config("pathwise").model_dump()
 SHARED = ("set", "graph")
 
 # Two regions with everything that base-stock rules can have: caps, an express lane, lateral lanes.
@@ -351,11 +350,11 @@ def test_targets_are_met_by_learned_prices():
     tape = loose.sample(128, 5, "test")
     rates = []
     for scenario in (loose, strict):
-        policy = trained(scenario, 64 * 30 * 80, network="none", worlds=64, periods=30).policy
+        policy = trained(scenario, 32 * 30 * 300, network="none", worlds=32, periods=30).policy
         figures = simulate(scenario, policy, tape).figures().figures["customer"]["shop"]
         rates.append(figures["fill_rate"].estimate()["mean"])
     assert rates[0] < 0.93
-    assert 0.945 < rates[1] < 0.985
+    assert 0.94 < rates[1] < 0.985
 
 
 # Resume and files ----------------------------------------------------------------------------------

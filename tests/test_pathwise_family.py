@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,23 +10,22 @@ import pytest
 import torch
 
 from echelongym.agents.budget import Budget, objective
+from echelongym.agents.learners import learner_config
 from echelongym.agents.pathwise.checkpoint import latest_checkpoint
 from echelongym.agents.pathwise.config import PathwiseConfig
 from echelongym.agents.pathwise.family import FamilyTrainer, family_policy, shares, validation
 from echelongym.agents.policy import load_policy
 from echelongym.envs.errors import InputError
-from echelongym.envs.files import read_yaml
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import simulate
 from echelongym.experiments.train import train
 
-DEFAULTS = read_yaml(Path(str(resources.files("echelongym.configs"))) / "agent" / "pathwise_set.yaml")
 STEP = 16 * 12  # env-steps of a gradient
 
 
 def config(**changes: Any) -> PathwiseConfig:
     small = {"hidden": (8,), "worlds": 16, "periods": 12, "variants": 2, "variant_steps": 4}
-    return PathwiseConfig(**{**DEFAULTS, **small, **changes})
+    return PathwiseConfig(**{**learner_config("pathwise_set").model_dump(), **small, **changes})
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,19 +9,19 @@ import pytest
 import torch
 
 from echelongym.agents.budget import Budget
+from echelongym.agents.learners import learner_config
 from echelongym.agents.pathwise.config import PathwiseConfig
 from echelongym.agents.pathwise.smoothing import SmoothLedger
 from echelongym.agents.pathwise.trainer import PathwiseTrainer
 from echelongym.agents.policy import load_policy
 from echelongym.envs.backend import NUMPY, TorchOps
 from echelongym.envs.dynamics import Flows
-from echelongym.envs.files import read_yaml
 from echelongym.envs.ledger import Ledger
 from echelongym.envs.levels import automatic_levels
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import periods
 
-DEFAULTS = read_yaml(Path(str(resources.files("echelongym.configs"))) / "agent" / "pathwise.yaml")
+DEFAULTS = learner_config("pathwise").model_dump()
 DRAWS = (np.arange(200_000) + 0.5) / 200_000  # a uniform distribution, evenly spaced
 
 

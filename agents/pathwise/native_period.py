@@ -118,7 +118,8 @@ class _Recorder:
         entries[:] = flat.tolist()
         for number, place in enumerate(self.kept):
             entries[place] = self.graph.node("input", ("state", number))
-        parts, at = [], 0
+        parts: list[Any] = []
+        at = 0
         for one in arrays:
             if one is None:
                 parts.append(None)

@@ -22,7 +22,7 @@ from echelongym.envs.simulate import World
 
 from .heads import LevelsHead
 from .native_period import exogenous_rows, record
-from .native_recording import CannotRecord, Recorded
+from .native_recording import CannotRecord, Layer, Recorded
 from .native_source import WIDTH, source
 from .policy import PathwiseActor
 from .unroll import Unroll, Window
@@ -112,30 +112,19 @@ class NativeUnroll(Unroll):
         numbers = self._numbers(actor)
         memory = _empty((T + 1) * max(states, 1) * WIDTH)
         sums, slopes = _zeros(len(made.outputs) * WIDTH), _zeros(max(made.parameters, 1) * WIDTH)
-        layers, arguments = [], []
-        for layer in made.layers:
-            weight = np.ascontiguousarray(layer.module.weight.detach().numpy())
-            turned, bias = np.ascontiguousarray(weight.T), np.ascontiguousarray(layer.module.bias.detach().numpy())
-            outputs, inputs = weight.shape
-            kept = [_empty(size * layer.calls * T * WIDTH) for size in (inputs, outputs, outputs)]
-            layers.append((layer, kept, np.zeros(weight.shape), np.zeros((outputs, 1))))
-            arguments += [_pointer(one) for one in (weight, turned, bias, *kept)]
-            layers[-1] += ((weight, turned, bias),)  # type: ignore[operator]
+        layers = [_LayerMemory(layer, T) for layer in made.layers]
+        arguments = [_pointer(one) for layer in layers for one in layer.arrays]
         for block in range(0, worlds, WIDTH):
             self._run(
                 _pointer(self.start), ctypes.c_void_p(rows.ctypes.data + 4 * block), ctypes.c_long(worlds),
                 _pointer(numbers), ctypes.c_long(T), ctypes.c_long(skipped), ctypes.c_float(1.0 / (scored * worlds)),
                 _pointer(memory), _pointer(sums), _pointer(slopes), ctypes.c_int(1), *arguments,
             )  # fmt: skip
-            for layer, (seen, _, owed), by_weight, by_bias, _ in layers:
-                outputs, inputs = layer.module.weight.shape
-                owed = owed.reshape(outputs, -1)
-                product = torch.from_numpy(owed) @ torch.from_numpy(seen.reshape(inputs, -1)).T
-                by_weight += product.numpy()  # by torch, as its threads are those that were asked for
-                by_bias += owed.sum(1, keepdims=True)
-        for layer, _, by_weight, by_bias, _ in layers:
-            _put(layer.module.weight, by_weight)
-            _put(layer.module.bias, by_bias)
+            for layer in layers:
+                layer.add()
+        for layer in layers:
+            _put(layer.module.weight, layer.by_weight)
+            _put(layer.module.bias, layer.by_bias)
         self._put_numbers(actor, slopes.reshape(-1, WIDTH).sum(1, dtype=np.float64))
         found = sums.reshape(-1, WIDTH).sum(1, dtype=np.float64) / worlds
         self._note(found[1:], scored)
@@ -162,6 +151,29 @@ class NativeUnroll(Unroll):
         if self.multipliers.active:
             unserved, demand, short = found.reshape(3, -1)
             self.multipliers.note(unserved, demand, short, scored)
+
+
+class _LayerMemory:
+    """What a layer needs, sees and owes in all periods of sixteen worlds, and its gradient so far."""
+
+    def __init__(self, layer: Layer, periods: int) -> None:
+        self.module = layer.module
+        weight = np.ascontiguousarray(layer.module.weight.detach().numpy())
+        self.outputs, self.inputs = weight.shape
+        self.seen, made, self.owed = (
+            _empty(size * layer.calls * periods * WIDTH) for size in (self.inputs, self.outputs, self.outputs)
+        )
+        bias = np.ascontiguousarray(layer.module.bias.detach().numpy())
+        self.arrays = (weight, np.ascontiguousarray(weight.T), bias, self.seen, made, self.owed)
+        self.by_weight, self.by_bias = np.zeros(weight.shape), np.zeros((self.outputs, 1))
+
+    def add(self) -> None:
+        """Add the gradient of the worlds that were run last."""
+        owed = self.owed.reshape(self.outputs, -1)
+        # By torch, as its threads are those that were asked for.
+        product = torch.from_numpy(owed) @ torch.from_numpy(self.seen.reshape(self.inputs, -1)).T
+        self.by_weight += product.numpy()
+        self.by_bias += owed.sum(1, keepdims=True)
 
 
 _NUMPY = NumpyOps()

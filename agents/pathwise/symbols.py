@@ -110,7 +110,8 @@ class Graph:
 
 def _shorter(operation: str, arguments: tuple[Any, ...]) -> Any:
     """What an operation comes to where one operand is a number that makes it trivial; None where it is not."""
-    first, second = arguments[0], arguments[1] if len(arguments) > 1 else None
+    first: Any = arguments[0]
+    second: Any = arguments[1] if len(arguments) > 1 else None
     if operation in ("add", "sub"):
         endless = [one for one in (first, second) if not isinstance(one, Node) and math.isinf(one)]
         if endless:  # an absent cap stays absent, whatever is added
@@ -172,7 +173,7 @@ class SymbolArray(np.ndarray[Any, Any]):
     def __eq__(self, other: Any) -> Any:
         return symbols(_ufunc["eq"](self, other))
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __and__(self, other: Any) -> Any:
         return self * other
@@ -194,8 +195,10 @@ class SymbolOps:
     """NumPy's vocabulary on arrays of expressions; see :class:`echelongym.envs.backend.NumpyOps`."""
 
     name = "symbols"
-    float = np.dtype(object)
-    int = np.dtype(np.int64)
+
+    def __init__(self) -> None:
+        self.float = np.dtype(object)
+        self.int = np.dtype(np.int64)
 
     def constant(self, value: Any) -> Array:
         """A constant."""

@@ -90,7 +90,7 @@ class Unroll:
             cost = cost + self.ledger.net_cost(self.ledger.period(flows, last=last, closing=state)).mean()
             self.multipliers.add(flows)
             scored += 1
-        return self.multipliers.penalised(cost / scored, scored)  # type: ignore[no-any-return]
+        return self.multipliers.penalised(cost / scored, scored)
 
 
 def relaxation(scenario: Scenario) -> Scenario:
