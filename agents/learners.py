@@ -126,6 +126,7 @@ class OffPolicy(Learner):
     learning_starts: Count  # env-steps before the first gradient step
     train_freq: PositiveCount  # periods of all worlds between trainings
     gradient_steps: PositiveCount  # in each training
+    n_steps: PositiveCount  # periods of rewards that count before what the critic expects
     tau: Annotated[float, number(0.0, 1.0, strict=True)]
 
     @property
@@ -145,6 +146,7 @@ class OffPolicyActor(OffPolicy):
 
     actor_learning_rate: Share  # of the actor, as a share of learning_rate
     actor_starts: Count  # gradient steps of the critics before the first one of the actor
+    random_worlds: Count  # of the worlds, those whose actions are drawn at random, for critics to know all of them
 
 
 class SoftActorCritic(OffPolicyActor):

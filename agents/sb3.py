@@ -108,7 +108,15 @@ def make_model(config: SB3Learner, env: SB3VecEnv, seed: int) -> tuple[BaseAlgor
     # What a class is called in Stable-Baselines3 is called so in its settings; the rest is put together here.
     own = {*type(config).model_fields} - {"kind", "worlds", "hidden", "activation", "learning_rate", "moves"}
     own -= {"final_learning_rate", "start", "start_as", "features", "graph_hidden", "graph_rounds", "log_std_init"}
-    own -= {"lstm_hidden_size", "n_critics", "n_quantiles", "action_noise", "actor_learning_rate", "actor_starts"}
+    own -= {
+        "lstm_hidden_size",
+        "n_critics",
+        "n_quantiles",
+        "action_noise",
+        "actor_learning_rate",
+        "actor_starts",
+        "random_worlds",
+    }
     keys: dict[str, Any] = config.model_dump(include=own)
     hidden, policy = list(config.hidden), "MlpPolicy"
     network: dict[str, Any] = {"net_arch": hidden, "activation_fn": ACTIVATIONS[config.activation]}
@@ -154,12 +162,16 @@ def _acting(algorithm: type[OffPolicyAlgorithm], config: OffPolicy) -> type[OffP
     """The same algorithm, which acts by its policy and noise from the first period on, and whose actor starts late.
 
     Its own random actions before the first gradient step would fill its memory with states that no sane policy visits;
-    and critics that know nothing yet lead an actor that starts sane astray.
+    and critics that know nothing yet, or nothing of actions far from the policy's, lead an actor that starts sane astray.
     """
 
     class Acting(algorithm):  # type: ignore[misc, valid-type]
         def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> Any:
-            return super()._sample_action(0, action_noise, n_envs)
+            action, kept = super()._sample_action(0, action_noise, n_envs)
+            if isinstance(config, OffPolicyActor):  # bounds are [-1, 1], so what is kept is what is done
+                for world in range(min(config.random_worlds, n_envs)):
+                    action[world] = kept[world] = self.action_space.sample()
+            return action, kept
 
         def _update_learning_rate(self, optimizers: Any) -> None:
             super()._update_learning_rate(optimizers)

@@ -35,7 +35,7 @@ OWN: dict[str, dict[str, Any]] = {
     "ppo": ROLLOUT,
     "a2c": {"n_steps": 8},
     "recurrent_ppo": {**ROLLOUT, "lstm_hidden_size": 5},
-    **{kind: {**MEMORY, "actor_starts": 20} for kind in ("sac", "td3", "tqc")},
+    **{kind: {**MEMORY, "actor_starts": 20, "random_worlds": 1} for kind in ("sac", "td3", "tqc")},
     "dqn": {**MEMORY, "target_update_interval": 32},
 }
 SETTINGS: dict[str, Any] = {

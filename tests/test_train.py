@@ -55,6 +55,7 @@ SAC = {
     "worlds": 4,
     "train_freq": 1,
     "gradient_steps": 1,
+    "n_steps": 3,
     "batch_size": 16,
     "buffer_size": 200,
     "learning_starts": 16,
@@ -64,6 +65,7 @@ SAC = {
     "tau": 0.01,
     "actor_learning_rate": 1.0,
     "actor_starts": 4,
+    "random_worlds": 1,
     "ent_coef": "auto_0.01",
     "log_std_init": -1.5,
     "hidden": [8],
@@ -338,7 +340,7 @@ def test_taken_folder_is_refused_before_any_work(scenario):
 
 
 def test_resume_without_a_checkpoint_is_refused():
-    with pytest.raises(InputError, match=r"nowhere/config\.yaml: cannot be read"):
+    with pytest.raises(InputError, match="holds no checkpoint"):
         command.run(resumed("nowhere"), Path("nowhere"))
 
 

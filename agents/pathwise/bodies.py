@@ -9,7 +9,7 @@ from torch import nn
 
 from echelongym.agents.networks import Dense, GraphNetwork, Memory, Perceptron, SetNetwork
 
-from .config import PathwiseConfig
+from .config import Layout
 from .features import Features
 
 
@@ -36,7 +36,7 @@ class Body(nn.Module):
 class PerceptronBody(Body):
     """One perceptron for the whole network: all that can change goes in, all outputs come out."""
 
-    def __init__(self, features: Features, outputs: int, config: PathwiseConfig) -> None:
+    def __init__(self, features: Features, outputs: int, config: Layout) -> None:
         super().__init__(features, outputs)
         picked = torch.from_numpy(features.moving.nonzero()[0])
         self.register_buffer("picked", picked, persistent=False)
@@ -54,7 +54,7 @@ class SetBody(Body):
 
     shared = True
 
-    def __init__(self, features: Features, outputs: int, config: PathwiseConfig) -> None:
+    def __init__(self, features: Features, outputs: int, config: Layout) -> None:
         super().__init__(features, outputs)
         self.ends = _Ends(features)
         (f, _), (g, _) = features.shape
@@ -73,7 +73,7 @@ class GraphBody(Body):
 
     shared = True
 
-    def __init__(self, features: Features, outputs: int, config: PathwiseConfig) -> None:
+    def __init__(self, features: Features, outputs: int, config: Layout) -> None:
         super().__init__(features, outputs)
         (f, n), (g, _) = features.shape
         hidden = config.hidden[-1]
@@ -93,7 +93,7 @@ class RecurrentBody(Body):
 
     remembers = True
 
-    def __init__(self, features: Features, outputs: int, config: PathwiseConfig) -> None:
+    def __init__(self, features: Features, outputs: int, config: Layout) -> None:
         super().__init__(features, outputs)
         picked = torch.from_numpy(features.moving.nonzero()[0])
         self.register_buffer("picked", picked, persistent=False)

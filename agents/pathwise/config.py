@@ -9,22 +9,32 @@ from pydantic import model_validator
 from echelongym.envs.config import Config, Count, Positive, PositiveCount, Share, number
 from echelongym.envs.errors import expected
 
-HEADS = ("levels", "direct", "split", "residual")
 SHARED_NETWORKS = ("set", "graph")  # whose weights do for any network of nodes and lanes
 
 
-class PathwiseConfig(Config):
-    """Gradients through the simulator; ``null`` leaves a choice to the scenario."""
+class Layout(Config):
+    """What a policy is made of; the part of its settings that goes into its file."""
 
-    kind: Literal["pathwise"] = "pathwise"
     network: Literal["none", "perceptron", "set", "graph", "recurrent"]
     hidden: tuple[PositiveCount, ...]
     activation: Literal["tanh", "relu", "elu"]
     rounds: PositiveCount  # of messages along lanes; graph only
     due_periods: PositiveCount | None  # units under way are told apart by periods until due, up to this
-    head: Literal["levels", "direct", "split", "residual"]
-    start: str  # a rule by name, the path of a tuned one, or auto
+    head: Literal["auto", "levels", "direct", "split", "residual"]
     reach: Positive  # what an output of 1 is, in standard deviations (levels) or mean flows
+
+    @model_validator(mode="after")
+    def _some_width(self) -> Self:
+        if not self.hidden:
+            raise expected("hidden", self.hidden, "at least one width")
+        return self
+
+
+class PathwiseConfig(Layout):
+    """Gradients through the simulator; ``null`` leaves a choice to the scenario."""
+
+    kind: Literal["pathwise"] = "pathwise"
+    start: str  # a rule by name, the path of a tuned one, or auto
     worlds: PositiveCount | None  # of a gradient
     periods: PositiveCount | None  # of a gradient, those skipped included
     skipped: Count | None  # first periods left out of the loss
@@ -41,8 +51,6 @@ class PathwiseConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not self.hidden:
-            raise expected("hidden", self.hidden, "at least one width")
         if self.periods is not None and self.skipped is not None and self.skipped >= self.periods:
             raise expected("skipped", self.skipped, f"fewer than the {self.periods} periods")
         return self

@@ -42,6 +42,22 @@ def automatic_start(scenario: Scenario) -> Rule:
     return untuned("capped_echelon_base_stock" if lost else "echelon_base_stock", scenario)
 
 
+def automatic_head(scenario: Scenario, start: Rule | None, learn_levels: bool) -> str:
+    """The head that suits a start and a scenario.
+
+    A rule that training is told to start from is carried along: its levels are corrected, or its requests where it has
+    none. By itself, ``levels``, but ``direct`` where some stock has several sources: rules of the base-stock family leave
+    further lanes aside unless their levels are known to be good, while smooth requests weigh all lanes against each other.
+    """
+    if start is not None:
+        return "levels" if isinstance(start, BaseStock) else "residual"
+    t = scenario.tables
+    into = np.zeros((t.N, t.P), dtype=np.int64)
+    for lane, target in enumerate(t.lane_target):
+        into[target] += t.lane_open[lane]
+    return "direct" if learn_levels and (into > 1).any() else "levels"
+
+
 def untuned(name: str, scenario: Scenario) -> Rule:
     """A rule with automatic numbers, caps included; further lanes that it does not use by itself stay unused."""
     rule = RULES[name](scenario)
@@ -189,7 +205,7 @@ class DirectHead(Head):
         flow = automatic_levels(features.scenario).flow.reshape(-1)[self.decoder.target]
         self.register_buffer("scale", torch.from_numpy(0.5 * flow[:, None]), persistent=False)
         self.cells = torch.from_numpy(self.decoder.lanes * t.P + self.decoder.products)
-        self.reach, self.shared = reach, not learn
+        self.reach, self.shared = 2 * reach, not learn  # the unit is half a mean flow
         self.theta = nn.Parameter(torch.zeros(self.decoder.size if learn else 0))
 
     def levels(self) -> list[nn.Parameter]:

@@ -22,9 +22,9 @@ from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.scenario import Scenario
 
 from .bodies import BODIES, Body
-from .config import PathwiseConfig
+from .config import Layout
 from .features import Features
-from .heads import HEADS, Head, automatic_start, untuned
+from .heads import HEADS, Head, automatic_head, automatic_start, untuned
 
 _SCHEMA = 1
 _TORCH = TorchOps()
@@ -47,7 +47,7 @@ class PathwiseActor(nn.Module):
         Whether levels are learned besides; False for policies of many networks.
     """
 
-    def __init__(self, scenario: Scenario, config: PathwiseConfig, rule: Rule, learn_levels: bool = True) -> None:
+    def __init__(self, scenario: Scenario, config: Layout, rule: Rule, learn_levels: bool = True) -> None:
         super().__init__()
         t = scenario.tables
         most = max(int(t.max_lead_time.max(initial=1)) - 1, 1)
@@ -108,7 +108,7 @@ class PathwisePolicy:
     """
 
     def __init__(
-        self, scenario: Scenario, config: PathwiseConfig, actor: PathwiseActor, facts: dict[str, Any] | None = None
+        self, scenario: Scenario, config: Layout, actor: PathwiseActor, facts: dict[str, Any] | None = None
     ) -> None:
         self.scenario, self.config, self.actor = scenario, config, actor
         self.action, self.facts = config.head, dict(facts or {})
@@ -132,9 +132,11 @@ class PathwisePolicy:
 
 
 def make_policy(
-    scenario: Scenario, config: PathwiseConfig, start: Rule | None = None, learn_levels: bool = True
+    scenario: Scenario, config: Layout, start: Rule | None = None, learn_levels: bool = True
 ) -> PathwisePolicy:
-    """An untrained policy: it does what ``start`` does (left out: the rule that suits the scenario)."""
+    """An untrained policy: it does what ``start`` does (left out: what suits the scenario)."""
+    if config.head == "auto":
+        config = config.model_copy(update={"head": automatic_head(scenario, start, learn_levels)})
     rule = start or automatic_start(scenario)
     return PathwisePolicy(scenario, config, PathwiseActor(scenario, config, rule, learn_levels))
 
@@ -149,7 +151,7 @@ def save_pathwise(path: Path, policy: PathwisePolicy) -> None:
         "network": {key: getattr(t, key) for key in NETWORK},
         "digest": policy.scenario.digest,
         "scenario": policy.scenario.to_dict(),
-        "config": policy.config.model_dump(mode="json"),
+        "config": policy.config.model_dump(mode="json", include=set(Layout.model_fields)),
         "rule": _rule_of(policy.actor.head, base),
         "shared": policy.actor.shared,
         "facts": policy.facts,
@@ -194,7 +196,7 @@ def load_pathwise(path: Path, scenario: Scenario) -> PathwisePolicy:
         content = json.loads(str(arrays.pop("config")))
         if content["schema"] != _SCHEMA:
             raise expected("schema", content["schema"], f"{_SCHEMA}", str(path))
-        config = validate(PathwiseConfig, content["config"], str(path))
+        config = validate(Layout, {key: content["config"][key] for key in Layout.model_fields}, str(path))
         shared, rule = bool(content["shared"]), content["rule"]
         trained = scenario
         if not shared:
