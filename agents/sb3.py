@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 import math
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -336,7 +337,9 @@ def _load_zip(path: Path, scenario: Scenario) -> ActorPolicy:
     except StopIteration:
         raise expected("policy", str(path), f"a zip of {', '.join(LEARNERS)}") from None
     algorithm = algorithm_of(kind)
-    model = algorithm.load(path, device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it remarks on its own settings of a replay buffer that is not there
+        model = algorithm.load(path, device="cpu")
     facts: dict[str, Any] = getattr(model, "echelongym", {})
     rule = None
     if facts:

@@ -124,7 +124,8 @@ def run(settings: Settings, folder: Path) -> Path:
     tape = scenario.sample(chosen.worlds, chosen.seed, "tune")
     start = None
     if kind.own_start is not None:
-        start = starting_rule(scenario, settings.agent.start, kind.own_start, settings.tuning, folder)
+        chosen_start = settings.agent.start
+        start = starting_rule(scenario, chosen_start, kind.own_start, settings.tuning, folder, settings.progress)
     made = kind(settings, folder, budget, tape, None if start is None else start.rule)
     marks = made.marks(tape)
     out = RunFolder(folder)

@@ -101,7 +101,7 @@ class Learning(ABC):
     def marks(self, tape: Tape) -> Marks:
         """What costs are shown against."""
         settings = self.settings
-        reference = reference_of(settings.scenario, settings.reference, settings.tuning, tape)
+        reference = reference_of(settings.scenario, settings.reference, settings.tuning, tape, settings.progress)
         return Marks(reference, bound_of(settings.scenario, tape) if settings.bound else None)
 
 
@@ -154,7 +154,8 @@ class Family(Pathwise):
 
     def marks(self, tape: Tape) -> Marks:
         """The reference on every validation variant; there is no bound."""
-        return Marks(family_reference(self.variants, self.settings.reference, self.settings.tuning), None)
+        settings = self.settings
+        return Marks(family_reference(self.variants, settings.reference, settings.tuning, settings.progress), None)
 
 
 class StableBaselines(Learning):

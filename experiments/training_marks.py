@@ -57,19 +57,23 @@ class Reference:
         return {"name": self.name, "how": self.how, "cost_per_period": cost, **self.facts}
 
 
-def reference_of(scenario: Scenario, how: Literal["tuned", "automatic"], tuning: Tuning, tape: Tape) -> Reference:
+def reference_of(
+    scenario: Scenario, how: Literal["tuned", "automatic"], tuning: Tuning, tape: Tape, show_progress: bool = True
+) -> Reference:
     """The reference rule, tuned (or taken from the cache of fitted rules) or with automatic levels."""
     facts: dict[str, Any] = {}
     rule: Any
     if how == "tuned":
-        rule, facts = fitted_rule(scenario, REFERENCE, tuning)
+        rule, facts = fitted_rule(scenario, REFERENCE, tuning, show_progress)
     else:
         rule = load_policy(REFERENCE, scenario)
     cost = objective(simulate(scenario, rule, tape, kpis=False))
     return Reference(REFERENCE, how, cost, {"tuning": facts} if facts else {})
 
 
-def family_reference(variants: Sequence[Variant], how: Literal["tuned", "automatic"], tuning: Tuning) -> Reference:
+def family_reference(
+    variants: Sequence[Variant], how: Literal["tuned", "automatic"], tuning: Tuning, show_progress: bool = True
+) -> Reference:
     """The reference rule of every variant, its costs as shares of what the starting rule costs there."""
     from echelongym.agents.pathwise.family import shares
 
@@ -78,7 +82,7 @@ def family_reference(variants: Sequence[Variant], how: Literal["tuned", "automat
     spent = {"env_periods": 0, "cpu_seconds": 0.0}
     for one in variants:
         if how == "tuned":
-            rule, facts = fitted_rule(one.scenario, REFERENCE, tuning)
+            rule, facts = fitted_rule(one.scenario, REFERENCE, tuning, show_progress)
             spent = {key: round(value + facts[key], 1) for key, value in spent.items()}
         else:
             rule = load_policy(REFERENCE, one.scenario)
@@ -86,10 +90,12 @@ def family_reference(variants: Sequence[Variant], how: Literal["tuned", "automat
     return Reference(REFERENCE, how, shares(variants, rules), {"tuning": spent} if how == "tuned" else {})
 
 
-def fitted_rule(scenario: Scenario, name: str, tuning: Tuning) -> tuple[Rule, dict[str, Any]]:
+def fitted_rule(
+    scenario: Scenario, name: str, tuning: Tuning, show_progress: bool = True
+) -> tuple[Rule, dict[str, Any]]:
     """A tuned rule, and the CPU-seconds and env-periods that tuning it took, now or when it was kept."""
     started = time.process_time()
-    found = fitted(scenario, name, {}, tuning, show_progress=False)
+    found = fitted(scenario, name, {}, tuning, show_progress)
     say(found.line())
     seconds = time.process_time() - started if found.kept is None else float(found.summary["tuning_budget"]["seconds"])
     kept = found.kept is not None
@@ -109,7 +115,9 @@ class Start:
             self.rule.save(folder / START_FILE, start=self.facts)
 
 
-def starting_rule(scenario: Scenario, start: str, own: str, tuning: Tuning, folder: Path) -> Start:
+def starting_rule(
+    scenario: Scenario, start: str, own: str, tuning: Tuning, folder: Path, show_progress: bool = True
+) -> Start:
     """The rule that a training starts from; by name it is tuned first, apart from the training's budget.
 
     Parameters
@@ -131,7 +139,7 @@ def starting_rule(scenario: Scenario, start: str, own: str, tuning: Tuning, fold
         return Start(_rule(kept, scenario), dict(read_yaml(kept).get("start") or {}))
     if start in RULES:
         _stateless(RULES[start](scenario), start)
-        rule, spent = fitted_rule(scenario, start, tuning)
+        rule, spent = fitted_rule(scenario, start, tuning, show_progress)
         return Start(rule, {"rule": rule.name, **spent})
     if not Path(start).exists():
         raise unknown("agent.start", start, (own, *RULES, "the path of a rule.yaml"))

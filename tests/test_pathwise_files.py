@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,15 @@ def test_saved_policy_decides_as_before(tmp_path, network, head):
         again = load_policy(path, scenario)
         assert again.facts == policy.facts
         np.testing.assert_array_equal(costs(scenario, again), costs(scenario, policy))
+
+
+def test_file_says_nothing_of_how_it_was_trained(tmp_path):
+    """So that a setting of training that comes later does not make it unreadable."""
+    save_pathwise(tmp_path / "policy.npz", untrained(one_store(), config(head="auto")))
+    with np.load(tmp_path / "policy.npz") as archive:
+        kept = json.loads(str(archive["config"]))["config"]
+    assert set(kept) == {"network", "hidden", "activation", "rounds", "due_periods", "head", "reach"}
+    assert kept["head"] == "levels"  # what was chosen, not that it was left open
 
 
 @pytest.mark.parametrize("network", SHARED)

@@ -266,7 +266,7 @@ def test_experiment_of_ones_own(tmp_path):
             ["agent.start=echelon_basestock"],
             r"agent\.start = 'echelon_basestock': expected one of auto, .*did you mean",
         ),
-        (["agent.head=splits"], r"head = 'splits': expected 'levels', 'direct', 'split' or 'residual'"),
+        (["agent.head=splits"], r"head = 'splits': expected 'auto', 'levels', 'direct', 'split' or 'residual'"),
         (["agent.periods=10", "agent.skipped=10"], r"skipped = 10: expected fewer than the 10 periods"),
         (["agent.learnin_rate=1"], r"unknown key 'learnin_rate'; did you mean 'learning_rate'"),
         (["agent.hidden=[]"], r"hidden = \(\): expected at least one width"),
