@@ -193,7 +193,8 @@ def _trained(settings: Settings, scenario: Scenario, out: RunFolder) -> tuple[En
     # What train says to a user who called it does not belong here.
     with contextlib.redirect_stdout(io.StringIO()):
         budget = {"env_steps": None, "cpu_seconds": spot.cpu_seconds}
-        made = train(scenario, spot.agent, folder, seed=spot.seed, budget=budget, progress=settings.progress)
+        plain = {"reference": "automatic", "bound": False, "progress": settings.progress}
+        made = train(scenario, spot.agent, folder, seed=spot.seed, budget=budget, **plain)
     seconds = _seconds(made) or time.process_time() - started
     policy = load_policy(made, scenario, trust=settings.trust)
     name = f"{spot.agent} trained on the spot"

@@ -1,7 +1,7 @@
 """How far learned policies are from known optima: trains with the settings of ``configs/experiment`` and evaluates exactly.
 
     python learned_optima.py                 every instance with a known optimum, three training seeds
-    python learned_optima.py lost_sales 3 6  lost sales (lead time 4, penalty 4) with 3 and 6 CPU-seconds
+    python learned_optima.py lost_sales 6    lost sales (lead time 4, penalty 4) with 6 CPU-seconds; key=value changes settings
 
 Gaps are of the long-run average cost: of the Markov chain that a policy makes where units are whole, else paired with the
 optimal policy on 2,048 test worlds. CPU-seconds are of training, choice of the best and the compiler included.
@@ -53,23 +53,30 @@ def row(label, experiment, overrides=(), cpu_seconds=None):
     print(f"| {label} | {np.mean(spent):.1f} | {' | '.join(gaps)} |", flush=True)
 
 
-def cells(cpu_seconds=None):
+def cells(cpu_seconds=None, further=()):
     for lead_time in (1, 2, 3, 4):
         for penalty in (4, 9, 19, 39):
+            skipped = 4 * lead_time
             changes = (
+                f"agent.skipped={skipped}",
+                f"agent.periods={skipped + 100}",
                 f"scenario.lanes.supplier_store.lead_time={lead_time}",
                 f"scenario.customers.shoppers.lost_sale_cost={penalty}",
             )
-            row(f"lost sales, lead time {lead_time}, p {penalty}", "lost_sales_cells", changes, cpu_seconds)
+            row(
+                f"lost sales, lead time {lead_time}, p {penalty}", "lost_sales_cells", (*changes, *further), cpu_seconds
+            )
 
 
 if __name__ == "__main__":
-    which, budgets = sys.argv[1:2], [float(one) for one in sys.argv[2:]] or [None]
+    changes = tuple(word for word in sys.argv[1:] if "=" in word)
+    words = [word for word in sys.argv[1:] if "=" not in word]
+    which, budgets = words[:1], [float(one) for one in words[1:]] or [None]
     print("| instance | CPU-seconds | gap in percent, seeds 0, 1, 2 |||")
     print("|---|---|---|---|---|", flush=True)
     for budget in budgets:
         if which in ([], ["lost_sales"]):
-            row("lost sales, lead time 4, p 4", "lost_sales_capped", (), budget)
+            row("lost sales, lead time 4, p 4", "lost_sales_capped", changes, budget)
         for label, experiment in (
             ("serial, 4 stages", "serial_four"),
             ("serial, 7 stages", "serial_seven"),
@@ -78,6 +85,6 @@ if __name__ == "__main__":
             ("dual sourcing 3, 110", "dual_sourcing_slow"),
         ):
             if which in ([], [experiment], ["others"]):
-                row(label, experiment, (), budget)
+                row(label, experiment, changes, budget)
         if which in ([], ["cells"]):
-            cells(budget)
+            cells(budget, changes)
