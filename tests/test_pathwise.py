@@ -269,7 +269,6 @@ def test_levels_alone_reach_the_newsvendor_optimum():
     optimum = cost(60 + deviation * normal.inv_cdf(19 / 20))
     (level,) = found.policy.actor.head.vector()
     assert cost(float(level)) < optimum * 1.003
-    assert found.cpu_seconds < 30
 
 
 def test_network_costs_no_more_than_the_best_level():
@@ -293,4 +292,4 @@ def test_targets_are_met_by_learned_prices():
         figures = simulate(scenario, policy, tape).figures().figures["customer"]["shop"]
         rates.append(figures["fill_rate"].estimate()["mean"])
     assert rates[0] < 0.93
-    assert 0.94 < rates[1] < 0.985
+    assert 0.945 < rates[1] < 0.985

@@ -40,7 +40,7 @@ Floats = NDArray[np.float64]
 
 MOST_AVERAGED = 0.998  # weight of the past in the average of weights, at most
 SAFE = 1e-8
-PRICE_STEP = 0.02  # of prices on missed targets, as a share of a customer's own penalty: gradients are many
+PRICE_STEP = 0.05  # of prices on missed targets, as a share of a customer's own penalty: gradients are many
 
 
 @dataclass
