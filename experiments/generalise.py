@@ -10,6 +10,7 @@ import contextlib
 import io
 import itertools
 import json
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -162,7 +163,8 @@ def _trial(settings: Settings, cell: Cell, number: int, out: RunFolder) -> Trial
     compared += entrants(settings.policies, scenario, None, settings.trust)
     seconds = None
     if settings.on_the_spot.agent is not None and number < settings.on_the_spot.variants:
-        trained, seconds = _trained(settings, scenario, out)
+        name = re.sub(r"[^a-z0-9]+", "_", f"{cell.label} variant {number}".lower())
+        trained, seconds = _trained(settings, scenario, out / "trained" / name)
         compared.append(trained)
     scores = evaluate(scenario, compared, settings.evaluation, settings.progress)
     others = scores[1:] if seconds is None else scores[1:-1]
@@ -182,14 +184,13 @@ def _line(trial: Trial, count: int) -> str:
     return f"{place}: {', '.join(map(said, others))} to {trial.reference.name}"
 
 
-def _trained(settings: Settings, scenario: Scenario, out: RunFolder) -> tuple[Entrant, float]:
+def _trained(settings: Settings, scenario: Scenario, folder: Path) -> tuple[Entrant, float]:
     """A policy trained on a variant, and the CPU-seconds that took."""
     from .train import train
 
     spot = settings.on_the_spot
     assert spot.agent is not None
     started = time.process_time()
-    folder = out / "trained" / scenario.name
     # What train says to a user who called it does not belong here.
     with contextlib.redirect_stdout(io.StringIO()):
         budget = {"env_steps": None, "cpu_seconds": spot.cpu_seconds}
