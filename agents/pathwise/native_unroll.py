@@ -29,7 +29,7 @@ from .unroll import Unroll, Window
 
 #: Share of the norm of a gradient by which the two may differ: sums of some thousand numbers of single precision.
 AGREEMENT = 2e-3
-MOST_NODES = 5_000  # a period of more is not compiled: that would take minutes
+MOST_NODES = 3_000  # a period of more is not compiled: that would take minutes
 
 
 class NativeUnroll(Unroll):
