@@ -40,6 +40,7 @@ class Learner(Config):
 
     logged: ClassVar[tuple[str, ...]] = ()  # what the learning curve has of the last training step
     supports_clone: ClassVar[bool] = True  # whether it has an actor that can imitate
+    usual_env_steps: ClassVar[int] = 2_000_000  # that usually suffice: minutes
 
     start: str  # zero, the name of a rule, or the path of a rule.yaml
     start_as: Literal["residual", "clone"]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from echelongym.agents.budget import Budget, Trained
 from echelongym.agents.learners import AnyLearner, label
@@ -30,11 +30,22 @@ from .training_marks import Marks, Start, starting_rule
 from .training_progress import reported
 
 
-class BudgetSettings(Config):
-    """When to stop; at least one is needed."""
+def _steps(value: Any) -> Any:
+    return value if value is None or value == "auto" else number(1, integer=True).func(value)
 
-    env_steps: PositiveCount | None
+
+class BudgetSettings(Config):
+    """When to stop; at least one is needed. ``auto`` steps: what usually suffices, unless seconds are given."""
+
+    env_steps: Annotated[int | str | None, PlainValidator(_steps)]
     cpu_seconds: Positive | None
+
+    def of(self, learner: AnyLearner) -> Budget:
+        """The budget of a learner."""
+        steps: Any = self.env_steps
+        if steps == "auto":
+            steps = None if self.cpu_seconds is not None else learner.usual_env_steps
+        return Budget(steps, self.cpu_seconds)
 
 
 class Validation(Config):
@@ -118,7 +129,7 @@ def run(settings: Settings, folder: Path) -> Path:
         _check_free(folder)
     kind = learning(settings)
     scenario, chosen = settings.scenario, settings.validation
-    budget = Budget(settings.budget.env_steps, settings.budget.cpu_seconds)
+    budget = settings.budget.of(settings.agent)
     if budget.share(int(spent["env_steps"]), spent["cpu_seconds"]) >= 1.0:
         raise expected("train: budget", settings.budget.model_dump(), f"more than {shown(folder)} has spent already")
     tape = scenario.sample(chosen.worlds, chosen.seed, "tune")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -32,6 +32,8 @@ class Layout(Config):
 
 class PathwiseConfig(Layout):
     """Gradients through the simulator; ``null`` leaves a choice to the scenario."""
+
+    usual_env_steps: ClassVar[int] = 20_000_000  # that usually suffice: half a minute where gradients are compiled
 
     kind: Literal["pathwise"] = "pathwise"
     start: str  # a rule by name, the path of a tuned one, or auto
