@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelongym.envs.errors import expected
-from echelongym.envs.simulate import Outcome
+from echelongym.envs.observation import Policy
+from echelongym.envs.scenario import Scenario
+from echelongym.envs.simulate import Outcome, simulate
+from echelongym.envs.tape import Tape
+
+from .targets import shortfall, targets_of
+from .tuning_worlds import MISSING
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +39,17 @@ class Budget:
         return min(max(by_steps, by_time), 1.0)
 
 
+def next_due(share: float, times: int) -> float:
+    """Share of the budget at which the next of so many evaluations, spread evenly, comes."""
+    return float(min(1.0, (np.floor(share * times + 1e-9) + 1.0) / times))
+
+
+def cpu_time() -> float:
+    """CPU-seconds of this process and of what it called, a compiler say."""
+    done = os.times()
+    return done.user + done.system + done.children_user + done.children_system
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where a training stands; ``curve`` has a row for each evaluation so far, costs a period (profits negative)."""
@@ -40,6 +58,28 @@ class Progress:
     env_steps: int
     cpu_seconds: float
     curve: list[dict[str, float | None]]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What an evaluation says of a policy.
+
+    Attributes
+    ----------
+    cost
+        A period in each world, less revenue where prices are given.
+    score
+        Mean cost, raised by what is missing of targets as the tuner of rules has it: the best has the lowest.
+    targets
+        See :meth:`echelongym.agents.targets.Target.judge`.
+    figures
+        For TensorBoard, where they were asked for.
+    """
+
+    cost: Floats
+    score: float
+    targets: list[dict[str, Any]]
+    figures: dict[str, float]
 
 
 @dataclass
@@ -68,6 +108,21 @@ class Trained:
 def objective(outcome: Outcome) -> Floats:
     """What is minimised, (B,): cost a period, less revenue where prices are given."""
     return np.asarray(outcome.net_cost_per_period, dtype=np.float64)
+
+
+def judge(scenario: Scenario, policy: Policy, tape: Tape, shows: bool) -> Judged:
+    """Run a policy on evaluation worlds; ``shows``: with figures for TensorBoard."""
+    targets = targets_of(scenario)
+    outcome = simulate(scenario, policy, tape, kpis=shows or bool(targets))
+    cost = objective(outcome)
+    score = penalised(float(cost.mean()), shortfall(targets, outcome) if targets else 0.0)
+    judged = [target.judge(outcome.figures()) for target in targets]
+    return Judged(cost, score, judged, figures(outcome) if shows else {})
+
+
+def penalised(cost: float, missing: float) -> float:
+    """A mean cost, raised by what is missing of targets."""
+    return cost + MISSING * abs(cost) * missing
 
 
 def figures(outcome: Outcome) -> dict[str, float]:

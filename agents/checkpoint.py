@@ -6,9 +6,7 @@ can run.
 
 from __future__ import annotations
 
-import io
 import json
-import pickle
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +18,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from echelongym.envs.errors import InputError, expected, shorten
-from echelongym.envs.files import write_bytes
 
+from .checkpoint_files import newest_checkpoint, read_checkpoint, write_checkpoint
 from .vec_env import SB3VecEnv
 
 _SCHEMA = 2
-_PATTERN = "checkpoint_*.pt"
 _REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 _COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_n_calls")
 _NUMBERS = ("exploration_rate",)
@@ -125,13 +122,7 @@ def save_checkpoint(
         "torch_state": torch.get_rng_state(),
         "best": best,
     }
-    stream = io.BytesIO()
-    torch.save(content, stream)
-    path = folder / f"checkpoint_{model.num_timesteps:012d}.pt"
-    write_bytes(stream.getvalue(), path)
-    for old in sorted(folder.glob(_PATTERN))[:-2]:
-        old.unlink()
-    return path
+    return write_checkpoint(folder, model.num_timesteps, content)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -142,15 +133,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     InputError
         If it is none, or damaged.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+
+    def understood(content: dict[str, Any]) -> Checkpoint:
         if content["schema"] != _SCHEMA:
             raise expected("schema", content["schema"], str(_SCHEMA), str(path))
         return Checkpoint(path, json.loads(content["facts"]), content["best"], content)
-    except InputError:
-        raise
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path}: is no checkpoint, or a damaged one: {shorten(str(error))}") from None
+
+    return read_checkpoint(path, understood)
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint:
@@ -161,15 +150,7 @@ def latest_checkpoint(folder: Path) -> Checkpoint:
     InputError
         If there is none.
     """
-    found = sorted(folder.glob(_PATTERN), reverse=True)
-    if not found:
-        raise InputError(f"{folder}: holds no checkpoint: start the training anew")
-    for path in found[:-1]:
-        try:
-            return load_checkpoint(path)
-        except InputError:
-            continue
-    return load_checkpoint(found[-1])
+    return newest_checkpoint(folder, load_checkpoint)
 
 
 def _replay(model: BaseAlgorithm) -> dict[str, Any]:

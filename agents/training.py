@@ -22,20 +22,17 @@ from stable_baselines3.common.logger import Logger
 
 from echelongym.envs.errors import InputError
 from echelongym.envs.scenario import Scenario
-from echelongym.envs.simulate import simulate
 from echelongym.envs.tape import Tape
 from echelongym.envs.vector_env import NetworkVectorEnv
 
 from .actor import ActorPolicy, RecurrentActor, policy_of
-from .budget import Budget, Floats, Progress, Trained, figures, objective
+from .budget import Budget, Floats, Progress, Trained, cpu_time, judge, next_due
 from .checkpoint import Checkpoint, save_checkpoint
 from .cloning import clone
 from .learners import OnPolicy, SB3Learner
 from .rules import Rule
 from .sb3 import ExplorationSchedule, SB3VecEnv, actor_module, algorithm_of, make_model, moves_of
 from .starts import Residual, starting_rule
-from .targets import shortfall, targets_of
-from .tuning_worlds import MISSING
 
 
 @dataclass
@@ -120,8 +117,7 @@ class Trainer:
         report: Callable[[Progress], None],
         improved: Callable[[ActorPolicy, Floats, int], None],
     ) -> Trained:
-        self._started = time.process_time()
-        self._targets = targets_of(self.scenario)
+        self._started = cpu_time()
         self._judged: list[dict[str, Any]] = []
         rule = self._rule
         corrected = rule if self.learner.start_as == "residual" else None
@@ -152,7 +148,7 @@ class Trainer:
             share = self.budget.share(self._model.num_timesteps, self.cpu_seconds)
             if share >= due:
                 self._evaluate(improved)
-                due = min(1.0, (np.floor(share * self.evaluations + 1e-9) + 1.0) / self.evaluations)
+                due = next_due(share, self.evaluations)
             report(Progress(share, self._model.num_timesteps, self.cpu_seconds, self._curve))
             started = self._model.num_timesteps > 0  # before that there is nothing to keep
             if self.checkpoints and started and (share >= 1.0 or time.monotonic() - saved >= self.checkpoint_seconds):
@@ -168,7 +164,7 @@ class Trainer:
     @property
     def cpu_seconds(self) -> float:
         """CPU-seconds spent, those before a resume included."""
-        return self._spent + time.process_time() - self._started
+        return self._spent + cpu_time() - self._started
 
     @property
     def model(self) -> Any:
@@ -224,14 +220,11 @@ class Trainer:
         self._policy.actor = actor_module(self._model)
         logger = self._model.logger
         shows = bool(logger.output_formats)
-        outcome = simulate(self.scenario, self._policy, self.tape, kpis=shows or bool(self._targets))
-        cost, steps = objective(outcome), self._model.num_timesteps
-        score = float(cost.mean())
-        if self._targets:  # as the tuner of rules has it
-            score += MISSING * abs(score) * shortfall(self._targets, outcome)
-        if score < self._best_score:
-            self._best_score, self._best_cost, self._best_steps = score, cost, steps
-            self._judged = [target.judge(outcome.figures()) for target in self._targets]
+        found = judge(self.scenario, self._policy, self.tape, shows)
+        cost, steps = found.cost, self._model.num_timesteps
+        if found.score < self._best_score:
+            self._best_score, self._best_cost, self._best_steps = found.score, cost, steps
+            self._judged = found.targets
             self._best = {name: value.detach().clone() for name, value in self._model.policy.state_dict().items()}
             improved(self._policy, cost, steps)
         assert self._best_cost is not None
@@ -247,7 +240,7 @@ class Trainer:
             row[key] = float(logged[f"train/{key}"]) if f"train/{key}" in logged else None
         self._curve.append(row)
         if shows:
-            for name, value in figures(outcome).items():
+            for name, value in found.figures.items():
                 logger.record(f"evaluation/{name}", value)
             logger.record("evaluation/best_cost_per_period", row["best_cost_per_period"])
             logger.dump(steps)

@@ -12,6 +12,7 @@ from .decoding import KINDS, ActionDecoder, Decoding, Range
 from .observation import Observation
 from .positions import Rows
 from .processes.demand import DemandProcess
+from .processes.disruption import disturbed
 
 if TYPE_CHECKING:
     from .scenario import Scenario
@@ -287,15 +288,11 @@ def _stock_blocks(decoder: ActionDecoder) -> list[Block]:
 def _availability_blocks(scenario: Scenario) -> list[Block]:
     """Of the nodes and lanes that a disruption can stop."""
     t = scenario.tables
-    hit = {"nodes": np.zeros(t.N, dtype=bool), "lanes": np.zeros(t.L, dtype=bool)}
-    for disruption in scenario.disruptions.values():
-        for effect, chosen in disruption.select(scenario):
-            if effect.availability is not None:
-                hit[effect.kind][chosen] = True
-    return [
-        _block(f"{kind[:-1]}_availability", mask, np.ones(len(mask)), np.ones(len(mask)), (getattr(t, kind),))
-        for kind, mask in hit.items()
-    ]
+    hit, blocks = disturbed(scenario), []
+    for name, entities in (("node_availability", t.nodes), ("lane_availability", t.lanes)):
+        mask = hit.get(name, np.zeros(len(entities), dtype=bool))
+        blocks.append(_block(name, mask, np.ones(len(mask)), np.ones(len(mask)), (entities,)))
+    return blocks
 
 
 def _demand_blocks(scenario: Scenario) -> list[Block]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .backend import Array, NumpyOps
 from .dynamics.state import Exogenous
+from .processes.disruption import disturbed
 from .tape import Core
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Slots:
         self.now = 0  # steps since all slots started together
         self.core: Core | None = None
         self._owned = False
-        self._stops = _stopping(scenario)
+        self._stops = {name: len(hit) for name, hit in disturbed(scenario).items()}  # entities of each
 
     def load(self, core: Core, chosen: NDArray[np.bool_] | None = None) -> None:
         """Start worlds: in all slots, or in the chosen ones only (then ``core`` has only those)."""
@@ -193,18 +194,6 @@ class Slots:
     def _loaded(self) -> Core:
         assert self.core is not None
         return self.core
-
-
-def _stopping(scenario: Scenario) -> dict[str, int]:
-    """Arrays that a disruption can make other than 1, and their number of entities."""
-    t, found = scenario.tables, {}
-    for disruption in scenario.disruptions.values():
-        for effect, _ in disruption.select(scenario):
-            if effect.yield_share is not None:
-                found["lane_yield"] = t.L
-            if effect.availability is not None:
-                found[f"{effect.kind[:-1]}_availability"] = t.N if effect.kind == "nodes" else t.L
-    return found
 
 
 def _typed(array: Array, dtype: Any) -> Array:

@@ -139,7 +139,7 @@ def _train(
     from .train import train
 
     started = time.monotonic()
-    budget = {"env_steps": None, "cpu_seconds": cpu_seconds}
+    budget = {"cpu_seconds": cpu_seconds}
     with contextlib.redirect_stdout(io.StringIO()):
         train(
             scenario,

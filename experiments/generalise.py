@@ -193,7 +193,7 @@ def _trained(settings: Settings, scenario: Scenario, folder: Path) -> tuple[Entr
     started = time.process_time()
     # What train says to a user who called it does not belong here.
     with contextlib.redirect_stdout(io.StringIO()):
-        budget = {"env_steps": None, "cpu_seconds": spot.cpu_seconds}
+        budget = {"cpu_seconds": spot.cpu_seconds}
         plain = {"reference": "automatic", "bound": False, "progress": settings.progress}
         made = train(scenario, spot.agent, folder, seed=spot.seed, budget=budget, **plain)
     seconds = _seconds(made) or time.process_time() - started

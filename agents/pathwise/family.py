@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.agents.budget import figures, objective
+from echelongym.agents.budget import Judged, figures, objective, penalised
 from echelongym.agents.rules import RULES, Rule
 from echelongym.agents.targets import shortfall, targets_of
-from echelongym.agents.tuning_worlds import MISSING
 from echelongym.envs.errors import InputError, expected
 from echelongym.envs.observation import Policy
 from echelongym.envs.scenario import Scenario
@@ -155,7 +154,7 @@ class FamilyTrainer(PathwiseTrainer):
         tape = scenario.sample(SCALED_ON, self.seed, "train", max(window.periods, scenario.warm_up + 1))
         return _Course(policy, unroll, Variant.of(scenario, self.learner, tape).scale)
 
-    def _judge(self) -> tuple[Floats, float, list[dict[str, Any]], dict[str, float]]:
+    def _judge(self) -> Judged:
         shown: dict[str, float] = {}
         costs, missing = [], 0.0
         for number, (one, policy) in enumerate(zip(self.variants, self._judges, strict=True)):
@@ -168,9 +167,8 @@ class FamilyTrainer(PathwiseTrainer):
                 found = figures(outcome)
                 shown |= {f"variant_{number}/{name}": found[name] for name in found if name.count("/") < 1}
         cost = np.concatenate(costs)
-        score = float(cost.mean())
-        score += MISSING * abs(score) * missing / len(self.variants)
-        return cost, score, [], shown | {"cost_per_period": float(cost.mean())}
+        mean = float(cost.mean())
+        return Judged(cost, penalised(mean, missing / len(self.variants)), [], shown | {"cost_per_period": mean})
 
     def _standing(self) -> dict[str, Any]:
         prices = [

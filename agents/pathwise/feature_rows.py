@@ -11,6 +11,7 @@ from echelongym.agents.rules.ahead import resembles
 from echelongym.envs.encoding import season_periods
 from echelongym.envs.levels import automatic_levels, faced
 from echelongym.envs.positions import Forest
+from echelongym.envs.processes.disruption import disturbed
 from echelongym.envs.processes.series import normal_quantile
 from echelongym.envs.scenario import Scenario
 
@@ -78,11 +79,9 @@ class Rows:
         self.auto = automatic_levels(scenario)
         self.flow = self.auto.flow.reshape(-1)
         self.resembles = resembles(scenario)
-        self.impaired, self.impaired_lanes = np.zeros(t.N, dtype=bool), np.zeros(t.L, dtype=bool)
-        for disruption in scenario.disruptions.values():
-            for effect, chosen in disruption.select(scenario):
-                if effect.availability is not None:
-                    (self.impaired if effect.kind == "nodes" else self.impaired_lanes)[chosen] = True
+        hit = disturbed(scenario)
+        self.impaired = hit.get("node_availability", np.zeros(t.N, dtype=bool))
+        self.impaired_lanes = hit.get("lane_availability", np.zeros(t.L, dtype=bool))
         self.deviation = np.maximum(self.auto.flow_deviation.reshape(-1), 1e-9)
         carried = np.zeros((t.N, t.P), dtype=bool)
         for carries, target in zip(t.lane_carries, t.lane_target, strict=True):

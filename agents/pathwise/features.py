@@ -43,6 +43,8 @@ class Features(nn.Module):
     lanes : (l,) lane cells (lane * P + product) that can be requested, in order.
     source, target : (l,) places in ``cells`` of a lane's ends; source -1 = a supplier.
     moving : which of the features can change in an episode, nodes' then lanes', flattened.
+    arrays : names of the arrays that are read, in the order of the raw column.
+    places, coefficients : (2, entries) row and place in the raw column of every entry of the matrix, and (entries,) its value.
     """
 
     def __init__(self, scenario: Scenario, due_periods: int) -> None:
@@ -75,7 +77,7 @@ class Features(nn.Module):
         if not self.sparse:
             dense[where[0], where[1]] = values
         self.register_buffer("matrix", torch.from_numpy(dense.astype(np.float32)), persistent=False)
-        self._where, self._values, self._shape = where, values, shape
+        self.places, self.coefficients, self._shape = where, values, shape
         self._forward = self._compressed(where) if self.sparse else None
         self._backward = self._compressed(where[::-1], turned=True) if self.sparse else None
         # The same for graphs that know no sparse matrices.
@@ -85,7 +87,7 @@ class Features(nn.Module):
         self.register_buffer("constant", torch.from_numpy(constant.astype(np.float32)[:, None]), persistent=False)
 
     def _compressed(self, where: Ints, turned: bool = False) -> torch.Tensor:
-        places, values = torch.from_numpy(where.copy()), torch.from_numpy(self._values.astype(np.float32))
+        places, values = torch.from_numpy(where.copy()), torch.from_numpy(self.coefficients.astype(np.float32))
         shape = self._shape[::-1] if turned else self._shape
         with warnings.catch_warnings():  # that compressed matrices are new in PyTorch
             warnings.simplefilter("ignore")

@@ -18,7 +18,7 @@ from echelongym.agents.rules.dual import CappedDualIndex
 from echelongym.envs.backend import Ops, ops_of
 from echelongym.envs.decoding import ActionDecoder
 from echelongym.envs.dynamics import Segments
-from echelongym.envs.errors import InputError, expected
+from echelongym.envs.errors import expected
 from echelongym.envs.levels import automatic_levels
 from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.scenario import Scenario
@@ -314,5 +314,3 @@ HEADS: dict[str, Any] = {
     "split": SplitHead,
     "residual": ResidualHead,
 }
-
-__all__ = ["HEADS", "Head", "InputError", "automatic_start"]

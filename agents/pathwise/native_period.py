@@ -11,6 +11,7 @@ from echelongym.agents.targets import Multipliers
 from echelongym.envs.backend import NUMPY
 from echelongym.envs.dynamics import Dynamics, Exogenous, State
 from echelongym.envs.encoding import season_periods
+from echelongym.envs.processes.disruption import disturbed
 from echelongym.envs.simulate import World
 from echelongym.envs.tape import Tape
 
@@ -19,8 +20,6 @@ from .native_recording import CannotRecord, Recorded
 from .policy import PathwiseActor
 from .smoothing import SmoothLedger
 from .symbols import SYMBOLS, Graph, Node, symbols
-
-Floats = NDArray[np.float64]
 
 MOST_ATTEMPTS = 40  # what never changes may come to light one period after another
 
@@ -50,7 +49,8 @@ class _Recorder:
     def __init__(self, actor: PathwiseActor, smoothing: float, scenario: Any, fixed: dict[int, float]) -> None:
         self.actor, self.scenario, self.fixed = actor, scenario, fixed
         self.t = scenario.tables
-        self.varies = _varies(scenario)
+        # Whether a sample shows it or not.
+        self.varies = {*disturbed(scenario), *(["lead_time"] if self.t.lead_time_random.any() else [])}
         self.graph = Graph()
         self.made = Recorded(self.graph)
         self.dynamics = Dynamics(self.t, SYMBOLS)  # type: ignore[arg-type]
@@ -107,9 +107,9 @@ class _Recorder:
         leads = start.leads
         if leads is not None:
             # Between periods there is a slot more: what left a period ago, which nothing has yet.
-            whole = np.tile(self.t.nominal_lead_time[road.row_lane[self._varied(road)]][:, None], (1, 1))
-            whole[np.asarray(road.varied_kept) if not isinstance(road.varied_kept, slice) else road.varied_kept] = leads
-            leads = whole.astype(np.float64)
+            whole = self.t.nominal_lead_time[road.row_lane[road.varied_rows]][:, None].astype(np.float64)
+            whole[road.varied_kept] = leads
+            leads = whole
         arrays = [start.on_hand, moved, leads, start.backlog, start.unfilled]
         flat = np.concatenate([np.asarray(one, dtype=np.float64).reshape(-1) for one in arrays if one is not None])
         self.first = flat
@@ -127,10 +127,6 @@ class _Recorder:
             parts.append(symbols(entries[at : at + one.size].reshape(one.shape)))
             at += one.size
         return State(*parts)
-
-    def _varied(self, road: Any) -> NDArray[np.int64]:
-        rows = road.varied_rows
-        return np.arange(road.rows)[rows] if isinstance(rows, slice) else np.asarray(rows)
 
     def _exogenous(self) -> Exogenous:
         t = self.t
@@ -192,18 +188,6 @@ class _Recorder:
         return np.moveaxis(self.made.tape(name, shapes[name]), -1, 0)
 
 
-def _varies(scenario: Any) -> set[str]:
-    """Names of the arrays of a tape that a process of the scenario makes, whether a sample shows it or not."""
-    found = {"lead_time"} if scenario.tables.lead_time_random.any() else set()
-    for disruption in scenario.disruptions.values():
-        for effect, _ in disruption.select(scenario):
-            if effect.availability is not None:
-                found.add(f"{effect.kind[:-1]}_availability")
-            if effect.yield_share is not None:
-                found.add("lane_yield")
-    return found
-
-
 def exogenous_rows(recorded: Recorded, world: World, tape: Tape, scenario: Any) -> NDArray[np.float32]:
     """(T, rows, B) what the tape says, in the order of the inputs."""
     periods, worlds, history = world.periods, world.batch, scenario.tables.H
@@ -217,7 +201,8 @@ def exogenous_rows(recorded: Recorded, world: World, tape: Tape, scenario: Any) 
         elif name == "period":
             part[:] = np.arange(periods)[:, None, None]
         elif name == "season":
-            turn = 2 * np.pi * np.fmod(np.arange(periods), season_periods(scenario)[0]) / season_periods(scenario)[0]
+            length = season_periods(scenario)[0]
+            turn = np.fmod(np.arange(periods), length) * (2 * np.pi / length)
             part[:] = np.stack([np.sin(turn), np.cos(turn)], 1)[:, :, None]
         elif name == "demand_history":
             for h in range(history):
@@ -229,6 +214,3 @@ def exogenous_rows(recorded: Recorded, world: World, tape: Tape, scenario: Any) 
             part[:] = scenario.tables.nominal_lead_time[:, None] if name == "lead_time" else 1.0
         at += size
     return found
-
-
-__all__ = ["CannotRecord", "Recorded", "exogenous_rows", "record"]

@@ -85,7 +85,7 @@ class RecordedPolicy:
 
         raw = np.concatenate([np.asarray(column(name)) for name in features.arrays])
         found = np.array(features.constant[:, 0].double().tolist(), dtype=object)
-        for row, place, value in zip(*features._where.tolist(), features._values.tolist(), strict=True):
+        for row, place, value in zip(*features.places.tolist(), features.coefficients.tolist(), strict=True):
             found[row] = found[row] + raw[place] * value
         cut = SYMBOLS.minimum(SYMBOLS.maximum(symbols(found), -BOUND), BOUND)
         return symbols(cut[:, None])

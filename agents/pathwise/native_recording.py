@@ -41,8 +41,8 @@ class Recorded:
     Attributes
     ----------
     exogenous : names and shapes of the arrays that come from the tape, in order.
-    parameters : (n,) learned numbers of the head, then prices of missed targets.
-    state : places in the flat state that change, and what they start at.
+    parameters : how many learned numbers of the head, and prices of missed targets behind them.
+    start, following : of each place in the flat state that changes, where it starts and what it becomes.
     """
 
     graph: Graph

@@ -31,11 +31,11 @@ class SmoothLedger(Ledger):
         In mean flows; 0 switches all of this off.
     """
 
-    def __init__(self, tables: Tables, ops: Ops, smoothing: float, scenario: Scenario | None = None) -> None:
+    def __init__(self, tables: Tables, ops: Ops, smoothing: float, scenario: Scenario) -> None:
         super().__init__(tables, ops)
         self.smoothing = smoothing
         t = tables
-        flow = t.mean_flow if scenario is None else automatic_levels(scenario).flow
+        flow = automatic_levels(scenario).flow
         lanes = np.arange(t.L)[
             self.fleet.lanes if isinstance(self.fleet.lanes, slice) else np.asarray(self.fleet.lanes)
         ]

@@ -8,7 +8,6 @@ function of a policy's weights alone, and its gradient is known.
 from __future__ import annotations
 
 import math
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,13 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from echelongym.agents.budget import Budget, Progress, Trained, figures, objective
+from echelongym.agents.budget import Budget, Judged, Progress, Trained, cpu_time, judge, next_due
 from echelongym.agents.rules import Rule
-from echelongym.agents.targets import shortfall, targets_of
 from echelongym.agents.tuning_worlds import MISSING
 from echelongym.envs.errors import InputError
 from echelongym.envs.scenario import Scenario
-from echelongym.envs.simulate import simulate
 from echelongym.envs.tape import Tape
 
 from .checkpoint import save_checkpoint
@@ -78,6 +75,7 @@ class PathwiseTrainer:
     _best_steps: int = 0
     _judged: list[dict[str, Any]] = field(default_factory=list)
     _spent: float = 0.0
+    _loss: float | None = None  # of the gradient before
 
     def run(
         self,
@@ -117,7 +115,6 @@ class PathwiseTrainer:
         improved: Callable[[PathwisePolicy, Floats, int], None],
     ) -> Trained:
         self._started = cpu_time()
-        self._targets = targets_of(self.scenario)
         torch.manual_seed(self.seed)
         self.policy = self._make_policy()
         actor, levels = self.policy.actor, self.policy.actor.head.levels()
@@ -139,7 +136,7 @@ class PathwiseTrainer:
             share = self.budget.share(self._env_steps, self.cpu_seconds)
             if share >= due:
                 self._evaluate(improved)
-                due = min(1.0, (np.floor(share * self.evaluations + 1e-9) + 1.0) / self.evaluations)
+                due = next_due(share, self.evaluations)
             report(Progress(share, self._env_steps, self.cpu_seconds, self._curve))
             over = share >= 1.0
             if self.checkpoints and self._env_steps and (over or time.monotonic() - saved >= self.checkpoint_seconds):
@@ -178,9 +175,8 @@ class PathwiseTrainer:
         self._loss = unroll.gradient(actor, self._first_world(worlds), worlds)
         if scale is None:  # the start costs 1, so that settings do not depend on the unit of money
             self._scale = scale = max(abs(self._loss), SAFE)
-        unroll.multipliers.limit(
-            MISSING * scale, PRICE_STEP
-        )  # what is missed counts no more than in the choice of the best
+        # What is missed counts no more than in the choice of the best.
+        unroll.multipliers.limit(MISSING * scale, PRICE_STEP)
         parameters = [one for one in self.policy.actor.parameters() if one.grad is not None]
         for one in parameters:
             assert one.grad is not None
@@ -210,10 +206,11 @@ class PathwiseTrainer:
         current = {name: value.clone() for name, value in actor.state_dict().items()}
         actor.load_state_dict(self._average)
         with torch.no_grad():
-            cost, score, judged, shown = self._judge()
-        if score < self._best_score:
-            self._best_score, self._best_cost, self._best_steps = score, cost, self._env_steps
-            self._judged = judged
+            found = self._judge()
+        cost = found.cost
+        if found.score < self._best_score:
+            self._best_score, self._best_cost, self._best_steps = found.score, cost, self._env_steps
+            self._judged = found.targets
             self._best = {name: value.clone() for name, value in self._average.items()}
             improved(self.policy, cost, self._env_steps)
         actor.load_state_dict(current)
@@ -224,25 +221,18 @@ class PathwiseTrainer:
             "cost_per_period": float(cost.mean()),
             "best_cost_per_period": float(self._best_cost.mean()),
             "learning_rate": self._optimiser.param_groups[0]["lr"],
-            "loss": getattr(self, "_loss", None),
+            "loss": self._loss,
         })  # fmt: skip
         if self.logger is not None:
-            for name, value in shown.items():
+            for name, value in found.figures.items():
                 self.logger.record(f"evaluation/{name}", value)
             self.logger.record("evaluation/best_cost_per_period", float(self._best_cost.mean()))
             self.logger.dump(self._env_steps)
 
-    def _judge(self) -> tuple[Floats, float, list[dict[str, Any]], dict[str, float]]:
-        """Costs in the evaluation worlds, what the best is chosen by, targets judged, and figures for a logger."""
+    def _judge(self) -> Judged:
+        """What the evaluation worlds say."""
         self.policy.actor.begin(self.tape.batch)
-        shows = self.logger is not None
-        outcome = simulate(self.scenario, self.policy, self.tape, kpis=shows or bool(self._targets))
-        cost = objective(outcome)
-        score = float(cost.mean())
-        if self._targets:
-            score += MISSING * abs(score) * shortfall(self._targets, outcome)
-        judged = [target.judge(outcome.figures()) for target in self._targets]
-        return cost, score, judged, figures(outcome) if shows else {}
+        return judge(self.scenario, self.policy, self.tape, self.logger is not None)
 
     def _finish(self) -> Trained:
         assert self._best is not None
@@ -305,12 +295,6 @@ class PathwiseTrainer:
         self._best_steps, self._judged, self._curve = facts["best_env_steps"], facts["targets"], facts["curve"]
         self._spent = facts["cpu_seconds"]
         return float(facts["due"])
-
-
-def cpu_time() -> float:
-    """CPU-seconds of this process, and of the compiler that it called."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def _rate(share: float, config: PathwiseConfig) -> float:

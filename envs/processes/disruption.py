@@ -14,6 +14,7 @@ from ..errors import expected, unknown
 
 if TYPE_CHECKING:
     from ..network import Network
+    from ..scenario import Scenario
 
 # What can be selected, by which attributes, and which effects it can suffer.
 ATTRIBUTES = {
@@ -189,3 +190,20 @@ class Disruption(Config):
                         )
             found.append((effect, chosen))
         return found
+
+
+def disturbed(scenario: Scenario) -> dict[str, NDArray[np.bool_]]:
+    """Arrays of a tape that disruptions can make other than 1, each with its (entities,) that any of them hits.
+
+    Among ``node_availability`` (N,), ``lane_availability`` and ``lane_yield`` (L,); what nothing hits is not there.
+    """
+    t = scenario.tables
+    found: dict[str, NDArray[np.bool_]] = {}
+    for disruption in scenario.disruptions.values():
+        for effect, chosen in disruption.select(scenario):
+            if effect.yield_share is not None:
+                found.setdefault("lane_yield", np.zeros(t.L, dtype=bool))[chosen] = True
+            if effect.availability is not None:
+                size = t.N if effect.kind == "nodes" else t.L
+                found.setdefault(f"{effect.kind[:-1]}_availability", np.zeros(size, dtype=bool))[chosen] = True
+    return found
