@@ -135,7 +135,7 @@ def test_run_folder_holds_policy_curve_and_summary(scenario, agent, capsys):
 
 def test_best_policy_is_the_one_kept(scenario, monkeypatch):
     """Even when what follows it is worse: costs of evaluations are made to rise after the second."""
-    from echelongym.agents import training
+    from echelongym.agents import budget, training
 
     costs = iter([5.0, 3.0, 4.0, 6.0, 7.0])
     seen: list[dict[str, torch.Tensor]] = []
@@ -146,7 +146,7 @@ def test_best_policy_is_the_one_kept(scenario, monkeypatch):
         evaluated(self, improved)
 
     monkeypatch.setattr(training.Trainer, "_evaluate", spy)
-    monkeypatch.setattr(training, "objective", lambda _: np.full(4, next(costs)))
+    monkeypatch.setattr(budget, "objective", lambda _: np.full(4, next(costs)))
     folder = short(scenario, PPO, "run")
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["best"]["cost_per_period"]["mean"] == 3.0

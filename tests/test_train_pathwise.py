@@ -234,8 +234,9 @@ def test_every_experiment_composes_and_says_its_command(name):
     assert package == "# @package _global_"
     assert usage.startswith(f"# echelongym train experiment={name} -m ")
     settings = prepare("train", [f"experiment={name}"])
-    assert settings.budget.env_steps is None
-    assert settings.budget.cpu_seconds > 0
+    budget = settings.budget.of(settings.agent)
+    assert budget.env_steps is None
+    assert budget.cpu_seconds > 0
     chosen = prepare("train", [f"experiment={name}", "seed=3", "budget.cpu_seconds=7"])
     assert (chosen.seed, chosen.budget.cpu_seconds) == (3, 7)
     assert chosen.scenario.digest == settings.scenario.digest
