@@ -394,9 +394,9 @@ def test_demo_tunes_trains_and_compares(workers: int, capsys: pytest.CaptureFixt
     assert main(["demo", *words]) == 0
     summary = json.loads(Path("demo/summary.json").read_text())
     names = [policy["name"] for policy in summary["policies"]]
-    assert names == ["local_base_stock", "echelon_base_stock", "capped_echelon_base_stock", "ppo"]
+    assert names == ["echelon_base_stock", "capped_echelon_base_stock", "ppo"]
     assert summary["policies"][-1]["training_seeds"] == [0, 1]
-    assert all(policy["tuning_budget"] for policy in summary["policies"][:3])
+    assert all(policy["tuning_budget"] for policy in summary["policies"][:2])
     assert {"cost_by_line.png", "network.png"} <= {path.name for path in Path("demo").iterdir()}
     assert "echelongym export policy=runs/train/one_store/demo-seed_0" in capsys.readouterr().out
 
