@@ -8,7 +8,10 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, model_validator
 
 from .errors import InputError, closest, shorten
+from .names import as_text
 
+#: Whole numbers beyond this are no numbers of anything here; floats hold those up to it exactly.
+MOST = 2**53
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -36,8 +39,10 @@ class Config(BaseModel):
 
 
 def is_number(value: Any) -> bool:
-    """True for finite ints and floats; False for booleans, text, NaN and infinities."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """True for finite floats and ints up to 2^53; False for booleans, text, NaN and infinities."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) if isinstance(value, float) else abs(value) <= MOST
 
 
 def _checked(value: Any, low: float, high: float, integer: bool, strict: bool) -> float | int:
@@ -69,7 +74,7 @@ def number_by_product(low: float = 0.0, high: float = math.inf, integer: bool = 
 
     def check(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: one(item) for key, item in value.items()}
+            return {as_text(key): one(item) for key, item in value.items()}
         return one(value)
 
     return PlainValidator(check)

@@ -21,6 +21,11 @@ def shorten(value: Any, limit: int = 120) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def printable(text: object) -> str:
+    """``str`` of a value as one line that no terminal obeys: what is not printable stands as its escape code."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in str(text))
+
+
 def expected(field: str, value: Any, expectation: str, where: str | None = None) -> InputError:
     """The error for one bad value: ``where: field = value: expected ...``."""
     prefix = f"{where}: " if where else ""

@@ -6,7 +6,6 @@ an error that names the place. Amounts may be one number or a mapping by product
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WrapValidator, model_validator
@@ -24,25 +23,12 @@ from .config import (
     number_by_product,
 )
 from .errors import expected, unknown
+from .names import Label, Name, Named, Names
 from .processes.lead_time import LeadTime, parse_lead_time
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]*")
 LeadTimeField = Annotated[LeadTime, WrapValidator(lambda value, _: parse_lead_time(value))]
 InitialField = Annotated[float | str | dict[str, float | str], number_by_product(auto=True)]
 PatienceField = Annotated[int | dict[str, int], number_by_product(0, integer=True)]
-
-
-def _named(value: Any) -> Any:
-    """Check a mapping by name before its entries are read; ``name:`` alone means all defaults."""
-    if not isinstance(value, dict):
-        raise ValueError("expected a mapping by name")
-    for name in value:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ValueError(f"name {name!r}: expected text of letters, digits, '_' and '-'")
-    return {name: {} if item is None else item for name, item in value.items()}
-
-
-Named = BeforeValidator(_named)
 
 
 class Product(Config):
@@ -78,11 +64,11 @@ class Lane(Config):
     requests are rounded to; lanes with a lower ``priority`` number share scarce stock first.
     """
 
-    source: str
-    target: str
-    mode: str = "regular"
+    source: Name
+    target: Name
+    mode: Label = "regular"
     lead_time: LeadTimeField = Field(default_factory=lambda: parse_lead_time(1))
-    products: tuple[str, ...] | None = None
+    products: Names | None = None
     capacity: NonNegative | None = None
     priority: Annotated[int, number(-(10**6), 10**6, integer=True)] = 1
     purchase_cost: AmountByProduct = 0.0
@@ -105,7 +91,7 @@ class Source(Config):
     transport_cost: AmountByProduct = 0.0
     acceptance: ShareByProduct = 1.0
     emissions_kg: AmountByProduct = 0.0
-    products: tuple[str, ...] | None = None
+    products: Names | None = None
 
 
 class ServedWithin(Config):
@@ -130,8 +116,8 @@ class Customer(Config):
     demand: Annotated[dict[str, Any], BeforeValidator(dict)]
     lost_share: ShareByProduct
     sources: Annotated[dict[str, Source], Named]
-    segment: str = "default"
-    region: str = "default"
+    segment: Label = "default"
+    region: Label = "default"
     lost_sale_cost: AmountByProduct = 0.0
     backorder_cost: AmountByProduct = 0.0
     price: AmountByProduct = 0.0

@@ -14,7 +14,8 @@ from pydantic import Field, ModelWrapValidatorHandler, PlainValidator, Validatio
 from .config import Config, Count, NonNegative, PositiveCount, Share, is_number, validate
 from .errors import InputError, expected, unknown
 from .files import read_yaml, write_yaml
-from .network import Named, Network
+from .names import Label, Named
+from .network import Network
 from .processes.correlation import Correlation
 from .processes.demand import parse_demand
 from .processes.disruption import Disruption
@@ -60,7 +61,7 @@ class Scenario(Network):
     (204, 4, 2, 1)
     """
 
-    name: str = "scenario"
+    name: Label = "scenario"
     units: Literal["continuous", "integer"] = "continuous"
     horizon: PositiveCount = 200
     warm_up: Count = 0

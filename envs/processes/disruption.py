@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from ..config import Config, Count, NonNegative, Positive, Share, number
 from ..errors import expected, unknown
+from ..names import as_text
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -32,16 +33,18 @@ EFFECTS = {
 
 def _selector(raw: Any) -> Any:
     """A name, a list of names, ``all``, or attributes with a value or list of values each."""
+    raw = as_text(raw)
     if isinstance(raw, str):
         return raw
-    if isinstance(raw, list | tuple) and raw and all(isinstance(name, str) for name in raw):
-        return tuple(raw)
+    if isinstance(raw, list | tuple) and raw and all(isinstance(as_text(name), str) for name in raw):
+        return tuple(map(as_text, raw))
     if isinstance(raw, dict) and raw:
+        raw = {k: list(map(as_text, v)) if isinstance(v, list | tuple) else as_text(v) for k, v in raw.items()}
         for key, value in raw.items():
             values = value if isinstance(value, list | tuple) and value else [value]
             if not isinstance(key, str) or not all(isinstance(item, str) for item in values):
                 raise ValueError("expected attributes with a text or a list of texts each")
-        return {k: list(v) if isinstance(v, list | tuple) else v for k, v in raw.items()}
+        return raw
     raise ValueError("expected a name, a list of names, all, or a mapping of attributes")
 
 

@@ -1,0 +1,176 @@
+"""YAML read strictly: names are text as written, a key stands only once, and no file fills memory or ends in a traceback.
+
+PyYAML parses the text; values are built here from its nodes. It follows YAML 1.1, in which ``NO`` is false, ``1:30`` is 90,
+``007`` is 7 and ``2024-01-05`` is a date. Here, as in YAML 1.2, only ``true`` and ``false`` are booleans, only decimal
+numbers are numbers (``1e3`` is one of them), and all else is text. A key is always text, and so is what stands under a key
+that names something (:data:`NAMING`): ``source: 101`` is the place ``"101"``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError, expected, printable, shorten
+
+#: Keys whose value, or whose list's entries, are names or labels.
+NAMING = frozenset({"name", "source", "target", "mode", "segment", "region", "series"})
+#: The same, but only where the value is a list: ``nodes: 12`` is a number.
+NAMING_LISTS = frozenset({"products", "nodes", "lanes", "customers", "sources"})
+MOST_BYTES = 20_000_000
+MOST_VALUES = 1_000_000  # aliases counted as often as they stand
+DEEPEST = 100
+LONGEST_NUMBER = 400  # characters
+
+_STR, _PLAIN = "tag:yaml.org,2002:str", "plain"
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
+_FLOAT = re.compile(r"[-+]?(\.[0-9][0-9_]*|(0|[1-9][0-9_]*)(\.[0-9_]*)?)([eE][-+]?[0-9]+)?")
+_SPECIAL = {".inf": "inf", "+.inf": "inf", "-.inf": "-inf", ".nan": "nan"}
+_TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
+_NULL = ("", "~", "null", "Null", "NULL")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, as plain data of which no two places are one object.
+
+    Raises
+    ------
+    InputError
+        In one line, if the file cannot be read, is larger than 20 MB, is not UTF-8, is no YAML, is no mapping, gives a
+        key twice, is nested more than 100 deep, or by its aliases stands for more than a million values.
+    """
+    return parse_yaml(read_text(path), printable(path))
+
+
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
+    """The text of a file in UTF-8, with or without a byte-order mark (UTF-16 with one is read, too).
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is larger than ``most`` bytes, or is in another encoding.
+    """
+    where = printable(path)
+    try:
+        if path.stat().st_size > most:
+            raise InputError(f"{where}: {path.stat().st_size} bytes: expected at most {most}")
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        byte = content[error.start : error.start + 1]
+        hint = "text in UTF-8 (save it as UTF-8; in Excel as 'CSV UTF-8')"
+        raise InputError(f"{where}: line {line}: byte {byte!r}: expected {hint}") from None
+
+
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    """The same of a text; ``where`` stands in front of errors."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """A loader that leaves to :class:`_Builder` what a plain scalar is."""
+
+        def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+            return (
+                (_PLAIN if implicit[0] else _STR) if kind is yaml.ScalarNode else super().resolve(kind, value, implicit)
+            )
+
+    try:
+        node = yaml.compose(text, Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark is not None else ""
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise InputError(f"{where}:{line} is no valid YAML: {printable(problem)}") from None
+    except RecursionError:
+        raise InputError(f"{where}: expected values nested at most {DEEPEST} deep") from None
+    except ValueError as error:  # a number in an escape or a directive that is none
+        raise InputError(f"{where}: is no valid YAML: {printable(error)}") from None
+    if not isinstance(node, yaml.MappingNode):
+        found = None if node is None else _Builder(where).value(node, 0)
+        raise expected("(file)", found, "a mapping", where)
+    built: dict[str, Any] = _Builder(where).value(node, 0)
+    return built
+
+
+class _Builder:
+    """Plain data from the nodes of one file."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.left = MOST_VALUES
+
+    def fault(self, node: Any, text: str) -> InputError:
+        return InputError(f"{self.where}: line {node.start_mark.line + 1}: {text}")
+
+    def value(self, node: Any, depth: int, naming: bool = False) -> Any:
+        """The value of a node; a scalar is text where ``naming``."""
+        self.left -= 1
+        if self.left < 0:
+            most = f"{MOST_VALUES:,}"
+            raise self.fault(node, f"expected at most {most} values in all, those that aliases (*) stand for included")
+        if depth > DEEPEST:
+            raise self.fault(
+                node, f"expected values nested at most {DEEPEST} deep, and no alias (*) within its own anchor (&)"
+            )
+        kind = type(node).__name__
+        if node.tag not in (_PLAIN, _STR, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
+            tag = printable(node.tag.replace("tag:yaml.org,2002:", "!!"))
+            raise self.fault(node, f"{tag}: expected no tag but !!str")
+        if kind == "SequenceNode":
+            return [self.value(item, depth + 1, naming) for item in node.value]
+        return self.mapping(node, depth) if kind == "MappingNode" else self.scalar(node, naming)
+
+    def mapping(self, node: Any, depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if type(key_node).__name__ != "ScalarNode":
+                raise self.fault(key_node, "a key that is a list or a mapping: expected text")
+            key = str(key_node.value)
+            if key == "<<" and key_node.tag == _PLAIN:
+                for one in self.merged(value_node, depth):
+                    merged = {**one, **merged}
+                continue
+            if key in found:
+                raise self.fault(key_node, f"key {shorten(key)}: expected only once")
+            listed = type(value_node).__name__ == "SequenceNode"
+            found[key] = self.value(value_node, depth + 1, key in NAMING or (listed and key in NAMING_LISTS))
+        return {**merged, **found}
+
+    def merged(self, node: Any, depth: int) -> list[dict[str, Any]]:
+        """What ``<<`` takes over: a mapping, or mappings of which the earlier decide; keys given beside it decide over both."""
+        several = type(node).__name__ == "SequenceNode"
+        found = [self.value(one, depth + 1) for one in (node.value if several else [node])]
+        if not all(isinstance(one, dict) for one in found):
+            raise self.fault(node, "<<: expected a mapping, an alias (*name) of one, or a list of these")
+        return found
+
+    def scalar(self, node: Any, naming: bool) -> Any:
+        """Text where it was quoted or names something, else what it looks like."""
+        text = str(node.value)
+        if node.tag == _STR or (naming and text not in _NULL):
+            return text
+        return self.plain(node, text)
+
+    def plain(self, node: Any, text: str) -> Any:
+        if text in _NULL:
+            return None
+        if text in _TRUE or text in _FALSE:
+            return text in _TRUE
+        if text.lower() in _SPECIAL:
+            return float(_SPECIAL[text.lower()])
+        if not _FLOAT.fullmatch(text):
+            return text
+        if len(text) > LONGEST_NUMBER:
+            raise self.fault(node, f"{shorten(text, 40)}: expected a number of at most {LONGEST_NUMBER} characters")
+        return int(text) if _INTEGER.fullmatch(text) else float(text)
+
+
+def looks_like_a_number(text: str) -> bool:
+    """Whether plain text is read as a number."""
+    return _FLOAT.fullmatch(text) is not None or text.lower() in _SPECIAL
