@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -124,11 +125,9 @@ def _from_path(path: Path, scenario: Scenario, trust: bool, parameters: dict[str
 def _imported(text: str, scenario: Scenario, parameters: dict[str, Any]) -> Callable[..., Any]:
     """What ``package.module:attribute`` names; a module beside the user counts."""
     module_name, _, attribute = text.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(module_name)
+        with _modules_here():
+            found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
             raise  # the module is there, but something it imports is not
@@ -139,6 +138,18 @@ def _imported(text: str, scenario: Scenario, parameters: dict[str, Any]) -> Call
             raise unknown("policy", text, [f"{module_name}:{key}" for key in known] or ["an attribute that exists"])
         found = getattr(found, part)
     return _made(found, text, scenario, parameters)
+
+
+@contextlib.contextmanager
+def _modules_here() -> Iterator[None]:
+    """The working folder is searched for modules, last, so that nothing in it hides what is installed; then no longer."""
+    here = str(Path.cwd())
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        if here in sys.path:  # the last of equal ones: another may be there by the user's will
+            del sys.path[len(sys.path) - 1 - sys.path[::-1].index(here)]
 
 
 def _made(found: Any, text: str, scenario: Scenario, parameters: dict[str, Any]) -> Callable[..., Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from .yaml_reading import looks_like_a_number, read_yaml
+
+#: How the names of files end that are being written; one that stays was left by a process that was killed.
+TEMPORARY = ".tmp"
 
 
 def write_yaml(data: Any, path: Path) -> None:
@@ -37,17 +41,36 @@ def write_text(text: str, path: Path) -> None:
 
 
 def write_bytes(content: bytes, path: Path) -> None:
-    """Write a file whole or not at all: a temporary file beside it, then one rename."""
+    """Write a file whole or not at all: a temporary file beside it, then one rename; both are on the disk afterwards.
+
+    Without waiting for the disk, the new name could be there after a power cut and the content not.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+<<<<<<< HEAD
 
 
 __all__ = ["read_yaml", "write_bytes", "write_text", "write_yaml"]
+=======
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the disk know the names in a folder; a system that cannot do that does without."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+>>>>>>> 2703070 (Run folders are claimed under a lock, finished steps kept in a journal, the working folder left off the import path)

@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -43,6 +43,7 @@ class Settings(Config):
     seconds: Positive
     peer: str | None
     run: str
+    resume: bool | Literal["auto"] = "auto"
 
 
 def run(settings: Settings, folder: Path) -> Path:

@@ -39,7 +39,8 @@ _VALUED |= {"--info", "-i"}
 _BY_NAME = ("products", "nodes", "lanes", "customers", "disruptions")
 # Hydra writes nothing but our run folder, and logs nothing of its own.
 _QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null")
-_FOLDERS = ("hydra.run.dir=${run}", "hydra.sweep.dir=${run}")
+_RESUME = ("auto", "true", "false", "True", "False")
+_FOLDERS = ("hydra.run.dir=.", "hydra.sweep.dir=${run}")
 
 
 def launch(command: str, given: Sequence[str]) -> None:
@@ -120,6 +121,8 @@ def arguments(command: str, given: Sequence[str], sweep: bool = False) -> list[s
             found.append(word)
         elif not equals or not key:
             raise InputError(f"argument {word!r}: expected key=value{_meant(word, command)}")
+        elif key == "resume" and value not in _RESUME:  # the folder itself, in short
+            found += [f"++run={value}", "++resume=true"]
         elif key in groups():
             if key not in groups(command):
                 taken = ", ".join(groups(command)) or "no group"
@@ -207,6 +210,10 @@ def _choice(group: str, value: str) -> str:
         data = read_yaml(path)
         if group == "scenario":
             data = {"name": path.stem, **data, "base_dir": str(path.parent.resolve())}
+        named = [key for entry in data.get("defaults") or () for key in (entry if isinstance(entry, dict) else [entry])]
+        if any("hydra" in str(key) for key in (*data, *named)):
+            # Such settings name Python functions that Hydra would call.
+            raise InputError(f"{value}: hydra: expected no settings of Hydra in a file; give them as arguments")
     elif group == "policy" and value:
         data = {**read_yaml(_configs() / group / f"{_PLAIN_POLICY}.yaml"), "name": value}
     else:
@@ -226,19 +233,30 @@ _PLAIN_POLICY = "echelon_base_stock"
 
 
 def _run(command: str, config: Any) -> Any:
+    """Run a command once its settings are checked and its run folder is its own."""
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
-    from .runs import prune
+    from . import launching
 
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        data = plain(config)
-        data["run"] = os.path.relpath(folder)
-        module = importlib.import_module(f"echelongym.experiments.{command}")
-        return module.run(checked(command, data), folder)
-    except BaseException:
-        prune(folder)
-        raise
+    job = HydraConfig.get()
+    sweep = job.mode == RunMode.MULTIRUN
+    data = plain(config)
+    folder = Path(job.runtime.output_dir if sweep else data["run"])
+    if sweep:
+        basic = str(job.launcher.get("_target_", "")).endswith("BasicLauncher")
+        folder = launching.own_sweep(folder, Path(job.sweep.dir), named=_names_run(job)) if basic else folder
+    return launching.run(command, data, folder, named=_names_run(job), given=_given(job), sweep=sweep)
+
+
+def _given(job: Any) -> list[str]:
+    """Keys that the user gave, without those that change no result."""
+    keys = [word.lstrip("+~").partition("=")[0] for word in job.overrides.task]
+    return [key for key in keys if key not in ("run", "resume", "progress")]
+
+
+def _names_run(job: Any) -> bool:
+    return any(word.lstrip("+").startswith("run=") for word in job.overrides.task)
 
 
 def _split(given: Sequence[str]) -> tuple[list[str], list[str]]:

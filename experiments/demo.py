@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import multiprocessing
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from echelongym.agents.rules import RULES
 from echelongym.envs.config import Config, Count, Positive, PositiveCount, number
 from echelongym.envs.errors import unknown
 from echelongym.envs.scenario import Scenario
+from echelongym.envs.workers import worker_pool
 
 from .benchmark import Settings as BenchmarkSettings
 from .benchmark import compare
@@ -109,10 +109,8 @@ def _work(jobs: list[tuple[Callable[..., str], tuple[Any, ...]]], settings: Sett
         for job, arguments in jobs:
             say(f"  {job(*arguments, show_progress=settings.progress)}")
         return
-    # Processes start afresh: a copy of one that has used threads may hang.
-    context = multiprocessing.get_context("spawn")
     with (
-        ProcessPoolExecutor(settings.workers, mp_context=context) as pool,
+        worker_pool(settings.workers) as pool,
         progress("tuning and training", len(jobs), "jobs", settings.progress) as advance,
     ):
         try:

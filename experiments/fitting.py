@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import multiprocessing
-import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from echelongym.agents.tuning import Report, Tuned, tune
 from echelongym.envs.errors import unknown
 from echelongym.envs.files import read_yaml
 from echelongym.envs.scenario import Scenario
+from echelongym.envs.workers import started_manager, worker_pool
 
 from .runs import shown
 from .settings import Tuning
@@ -194,12 +193,10 @@ def _side_by_side(
     """Tune rules in processes of their own, each into ``scratch`` / its number."""
     if not jobs:
         return
-    # Processes start afresh: a copy of one that has used threads may hang.
-    context = multiprocessing.get_context("spawn")
     with (
-        context.Manager() as manager,
+        started_manager() as manager,
         _bars({number: rule for number, (rule, _) in jobs.items()}, told := manager.Queue(), show_progress) as done,
-        ProcessPoolExecutor(min(tuning.workers, len(jobs)), mp_context=context) as pool,
+        worker_pool(min(tuning.workers, len(jobs))) as pool,
     ):
         waiting = {
             pool.submit(_fit_into, scratch / str(number), scenario, *job, tuning, number, told): number
@@ -222,7 +219,6 @@ def _fit_into(
     def report(env_periods: int, text: str) -> None:
         told.put((number, env_periods, text))
 
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     found = fitted(scenario, rule, parameters, tuning, show_progress=False, report=report)
     found.rule.save(folder / RULE_FILE, tuning=found.summary)
     (folder / _DONE).write_text(json.dumps(found.summary), encoding="utf-8")

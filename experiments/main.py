@@ -21,6 +21,8 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
+from .import_path import leave_working_folder
+
 
 @dataclass(frozen=True)
 class Command:
@@ -65,6 +67,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, or 2 after an error in what the user wrote."""
+    leave_working_folder()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help", "help"):
         print(overview())
@@ -90,15 +93,14 @@ def _run(name: str, rest: list[str]) -> int:
 
     from .compose import launch
 
-    # A policy may be given as package.module:thing; what lies here may be meant, but must not hide what is installed.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
     try:
         launch(name, rest)
     except (InputError, MissingExtra) as error:
         return _complain(str(error))
     except KeyboardInterrupt:
-        _complain("stopped; folders of unfinished runs are removed, checkpoints of train are kept")
+        from .launching import at_work
+
+        _complain(f"stopped; to go on: echelongym {at_work()}" if at_work() else "stopped")
         return 130
     except OSError as error:
         if error.filename is None:

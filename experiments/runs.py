@@ -2,7 +2,7 @@
 
 ``runs/COMMAND/SCENARIO/TIME`` (the key ``run`` names another) holds ``config.yaml`` (resolved), ``scenario.yaml``,
 ``summary.json``, CSV tables and pictures. A command works in a hidden folder beside it, which takes the run
-folder's place only when everything is written.
+folder's place only when everything is written (:mod:`.claims`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import io
 import json
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,8 @@ from typing import Any
 from echelongym.envs.errors import expected
 from echelongym.envs.files import write_text, write_yaml
 from echelongym.envs.scenario import Scenario, shipped_scenarios
+
+from .claims import claimed, current
 
 
 class RunFolder:
@@ -62,7 +62,7 @@ def check_free(folder: Path) -> None:
     InputError
         If it exists and is not empty, or is a file.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if current(folder) is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise expected("run", shown(folder), "a folder that is new or empty")
 
 
@@ -70,34 +70,18 @@ def check_free(folder: Path) -> None:
 def run_folder(folder: Path, config: Mapping[str, Any], scenario: Scenario | None = None) -> Iterator[RunFolder]:
     """Fill a run folder: ``config.yaml`` and ``scenario.yaml`` are written here, the rest by the caller.
 
-    If the body raises, nothing is left behind. If another run has filled the folder meanwhile, this one goes beside it,
-    as ``NAME-2``: work that is done is never lost.
+    If the body raises, nothing is left behind but what a later run may take up. If another run has filled the folder
+    meanwhile, this one goes beside it, as ``NAME-2``: work that is done is never lost.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    working = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        run = RunFolder(working)
-        write_yaml(_jsonable(config), working / "config.yaml")
+    held = current(folder)
+    with contextlib.nullcontext(held) if held is not None else claimed(folder, config, named=False) as claim:
+        claim.results.mkdir(exist_ok=True)
+        run = RunFolder(claim.results)
+        write_yaml(_jsonable(config), run / "config.yaml")
         if scenario is not None:
-            write_yaml(portable(scenario), working / "scenario.yaml")
+            write_yaml(portable(scenario), run / "scenario.yaml")
         yield run
-        working.chmod(0o755)
-        run.path = _moved(working, folder)
-    except BaseException:
-        shutil.rmtree(working, ignore_errors=True)
-        raise
-
-
-def _moved(working: Path, folder: Path) -> Path:
-    for number in range(1, 1000):
-        target = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
-        try:
-            os.replace(working, target)  # takes the place of an empty folder, never of a full one
-            return target
-        except OSError:
-            if not target.exists():
-                raise
-    raise expected("run", shown(folder), "a folder that is new or empty")
+        run.path = claim.finish()
 
 
 def prune(folder: Path) -> None:
@@ -107,6 +91,8 @@ def prune(folder: Path) -> None:
             return
         try:
             path.rmdir()
+        except FileNotFoundError:
+            continue
         except OSError:
             return
 

@@ -59,6 +59,7 @@ class RunSettings(Config):
 
     scenario: Scenario
     run: str
+    resume: bool | Literal["auto"] = "auto"
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved config as plain data, the form of ``config.yaml``."""

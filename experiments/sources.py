@@ -21,6 +21,18 @@ def digest(roots: Iterable[str], leave_out: Iterable[str] = ()) -> str:
     return found.hexdigest()
 
 
+@cache
+def tree() -> str:
+    """SHA-256 of the source of all of this package, 16 hexadecimal digits."""
+    found = hashlib.sha256()
+    for part in ("envs", "agents", "experiments"):
+        spec = _spec(f"{PACKAGE}.{part}")
+        for folder in () if spec is None else spec.submodule_search_locations or ():
+            for path in sorted(Path(folder).rglob("*.py")):
+                found.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return found.hexdigest()[:16]
+
+
 def modules(roots: Iterable[str], leave_out: Iterable[str] = ()) -> set[str]:
     """Names of the modules of this package that ``roots`` import, directly or not, and of ``roots`` themselves.
 

@@ -7,6 +7,7 @@ installed; ``model.zip`` (for users of Stable-Baselines3) and ``summary.json`` w
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from echelongym.envs.errors import InputError, expected, unknown
 from echelongym.envs.files import read_yaml, write_yaml
 from echelongym.envs.scenario import Scenario
 
+from .claims import Claim, claimed, current, merged, unfinished
 from .runs import RunFolder, check_free, portable, scenario_argument, shown
 from .settings import RunSettings, Tuning
 from .statistics import Comparison, mean_interval, paired_comparison
@@ -28,6 +30,9 @@ from .terminal import cell, finish, say
 from .trainers import POLICY_FILE, latest, learning
 from .training_marks import Marks, Start, starting_rule
 from .training_progress import reported
+
+#: A training writes into its run folder from the start.
+VISIBLE = True
 
 
 def _steps(value: Any) -> Any:
@@ -71,7 +76,6 @@ class Settings(RunSettings):
     threads: PositiveCount
     tensorboard: bool | None
     progress: bool
-    resume: bool
 
 
 def train(
@@ -113,24 +117,43 @@ def train(
         if key not in config:
             raise unknown("train", key, config)
         config[key] = {**config[key], **value} if isinstance(value, Mapping) else value
+    named = folder is not None
     if folder is None:
         folder = Path("runs") / "train" / scenario.name / time.strftime("%Y-%m-%d_%H-%M-%S")
     config |= {"scenario": scenario, "agent": learner_config(agent), "run": str(folder)}
-    return run(validate(Settings, config, "train"), Path(folder))
+    return run(validate(Settings, config, "train"), Path(folder), named)
 
 
-def run(settings: Settings, folder: Path) -> Path:
-    """Train, or go on training; returns the run folder."""
-    checkpoint, spent = None, {"env_steps": 0, "cpu_seconds": 0.0}
-    if settings.resume:
-        settings = _resumed(settings, folder)
-        checkpoint, spent = latest(settings, folder)
-    else:
+def run(settings: Settings, folder: Path, named: bool = True) -> Path:
+    """Train, or go on training; returns the run folder.
+
+    ``named``: whether a user gave this very name; where it is the time, ``NAME-2`` is taken if another has it.
+    """
+    held = current(folder)
+    if held is not None:
+        return _run(settings, folder, held)
+    resume = None if settings.resume == "auto" else settings.resume
+    if settings.resume is not True and named:
         _check_free(folder)
+    elif settings.resume is True and not (folder / "config.yaml").is_file() and unfinished(folder) is None:
+        raise InputError(f"{shown(folder)}: holds no checkpoint: start the training anew")
+    with claimed(folder, settings.to_dict(), named=named, visible=VISIBLE, resume=resume) as held:
+        return _run(settings, held.folder, held)
+
+
+def _run(settings: Settings, folder: Path, held: Claim) -> Path:
+    if settings.resume is True:
+        settings = _resumed(settings, folder)
+        held.state(settings.to_dict())
+    elif (folder / "summary.json").is_file():  # killed after all was done
+        say(f"{shown(folder)}: is finished")
+        return folder
+    checkpoint, spent = _checkpoint(settings, folder)
     kind = learning(settings)
     scenario, chosen = settings.scenario, settings.validation
     budget = settings.budget.of(settings.agent)
-    if budget.share(int(spent["env_steps"]), spent["cpu_seconds"]) >= 1.0:
+    over = budget.share(int(spent["env_steps"]), spent["cpu_seconds"]) >= 1.0
+    if over and (folder / "summary.json").is_file():
         raise expected("train: budget", settings.budget.model_dump(), f"more than {shown(folder)} has spent already")
     tape = scenario.sample(chosen.worlds, chosen.seed, "tune")
     start = None
@@ -168,6 +191,20 @@ def run(settings: Settings, folder: Path) -> Path:
     return folder
 
 
+def _checkpoint(settings: Settings, folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The checkpoint to go on from, and what was spent until then; None where the training begins."""
+    nothing = {"env_steps": 0, "cpu_seconds": 0.0}
+    if not any((folder / "checkpoints").glob("checkpoint_*.pt")):
+        return None, nothing
+    try:
+        return latest(settings, folder)
+    except InputError as error:
+        # With the same seed it ends where it would have ended; what cannot be read must not be in the way of new ones.
+        say(f"{error}; the training begins anew")
+        shutil.rmtree(folder / "checkpoints")
+        return None, nothing
+
+
 def _summary(
     settings: Settings, trained: Trained, marks: Marks, start: Start | None, against: Comparison
 ) -> dict[str, Any]:
@@ -196,17 +233,19 @@ def _summary(
 
 
 def _check_free(folder: Path) -> None:
-    if (folder / "checkpoints").is_dir():
-        state = "finished" if (folder / "summary.json").is_file() else "unfinished"
-        raise expected("run", shown(folder), f"a new folder, or resume=true to go on with the {state} training in it")
-    check_free(folder)
+    if (folder / "summary.json").is_file() and (folder / "checkpoints").is_dir():
+        raise expected("run", shown(folder), "a new folder, or resume=true to go on with the finished training in it")
+    if unfinished(folder) is None:
+        if (folder / "checkpoints").is_dir():
+            raise expected("run", shown(folder), "a new folder, or resume=true to go on with the training in it")
+        check_free(folder)
 
 
 def _resumed(given: Settings, folder: Path) -> Settings:
     """Settings of the training in ``folder``; the budget may be raised, and keys that change no result."""
-    if not (folder / "config.yaml").is_file():
-        raise InputError(f"{shown(folder)}: holds no checkpoint: start the training anew")
-    stored = read_yaml(folder / "config.yaml")
+    stored = read_yaml(folder / "config.yaml") if (folder / "config.yaml").is_file() else unfinished(folder)
+    assert stored is not None
+    stored = merged(given.to_dict(), stored)
     settings = validate(Settings, {**stored, "run": given.run}, f"{shown(folder)}/config.yaml")
     from .compose import compose
 

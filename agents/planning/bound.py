@@ -89,11 +89,11 @@ def in_processes(
         for task in tasks:
             yield function(*fixed, task)
         return
-    from concurrent.futures import ProcessPoolExecutor
     from functools import partial
-    from multiprocessing import get_context
 
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    from echelongym.envs.workers import worker_pool
+
+    with worker_pool(workers) as pool:
         yield from pool.map(partial(function, *fixed), tasks)
 
 
