@@ -57,11 +57,6 @@ def write_bytes(content: bytes, path: Path) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-<<<<<<< HEAD
-
-
-__all__ = ["read_yaml", "write_bytes", "write_text", "write_yaml"]
-=======
     sync_folder(path.parent)
 
 
@@ -73,4 +68,6 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
->>>>>>> 2703070 (Run folders are claimed under a lock, finished steps kept in a journal, the working folder left off the import path)
+
+
+__all__ = ["read_yaml", "write_bytes", "write_text", "write_yaml"]
