@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 PYTEST := $(VENV)/bin/pytest
 WORKERS ?= 2
 
-SOURCES := envs agents configs experiments
+SOURCES := src envs agents configs experiments
 SHIPPED := $(sort $(shell find $(SOURCES) -name __pycache__ -prune -o -type f -print))
 FILE_LIST := $(VENV)/.file-list
 INSTALLED := $(VENV)/.installed
@@ -36,7 +36,7 @@ $(PY):
 $(FILE_LIST): FORCE | $(PY)
 	@printf '%s\n' $(SHIPPED) | cmp -s - $@ || printf '%s\n' $(SHIPPED) > $@
 
-$(INSTALLED): pyproject.toml constraints.txt $(FILE_LIST) | $(PY)
+$(INSTALLED): pyproject.toml setup.py constraints.txt $(FILE_LIST) | $(PY)
 	@echo "Installing into $(VENV) (some minutes the first time) ..."
 	@$(PY) -m pip install -qq -c constraints.txt setuptools
 	@$(PY) -m pip install -qq -c constraints.txt --no-build-isolation -e '.[all,dev]'
@@ -56,7 +56,7 @@ lint: $(INSTALLED) ## Style and common mistakes
 	$(VENV)/bin/ruff format --check .
 
 .PHONY: types
-types: $(INSTALLED) ## Type check the four source folders
+types: $(INSTALLED) ## Type check the package
 	$(VENV)/bin/mypy | sed -E 's#^.*/?build/__editable__[^/]*/echelongym/##'
 
 .PHONY: format

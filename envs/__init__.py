@@ -1,7 +1,9 @@
 """The world: networks, scenarios, tapes, one period of dynamics, costs and the Gymnasium environments over them.
 
-Importing it registers ``echelongym/Network-v1`` and one id per shipped scenario with Gymnasium.
+Importing it (or ``echelongym`` alone) registers ``echelongym/Network-v1`` and one id per shipped scenario with Gymnasium.
 """
+
+from echelongym.registration import register_envs, registered_ids
 
 from .checker import check_vector_env
 from .encoding import ActionDecoder, ObservationEncoder
@@ -9,13 +11,10 @@ from .env import NetworkEnv, NetworkVectorEnv
 from .errors import InputError, MissingExtra
 from .network import Customer, Lane, Network, Node, Product
 from .observation import Decision, Observation, Policy
-from .registration import register_envs, registered_ids
 from .scenario import Scenario, shipped_scenarios
 from .simulate import Outcome, simulate
 from .tape import Tape
 from .variation import variants
-
-register_envs()
 
 __all__ = [
     "ActionDecoder",

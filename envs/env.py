@@ -44,7 +44,7 @@ class NetworkEnv(gym.Env[Any, Any]):
 
     Example
     -------
-    >>> env = gymnasium.make("echelongym.envs:echelongym/Network-v1", scenario="two_region")
+    >>> env = gymnasium.make("echelongym/Network-v1", scenario="two_region")
     >>> observation, info = env.reset(seed=7)
     >>> truncated = False
     >>> while not truncated:

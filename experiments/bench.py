@@ -22,10 +22,10 @@ import numpy as np
 from echelongym.envs.config import Config, Positive, PositiveCount
 from echelongym.envs.errors import InputError, expected
 from echelongym.envs.observation import Decision, Observation
-from echelongym.envs.registration import register_envs
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import simulate
 from echelongym.envs.vector_env import NetworkVectorEnv
+from echelongym.registration import register_envs
 
 from . import peer
 from .runs import check_free, run_folder

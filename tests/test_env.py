@@ -13,7 +13,7 @@ from gymnasium.envs.registration import registry
 from gymnasium.utils.env_checker import check_env
 
 from echelongym.envs import InputError, NetworkEnv, Scenario, registered_ids, shipped_scenarios, simulate
-from echelongym.envs.registration import env_id
+from echelongym.registration import env_id
 
 GENERAL = "echelongym/Network-v1"
 IDS = sorted(name for name in registry if name.startswith("echelongym/"))

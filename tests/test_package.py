@@ -20,6 +20,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import echelongym
+
 CHECKOUT = Path(os.environ.get("ECHELONGYM_CHECKOUT", Path(__file__).resolve().parents[1]))
 FLOORS = ("configs", "envs", "agents", "experiments")  # a floor may import those before it
 HEAVY = {"torch", "stable_baselines3", "hydra", "matplotlib", "pandas", "scipy", "yaml", "networkx"}
@@ -78,9 +80,33 @@ def pyproject() -> dict:
     return tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def test_every_folder_with_python_files_is_listed(pyproject: dict) -> None:
-    found = {dotted(path) for floor in FLOORS for path in modules(floor)}
-    assert set(pyproject["tool"]["setuptools"]["packages"]) == found
+def test_every_folder_with_python_files_is_a_package() -> None:
+    """A folder without ``__init__.py`` would drop out of the wheel without a word."""
+    folders = {path.parent for floor in FLOORS for path in modules(floor)}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_the_package_itself_ships() -> None:
+    """``import echelongym`` is a package of its own, with its version and its type marker."""
+    installed = Path(str(importlib.resources.files("echelongym")))
+    expected = files(CHECKOUT / "src" / "echelongym")
+    assert {"__init__.py", "py.typed"} <= expected
+    assert {path.name for path in installed.iterdir() if path.is_file()} == expected
+    assert echelongym.__version__ == importlib.metadata.version("echelongym")
+
+
+def test_importing_the_package_registers_the_environments(tmp_path: Path) -> None:
+    """What everybody types first, from a folder of their own and from the checkout, where no half package may be found."""
+    code = (
+        "import sys, echelongym, gymnasium; loaded = 'echelongym.envs' in sys.modules;"
+        "gymnasium.make('echelongym/Network-v1', scenario='lost_sales').reset(seed=0);"
+        "print(loaded, echelongym.__version__, echelongym.envs.Scenario.__name__, 'envs' in dir(echelongym))"
+    )
+    for folder in (tmp_path, CHECKOUT):
+        result = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+        assert result.stdout.split() == ["False", importlib.metadata.version("echelongym"), "Scenario", "True"]
+    with pytest.raises(AttributeError, match="no attribute 'sceanrio'"):
+        echelongym.sceanrio  # noqa: B018
 
 
 @pytest.mark.parametrize("floor", FLOORS)
@@ -132,7 +158,7 @@ def test_envs_module_is_light(path: Path) -> None:
 @pytest.mark.parametrize("floor", FLOORS)
 def test_imports_run_one_way(floor: str) -> None:
     """experiments -> agents -> envs; configs is data that anyone may read and that reads nobody."""
-    allowed = FLOORS[: FLOORS.index(floor) + 1]
+    allowed = ("registration", "__version__", *FLOORS[: FLOORS.index(floor) + 1])
     for path in modules(floor):
         for name, line in imports(path):
             head, _, rest = name.partition(".")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .scenario import shipped_scenarios
+from importlib.resources import files
+from pathlib import Path
 
 NAMESPACE = "echelongym"
 VERSION = 1
@@ -16,7 +17,8 @@ def env_id(scenario: str) -> str:
 
 def registered_ids() -> dict[str, str]:
     """Id to scenario, for all shipped scenarios."""
-    return {env_id(name): name for name in shipped_scenarios()}
+    folder = Path(str(files("echelongym.configs"))) / "scenario"
+    return {env_id(path.stem): path.stem for path in sorted(folder.glob("*.yaml"))}
 
 
 def register_envs() -> None:
@@ -25,8 +27,8 @@ def register_envs() -> None:
     from gymnasium.envs.registration import registry
 
     entries = {
-        "entry_point": f"{__package__}.env:NetworkEnv",
-        "vector_entry_point": f"{__package__}.env:NetworkVectorEnv",
+        "entry_point": "echelongym.envs.env:NetworkEnv",
+        "vector_entry_point": "echelongym.envs.env:NetworkVectorEnv",
     }
     general = f"{NAMESPACE}/Network-v{VERSION}"
     for name, scenario in {general: None, **registered_ids()}.items():
