@@ -15,6 +15,7 @@ from .encoding import ActionDecoder, ObservationEncoder
 from .errors import InputError, expected, unknown
 from .infos import LEVELS, Reporter
 from .ledger import Ledger
+from .memory_limits import require_memory, tape_bytes
 from .observation import Decision, Observation
 from .processes.series import PURPOSES, Purpose
 from .replay import Replay
@@ -71,6 +72,7 @@ class NetworkBatch:
         self.periods = t.horizon if periods is None else whole_number("periods", periods)
         self.encoder = ObservationEncoder(self.scenario)
         self.decoder = ActionDecoder(self.scenario, action)
+        require_memory(self._bytes(), f"num_envs = {size}, periods = {self.periods}", "fewer environments or periods")
         ops = self.ops = NumpyOps(dtype)
         counted = info == "kpis" or bool(t.in_transit_cost.any())
         self._dynamics = Dynamics(t, ops, count_under_way=counted)
@@ -93,6 +95,13 @@ class NetworkBatch:
         self.seed: int | None = None
         self.episode = np.zeros(size, dtype=np.int64)
         self.age: int | Ints = 0
+
+    def _bytes(self) -> int:
+        """What the worlds of all slots take, with their states, observations and bounds of spaces."""
+        t = self.tables
+        state = t.N * t.P * t.A + t.L * t.P * t.K * t.A + t.C * t.P * (t.W + t.H)
+        each = 8 * 2 * state + 4 * 4 * (self.encoder.size + self.decoder.size)
+        return self.size * each + tape_bytes(self.scenario, self.size, self.periods + 1)
 
     @property
     def started(self) -> bool:

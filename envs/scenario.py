@@ -178,7 +178,7 @@ class Scenario(Network):
         Raises
         ------
         InputError
-            On another purpose, a negative seed or no worlds.
+            On another purpose, a negative seed or no worlds, or more worlds or periods than fit into memory.
         """
         from .tape import sample_tape
 

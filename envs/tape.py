@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError, expected, unknown
+from .memory_limits import require_memory, tape_bytes
 from .processes.laws import Floats
 from .processes.sampling import Sampler
 from .processes.series import Purpose, Streams
@@ -284,11 +285,14 @@ def sample_tape(
     Raises
     ------
     InputError
-        On another purpose, a negative seed, no worlds or no periods.
+        On another purpose, a negative seed, no worlds or no periods, or more than fit into memory.
     """
     count = scenario.horizon if periods is None else periods
     if not _is_whole(count) or count < 1:
         raise expected("periods", periods, "a whole number >= 1")
+    batch = int(cast(int, worlds)) if _is_whole(worlds) else len(worlds) if hasattr(worlds, "__len__") else 1
+    needed = tape_bytes(scenario, batch, int(count))
+    require_memory(needed, f"{batch} worlds of {count} periods", "fewer worlds or periods")
     labels = _labels(worlds)
     drawn = _sampler(scenario).sample(_streams(labels, seed, purpose), int(count))
     arrays: dict[str, Any] = {name: np.moveaxis(array, -1, 1) for name, array in drawn.items()}

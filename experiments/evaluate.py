@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from echelongym.envs.estimators import Figure, Largest, Ratio, Spread
 from echelongym.envs.kpis import Kpis
+from echelongym.envs.memory_limits import worlds_that_fit
 from echelongym.envs.observation import Policy
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import Outcome, simulate
@@ -76,7 +77,7 @@ class Scores:
 
     def kpis(self) -> Kpis:
         """All figures, over worlds and training seeds."""
-        return Kpis(_joined(self.figures, OverSeeds))
+        return Kpis(joined(self.figures, OverSeeds))
 
 
 def evaluate(
@@ -92,7 +93,9 @@ def evaluate(
     runs = [(e, policy) for e, entrant in enumerate(entrants) for policy in entrant.policies]
     outcomes: list[list[Outcome]] = [[] for _ in runs]
     periods = evaluation.periods or scenario.horizon
-    chunk = evaluation.chunk or chunk_size(scenario.tables, periods)
+    chunk = evaluation.chunk or min(
+        chunk_size(scenario.tables, periods), worlds_that_fit(scenario, evaluation.worlds, periods)
+    )
     total = float(len(runs) * evaluation.worlds * periods)
     with progress("simulating", total, "env-steps", show_progress) as advance:
         for worlds in chunks(evaluation.worlds, chunk):
@@ -137,14 +140,14 @@ def _scores(entrant: Entrant, outcomes: list[list[Outcome]]) -> Scores:
         episode_net_cost=together(lambda one: one.episode_net_cost_per_period),
         lines={line: together(lambda one, line=line: one.costs[line]) for line in first.costs},  # type: ignore[misc]
         profit=None if first.profit_per_period is None else together(lambda one: one.profit_per_period),
-        figures=tuple(_joined([one.figures().figures for one in run], concatenated) for run in outcomes),
+        figures=tuple(joined([one.figures().figures for one in run], concatenated) for run in outcomes),
     )
 
 
-def _joined(trees: Sequence[dict[str, Any]], join: Callable[[list[Any]], Any]) -> dict[str, Any]:
+def joined(trees: Sequence[dict[str, Any]], join: Callable[[list[Any]], Any]) -> dict[str, Any]:
     """One nested dict from several of the same keys, their leaves joined."""
     return {
-        key: _joined([tree[key] for tree in trees], join)
+        key: joined([tree[key] for tree in trees], join)
         if isinstance(entry, dict)
         else join([tree[key] for tree in trees])
         for key, entry in trees[0].items()

@@ -102,6 +102,9 @@ def _run(name: str, rest: list[str]) -> int:
 
         _complain(f"stopped; to go on: echelongym {at_work()}" if at_work() else "stopped")
         return 130
+    except MemoryError as error:
+        what = f" ({error})" if str(error) else ""
+        return _complain(f"out of memory{what}: try fewer worlds or periods, or a smaller evaluation.chunk")
     except OSError as error:
         if error.filename is None:
             raise

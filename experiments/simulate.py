@@ -17,6 +17,7 @@ from echelongym.envs.tables import Tables
 from echelongym.envs.tape import Tape
 
 from .benchmark import check_periods
+from .parts import simulate_worlds
 from .runs import RunFolder, check_free, run_folder, scenario_argument
 from .settings import Evaluation, PolicyChoice, RunSettings
 from .statistics import mean_interval
@@ -49,18 +50,15 @@ def run(settings: Settings, folder: Path) -> Path:
     scenario, chosen = settings.scenario, settings.evaluation
     check_periods(scenario, chosen)
     policy = load_policy(settings.policy.name, scenario, trust=settings.trust, **settings.policy.parameters)
-    if settings.tape is not None:
-        tape = Tape.load(settings.tape).check(scenario)
-    else:
-        tape = scenario.sample(chosen.worlds, chosen.seed, "test", chosen.periods)
-    with progress("simulating", float(tape.batch * tape.periods), "env-steps", settings.progress) as advance:
-        outcome = simulate(
-            scenario,
-            policy,
-            tape,
-            trace=settings.trace != "none",
-            progress=lambda done, periods: advance(float(tape.batch)),
-        )
+    tape = None if settings.tape is None else Tape.load(settings.tape).check(scenario)
+    total = chosen.worlds * (chosen.periods or scenario.horizon) if tape is None else tape.batch * tape.periods
+    traced = settings.trace != "none"
+    with progress("simulating", float(total), "env-steps", settings.progress) as advance:
+        if tape is None:
+            outcome = simulate_worlds(scenario, policy, range(chosen.worlds), chosen, traced, advance)
+        else:
+            batch = float(tape.batch)
+            outcome = simulate(scenario, policy, tape, traced, progress=lambda done, periods: advance(batch))
     summary = summarise(settings, outcome)
     _show(summary)
     with run_folder(folder, settings.to_dict(), scenario) as out:

@@ -1,0 +1,98 @@
+"""Sizes that do not fit: one line before anything is allocated, and smaller parts with the same results."""
+
+import os
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from echelongym.agents import load_policy
+from echelongym.envs import InputError, NetworkVectorEnv, Scenario, memory_limits, simulate
+from echelongym.envs.memory_limits import free_memory, require_memory, tape_bytes
+from echelongym.experiments.parts import simulate_worlds
+from echelongym.experiments.settings import Evaluation
+
+MEGABYTE = 2**20
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/meminfo"), reason="Linux alone says what is available")
+def test_what_is_free_follows_the_limits_of_the_process():
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30));"
+        "from echelongym.envs.memory_limits import free_memory; before = free_memory(); block = bytearray(1 << 28);"
+        "print(before, before - free_memory())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, taken = map(int, done.stdout.split())
+    assert 0 < before < 6 << 30
+    assert taken > 200 * MEGABYTE
+
+
+def test_nothing_is_allocated_for_what_does_not_fit():
+    scenario = Scenario.load("lost_sales")
+    tracemalloc.start()
+    try:
+        for attempt in (
+            lambda: scenario.sample(10**13),
+            lambda: scenario.sample(range(10**12)),
+            lambda: scenario.sample(8, periods=10**12),
+            lambda: NetworkVectorEnv("lost_sales", 10**10),
+            lambda: NetworkVectorEnv("lost_sales", 2, periods=10**12),
+            lambda: Scenario.load("lost_sales", {"observe.history": 10**6}).sample(10**6),
+        ):
+            with pytest.raises(InputError, match=r"GB of memory are needed and .* are free: try fewer") as caught:
+                attempt()
+            assert "\n" not in str(caught.value)
+        assert tracemalloc.get_traced_memory()[1] < 64 * MEGABYTE
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["two_region", "one_warehouse", "serial", "production_network", "distribution_family"])
+def test_the_estimate_is_of_the_right_size(name):
+    """Against what Python counts: a third of it to three times as much."""
+    scenario = Scenario.load(name)
+    scenario = scenario.variant(0) if scenario.randomise else scenario
+    scenario.sample(2, periods=2)
+    tracemalloc.start()
+    try:
+        tape = scenario.sample(256, periods=100)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert tape.batch == 256
+    assert peak / 3 < tape_bytes(scenario, 256, 100) < 3 * peak
+
+
+def test_parts_give_the_results_of_the_whole(monkeypatch):
+    scenario = Scenario.load("two_region")
+    policy = load_policy("echelon_base_stock", scenario)
+    settings = Evaluation(worlds=50, seed=7, periods=60, chunk=None)
+    whole = simulate(scenario, policy, scenario.sample(50, 7, "test", 60))
+    # A machine on which about a third of the worlds fits.
+    monkeypatch.setattr(memory_limits, "free_memory", lambda: 45 * tape_bytes(scenario, 1, 60))
+    parts = simulate_worlds(scenario, policy, range(50), settings)
+    assert parts.worlds == whole.worlds
+    np.testing.assert_array_equal(parts.cost_per_period, whole.cost_per_period)
+    np.testing.assert_array_equal(parts.episode_net_cost_per_period, whole.episode_net_cost_per_period)
+    for line, values in whole.costs.items():
+        np.testing.assert_array_equal(parts.costs[line], values)
+    assert parts.figures().aggregate() == whole.figures().aggregate()
+
+
+def test_a_trace_that_does_not_fit_is_refused(monkeypatch):
+    scenario = Scenario.load("lost_sales")
+    monkeypatch.setattr(memory_limits, "free_memory", lambda: 100 * MEGABYTE)
+    settings = Evaluation(worlds=4096, seed=7, periods=2000, chunk=None)
+    with pytest.raises(InputError, match=r"a trace of 4096 worlds of 2000 periods: .*trace=none"):
+        simulate_worlds(scenario, load_policy("echelon_base_stock", scenario), range(4096), settings, trace=True)
+
+
+def test_small_sizes_are_never_refused(monkeypatch):
+    monkeypatch.setattr(memory_limits, "free_memory", lambda: 0)
+    require_memory(1000, "a thousand bytes", "less")
+    with pytest.raises(InputError, match="needed and 0 MB are free"):
+        require_memory(1 << 30, "a gigabyte", "less")
+    assert free_memory() is None or free_memory() > 0
