@@ -247,7 +247,7 @@ def _mixed(array: Any, chosen: Bools, first: Any) -> Any:
 
 def _scenario(scenario: Any, overrides: dict[str, Any] | None) -> Scenario:
     if isinstance(scenario, Scenario):
-        return scenario.with_overrides(overrides) if overrides else scenario
+        return scenario if overrides is None else scenario.with_overrides(overrides)
     if isinstance(scenario, str | Path):
         return Scenario.load(scenario, overrides)
     raise expected("scenario", scenario, "a Scenario, the name of one, or the path of a YAML file")

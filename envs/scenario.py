@@ -16,11 +16,12 @@ from .errors import InputError, expected, unknown
 from .files import read_yaml, write_yaml
 from .names import Label, Named
 from .network import Network
+from .overrides import overridden
 from .processes.correlation import Correlation
 from .processes.demand import parse_demand
 from .processes.disruption import Disruption
 from .processes.forecast import Forecast
-from .variation import Choice, Variation, check, is_drawn, redrawn, variant, with_network
+from .variation import NETWORK, Choice, Variation, check, is_drawn, is_undrawn, variant, with_network
 
 if TYPE_CHECKING:
     from .tables import Tables
@@ -151,17 +152,27 @@ class Scenario(Network):
         write_yaml(self.to_dict(), Path(path))
 
     def replace(self, **changes: Any) -> Scenario:
-        """A copy with top-level keys changed (as plain data), validated anew."""
-        return self.with_overrides(changes, merge=False)
+        """A copy with keys changed (as plain data), validated anew: :meth:`with_overrides` by keywords."""
+        return self.with_overrides(changes)
 
-    def with_overrides(self, changes: Mapping[str, Any], merge: bool = True) -> Scenario:
-        """A copy with ``changes`` merged in, nested mappings key by key; dotted keys allowed."""
-        data, changes = self.to_dict(), _undotted(changes)
-        _merge(data, changes, merge)
-        if "randomise" in changes and is_drawn(self):
-            redrawn(data, changes)
-        data["base_dir"] = self.base_dir
-        return Scenario.from_mapping(data, where=self.name)
+    def with_overrides(self, changes: Mapping[str, Any]) -> Scenario:
+        """A copy in which what the dotted keys of ``changes`` name is replaced, one after another, and validated anew.
+
+        ``{"lanes.hub_north.capacity": 40}`` sets one number, ``{"customers.shops.demand": {...}}`` replaces a whole mapping,
+        as ``scenario.customers.shops.demand={...}`` does on the command line.
+
+        Raises
+        ------
+        InputError
+            On a key or name that does not exist, and for every fault in the scenario that results.
+        """
+        data = self.to_dict()
+        found = overridden(data, changes)
+        if is_drawn(self) and all(found.get(key) == data.get(key) for key in NETWORK):
+            # What is drawn anew from what has changed; without a network to draw, the one drawn stays.
+            drawn = {key: value for key, value in found.items() if key not in NETWORK}
+            found = drawn if is_undrawn(drawn) else found
+        return Scenario.from_mapping(found | {"base_dir": self.base_dir}, where=self.name)
 
     def sample(
         self,
@@ -210,12 +221,10 @@ class Scenario(Network):
         """
         if self.units == "continuous" and not self.tables.batch.any():
             return self
-        lanes = {
-            name: {key: value for key, value in lane.items() if key != "batch"}
-            for name, lane in self.to_dict()["lanes"].items()
-        }
+        changes: dict[str, Any] = {"units": "continuous"}
+        changes |= {f"lanes.{name}.batch": None for name, lane in self.lanes.items() if lane.batch is not None}
         try:
-            return self.replace(units="continuous", lanes=lanes)
+            return self.with_overrides(changes)
         except InputError:
             return None
 
@@ -228,8 +237,8 @@ class Scenario(Network):
         name
             One of :func:`shipped_scenarios`, or a path ending in ``.yaml``.
         overrides
-            Changes merged into the file's data; keys may be dotted
-            (``{"lanes.hub_north_express.capacity": 40}``).
+            What the dotted keys name is replaced (``{"lanes.hub_north_express.capacity": 40}``); see
+            :meth:`with_overrides`.
 
         Raises
         ------
@@ -238,12 +247,10 @@ class Scenario(Network):
         """
         path = scenario_path(name)
         data = read_yaml(path)
-        _merge(data, _undotted(overrides or {}), True)
-        data.setdefault("name", path.stem)
         if "base_dir" in data:
             raise expected("base_dir", data["base_dir"], "no such key in a file", str(path))
-        data["base_dir"] = str(path.parent.resolve())
-        return validate(cls, data, path.name)
+        data = overridden({"name": path.stem, **data}, {} if overrides is None else overrides)
+        return validate(cls, data | {"base_dir": str(path.parent.resolve())}, path.name)
 
 
 def scenario_folder() -> Path:
@@ -268,25 +275,6 @@ def scenario_path(name: str | Path) -> Path:
     if str(name) not in shipped_scenarios():
         raise unknown("scenario", str(name), (*shipped_scenarios(), "a path ending in .yaml"))
     return scenario_folder() / f"{name}.yaml"
-
-
-def _undotted(changes: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for key, value in changes.items():
-        *parents, last = str(key).split(".")
-        place = nested
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = value
-    return nested
-
-
-def _merge(data: dict[str, Any], changes: Mapping[str, Any], deep: bool) -> None:
-    for key, value in changes.items():
-        if deep and isinstance(value, Mapping) and isinstance(data.get(key), dict):
-            _merge(data[key], value, True)
-        else:
-            data[key] = value
 
 
 __all__ = ["InputError", "Scenario", "scenario_path", "shipped_scenarios"]

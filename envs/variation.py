@@ -26,7 +26,7 @@ from .ranges import Draw, Numbers, constant
 if TYPE_CHECKING:
     from .scenario import Scenario
 
-_NETWORK = ("nodes", "lanes", "customers")
+NETWORK = ("nodes", "lanes", "customers")
 
 
 class Named:
@@ -183,9 +183,9 @@ def with_network(data: Any) -> Any:
     """
     given = data.get("randomise") if isinstance(data, dict) else None
     if isinstance(given, dict) and given.get("network") is not None:
-        there = [key for key in _NETWORK if data.get(key)]
-        if there and len(there) < len(_NETWORK):
-            raise expected("randomise.network", there, f"{', '.join(_NETWORK)} all given beside it, or none")
+        there = [key for key in NETWORK if data.get(key)]
+        if there and len(there) < len(NETWORK):
+            raise expected("randomise.network", there, f"{', '.join(NETWORK)} all given beside it, or none")
         try:
             variation = Variation.model_validate(given)
         except ValueError:
@@ -207,12 +207,10 @@ def is_drawn(scenario: Scenario) -> bool:
         return False  # of several products, say
 
 
-def redrawn(data: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """Leave out of plain data what :func:`with_network` is to fill in anew, as what it is drawn from has changed."""
-    given = data["randomise"]
-    if isinstance(given, dict) and given.get("network") is not None:
-        for key in set(_NETWORK) - set(changes):
-            del data[key]
+def is_undrawn(data: Mapping[str, Any]) -> bool:
+    """Whether plain data leaves nodes, lanes and customers to ``randomise.network``."""
+    given = data.get("randomise")
+    return isinstance(given, Mapping) and given.get("network") is not None and not any(data.get(key) for key in NETWORK)
 
 
 def _is_whole(value: Any) -> bool:

@@ -61,7 +61,7 @@ def test_a_severity_stretches_random_disruptions_of_the_same_variant():
     assert (plain.nodes, plain.lanes, plain.customers) == (severe.nodes, severe.lanes, severe.customers)
     # Never below one period; what is set to certain periods stays.
     storm = {"when": {"from": 3, "to": 5}, "effects": [{"customers": "all", "demand_factor": 2}]}
-    mixed = Cell("brief", family.with_overrides({"disruptions": {"storm": storm}}), severity=0.01).variant(0, 0)
+    mixed = Cell("brief", family.with_overrides({"disruptions.storm": storm}), severity=0.01).variant(0, 0)
     assert mixed.disruptions["supplier_outage"].when.mean_down == 1.0
     assert (mixed.disruptions["storm"].when.first, mixed.disruptions["storm"].when.last) == (3, 5)
 

@@ -125,11 +125,10 @@ def test_what_is_matched_is_drawn_by_itself_or_together():
 
 
 def test_a_factor_on_numbers_by_product_keeps_their_ratio():
-    costs = {"hub": {"holding_cost": {"milk": 1.0, "bread": 3.0}}}
     scenario = two_region(
         {"nodes.hub.holding_cost": {"factor": {"low": 2, "high": 5}}},
         products={"milk": {}, "bread": {}},
-        nodes=costs,
+        **{"nodes.hub.holding_cost": {"milk": 1.0, "bread": 3.0}},
     )
     found = at(scenario.variant(0), "nodes.hub.holding_cost")
     assert found["bread"] == pytest.approx(3 * found["milk"], rel=1e-5)
