@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,25 @@ if TYPE_CHECKING:
 _STOCK, _EMPTY, _LANE, _WAITS = "#4878a8", "#e8eaed", "#9aa3ad", "#c44e52"
 
 
+Given = ParamSpec("Given")
+Drawn = TypeVar("Drawn")
+
+
+def literal_text(draw: Callable[Given, Drawn]) -> Callable[Given, Drawn]:
+    """A drawing function that shows names as they are written: ``$`` begins no formula, and a sign no font has no warning."""
+
+    @functools.wraps(draw)
+    def drawn(*args: Given.args, **kwargs: Given.kwargs) -> Drawn:
+        import matplotlib
+
+        with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="(?s).*[Gg]lyph.*missing")
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+@literal_text
 def network_figure(
     scenario: Scenario, observation: Observation | None = None, world: int = 0, title: str | None = None
 ) -> Figure:
@@ -66,6 +88,7 @@ def network_figure(
     return figure
 
 
+@literal_text
 def draw_network(scenario: Scenario, observation: Observation, world: int = 0) -> NDArray[np.uint8]:
     """The same as pixels (height, width, 3)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -6,7 +6,9 @@ work as Hydra's users know them. Before Hydra reads the arguments they are made 
 - ``scenario=path/to/file.yaml`` works wherever a name does (so do ``policy=`` with a run folder or an import path);
 - ``key=value`` may name a key that the default config leaves out (``scenario.lanes.x.capacity=40``): whether
   it exists is for pydantic to say, which knows the names and suggests the closest;
-- ``key={...}`` replaces a mapping instead of merging into it (a demand process of another kind, say).
+- ``key={...}`` replaces a mapping instead of merging into it (a demand process of another kind, say): words for a scenario
+  mean what :mod:`echelongym.envs.overrides` says;
+- ``${...}`` in a file given by path is text; only shipped configs, and words typed by the user, are interpolated.
 """
 
 from __future__ import annotations
@@ -23,9 +25,13 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import OmegaConf
+
 from echelongym.envs.config import validate
 from echelongym.envs.errors import InputError, MissingExtra, expected, unknown
 from echelongym.envs.files import read_yaml
+from echelongym.envs.names import folder_name
+from echelongym.envs.overrides import overridden
 from echelongym.envs.scenario import scenario_folder, scenario_path
 
 if TYPE_CHECKING:
@@ -35,12 +41,16 @@ PACKAGE = "echelongym.configs"
 # Hydra's flags that take a value as a word of its own.
 _VALUED = {"--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"}
 _VALUED |= {"--info", "-i"}
-# Sections of a scenario that are mappings by name.
-_BY_NAME = ("products", "nodes", "lanes", "customers", "disruptions")
+# Parts of a dotted key that Hydra's grammar knows.
+_KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$\-]*|0|[1-9][0-9]*")
 # Hydra writes nothing but our run folder, and logs nothing of its own.
 _QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null")
 _RESUME = ("auto", "true", "false", "True", "False")
 _FOLDERS = ("hydra.run.dir=.", "hydra.sweep.dir=${run}")
+
+
+# A name as a part of a path: ${folder_name:${scenario.name}}.
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
 
 def launch(command: str, given: Sequence[str]) -> None:
@@ -104,8 +114,6 @@ def checked(command: str, config: dict[str, Any]) -> Any:
 
 def plain(config: Any) -> dict[str, Any]:
     """A composed config as plain data, interpolations resolved."""
-    from omegaconf import OmegaConf
-
     data: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     if isinstance(data.get("scenario"), dict):
         data["scenario"].setdefault("base_dir", str(scenario_folder()))
@@ -131,27 +139,43 @@ def arguments(command: str, given: Sequence[str], sweep: bool = False) -> list[s
             found.append(f"{key}={','.join(_choice(key, choice) for choice in choices)}")
         else:
             if value.lstrip().startswith("{"):
-                found.append(f"++{key}=null")
-            found.append(f"++{key}={value}")
+                found.append(_word(key, "null"))
+            found.append(_word(key, value))
     _check_names(command, given, sweep)
     return found
 
 
+def _word(key: str, value: str) -> str:
+    """``++key=value``; where Hydra's grammar has no such key (``nodes.007.initial``), a mapping that merges into one it has."""
+    parts = key.split(".")
+    odd = next((i for i, part in enumerate(parts) if i and not _KEY.fullmatch(part)), len(parts))
+    for part in reversed(parts[odd:]):
+        value = f"{{{part}: {value}}}"
+    return f"++{'.'.join(parts[:odd])}={value}"
+
+
 def _check_names(command: str, given: Sequence[str], sweep: bool) -> None:
-    """A key of a node, lane ... that the scenario has not would otherwise be taken for a new one, half described."""
-    named = [key.split(".") for key in (word.partition("=")[0] for word in given) if key.startswith("scenario.")]
-    named = [parts for parts in named if len(parts) > 3 and parts[1] in _BY_NAME]
-    if not named or "scenario" not in groups(command):
+    """Words for a scenario that its file does not fit are refused as from Python."""
+    words = [word for word in given if word.startswith("scenario.") and "=" in word]
+    if not words or "scenario" not in groups(command):
         return
+    changes = [(word.partition("=")[0].removeprefix("scenario."), _parsed(word)) for word in words]
     chosen = [word.partition("=")[2] for word in given if word.startswith("scenario=")]
     usual = _by_experiment("scenario", given, sweep) or _default("scenario", command)
     scenarios = usual if not chosen else chosen[-1].split(",") if sweep else chosen[-1:]
     for scenario in scenarios:
         data = read_yaml(scenario_path(scenario))
-        for _, section, name, *rest in named:
-            known = data.get(section) or {}
-            if isinstance(known, dict) and name not in map(str, known):
-                raise unknown(f"scenario.{section}", name, known, f"scenario.{section}.{name}.{'.'.join(rest)}")
+        for key, value in changes:
+            data = overridden(data, {key: value}, "scenario.")
+
+
+def _parsed(word: str) -> Any:
+    """The value of a word as Hydra reads it; None where it has several, for a sweep."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    with _clean_errors():
+        override = OverridesParser.create().parse_override(f"++value={word.partition('=')[2]}")
+    return None if override.is_sweep_override() else override.value()
 
 
 def _by_experiment(group: str, given: Sequence[str], sweep: bool) -> list[str]:
@@ -224,8 +248,19 @@ def _choice(group: str, value: str) -> str:
     name = f"{re.sub(r'[^A-Za-z0-9_]+', '_', Path(value).stem)}-{digest}"
     with _clean_errors():
         package = "_global_" if group == "experiment" else None  # an experiment is a change of everything else
-        ConfigStore.instance().store(group=group, name=name, node=data, package=package)
+        ConfigStore.instance().store(group=group, name=name, node=_literal(data), package=package)
     return name
+
+
+def _literal(value: Any) -> Any:
+    """Plain data in which OmegaConf finds no interpolation: ``${oc.env:SECRET}`` in a file a user was sent stays text."""
+    if isinstance(value, dict):
+        return {key: _literal(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_literal(item) for item in value]
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", value)
+    return value
 
 
 # The config of a policy given by path: a rule's without parameters of its own.
@@ -279,7 +314,7 @@ def _sweep_name(overrides: Sequence[str]) -> str:
         key = override.key_or_group
         if override.is_sweep_override() and not key.startswith("hydra"):
             source = f"hydra.runtime.choices.{key}" if key in groups() else key
-            parts.append(f"{key.rpartition('.')[2]}_${{{source}}}")
+            parts.append(f"{key.rpartition('.')[2]}_${{folder_name:${{{source}}}}}")
     return "-".join(parts) or "${hydra.job.num}"
 
 

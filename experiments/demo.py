@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from echelongym.agents.rules import RULES
 from echelongym.envs.config import Config, Count, Positive, PositiveCount, number
 from echelongym.envs.errors import unknown
+from echelongym.envs.names import folder_name
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.workers import worker_pool
 
@@ -62,8 +63,8 @@ def run(settings: Settings, folder: Path) -> Path:
     chosen, scenario = settings.training, settings.scenario
     runs = Path("runs")
     seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
-    trained = {seed: runs / "train" / scenario.name / f"{folder.name}-seed_{seed}" for seed in seeds}
-    tuned = {rule: runs / "tune" / scenario.name / f"{folder.name}-{rule}" for rule in settings.rules}
+    trained = {seed: runs / "train" / folder_name(scenario.name) / f"{folder.name}-seed_{seed}" for seed in seeds}
+    tuned = {rule: runs / "tune" / folder_name(scenario.name) / f"{folder.name}-{rule}" for rule in settings.rules}
     for target in (*trained.values(), *tuned.values()):
         check_free(target)
     started = time.monotonic()

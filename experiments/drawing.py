@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from echelongym.envs.render import literal_text
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.tables import Tables
 
@@ -47,6 +48,7 @@ def layout(tables: Tables) -> dict[str, tuple[float, float]]:
     return {name: (float(depth.get(name, last)), heights[name]) for name in children}
 
 
+@literal_text
 def draw_network(scenario: Scenario, path: Path) -> None:
     """Save the picture; the ending of ``path`` (png, svg, pdf) picks the format."""
     from matplotlib.figure import Figure

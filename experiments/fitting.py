@@ -21,6 +21,7 @@ from echelongym.agents.rules import RULES, Rule
 from echelongym.agents.tuning import Report, Tuned, tune
 from echelongym.envs.errors import unknown
 from echelongym.envs.files import read_yaml
+from echelongym.envs.names import folder_name
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.workers import started_manager, worker_pool
 
@@ -181,7 +182,7 @@ def _key(scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: T
         "code": digest(("echelongym.agents.tuning", RULES[rule].__module__), ("echelongym.agents.rules",)),
     }
     found = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-    return f"{rule}-{scenario.name}-{found[:16]}"
+    return f"{rule}-{folder_name(scenario.name)}-{found[:16]}"
 
 
 # Side by side ------------------------------------------------------------------------------------
@@ -232,9 +233,9 @@ def _bars(rules: Mapping[int, str], told: Any, show: bool) -> Iterator[Callable[
         yield lambda number: None
         return
     columns = (
-        TextColumn("tune {task.description}"),
+        TextColumn("tune {task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=out) as bar:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from echelongym.envs.render import literal_text
 from echelongym.envs.scenario import Scenario
 
 from .drawing import COLOURS
@@ -230,6 +231,7 @@ def write(run: RunFolder, trials: Sequence[Trial], found: Sequence[Line]) -> Non
     run.csv("families.csv", (line.row() for line in found))
 
 
+@literal_text
 def draw(path: Path, found: Sequence[Line], reference: str) -> None:
     """Percent to the tuned rule by family: a point and its 95 % interval a policy, a faint point a variant."""
     from matplotlib.figure import Figure

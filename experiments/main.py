@@ -151,8 +151,10 @@ def _groups(text: str) -> list[tuple[str, str]]:
 
 
 def _complain(message: str) -> int:
-    for line in message.splitlines():
-        print(f"echelongym: {line}", file=sys.stderr)
+    from echelongym.envs.errors import printable
+
+    for line in message.split("\n"):
+        print(f"echelongym: {printable(line)}", file=sys.stderr)
     return 2
 
 

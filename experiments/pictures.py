@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from echelongym.envs.render import literal_text
+
 from .drawing import COLOURS
 from .statistics import Estimate
 
@@ -17,6 +19,7 @@ _DPI = 150
 _PANELS = 9  # of stock over time; nodes beyond are summed by column of the network
 
 
+@literal_text
 def cost_by_line(path: Path, lines: Mapping[str, Mapping[str, float]], totals: Mapping[str, Estimate]) -> None:
     """Stacked bars, one a policy: mean cost a period by line, the total with its 95 % interval.
 
@@ -48,6 +51,7 @@ def cost_by_line(path: Path, lines: Mapping[str, Mapping[str, float]], totals: M
     figure.savefig(path, dpi=_DPI)
 
 
+@literal_text
 def rule_parameters(path: Path, title: str, parameters: Mapping[str, Any]) -> bool:
     """Numbers of a rule as bars, a panel a kind, by node or lane (and product, in colours); False where it has none."""
     from matplotlib.figure import Figure
@@ -77,6 +81,7 @@ def rule_parameters(path: Path, title: str, parameters: Mapping[str, Any]) -> bo
     return True
 
 
+@literal_text
 def service_by_region(path: Path, rates: Mapping[str, Mapping[str, Estimate]], target: Mapping[str, float]) -> None:
     """Fill rate by region, in each a point for every policy with its 95 % interval.
 
@@ -113,6 +118,7 @@ def service_by_region(path: Path, rates: Mapping[str, Mapping[str, Estimate]], t
     figure.savefig(path, dpi=_DPI)
 
 
+@literal_text
 def stock_over_time(
     path: Path, stock: Mapping[str, Floats], groups: Mapping[str, Sequence[int]], warm_up: int, worlds: int
 ) -> None:

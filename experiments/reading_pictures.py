@@ -10,6 +10,7 @@ import numpy as np
 
 from echelongym.agents.reading import Curve, Line, Response, Sensitivity
 from echelongym.agents.reading.shock import Band
+from echelongym.envs.render import literal_text
 
 from .drawing import COLOURS
 
@@ -20,6 +21,7 @@ _SERIES = 6  # lanes or nodes of a panel
 _UP_TO = 0.05  # a slope that is no further from -1 is that of an order-up-to rule
 
 
+@literal_text
 def curves(path: Path, title: str, found: Sequence[Curve], lines: Sequence[Line], important: Sequence[int]) -> None:
     """Request over position, a panel a lane: median and 10 to 90 % of states, the implied level, the table's line.
 
@@ -83,6 +85,7 @@ def _curve(axes: Any, one: Curve, line: Line) -> None:
         twin.spines["top"].set_visible(False)
 
 
+@literal_text
 def heat_map(path: Path, title: str, found: Sensitivity, important: Sequence[int]) -> None:
     """Requests by lane over observations: change for one standard deviation more, in standard deviations of the request."""
     from matplotlib.figure import Figure
@@ -111,6 +114,7 @@ def heat_map(path: Path, title: str, found: Sensitivity, important: Sequence[int
     figure.savefig(path, dpi=_DPI)
 
 
+@literal_text
 def response(path: Path, title: str, found: Response) -> None:
     """Differences after a shock, means with 95 % bands: requests, stock on hand, fill rate, cost."""
     from matplotlib.figure import Figure

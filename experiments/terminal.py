@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+from echelongym.envs.errors import printable
+
 from .runs import shown
 
 _WIDTH = 180  # where nobody says how wide the output is
@@ -27,14 +29,14 @@ def console(stderr: bool = False) -> Console:
 
 def say(text: str) -> None:
     """One line of plain text."""
-    console().print(text, markup=False, soft_wrap=True)
+    console().print("\n".join(map(printable, text.split("\n"))), markup=False, soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], notes: Sequence[str] = ()) -> None:
     """Print a table: text to the left, numbers to the right, None as an empty cell; notes below it."""
-    body = [[cell(item) for item in row] for row in rows]
+    body = [[printable(cell(item)) for item in row] for row in rows]
     made = Table(
-        title=title,
+        title=Text(printable(title)),
         title_justify="left",
         title_style="bold",
         header_style="bold",
@@ -43,7 +45,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], not
     )
     for index, column in enumerate(columns):
         numeric = all(_is_numeric(row[index]) for row in body)
-        heading = Text(column)
+        heading = Text(printable(column))
         whole = index == 0 or max((len(row[index]) for row in body), default=0) <= _WORD
         made.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for row in body:
@@ -90,7 +92,13 @@ def progress(title: str, total: float, unit: str, enabled: bool = True) -> Itera
     if not enabled or not out.is_terminal:
         yield lambda steps=1.0: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(unit),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=out, transient=True) as bar:
         task = bar.add_task(title, total=total)
         yield lambda steps=1.0: bar.advance(task, steps)

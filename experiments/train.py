@@ -20,6 +20,7 @@ from echelongym.agents.learners import AnyLearner, label
 from echelongym.envs.config import Config, Count, Positive, PositiveCount, number, validate
 from echelongym.envs.errors import InputError, expected, unknown
 from echelongym.envs.files import read_yaml, write_yaml
+from echelongym.envs.names import folder_name
 from echelongym.envs.scenario import Scenario
 
 from .claims import Claim, claimed, current, merged, unfinished
@@ -119,7 +120,7 @@ def train(
         config[key] = {**config[key], **value} if isinstance(value, Mapping) else value
     named = folder is not None
     if folder is None:
-        folder = Path("runs") / "train" / scenario.name / time.strftime("%Y-%m-%d_%H-%M-%S")
+        folder = Path("runs") / "train" / folder_name(scenario.name) / time.strftime("%Y-%m-%d_%H-%M-%S")
     config |= {"scenario": scenario, "agent": learner_config(agent), "run": str(folder)}
     return run(validate(Settings, config, "train"), Path(folder), named)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def reported(settings: Settings, out: RunFolder, marks: Marks) -> Iterator[Callable[[Progress], None]]:
     """What is done with progress: the learning curve goes to disk, and a bar or, without a terminal, lines are shown."""
     terminal, name = console(stderr=True), label(settings.agent)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     shows_bar = settings.progress and terminal.is_terminal
     bar = Bar(*columns, console=terminal, transient=True, disable=not shows_bar)
     task = bar.add_task(f"{name} on {settings.scenario.name}", total=1.0)

@@ -19,6 +19,7 @@ from echelongym.agents.planning.open_loop import OpenLoopPlan, plan_open_loop
 from echelongym.agents.planning.program import relaxations
 from echelongym.agents.planning.tightened import fit, tightened
 from echelongym.envs.files import write_text
+from echelongym.envs.names import folder_name
 from echelongym.envs.scenario import Scenario
 
 from .evaluate import Entrant, Scores
@@ -124,7 +125,7 @@ def open_loop(scenario: Scenario, seed: int, cache: str | None, show_progress: b
         "seed": seed,
         "code": digest(("echelongym.agents.planning.open_loop",), ()),
     }
-    file = None if cache is None else Path(cache) / f"plan-{scenario.name}-{_hash(made_from)}.json"
+    file = None if cache is None else Path(cache) / f"plan-{folder_name(scenario.name)}-{_hash(made_from)}.json"
     if file is not None and file.is_file():
         plan = OpenLoopPlan.load(scenario, file)
     else:
@@ -169,7 +170,7 @@ def _key(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, worlds: int
         "bounds": chosen.model_dump(exclude={"cache", "workers", "worlds"}),
         "code": digest(("echelongym.agents.planning.tightened",), ()),
     }
-    return f"bound-{scenario.name}-{_hash(made_from)}"
+    return f"bound-{folder_name(scenario.name)}-{_hash(made_from)}"
 
 
 def _demand(scenario: Scenario, seed: int, purpose: str) -> str:
