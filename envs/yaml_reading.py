@@ -2,8 +2,8 @@
 
 PyYAML parses the text; values are built here from its nodes. It follows YAML 1.1, in which ``NO`` is false, ``1:30`` is 90,
 ``007`` is 7 and ``2024-01-05`` is a date. Here, as in YAML 1.2, only ``true`` and ``false`` are booleans, only decimal
-numbers are numbers (``1e3`` is one of them), and all else is text. A key is always text, and so is what stands under a key
-that names something (:data:`NAMING`): ``source: 101`` is the place ``"101"``.
+numbers are numbers (``1e3`` is one of them), and all else is text. A key is always text, and so is what names something in
+a node, lane, customer or effect (:data:`NAMING`): ``source: 101`` is the place ``"101"``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from .errors import InputError, expected, printable, shorten
 
-#: Keys whose value, or whose list's entries, are names or labels.
-NAMING = frozenset({"name", "source", "target", "mode", "segment", "region", "series"})
+#: Keys of nodes, lanes, customers, demand and effects whose value, or whose list's entries, are names or labels.
+NAMING = frozenset({"source", "target", "mode", "segment", "region", "series"})
 #: The same, but only where the value is a list: ``nodes: 12`` is a number.
 NAMING_LISTS = frozenset({"products", "nodes", "lanes", "customers", "sources"})
 MOST_BYTES = 20_000_000
@@ -91,9 +91,9 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     except ValueError as error:  # a number in an escape or a directive that is none
         raise InputError(f"{where}: is no valid YAML: {printable(error)}") from None
     if not isinstance(node, yaml.MappingNode):
-        found = None if node is None else _Builder(where).value(node, 0)
+        found = None if node is None else _Builder(where).value(node, ())
         raise expected("(file)", found, "a mapping", where)
-    built: dict[str, Any] = _Builder(where).value(node, 0)
+    built: dict[str, Any] = _Builder(where).value(node, ())
     return built
 
 
@@ -107,13 +107,13 @@ class _Builder:
     def fault(self, node: Any, text: str) -> InputError:
         return InputError(f"{self.where}: line {node.start_mark.line + 1}: {text}")
 
-    def value(self, node: Any, depth: int, naming: bool = False) -> Any:
+    def value(self, node: Any, path: tuple[str, ...], naming: bool = False) -> Any:
         """The value of a node; a scalar is text where ``naming``."""
         self.left -= 1
         if self.left < 0:
             most = f"{MOST_VALUES:,}"
             raise self.fault(node, f"expected at most {most} values in all, those that aliases (*) stand for included")
-        if depth > DEEPEST:
+        if len(path) > DEEPEST:
             raise self.fault(
                 node, f"expected values nested at most {DEEPEST} deep, and no alias (*) within its own anchor (&)"
             )
@@ -122,10 +122,10 @@ class _Builder:
             tag = printable(node.tag.replace("tag:yaml.org,2002:", "!!"))
             raise self.fault(node, f"{tag}: expected no tag but !!str")
         if kind == "SequenceNode":
-            return [self.value(item, depth + 1, naming) for item in node.value]
-        return self.mapping(node, depth) if kind == "MappingNode" else self.scalar(node, naming)
+            return [self.value(item, (*path, ""), naming) for item in node.value]
+        return self.mapping(node, path) if kind == "MappingNode" else self.scalar(node, naming)
 
-    def mapping(self, node: Any, depth: int) -> dict[str, Any]:
+    def mapping(self, node: Any, path: tuple[str, ...]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -133,19 +133,20 @@ class _Builder:
                 raise self.fault(key_node, "a key that is a list or a mapping: expected text")
             key = str(key_node.value)
             if key == "<<" and key_node.tag == _PLAIN:
-                for one in self.merged(value_node, depth):
+                for one in self.merged(value_node, path):
                     merged = {**one, **merged}
                 continue
             if key in found:
                 raise self.fault(key_node, f"key {shorten(key)}: expected only once")
             listed = type(value_node).__name__ == "SequenceNode"
-            found[key] = self.value(value_node, depth + 1, key in NAMING or (listed and key in NAMING_LISTS))
+            naming = _names(path, key) or (listed and key in NAMING_LISTS)
+            found[key] = self.value(value_node, (*path, key), naming)
         return {**merged, **found}
 
-    def merged(self, node: Any, depth: int) -> list[dict[str, Any]]:
+    def merged(self, node: Any, path: tuple[str, ...]) -> list[dict[str, Any]]:
         """What ``<<`` takes over: a mapping, or mappings of which the earlier decide; keys given beside it decide over both."""
         several = type(node).__name__ == "SequenceNode"
-        found = [self.value(one, depth + 1) for one in (node.value if several else [node])]
+        found = [self.value(one, path) for one in (node.value if several else [node])]
         if not all(isinstance(one, dict) for one in found):
             raise self.fault(node, "<<: expected a mapping, an alias (*name) of one, or a list of these")
         return found
@@ -169,6 +170,14 @@ class _Builder:
         if len(text) > LONGEST_NUMBER:
             raise self.fault(node, f"{shorten(text, 40)}: expected a number of at most {LONGEST_NUMBER} characters")
         return int(text) if _INTEGER.fullmatch(text) else float(text)
+
+
+def _names(path: tuple[str, ...], key: str) -> bool:
+    """Whether what stands at a key is a name; a cost by product may have a product called ``mode``."""
+    if not path:
+        return key == "name"
+    entry = len(path) == 2 and path[0] in ("nodes", "lanes", "customers")
+    return key in NAMING and (entry or "effects" in path or "demand" in path)
 
 
 def looks_like_a_number(text: str) -> bool:
