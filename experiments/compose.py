@@ -77,7 +77,7 @@ def launch(command: str, given: Sequence[str]) -> None:
 
     with _clean_errors():
         if sweep:
-            overrides.insert(0, f"hydra.sweep.subdir={_sweep_name(overrides)}")
+            overrides.insert(0, f"hydra.sweep.subdir='{_sweep_name(overrides)}'")
         import hydra
 
         with _hydra_arguments([*flags, *overrides]):
