@@ -69,7 +69,7 @@ def window_of(scenario: Scenario) -> Window:
     worlds = 256 if lanes <= 16 else 128 if lanes <= 64 else 64
     skipped = max(2 * longest, 4)
     cycle = _cycle(scenario)
-    scored = max(40, longest) if cycle is None else max(cycle * -(-max(40, longest) // cycle), 1)
+    scored = cycle * -(-max(40, longest) // cycle) if cycle else max(40, longest)
     scheduled = any(getattr(item.when, "mean_up", None) is None for item in scenario.disruptions.values())
     if scheduled or cycle == 0 or skipped + scored >= t.horizon:
         return Window(worlds, t.horizon, t.warm_up)
