@@ -147,7 +147,8 @@ class Trainer:
         while True:
             share = self.budget.share(self._model.num_timesteps, self.cpu_seconds)
             if share >= due:
-                self._evaluate(improved)
+                if not self._curve or self._curve[-1]["env_steps"] != self._model.num_timesteps:
+                    self._evaluate(improved)
                 due = next_due(share, self.evaluations)
             report(Progress(share, self._model.num_timesteps, self.cpu_seconds, self._curve))
             started = self._model.num_timesteps > 0  # before that there is nothing to keep

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from echelongym.envs import journal
+from echelongym.envs.journal import step
 from echelongym.envs.ledger import Ledger
 from echelongym.envs.positions import longest_way
 from echelongym.envs.scenario import Scenario
@@ -29,6 +32,8 @@ AGAIN = 0.01  # a leg that lowered the cost by more than this share is repeated 
 WITHIN = 0.3  # of its step is left at the end of a leg
 AVERAGED = 0.5  # share of a leg whose parameters are averaged
 FEWEST_WORLDS, MOST_WORLDS, FEWEST_STEPS = 16, 4096, 6
+KEPT_SECONDS = 1.0  # between two states within a leg that are kept in the journal, where there is one
+_WITHIN = "tuning: within a leg along gradients"
 SETTLED = 0.05  # a leg with steps above this says nothing about what further ones would bring
 
 
@@ -186,7 +191,31 @@ class _Descent:
             self.multipliers.price = candidates.prices.copy()
 
     def follow(self, leg: Leg) -> None:
-        """Go one leg."""
+        """Go one leg, or take what it gave from the journal, where one is kept."""
+        begun: list[Any] = [
+            self.candidates.judge.fingerprint,
+            self.rule.name,
+            self.rule.parameters,
+            vars(self.window),
+            vars(leg),
+        ]
+        begun += [self.moving, self.here, self.next_world, self.multipliers.price]
+
+        def compute() -> dict[str, Any]:
+            spent = self.budget.env_periods
+            self._go(leg, begun)
+            return {"here": self.here, "price": self.multipliers.price, "spent": self.budget.env_periods - spent}
+
+        before = self.budget.env_periods
+        found = step("tuning: a leg along gradients", begun, compute)
+        if self.budget.env_periods == before:  # it was finished by an earlier process
+            self.here, self.multipliers.price = found["here"], found["price"]
+            self.next_world += leg.iterations * leg.worlds
+            self.budget.iterations += leg.iterations
+            self.budget.spend(int(found["spent"]), "")
+        self.candidates.prices = self.multipliers.price
+
+    def _go(self, leg: Leg, begun: Any) -> None:
         import torch
 
         ops, entries = self.ops, np.flatnonzero(self.moving)
@@ -196,10 +225,35 @@ class _Descent:
         theta = torch.zeros(len(entries), dtype=ops.float, requires_grad=True)
         optimiser = torch.optim.Adam([theta], lr=leg.rate, betas=(0.9, 0.95))
         total, count = np.zeros(len(entries)), 0
+        # Where an earlier process was when it was killed.
+        first, kept = 0, time.monotonic()
+        before = journal.known(_WITHIN, begun)
+        if before is not None:
+            first, total, count = before["iteration"], before["total"], before["count"]
+            with torch.no_grad():
+                theta.copy_(torch.as_tensor(before["theta"]))
+            names = ("step", "exp_avg", "exp_avg_sq")
+            optimiser.state[theta] = {name: torch.as_tensor(before[name]) for name in names}
+            self.multipliers.price = before["price"]
+            self.next_world += first * leg.worlds
+            self.budget.iterations += first
+            self.budget.spend(int(before["spent"]), "")
+        spent = self.budget.env_periods - (0 if before is None else int(before["spent"]))
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # arrays are small: more threads cost more than they bring
         try:
-            for iteration in range(leg.iterations):
+            for iteration in range(first, leg.iterations):
+                if iteration > first and time.monotonic() - kept > KEPT_SECONDS:
+                    moments = {name: value.numpy().copy() for name, value in optimiser.state[theta].items()}
+                    now = {
+                        "iteration": iteration,
+                        "theta": theta.detach().numpy().copy(),
+                        "total": total,
+                        "count": count,
+                    }
+                    now |= {"price": self.multipliers.price, "spent": self.budget.env_periods - spent, **moments}
+                    journal.note(_WITHIN, begun, now, last=False)
+                    kept = time.monotonic()
                 share = 0.5 * (1 + math.cos(math.pi * iteration / leg.iterations))
                 optimiser.param_groups[0]["lr"] = leg.rate * (WITHIN + (1 - WITHIN) * share)
                 moved = torch.maximum(start + scale * theta, lower)
@@ -215,7 +269,6 @@ class _Descent:
                     total, count = total + theta.detach().double().numpy(), count + 1
         finally:
             torch.set_num_threads(threads)
-        self.candidates.prices = self.multipliers.price
         here = self.here.copy()
         here[entries] += self.space.scale[entries] * total / count
         self.here = np.maximum(here, self.space.lower)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from echelongym.envs import journal
+from echelongym.envs.journal import saved_seconds, step
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import Outcome, simulate
 from echelongym.envs.tape import Tape
@@ -38,6 +40,7 @@ class Budget:
     evaluations: int = 0
     iterations: int = 0
     started: float = field(default_factory=time.perf_counter)
+    saved: float = field(default_factory=saved_seconds)
 
     @property
     def left(self) -> int:
@@ -46,8 +49,8 @@ class Budget:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock time since the start."""
-        return time.perf_counter() - self.started
+        """Wall-clock time since the start, that of steps that were finished by an earlier process included."""
+        return time.perf_counter() - self.started + saved_seconds() - self.saved
 
     def spend(self, env_periods: int, text: str) -> None:
         """Count what was simulated."""
@@ -96,21 +99,44 @@ class Judge:
         return outcome
 
     def cost(self, rule: Rule) -> float:
-        """Mean cost a period; raised by what is missing of targets, so that candidates can be compared."""
-        cost = float(np.mean(self.penalised(self.outcome(rule))))
+        """Mean cost a period; raised by what is missing of targets, so that candidates can be compared.
+
+        A step of the journal, where one is kept (:mod:`echelongym.envs.journal`).
+        """
+
+        def compute() -> list[Any]:
+            outcome = simulate(self.scenario, rule, self.tape, kpis=bool(self.targets))
+            missing = missed(self.targets, outcome) if self.targets else []
+            return [float(np.mean(self._raised(outcome, missing))), [float(short) for short in missing]]
+
+        found = step("tuning: cost of a candidate", [self.fingerprint, rule.name, rule.parameters], compute)
+        cost, missing = float(found[0]), found[1]
+        self.budget.evaluations += 1
+        self._remember(missing)
         self.best = min(self.best, cost)
         self.budget.spend(self.price, f"best {self.best:.4f}")
         return cost
 
     def penalised(self, outcome: Outcome) -> Floats:
         """(B,) cost a period of each world, all raised alike by what is missing of targets."""
-        costs = np.asarray(outcome.net_cost_per_period)
-        if not self.targets:
-            return costs
-        missing = missed(self.targets, outcome)
+        missing = missed(self.targets, outcome) if self.targets else []
+        self._remember(missing)
+        return self._raised(outcome, missing)
+
+    def _remember(self, missing: Sequence[float]) -> None:
         for target, short in zip(self.targets, missing, strict=True):
             self.closest[target.name] = min(self.closest.get(target.name, np.inf), short)
-        return costs + MISSING * abs(float(costs.mean())) * sum(missing)
+
+    def _raised(self, outcome: Outcome, missing: Sequence[float]) -> Floats:
+        costs = np.asarray(outcome.net_cost_per_period)
+        return costs + MISSING * abs(float(costs.mean())) * sum(missing) if self.targets else costs
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells the scenario and the worlds from others; recorded demand is no part of a scenario's digest."""
+        return journal.fingerprint(
+            [self.scenario.digest, self.worlds, self.first, self.seed, np.asarray(self.tape.demand)]
+        )
 
 
 class Candidates:

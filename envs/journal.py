@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 T = TypeVar("T")
-_SUFFIX = ".steps"
+_SUFFIX, _STATE = ".steps", ".state"
 _ARRAY = "~array"
 _active: Journal | None = None
 
@@ -44,7 +44,7 @@ class Journal:
         self._known: dict[str, str] = {}
         self._stream: int | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted(folder.glob(f"*{_SUFFIX}")):
+        for path in sorted((*folder.glob(f"*{_SUFFIX}"), *folder.glob(f"*{_STATE}"))):
             with contextlib.suppress(OSError):
                 self._read(path.read_bytes())
 
@@ -69,6 +69,15 @@ class Journal:
                 name = f"{os.getpid()}-{time.time_ns()}{_SUFFIX}"
                 self._stream = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             os.write(self._stream, f"{_checksum(line)} {line}\n".encode())
+
+    def replace(self, key: str, value: Any) -> None:
+        """Keep a value in place of the one that this key had."""
+        text = json.dumps({"seconds": 0.0, "value": _encoded(value)}, separators=(",", ":"))
+        self._known[key] = text
+        line, made = f"{key} {text}", self.folder / f"{key}-{os.getpid()}.new"
+        with contextlib.suppress(OSError):
+            made.write_bytes(f"{_checksum(line)} {line}\n".encode())
+            os.replace(made, self.folder / f"{key}{_STATE}")
 
     def close(self) -> None:
         """Close the file that is written to."""
@@ -117,10 +126,17 @@ def known(name: str, inputs: Any) -> Any:
     return None if found is None else found[0]
 
 
-def note(name: str, inputs: Any, value: Any, seconds: float = 0.0) -> None:
-    """Keep a value as that of a step, in the active journal if there is one; a later one takes its place."""
+def note(name: str, inputs: Any, value: Any, last: bool = True) -> None:
+    """Keep a value as that of a step, in the active journal if there is one.
+
+    ``last``: whether it is the step's value for good; else a later one takes its place.
+    """
     if _active is not None:
-        _active.put(fingerprint((name, inputs)), value, seconds)
+        key = fingerprint((name, inputs))
+        if last:
+            _active.put(key, value, 0.0)
+        else:
+            _active.replace(key, value)
 
 
 def saved_seconds() -> float:

@@ -21,6 +21,7 @@ import numpy as np
 
 from echelongym.envs.config import Config, Positive, PositiveCount
 from echelongym.envs.errors import InputError, expected
+from echelongym.envs.journal import step
 from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import simulate
@@ -57,8 +58,15 @@ def run(settings: Settings, folder: Path) -> Path:
     check_free(folder)
     for name in settings.scenarios:
         Scenario.load(name)
-    others = measure_peer(settings.peer, settings.seconds) if settings.peer else None
-    rows = [row for name in settings.scenarios for row in measure(name, settings)]
+    others, python = None, settings.peer
+    if python:
+        others = step("bench: peer", [python, settings.seconds], lambda: measure_peer(python, settings.seconds))
+    asked = [settings.seconds, settings.batches, settings.dynamics_batch]
+    rows = [
+        row
+        for name in settings.scenarios
+        for row in step("bench: scenario", [name, *asked], lambda name=name: measure(name, settings))  # type: ignore[misc]
+    ]
     network = others["speeds"]["network"] if others else None
     for row in rows:
         row["ratio"] = row["steps_per_cpu_second"] / network if network else None

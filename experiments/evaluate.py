@@ -15,9 +15,10 @@ from echelongym.envs.kpis import Kpis
 from echelongym.envs.memory_limits import worlds_that_fit
 from echelongym.envs.observation import Policy
 from echelongym.envs.scenario import Scenario
-from echelongym.envs.simulate import Outcome, simulate
+from echelongym.envs.simulate import Outcome
 from echelongym.envs.tables import Tables
 
+from .played import identity_of, played
 from .settings import Evaluation
 from .statistics import Estimate, mean_interval, seeds_interval
 from .terminal import progress
@@ -90,7 +91,11 @@ def evaluate(
     InputError
         If a policy's decisions do not fit the scenario.
     """
-    runs = [(e, policy) for e, entrant in enumerate(entrants) for policy in entrant.policies]
+    runs = [
+        (e, policy, identity_of(policy, entrant.name, number, entrant.source))
+        for e, entrant in enumerate(entrants)
+        for number, policy in enumerate(entrant.policies)
+    ]
     outcomes: list[list[Outcome]] = [[] for _ in runs]
     periods = evaluation.periods or scenario.horizon
     chunk = evaluation.chunk or min(
@@ -100,11 +105,11 @@ def evaluate(
     with progress("simulating", total, "env-steps", show_progress) as advance:
         for worlds in chunks(evaluation.worlds, chunk):
             tape = scenario.sample(list(worlds), evaluation.seed, "test", periods)
-            for (_, policy), found in zip(runs, outcomes, strict=True):
-                found.append(simulate(scenario, policy, tape, progress=_counter(advance, len(worlds))))
+            for (_, policy, identity), found in zip(runs, outcomes, strict=True):
+                found.append(played(scenario, policy, tape, identity, _counter(advance, len(worlds))))
     scores = []
     for e, entrant in enumerate(entrants):
-        mine = [found for (owner, _), found in zip(runs, outcomes, strict=True) if owner == e]
+        mine = [found for (owner, *_), found in zip(runs, outcomes, strict=True) if owner == e]
         scores.append(_scores(entrant, mine))
     return scores
 

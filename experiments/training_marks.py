@@ -16,6 +16,7 @@ from echelongym.agents.policy import load_policy
 from echelongym.agents.rules import RULES, Rule
 from echelongym.envs.errors import InputError, expected, unknown
 from echelongym.envs.files import read_yaml
+from echelongym.envs.journal import step
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import simulate
 
@@ -61,14 +62,18 @@ def reference_of(
     scenario: Scenario, how: Literal["tuned", "automatic"], tuning: Tuning, tape: Tape, show_progress: bool = True
 ) -> Reference:
     """The reference rule, tuned (or taken from the cache of fitted rules) or with automatic levels."""
-    facts: dict[str, Any] = {}
-    rule: Any
-    if how == "tuned":
-        rule, facts = fitted_rule(scenario, REFERENCE, tuning, show_progress)
-    else:
-        rule = load_policy(REFERENCE, scenario)
-    cost = objective(simulate(scenario, rule, tape, kpis=False))
-    return Reference(REFERENCE, how, cost, {"tuning": facts} if facts else {})
+
+    def compute() -> list[Any]:
+        facts: dict[str, Any] = {}
+        rule: Any
+        if how == "tuned":
+            rule, facts = fitted_rule(scenario, REFERENCE, tuning, show_progress)
+        else:
+            rule = load_policy(REFERENCE, scenario)
+        return [objective(simulate(scenario, rule, tape, kpis=False)), {"tuning": facts} if facts else {}]
+
+    begun = [scenario.digest, np.asarray(tape.demand), how, tuning.model_dump()]
+    return Reference(REFERENCE, how, *step("training: reference", begun, compute))
 
 
 def family_reference(
@@ -206,6 +211,17 @@ def bound_of(scenario: Scenario, tape: Tape) -> Mark | None:
 
     None where there is neither.
     """
+    # How many worlds there is time for depends on the machine: a training that goes on keeps what it had.
+    begun = [scenario.digest, np.asarray(tape.demand)]
+    found = step("training: bound", begun, lambda: _plain(_bound_of(scenario, tape)))
+    return None if found is None else Mark(**found)
+
+
+def _plain(mark: Mark | None) -> dict[str, Any] | None:
+    return None if mark is None else vars(mark)
+
+
+def _bound_of(scenario: Scenario, tape: Tape) -> Mark | None:
     from echelongym.agents.exact import solve
 
     if not scenario.tables.has_prices:

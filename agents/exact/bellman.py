@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from echelongym.envs import journal
 from echelongym.envs.errors import InputError
 
 from .chance import Floats, Ints
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 LAZY = 0.9  # share of a step taken: a chain that would go round in circles settles
 SWEEPS = 60  # evaluations of one policy between two improvements
 ROUNDS = 400
+KEPT_SECONDS = 3.0  # between two states kept in the journal, where there is one
 STEPS = 20_000  # periods after which a chain should have forgotten where it began
 SETTLED = 1e-10  # change a period of all shares together that may be left then
 
@@ -42,8 +45,36 @@ def optimise(process: Process, tolerance: float, values: Floats | None = None) -
     policy costs that begins in state 0, the empty network, takes the place of the greatest.
     """
     values = np.zeros(process.count) if values is None else values
+    if journal.active() is None:
+        return _optimised(process, tolerance, values, None)
+    begun = [_fingerprint(process), tolerance, values]
+    found = journal.step(
+        "value iteration: an optimum", begun, lambda: _optimised(process, tolerance, values, begun)._asdict()
+    )
+    return Solution(**found)
+
+
+def _fingerprint(process: Process) -> str:
+    """What tells a process from others: all its numbers."""
+    found: list[Any] = [process.cost, process.starts, process.served_cost, process.single]
+    for matrix in (process.after, process.serving, process.receiving):
+        found.append(None if matrix is None else [matrix.data, matrix.indices, matrix.indptr])
+    return journal.fingerprint(found)
+
+
+def _optimised(process: Process, tolerance: float, values: Floats, begun: Any) -> Solution:
     solution = Solution(-np.inf, np.inf, np.zeros(0, np.int64), values)
-    for number in range(1, ROUNDS + 1):
+    rounds, kept = 0, time.monotonic()
+    # Where an earlier process was when it was killed; what follows is a function of that.
+    before = None if begun is None else journal.known("value iteration: a round", begun)
+    if before is not None:
+        rounds, values = int(before["rounds"]), before["values"]
+        solution = solution._replace(low=float(before["low"]), high=float(before["high"]))
+    for number in range(rounds + 1, ROUNDS + 1):
+        if begun is not None and time.monotonic() - kept > KEPT_SECONDS:
+            state = {"rounds": number - 1, "values": values, "low": solution.low, "high": solution.high}
+            journal.note("value iteration: a round", begun, state, last=False)
+            kept = time.monotonic()
         rest = process.served_cost + process.serving @ (process.receiving @ values)
         costs = process.cost + (rest[process.single] if process.single is not None else process.after @ rest)
         improved = np.minimum.reduceat(costs, process.starts)

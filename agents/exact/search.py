@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from echelongym.envs.errors import InputError, expected, unknown
+from echelongym.envs.journal import step
 from echelongym.envs.scenario import Scenario
 
 from ..rules import RULES, Rule, Space
@@ -103,10 +104,15 @@ class _Search:
                 self.known[key] = np.inf
                 return np.inf
             rule = self.base.with_vector(self.space, point) if len(point) else self.base
-            try:
-                self.known[key] = evaluate(self.scenario, rule, self.max_states)
-            except Unsettled:
-                self.known[key] = np.inf
+
+            def compute() -> float:
+                try:
+                    return evaluate(self.scenario, rule, self.max_states)
+                except Unsettled:
+                    return float(np.inf)
+
+            candidate = [self.scenario.digest, rule.name, rule.parameters, self.max_states]
+            self.known[key] = step("exact: cost of a candidate", candidate, compute)
             if self.progress is not None:
                 self.progress(f"{dict(zip(self.space.names, key, strict=True))}: {self.known[key]:.8g}")
         return self.known[key]

@@ -135,7 +135,8 @@ class PathwiseTrainer:
         while True:
             share = self.budget.share(self._env_steps, self.cpu_seconds)
             if share >= due:
-                self._evaluate(improved)
+                if not self._curve or self._curve[-1]["env_steps"] != self._env_steps:
+                    self._evaluate(improved)
                 due = next_due(share, self.evaluations)
             report(Progress(share, self._env_steps, self.cpu_seconds, self._curve))
             over = share >= 1.0

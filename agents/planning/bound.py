@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from echelongym.envs import journal
 from echelongym.envs.errors import InputError, expected
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.tables import Tables
@@ -73,7 +75,8 @@ def perfect_information(
     chunks = [worlds[first : first + CHUNK] for first in range(0, tape.batch, CHUNK)]
     tasks = ([(Outlook.of_tape(tape, place), tape.worlds[place]) for place in chunk] for chunk in chunks)
     found: list[Floats] = []
-    for costs in in_processes(solve_worlds, (tables,), tasks, min(workers, len(chunks))):
+    keys = [[scenario.digest, tape.periods, tape_fingerprint(tape), list(chunk)] for chunk in chunks]
+    for costs in in_processes(solve_worlds, (tables,), tasks, min(workers, len(chunks)), keys):
         found.append(costs)
         if progress is not None:
             progress(sum(len(one) for one in found), tape.batch)
@@ -81,20 +84,42 @@ def perfect_information(
     return Bound(cost, tape.worlds, tape.periods, relaxations(tables), time.perf_counter() - started)
 
 
+def tape_fingerprint(tape: Tape) -> str:
+    """What tells a tape from others: all that it holds."""
+    return journal.fingerprint([getattr(tape, one.name) for one in fields(tape)])
+
+
 def in_processes(
-    function: Callable[..., Floats], fixed: tuple[Any, ...], tasks: Iterable[Any], workers: int
+    function: Callable[..., Floats], fixed: tuple[Any, ...], tasks: Iterable[Any], workers: int, keys: Sequence[Any]
 ) -> Iterator[Floats]:
-    """``function(*fixed, task)`` of every task in turn, in one or several processes."""
+    """``function(*fixed, task)`` of every task in turn, in one or several processes.
+
+    Each is a step of the journal, where one is kept; ``keys`` tell the tasks apart.
+    """
+    name = f"{function.__module__}.{function.__name__}"
+    known = [journal.known(name, key) for key in keys]
+    missing = (task for task, value in zip(tasks, known, strict=True) if value is None)
+    with _computed(function, fixed, missing, workers if any(value is None for value in known) else 1) as computed:
+        for key, value in zip(keys, known, strict=True):
+            if value is None:
+                value = next(computed)
+                journal.note(name, key, value)
+            yield value
+
+
+@contextmanager
+def _computed(
+    function: Callable[..., Floats], fixed: tuple[Any, ...], tasks: Iterable[Any], workers: int
+) -> Iterator[Iterator[Floats]]:
     if workers == 1:
-        for task in tasks:
-            yield function(*fixed, task)
+        yield (function(*fixed, task) for task in tasks)
         return
     from functools import partial
 
     from echelongym.envs.workers import worker_pool
 
     with worker_pool(workers) as pool:
-        yield from pool.map(partial(function, *fixed), tasks)
+        yield pool.map(partial(function, *fixed), tasks)
 
 
 def solve_worlds(tables: Tables, worlds: Sequence[tuple[Outlook, int]]) -> Floats:

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from echelongym.envs import journal
 from echelongym.envs.backend import Ops, ops_of
 from echelongym.envs.errors import InputError, expected
 from echelongym.envs.files import write_text
@@ -166,9 +167,19 @@ def plan_open_loop(
         count = min(max(PERIODS // (slow * t.horizon), FEWEST), MOST)
     first = len(FACTORS) * len(SAFETIES) + 4 * len(WIDTHS)
     search = _Search(scenario, seed, worlds, count + first, progress)
-    _search_first(search, FirstPlans(scenario))
+    sample = np.asarray(search.tape.demand)
+
+    def first_plans() -> list[Any]:
+        _search_first(search, FirstPlans(scenario))
+        return [search.best, search.cost]
+
+    search.best, search.cost = journal.step("open-loop plan: first plans", [scenario.digest, sample], first_plans)
     if count:
-        for requests in _moved(scenario, search.best, count, seed, search.step):
+        begun = [scenario.digest, sample, search.best, count, seed]
+        moved = journal.step(
+            "open-loop plan: gradients", begun, lambda: _moved(scenario, search.best, count, seed, search.step)
+        )
+        for requests in moved:
             search.offer(requests)
     return OpenLoopPlan(scenario, search.best)
 

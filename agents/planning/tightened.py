@@ -28,13 +28,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echelongym.envs.errors import expected
+from echelongym.envs.journal import step
 from echelongym.envs.levels import automatic_levels
 from echelongym.envs.positions import longest_way
 from echelongym.envs.tables import Tables
 from echelongym.envs.tape import Tape
 
 from .assembly import Floats, Ints, Problem
-from .bound import CHUNK, Bound, in_processes
+from .bound import CHUNK, Bound, in_processes, tape_fingerprint
 from .innovations import Innovations
 from .outlook import Outlook, Standing
 from .program import Program, relaxations
@@ -53,6 +54,7 @@ PERIODS = 60  # of the worlds of the ascent, or four times the longest way
 RATE = 0.02  # Adam's step, in units of what a unit short costs
 SHARES = (1.0, 0.8, 0.6, 0.4, 0.2, 0.0)  # of the penalty that are tried
 VALIDATED = 24  # worlds that they are tried on
+TOGETHER = 8  # steps between two fresh starts of the solver
 AVERAGED = 0.25  # share of the steps, the last ones, whose weights are averaged
 
 
@@ -152,6 +154,10 @@ class _Charged:
         self.standing, self.solver = Standing.initial(tables), Solver()
         self.program: Program | None = None
 
+    def restart(self) -> None:
+        """Forget what was solved: what comes does not depend on it."""
+        self.solver = Solver()
+
     def solve(self, outlook: Outlook, prices: Floats) -> tuple[float, Floats]:
         """Mean cost a period, and positions less levels (T, I), of one world; ``prices`` (T, I)."""
         if self.program is None or not self.program.fits(outlook):
@@ -197,32 +203,13 @@ def fit(
     periods = min(t.horizon, max(PERIODS, 4 * longest_way(t)))
     series = Innovations(scenario, periods, seed, purpose)
     charged = _Charged(t, series.cells, *_scales(scenario, series.cells))
-    unit = _penalty_unit(t, series.cells)[:, None, None]
-    theta, first, second = np.zeros((3, *series.shape))
-    total, kept = np.zeros(series.shape), 0
-    step, last = 0, 1 if steps is None else steps
-    while step < last:
-        numbers = range(FITTED + step * WORLDS, FITTED + (step + 1) * WORLDS)
-        tape = scenario.sample(numbers, seed, purpose, periods).check(scenario)
-        innovations = series.of(tape)
-        gradient = np.zeros(series.shape)
-        for place in range(WORLDS):
-            prices = np.einsum("tiwq,iwq->ti", innovations[place], theta)
-            _, positions = charged.solve(Outlook.of_tape(tape, place), prices)
-            gradient += np.einsum("tiwq,ti->iwq", innovations[place], positions) / (periods * WORLDS)
-        if steps is None and step == 0:
-            assert charged.program is not None
-            last = int(np.clip(WORK / charged.program.shape[1], FEWEST_STEPS, MOST_STEPS))
-        step += 1
-        first = 0.8 * first + 0.2 * gradient
-        second = 0.95 * second + 0.05 * gradient**2
-        rate = RATE * unit * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / last)))
-        theta = theta + rate * (first / (1 - 0.8**step)) / (np.sqrt(second / (1 - 0.95**step)) + 1e-9)
-        if step > (1 - AVERAGED) * last:
-            total, kept = total + theta, kept + 1
+    ascent = _Ascent(scenario, series, charged, seed, purpose, periods, steps)
+    while not ascent.over:
+        ascent.advance()
         if progress is not None:
-            progress(step, last)
-    theta = total / max(kept, 1)
+            progress(ascent.step, ascent.last)
+    theta, last = ascent.average, ascent.last
+    charged.restart()
     # On fresh worlds a part of the penalty may bound better than all of it: the ascent has learnt its own worlds, too.
     numbers = range(FITTED + last * WORLDS, FITTED + last * WORLDS + VALIDATED)
     tape = scenario.sample(numbers, seed, purpose, periods).check(scenario)
@@ -233,6 +220,80 @@ def fit(
     ]
     best = int(np.argmax(means))
     return Weights(SHARES[best] * theta, float(means[best]), last, time.perf_counter() - started)
+
+
+class _Ascent:
+    """Stochastic ascent of the bound in the weights, a few steps at a time.
+
+    The solver starts afresh with each few: so what they give follows from where they begin alone, and they are a step of
+    the journal, where one is kept.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        series: Innovations,
+        charged: _Charged,
+        seed: int,
+        purpose: str,
+        periods: int,
+        steps: int | None,
+    ) -> None:
+        self.scenario, self.series, self.charged = scenario, series, charged
+        self.seed, self.purpose, self.periods = seed, purpose, periods
+        self.step, self.last, self.natural = 0, 1 if steps is None else steps, steps is None
+        self.unit = _penalty_unit(scenario.tables, series.cells)[:, None, None]
+        self.theta, self.first, self.second, self.total = np.zeros((4, *series.shape))
+        self.kept = 0
+        sample = scenario.sample(2, seed, purpose, periods).demand
+        self.made_from = [scenario.digest, sample, seed, purpose, periods, steps]
+
+    @property
+    def over(self) -> bool:
+        """Whether all steps are done."""
+        return self.step >= self.last
+
+    @property
+    def average(self) -> Floats:
+        """(I, windows, quantiles) mean weights of the last share of the steps."""
+        return self.total / max(self.kept, 1)
+
+    def advance(self) -> None:
+        """Go a few steps on."""
+        arrays = ("theta", "first", "second", "total")
+        numbers = ("step", "last", "kept")
+
+        def compute() -> dict[str, Any]:
+            self.charged.restart()
+            for _ in range(min(TOGETHER, self.last)):
+                if not self.over:
+                    self._once()
+            return {name: getattr(self, name) for name in (*arrays, *numbers)}
+
+        begun = [self.made_from, *(getattr(self, name) for name in (*arrays, *numbers))]
+        for name, value in step("bound: steps of the ascent", begun, compute).items():
+            setattr(self, name, value)
+
+    def _once(self) -> None:
+        numbers = range(FITTED + self.step * WORLDS, FITTED + (self.step + 1) * WORLDS)
+        tape = self.scenario.sample(numbers, self.seed, self.purpose, self.periods).check(self.scenario)
+        innovations = self.series.of(tape)
+        gradient = np.zeros(self.series.shape)
+        for place in range(WORLDS):
+            prices = np.einsum("tiwq,iwq->ti", innovations[place], self.theta)
+            _, positions = self.charged.solve(Outlook.of_tape(tape, place), prices)
+            gradient += np.einsum("tiwq,ti->iwq", innovations[place], positions) / (self.periods * WORLDS)
+        if self.natural and self.step == 0:
+            assert self.charged.program is not None
+            self.last = int(np.clip(WORK / self.charged.program.shape[1], FEWEST_STEPS, MOST_STEPS))
+        self.step += 1
+        self.first = 0.8 * self.first + 0.2 * gradient
+        self.second = 0.95 * self.second + 0.05 * gradient**2
+        rate = RATE * self.unit * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * self.step / self.last)))
+        moment = self.first / (1 - 0.8**self.step)
+        self.theta = self.theta + rate * moment / (np.sqrt(self.second / (1 - 0.95**self.step)) + 1e-9)
+        if self.step > (1 - AVERAGED) * self.last:
+            self.total, self.kept = self.total + self.theta, self.kept + 1
 
 
 def tightened(
@@ -276,7 +337,9 @@ def tightened(
     )
     fixed = (scenario.tables, series.cells, level, most)
     costs: list[Floats] = []
-    for found in in_processes(_solve_chunk, fixed, tasks, min(workers, len(places))):
+    made_from = [scenario.digest, tape.periods, tape_fingerprint(tape), seed, purpose, weights.values]
+    keys = [[*made_from, list(chunk)] for chunk in places]
+    for found in in_processes(_solve_chunk, fixed, tasks, min(workers, len(places)), keys):
         costs.append(found)
         if progress is not None:
             progress(sum(len(one) for one in costs), tape.batch)
