@@ -18,6 +18,7 @@ from echelongym.envs.backend import ops_of
 from echelongym.envs.decoding import ActionDecoder
 from echelongym.envs.encoding import ObservationEncoder
 from echelongym.envs.observation import Observation
+from echelongym.envs.processes.recorded.statement import playable
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import simulate
 
@@ -87,7 +88,7 @@ def demonstrations(
         done.append(actions_of(decoder, observation, np.asarray(decision.requests)))
         return decision
 
-    simulate(scenario, watched, scenario.sample(worlds, seed, "train"), kpis=False)
+    simulate(scenario, watched, scenario.sample(worlds, seed, "learn", playable(scenario, "learn")), kpis=False)
     return np.stack(seen), Wanted(np.stack([one.action for one in done]), np.stack([one.at_most for one in done]))
 
 

@@ -14,7 +14,8 @@ from echelongym.envs.observation import Decision, Observation, Policy, observati
 from echelongym.envs.simulate import periods
 
 if TYPE_CHECKING:
-    from echelongym.envs.scenario import Scenario
+    from echelongym.envs.processes.recorded.statement import playable
+from echelongym.envs.scenario import Scenario
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -30,7 +31,7 @@ def observations(policy: Policy, scenario: Scenario, count: int, seed: int) -> A
     """
     taken = min(TAKEN, scenario.horizon)
     worlds = -(-count // taken)
-    tape = scenario.sample(worlds, seed, "tune")
+    tape = scenario.sample(worlds, seed, "tune", playable(scenario, "tune"))
     chosen = set(np.linspace(0, scenario.horizon - 1, taken).astype(int).tolist())
     names = observation_shapes(scenario.tables)
     found: dict[str, list[NDArray[Any]]] = {name: [] for name in names}

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.logger import Logger
 
 from echelongym.envs.errors import InputError
+from echelongym.envs.processes.recorded.statement import playable
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.tape import Tape
 from echelongym.envs.vector_env import NetworkVectorEnv
@@ -126,6 +127,8 @@ class Trainer:
                 self.scenario,
                 num_envs=self.learner.worlds,
                 action=self.action,
+                periods=playable(self.scenario, "learn"),
+                purpose="learn",
                 autoreset_mode=AutoresetMode.SAME_STEP,
                 info="none",
             )

@@ -17,7 +17,7 @@ from .infos import LEVELS, Reporter
 from .ledger import Ledger
 from .memory_limits import require_memory, tape_bytes
 from .observation import Decision, Observation
-from .processes.series import PURPOSES, Purpose
+from .processes.series import APART, PURPOSES, Purpose
 from .replay import Replay
 from .scenario import Scenario
 from .slots import Slots, Worlds
@@ -63,7 +63,7 @@ class NetworkBatch:
         self.size = size
         for name, value, known in (
             ("observation", observation, OBSERVATIONS),
-            ("purpose", purpose, PURPOSES),
+            ("purpose", purpose, (*PURPOSES, *APART)),
             ("dtype", dtype, DTYPES),
             ("info", info, LEVELS),
         ):

@@ -120,7 +120,9 @@ class Scenario(Network):
         products, integer = tuple(self.products), self.units == "integer"
         folder = Path(self.base_dir) if self.base_dir else Path.cwd()
         return {
-            name: parse_demand(customer.demand, products, integer, folder, f"customers.{name}.demand", customer=name)
+            name: parse_demand(
+                customer.demand, products, integer, folder, f"customers.{name}.demand", name, self.horizon
+            )
             for name, customer in self.customers.items()
         }
 
@@ -184,7 +186,8 @@ class Scenario(Network):
         """Draw worlds: everything a policy cannot influence, before the first period.
 
         ``worlds=8`` is worlds 0 to 7, ``worlds=[3]`` is world 3 alone; purpose is ``train``,
-        ``tune`` or ``test``; ``periods`` defaults to the horizon.
+        ``tune`` or ``test`` (or ``learn`` or ``validate``: the worlds of train and tune, of recorded demand
+        with periods apart from one another); ``periods`` defaults to the horizon.
 
         Raises
         ------
@@ -194,6 +197,12 @@ class Scenario(Network):
         from .tape import sample_tape
 
         return sample_tape(self, worlds, seed, purpose, periods)
+
+    def record_split(self) -> tuple[str, ...]:
+        """Which recorded periods policies are fitted to and judged on, one text a record; empty where none is recorded."""
+        from .processes.recorded.statement import record_split
+
+        return record_split(self)
 
     def variant(self, number: int, seed: int = 0, purpose: str = "train") -> Scenario:
         """One of the scenarios that the key ``randomise`` stands for, without the key.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .backend import Array, NumpyOps
 from .dynamics.state import Exogenous
 from .processes.disruption import disturbed
-from .tape import Core
+from .tape import Core, sample_tape
 
 if TYPE_CHECKING:
     from .processes.series import Purpose
@@ -28,7 +28,7 @@ class Worlds:
     scenario, purpose
         What is drawn, and from which series.
     periods
-        Rows of the arrays, history not counted.
+        Rows of the arrays, history not counted; the last is seen, not played.
     stride
         World i of a slot is followed by world i + stride.
     """
@@ -55,7 +55,7 @@ class Worlds:
 
     def _draw(self, seed: int, worlds: list[int]) -> None:
         ahead = [world + k * self.stride for k in range(self.episodes) for world in worlds]
-        core = self.scenario.sample(ahead, seed, self.purpose, self.periods).core
+        core = sample_tape(self.scenario, ahead, seed, self.purpose, self.periods, beyond=1).core
         kept = {key: value for key, value in self._drawn.items() if key[0] == seed}
         # A slot that is reset on its own asks for one world after another; what nobody asked for is dropped.
         if len(kept) > 4 * self.episodes * self.stride:

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from .errors import InputError, expected, unknown
 from .memory_limits import require_memory, tape_bytes
 from .processes.laws import Floats
+from .processes.recorded.statement import check_room
 from .processes.sampling import Sampler
-from .processes.series import Purpose, Streams
+from .processes.series import Streams
 from .tape_checks import (
     ARRAYS,
     AXES,
@@ -279,13 +280,17 @@ def sample_tape(
     seed: int = 0,
     purpose: str = "train",
     periods: int | None = None,
+    beyond: int = 0,
 ) -> Tape:
     """Draw worlds of a scenario; see :meth:`Scenario.sample`.
+
+    The last ``beyond`` periods are looked at, but not played: a record that is replayed in order need not have them.
 
     Raises
     ------
     InputError
-        On another purpose, a negative seed, no worlds or no periods, or more than fit into memory.
+        On another purpose, a negative seed, no worlds or no periods, more than fit into memory, or more periods than a
+        record has for the purpose.
     """
     count = scenario.horizon if periods is None else periods
     if not _is_whole(count) or count < 1:
@@ -294,6 +299,7 @@ def sample_tape(
     needed = tape_bytes(scenario, batch, int(count))
     require_memory(needed, f"{batch} worlds of {count} periods", "fewer worlds or periods")
     labels = _labels(worlds)
+    check_room(scenario, purpose, int(count) - beyond)
     drawn = _sampler(scenario).sample(_streams(labels, seed, purpose), int(count))
     arrays: dict[str, Any] = {name: np.moveaxis(array, -1, 1) for name, array in drawn.items()}
     names: dict[str, Any] = {key: tuple(getattr(scenario, key)) for key in NAMES}
@@ -325,7 +331,7 @@ def demand_of_other_worlds(
 
 
 def _streams(labels: tuple[int, ...], seed: int, purpose: str) -> Streams:
-    return Streams(cast(Purpose, purpose), seed, np.array(labels, dtype=np.int64))
+    return Streams.of(purpose, seed, np.array(labels, dtype=np.int64))
 
 
 def _sampler(scenario: Scenario) -> Sampler:

@@ -82,6 +82,7 @@ class Results:
                 "seed": self.evaluation.seed,
                 "periods": periods,
                 "warm_up": self.scenario.warm_up,
+                "record": list(self.scenario.record_split()),
             },
             "policies": [self._policy(one) for one in self.scores],
             "bound": {} if self.bounded is None else self.bounded.to_dict(self.scores),
@@ -201,6 +202,7 @@ class Results:
         title += f", {self.scenario.warm_up} of them warm-up" if self.scenario.warm_up else ""
         columns = self._columns()
         rows = [[column[index] for column in columns.values()] for index in range(len(self.scores))]
+        notes += self.scenario.record_split()
         table(title, list(columns), rows, notes)
         targets = self.targets()
         if targets:

@@ -42,6 +42,8 @@ def run(settings: Settings, folder: Path) -> Path:
     t = scenario.tables
     sections = {"nodes": node_rows(t), "lanes": lane_rows(t), "customers": customer_rows(t)}
     say(headline(scenario))
+    for line in scenario.record_split():
+        say(line)
     for name, rows in sections.items():
         _print(name, rows)
     varied = variation_rows(scenario)

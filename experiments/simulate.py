@@ -98,6 +98,7 @@ def summarise(settings: Settings, outcome: Outcome) -> dict[str, Any]:
         "tape": settings.tape,
         "periods": outcome.periods + outcome.warm_up,
         "warm_up": outcome.warm_up,
+        "record": [] if settings.tape is not None else list(settings.scenario.record_split()),
         "cost_per_period": estimate(outcome.cost_per_period),
         "profit_per_period": None if outcome.profit_per_period is None else estimate(outcome.profit_per_period),
         "lines": {line: estimate(values) for line, values in outcome.costs.items()},
@@ -109,7 +110,8 @@ def _show(summary: dict[str, Any]) -> None:
     lines = [("total", summary["cost_per_period"])]
     lines += [(line, found) for line, found in summary["lines"].items() if found["mean"]]
     title = f"{summary['policy']} on {summary['scenario']}, {summary['worlds']} worlds: cost per period"
-    table(title, ["line", "mean", "95 %"], [[name, found["mean"], _interval(found)] for name, found in lines])
+    rows = [[name, found["mean"], _interval(found)] for name, found in lines]
+    table(title, ["line", "mean", "95 %"], rows, summary["record"])
     figures = {**summary["kpis"]["total"], **summary["kpis"]["network"]}
     shown = {name: found for name, found in figures.items() if found["mean"] == found["mean"]}
     table("Service and flows", ["figure", "mean", "95 %"], [[n, f["mean"], _interval(f)] for n, f in shown.items()])

@@ -21,6 +21,7 @@ from echelongym.envs.config import Config, Count, Positive, PositiveCount, numbe
 from echelongym.envs.errors import InputError, expected, unknown
 from echelongym.envs.files import read_yaml, write_yaml
 from echelongym.envs.names import folder_name
+from echelongym.envs.processes.recorded.statement import playable
 from echelongym.envs.scenario import Scenario
 
 from .claims import Claim, claimed, current, merged, unfinished
@@ -55,7 +56,7 @@ class BudgetSettings(Config):
 
 
 class Validation(Config):
-    """The worlds (purpose ``tune``) that the best policy is chosen on."""
+    """The worlds (purpose ``validate``) that the best policy is chosen on."""
 
     worlds: Annotated[int, number(2, integer=True)]
     seed: Count
@@ -156,7 +157,9 @@ def _run(settings: Settings, folder: Path, held: Claim) -> Path:
     over = budget.share(int(spent["env_steps"]), spent["cpu_seconds"]) >= 1.0
     if over and (folder / "summary.json").is_file():
         raise expected("train: budget", settings.budget.model_dump(), f"more than {shown(folder)} has spent already")
-    tape = scenario.sample(chosen.worlds, chosen.seed, "tune")
+    tape = scenario.sample(chosen.worlds, chosen.seed, "validate", validation_periods(scenario))
+    for line in scenario.record_split():
+        say(line)
     start = None
     if kind.own_start is not None:
         chosen_start = settings.agent.start
@@ -206,6 +209,21 @@ def _checkpoint(settings: Settings, folder: Path) -> tuple[Any, dict[str, Any]]:
         return None, nothing
 
 
+def validation_periods(scenario: Scenario) -> int:
+    """Periods of the validation worlds: the horizon, or what the record leaves for them where it is replayed in order.
+
+    Raises
+    ------
+    InputError
+        Where all of them would be warm-up.
+    """
+    periods = playable(scenario, "validate")
+    if periods <= scenario.warm_up:
+        hint = f"more than the {periods} periods of the record that checkpoints are chosen on: a longer train window"
+        raise expected("warm_up", scenario.warm_up, f"less, or {hint}", scenario.name)
+    return periods
+
+
 def _summary(
     settings: Settings, trained: Trained, marks: Marks, start: Start | None, against: Comparison
 ) -> dict[str, Any]:
@@ -218,6 +236,7 @@ def _summary(
         "env_steps": trained.env_steps,
         "cpu_seconds": round(trained.cpu_seconds, 1),
         "validation": settings.validation.model_dump(),
+        "record": list(settings.scenario.record_split()),
         "best": {
             "env_steps": trained.best_env_steps,
             "cost_per_period": mean_interval(trained.cost).to_dict(),

@@ -39,6 +39,8 @@ def run(settings: Settings, folder: Path) -> Path:
         title = f"{tuned.rule.name} tuned for {settings.scenario.name}"
         drawn = rule_parameters(out / "parameters.png", title, tuned.rule.parameters)
     _show(tuned)
+    for line in settings.scenario.record_split():
+        say(line)
     rule = shown(out.path / RULE_FILE)
     written = ["rule.yaml", "summary.json", *(["parameters.png"] if drawn else [])]
     scenario = scenario_argument(settings.scenario, out.path)

@@ -20,6 +20,7 @@ from echelongym.agents.planning.program import relaxations
 from echelongym.agents.planning.tightened import fit, tightened
 from echelongym.envs.files import write_text
 from echelongym.envs.names import folder_name
+from echelongym.envs.processes.recorded.statement import playable
 from echelongym.envs.scenario import Scenario
 
 from .evaluate import Entrant, Scores
@@ -175,7 +176,9 @@ def _key(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, worlds: int
 
 def _demand(scenario: Scenario, seed: int, purpose: str) -> str:
     """Recorded demand is no part of a scenario's digest; what two worlds see of it tells records apart."""
-    return hashlib.sha256(scenario.sample(worlds=2, seed=seed, purpose=purpose).demand.tobytes()).hexdigest()
+    return hashlib.sha256(
+        scenario.sample(worlds=2, seed=seed, purpose=purpose, periods=playable(scenario, purpose)).demand.tobytes()
+    ).hexdigest()
 
 
 def _hash(made_from: dict[str, Any]) -> str:

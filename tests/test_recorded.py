@@ -12,15 +12,10 @@ from echelongym.envs.config import validate
 from echelongym.envs.errors import InputError, MissingExtra
 from echelongym.envs.files import read_yaml
 from echelongym.envs.processes import completejourney
-from echelongym.envs.processes.recorded import (
-    Trace,
-    Windows,
-    block_positions,
-    block_starts,
-    load_recorded,
-    replayed,
-    whole_blocks,
-)
+from echelongym.envs.processes.recorded.blocks import block_positions, block_starts, replayed, whole_blocks
+from echelongym.envs.processes.recorded.files import load_recorded
+from echelongym.envs.processes.recorded.trace import Trace
+from echelongym.envs.processes.recorded.windows import Windows
 from echelongym.envs.processes.replay import ReplayedDemand
 from echelongym.envs.processes.series import Streams
 
@@ -47,7 +42,7 @@ def bound(folder: Path, product: str = "a", **keys):
 def worlds(folder: Path, purpose: str, history: int, horizon: int, product: str = "a", count: int = 50, **keys):
     """Demand (history + horizon, worlds) of one product of the counting table."""
     process = ReplayedDemand(configured(folder, **keys), bound(folder, product, **keys), integer=False)
-    streams = Streams(purpose, 5, np.arange(count))
+    streams = Streams.of(purpose, 5, np.arange(count))
     return process.draw(process.positions(streams, -history, history + horizon), None)
 
 
@@ -79,7 +74,6 @@ def test_a_table_with_byte_order_mark_and_weekly_dates_is_read(tmp_path):
     ("text", "message"),
     [
         ("day,shop\n0,1\n", "header = 'day,shop': expected period or date"),
-        ("period;shop\n0;1\n", "header = 'period;shop': expected period or date, a comma"),
         ("period\n0\n", "header = 'period': expected period or date"),
         ("", "header = '': expected"),
         ("period,shop,shop\n0,1,1\n", "header = 'shop': expected columns with names, each only once"),
@@ -91,10 +85,10 @@ def test_a_table_with_byte_order_mark_and_weekly_dates_is_read(tmp_path):
         ("period,shop\n0,nan\n", "line 2, shop = 'nan': expected a number >= 0"),
         ("period,shop\n0,inf\n", "line 2, shop = 'inf': expected a number >= 0"),
         ("period,shop\n1,3\n", "line 2, period = '1': expected 0: periods count"),
+        ("period,shop\n0,3\n0,3\n", "line 3, period = '0': expected each period once (line 2 has it, too)"),
         ("period,shop\n0,3\n2,3\n", "line 3, period = '2': expected 1: periods count"),
         ("date,shop\n2024-01-01,3\n01/02/2024,3\n", "line 3, date = '01/02/2024': expected a date like"),
         ("date,shop\n2024-01-01,3\n2024-01-02,3\n2024-01-04,3\n", "line 4, date = '2024-01-04': expected dates evenly"),
-        ("date,shop\n2024-01-02,3\n2024-01-01,3\n", "line 3, date = '2024-01-01': expected dates evenly"),
     ],
 )
 def test_a_bad_table_names_line_column_value_and_expectation(tmp_path, text, message):
@@ -159,9 +153,10 @@ def test_history_takes_the_blocks_before_block_0(tmp_path, history, first, block
 
 
 def test_history_and_horizon_extend_a_world_without_changing_it(tmp_path):
-    whole = worlds(tmp_path, "test", 9, 30, block=7)
-    np.testing.assert_array_equal(worlds(tmp_path, "test", 0, 30, block=7), whole[9:])
-    np.testing.assert_array_equal(worlds(tmp_path, "test", 4, 12, block=7), whole[5:21])
+    keys = {"block": 7, "windows": "whole"}
+    whole = worlds(tmp_path, "test", 9, 30, **keys)
+    np.testing.assert_array_equal(worlds(tmp_path, "test", 0, 30, **keys), whole[9:])
+    np.testing.assert_array_equal(worlds(tmp_path, "test", 4, 12, **keys), whole[5:21])
     assert len(np.unique(whole[9])) > 3  # worlds differ
 
 
@@ -185,20 +180,22 @@ def test_all_series_of_a_file_show_the_same_days(tmp_path):
     np.testing.assert_array_equal(other - one, np.full((31, 50), 1000.0))
 
 
-def test_without_a_block_the_window_is_replayed_in_order(tmp_path):
+def test_without_a_block_the_window_is_replayed_in_order_from_its_first_period(tmp_path):
     keys = {"windows": {"train": [10, 29], "test": [30, 59]}}
-    np.testing.assert_array_equal(worlds(tmp_path, "train", 4, 16, **keys)[:, 0], np.arange(10, 30))
+    np.testing.assert_array_equal(worlds(tmp_path, "train", 4, 16, **keys)[:, 0], np.arange(6, 26))
     np.testing.assert_array_equal(worlds(tmp_path, "test", 0, 30, **keys)[:, 0], np.arange(30, 60))
-    np.testing.assert_array_equal(worlds(tmp_path, "tune", 0, 60, **keys)[:, 0], np.arange(60))  # no window: all
-    with pytest.raises(InputError) as error:
-        worlds(tmp_path, "train", 4, 17, **keys)
-    assert str(error.value).startswith(
-        "customers.c.demand: windows.train = [10, 29]: expected a window of at least 21 periods"
-    )
+    np.testing.assert_array_equal(worlds(tmp_path, "tune", 0, 20, **keys)[:, 0], np.arange(10, 30))  # left out: train's
 
 
-def test_replayed_may_use_every_period_of_the_window():
-    np.testing.assert_array_equal(replayed((2, 4), 3, "test"), [2, 3, 4])
+def test_where_the_record_has_nothing_the_mean_of_training_stands_in(tmp_path):
+    keys = {"windows": {"train": [2, 29], "test": [30, 59]}}
+    mean = np.arange(2, 30).mean()
+    np.testing.assert_array_equal(worlds(tmp_path, "train", 4, 30, **keys)[:, 0], [mean, mean, *range(30), mean, mean])
+
+
+def test_rows_without_a_record_are_marked():
+    np.testing.assert_array_equal(replayed((2, 4), 0, 3), [2, 3, 4])
+    np.testing.assert_array_equal(replayed((2, 4), -3, 8), [-1, 0, 1, 2, 3, 4, -1, -1])
 
 
 def test_moments_are_those_of_what_train_worlds_draw(tmp_path):
@@ -235,9 +232,9 @@ def test_a_bad_trace_names_field_value_and_expectation(tmp_path, keys, message):
     assert message in str(error.value)
 
 
-def test_train_and_tune_may_share_a_window():
-    windows = Windows(train=(0, 9), tune=(0, 9), test=(10, 19))
-    assert windows.of("tune", 20) == (0, 9)
+def test_train_and_tune_may_share_a_window(tmp_path):
+    series = bound(tmp_path, windows=Windows(train=(0, 9), tune=(0, 9), test=(10, 19)))
+    assert series.span("tune") == series.span("train") == (0, 9)
 
 
 def test_the_column_is_series_and_product_or_the_series_of_a_lone_product(tmp_path):

@@ -19,6 +19,7 @@ from echelongym.agents.rules import RULES, Rule
 from echelongym.agents.targets import shortfall, targets_of
 from echelongym.envs.errors import InputError, expected
 from echelongym.envs.observation import Policy
+from echelongym.envs.processes.recorded.statement import playable
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import simulate
 from echelongym.envs.tape import Tape
@@ -93,7 +94,9 @@ def validation(
 ) -> list[Variant]:
     """The fixed variants (purpose ``tune``) that the best policy is chosen on, as many as are trained on at a time."""
     variants = [scenario.variant(number, seed, "tune") for number in range(count or learner.variants)]
-    return [Variant.of(one, learner, one.sample(worlds, seed, "tune")) for one in variants]
+    return [
+        Variant.of(one, learner, one.sample(worlds, seed, "validate", playable(one, "validate"))) for one in variants
+    ]
 
 
 @dataclass(eq=False)
@@ -151,7 +154,9 @@ class FamilyTrainer(PathwiseTrainer):
         unroll = NativeUnroll(scenario, window, self.seed, self.learner.smoothing, policy.actor)
         if self._prices[place]:
             unroll.multipliers.price = np.array(self._prices[place])
-        tape = scenario.sample(SCALED_ON, self.seed, "train", max(window.periods, scenario.warm_up + 1))
+        tape = scenario.sample(
+            SCALED_ON, self.seed, "learn", playable(scenario, "learn", max(window.periods, scenario.warm_up + 1))
+        )
         return _Course(policy, unroll, Variant.of(scenario, self.learner, tape).scale)
 
     def _judge(self) -> Judged:

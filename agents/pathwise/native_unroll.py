@@ -104,7 +104,7 @@ class NativeUnroll(Unroll):
             return super().gradient(actor, first, worlds)
         worlds = -(-worlds // WIDTH) * WIDTH
         tape = self.scenario.sample(
-            worlds=list(range(first, first + worlds)), seed=self.seed, purpose="train", periods=self.window.periods
+            worlds=list(range(first, first + worlds)), seed=self.seed, purpose="learn", periods=self.window.periods
         )
         rows = _aligned(exogenous_rows(self.made, World(self.scenario.tables, tape, _NUMPY), tape, self.scenario))
         return self._gradient(actor, rows, worlds)

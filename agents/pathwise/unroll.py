@@ -12,6 +12,7 @@ from echelongym.envs.backend import TorchOps
 from echelongym.envs.errors import InputError
 from echelongym.envs.ledger import Ledger
 from echelongym.envs.positions import longest_way
+from echelongym.envs.processes.recorded.statement import playable
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import periods
 
@@ -43,7 +44,7 @@ class Window:
         if usual.periods < scenario.horizon:
             scored, skipped = max(scored, LEAST_SCORED), max(LONGEST_WAYS * longest_way(scenario.tables), LEAST_SKIPPED)
         skipped = skipped if config.skipped is None else config.skipped
-        periods = min(config.periods or skipped + scored, scenario.horizon)
+        periods = min(config.periods or skipped + scored, playable(scenario, "learn"))
         return cls(config.worlds or usual.worlds, periods, min(skipped, periods - 1))
 
 
@@ -57,7 +58,7 @@ class Unroll:
     window
         Worlds and periods of a loss.
     seed
-        Of the worlds, purpose ``train``.
+        Of the worlds, purpose ``learn``.
     smoothing
         See :class:`SmoothLedger`.
     """
@@ -80,7 +81,7 @@ class Unroll:
         """Mean cost (less revenue) a period in worlds ``first`` and following, with the price of missed targets."""
         window, scenario = self.window, self.scenario
         numbers = list(range(first, first + worlds))
-        tape = scenario.sample(worlds=numbers, seed=self.seed, purpose="train", periods=window.periods)
+        tape = scenario.sample(worlds=numbers, seed=self.seed, purpose="learn", periods=window.periods)
         actor.begin(worlds)
         scored, cost = 0, torch.zeros(())
         for period, _, flows, state in periods(scenario, actor, tape, self.ops):

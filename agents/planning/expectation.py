@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from echelongym.envs.observation import Observation
+from echelongym.envs.processes.recorded.statement import playable
 from echelongym.envs.processes.replay import ReplayedDemand
 from echelongym.envs.scenario import Scenario
 
@@ -84,7 +85,7 @@ class Expectations:
         """(longest block, C, P) mean demand of each place in a block of recorded periods, in training worlds."""
         t = self.tables
         plain = self.scenario.replace(disruptions={}, randomise=None) if self.scenario.disruptions else self.scenario
-        tape = plain.sample(worlds=RECORDED_WORLDS, seed=0, purpose="train")
+        tape = plain.sample(worlds=RECORDED_WORLDS, seed=0, purpose="train", periods=playable(plain, "train"))
         mean = np.asarray(tape.demand[tape.history :], dtype=np.float64).mean(1)  # (T, C, P)
         blocks = np.zeros((t.C, t.P), dtype=np.int64)
         for c, customer in enumerate(t.customers):

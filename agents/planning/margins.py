@@ -19,6 +19,7 @@ import numpy as np
 
 from echelongym.envs.levels import automatic_levels
 from echelongym.envs.positions import Forest, cover
+from echelongym.envs.processes.recorded.statement import playable
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.tables import Tables
 
@@ -45,7 +46,7 @@ def automatic_safety_factors(scenario: Scenario) -> Floats:
     auto, normal = automatic_levels(scenario), _normal(scenario)
     found = normal.copy()
     worlds = list(range(SAMPLED, SAMPLED + SAMPLED_WORLDS))
-    tape = scenario.sample(worlds=worlds, seed=0, purpose="train")
+    tape = scenario.sample(worlds=worlds, seed=0, purpose="train", periods=playable(scenario, "train"))
     demand = np.moveaxis(np.asarray(tape.demand[tape.history :], dtype=np.float64), 1, -1)  # (T, C, P, B)
     total = np.append(np.zeros((1, *demand.shape[1:])), np.cumsum(demand, 0), 0)
     lead = _leads(t)

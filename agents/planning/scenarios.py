@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from echelongym.envs.processes.recorded.statement import playable
 from echelongym.envs.processes.replay import ReplayedDemand
 from echelongym.envs.scenario import Scenario
 
@@ -33,13 +34,19 @@ class DemandPaths:
         t = scenario.tables
         self.history, self.count = t.H, count
         worlds = list(range(FIRST_WORLD, FIRST_WORLD + count))
-        tape = scenario.sample(worlds=worlds, seed=0, purpose="train", periods=2 * t.horizon)
-        drawn = np.asarray(tape.demand[tape.history :], dtype=np.float64)  # (T, count, C, P)
+        periods = playable(scenario, "train", 2 * t.horizon)
+        tape = scenario.sample(worlds=worlds, seed=0, purpose="train", periods=periods)
+        drawn = np.asarray(tape.demand[tape.history :], dtype=np.float64).copy()  # (T, count, C, P)
+        # A record replayed in order is one world: each path begins somewhere else in it, so that none is the world itself.
+        shift = np.random.default_rng(0).integers(1, max(periods, 2), size=count)
+        turned = (np.arange(periods)[:, None] + shift) % periods
         mean = np.zeros((len(drawn), t.C, t.P))
         for c, customer in enumerate(t.customers):
             for p, product in enumerate(t.products):
                 process = scenario.demand_processes[customer].get(product)
                 if isinstance(process, ReplayedDemand):
+                    if process.series.block is None:
+                        drawn[:, :, c, p] = drawn[turned, np.arange(count), c, p]
                     mean[:, c, p] = drawn[:, :, c, p].mean()
                 elif process is not None:
                     mean[:, c, p] = process.moments(0, len(drawn))[0]

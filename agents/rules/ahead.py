@@ -15,7 +15,7 @@ from echelongym.envs.backend import Array, Ops
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.observation import Observation
 from echelongym.envs.positions import Forest
-from echelongym.envs.processes.recorded import whole_blocks
+from echelongym.envs.processes.recorded.blocks import whole_blocks
 from echelongym.envs.processes.replay import ReplayedDemand
 from echelongym.envs.scenario import Scenario
 
@@ -112,7 +112,8 @@ def _processes(scenario: Scenario) -> list[Any]:
 def _block_means(process: ReplayedDemand) -> Floats:
     series = process.series
     assert series.block is not None
-    starts = whole_blocks(series.windows.of("train", len(series.units)), series.block)
+    window = series.spans["train"] or (0, len(series.units) - 1)
+    starts = whole_blocks(window, series.block)
     return np.asarray(series.units[starts[:, None] + np.arange(series.block)].mean(0))
 
 

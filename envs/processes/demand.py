@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import validate
+from ..config import Config, validate
 from ..errors import InputError, expected, unknown
 from .families import FAMILIES, Family, Season
 from .inverse import Index, InverseTables
 from .laws import Floats, Smooth, Steps, Uniform
-from .recorded import Trace
+from .recorded.trace import Columns, Trace
+from .recorded.windows import Windows
 from .replay import ReplayedDemand
 
 
@@ -208,6 +209,7 @@ def parse_demand(
     base_dir: str | Path = ".",
     where: str = "demand",
     customer: str = "",
+    horizon: int = 1,
 ) -> dict[str, DemandProcess | ReplayedDemand]:
     """Demand processes by product from what a user wrote for one customer.
 
@@ -226,6 +228,8 @@ def parse_demand(
         Key put in front of errors.
     customer
         Name of the customer, after which recorded series are called.
+    horizon
+        Periods of an episode, which the split of a record in time makes room for.
 
     Raises
     ------
@@ -253,7 +257,7 @@ def parse_demand(
         place, spec = specs[name]
         config = validate(FAMILIES[spec["kind"]], spec, place)
         if isinstance(config, Trace):
-            series = config.bind(base_dir, customer, name, alone, place)
+            series = config.bind(base_dir, customer, name, alone, place, horizon, integer)
             processes[name] = ReplayedDemand(config, series, integer)
         elif isinstance(config, Family):
             if integer:
@@ -291,11 +295,14 @@ def _by_product(raw: dict[str, Any], products: tuple[str, ...], where: str) -> d
     return specs
 
 
+_MAPPINGS: dict[str, type[Config]] = {"season": Season, "windows": Windows, "columns": Columns}  # by themselves
+
+
 def _is_by_product(key: str, value: Any, products: tuple[str, ...], where: str) -> bool:
     if not isinstance(value, dict):
         return False
-    if key in ("season", "windows"):  # mappings by themselves
-        inner = Season.model_fields if key == "season" else ("train", "tune", "test")
+    if key in _MAPPINGS:
+        inner = _MAPPINGS[key].model_fields
         return bool(value) and all(name in products and name not in inner for name in value)
     for name in value:
         if name not in products:

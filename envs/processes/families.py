@@ -16,7 +16,7 @@ from ..config import Config, NonNegative, Share, is_number, number
 from ..errors import expected
 from .laws import MOST_WHOLE, ClippedNormal, Floats, Gamma, Smooth, Steps, Uniform, count_law
 from .lead_time import check_probabilities
-from .recorded import Trace
+from .recorded.trace import Trace
 
 Mean = Annotated[float, number(0.0, 1e9)]
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from .laws import Floats
-from .recorded import Ints, Trace, TraceSeries, block_positions, block_starts, replayed
+from .recorded.blocks import block_positions, block_starts, replayed
+from .recorded.record import Ints
+from .recorded.trace import Trace, TraceSeries
 from .series import Streams
 
 
@@ -17,7 +19,9 @@ class ReplayedDemand:
     """Recorded demand of one customer and product.
 
     Mean and standard deviation are those of what training worlds see, whatever the period; factors
-    of disruptions scale the recorded value, which integer worlds round half up.
+    of disruptions scale the recorded value, which integer worlds round half up. Where a window is replayed in order and the
+    record has nothing before it (history) or may show nothing behind it (what forecasts look at beyond the last period),
+    the mean of training worlds stands in, rounded half up in integer worlds.
     """
 
     trace: Trace
@@ -41,17 +45,23 @@ class ReplayedDemand:
     @property
     def record(self) -> tuple[Any, ...]:
         """What decides which periods are replayed: processes alike in it replay the same ones."""
-        return (self.trace.file, self.series.block, self.series.windows, len(self.series.units))
+        return (self.trace.file, self.series.block, tuple(self.series.spans.items()), len(self.series.units))
 
     def positions(self, streams: Streams, first: int, count: int) -> Ints:
         """Periods of the record shown in ``count`` periods from ``first <= 0`` on, (count, B or 1).
 
-        One draw of blocks serves all series of a file, so what they have in common is kept.
+        -1 marks periods that the record does not show (see :func:`.recorded.blocks.replayed`). One draw of blocks serves
+        all series of a file, so what they have in common is kept.
+
+        Raises
+        ------
+        InputError
+            Where the scenario leaves no period of the record to the purpose.
         """
-        window = self.series.windows.of(streams.purpose, len(self.series.units))
+        window = self.series.span(streams.shown)
         history, horizon = -first, count + first
         if self.series.block is None:
-            return replayed(window, count, streams.purpose, self.series.where)[:, None]
+            return replayed(window, first, count)[:, None]
         blocks = self.series.blocks(history, horizon)
         uniforms = streams.uniforms("trace", [self.trace.file], self.series.first_block(history), blocks)[:, 0]
         starts = block_starts(uniforms, window, self.series.block)
@@ -59,7 +69,9 @@ class ReplayedDemand:
 
     def draw(self, positions: Ints, effect: Floats | None) -> Floats:
         """Demand (count, B) at the periods of the record in ``positions``; ``effect`` scales it."""
-        units: Floats = self.series.units.take(positions)
+        units: Floats = self.series.units.take(positions, mode="clip")
+        if self.series.block is None:
+            units = np.where(positions < 0, self.mean, units)
         if effect is not None:
             units = units * effect
         return np.floor(units + 0.5) if self.integer else units

@@ -25,6 +25,9 @@ Keys = NDArray[np.uint64]
 
 Purpose = Literal["train", "tune", "test"]
 PURPOSES = get_args(Purpose)
+#: Two more, for learners: the series of train and tune worlds, of recorded demand with periods apart from one another
+#: (:mod:`.recorded.windows`), so that a checkpoint is chosen on what was not trained on.
+APART: dict[str, Purpose] = {"learn": "train", "validate": "tune"}
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
@@ -67,6 +70,8 @@ class Streams:
         Any whole number >= 0.
     worlds
         World indices (B,), each >= 0.
+    recorded
+        Purpose whose periods of records are shown, ``learn`` and ``validate`` among them; left out: ``purpose``.
 
     Raises
     ------
@@ -77,6 +82,17 @@ class Streams:
     purpose: Purpose
     seed: int
     worlds: NDArray[np.int64]
+    recorded: str | None = None
+
+    @classmethod
+    def of(cls, purpose: str, seed: int, worlds: NDArray[np.int64]) -> Streams:
+        """The series of a purpose, ``learn`` and ``validate`` among them."""
+        return cls(APART.get(purpose, purpose), seed, worlds, purpose)  # type: ignore[arg-type]
+
+    @property
+    def shown(self) -> str:
+        """Purpose whose periods of records are shown."""
+        return self.recorded or self.purpose
 
     def __post_init__(self) -> None:
         if self.purpose not in PURPOSES:

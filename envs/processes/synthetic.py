@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from ..errors import expected, unknown
-from .recorded import Floats, Recorded
+from .recorded.record import Floats, Recorded
 
 _WEEKDAYS = np.array([1.31, 1.03, 0.91, 0.84, 0.82, 0.90, 1.19])  # from Sunday; mean 1
 _LEVEL_SD = 0.67  # of the logarithm, over columns
