@@ -442,10 +442,10 @@ def test_an_archive_of_something_else_is_refused(tmp_path):
 # --- recorded demand as a process -----------------------------------------------------------------
 
 
-def recorded(tmp_path, block=7, **more):
+def recorded(tmp_path, block=7, part=0.5, **more):
     """Two shops and two products whose demand tells the day, thousands the series, it was recorded."""
     columns = ["a/milk", "a/bread", "b/milk", "b/bread"]
-    rows = [f"{day}," + ",".join(str(day + 1000 * k + 0.5) for k in range(4)) for day in range(140)]
+    rows = [f"{day}," + ",".join(str(day + 1000 * k + part) for k in range(4)) for day in range(140)]
     (tmp_path / "sales.csv").write_text("\n".join(["period," + ",".join(columns), *rows]))
     trace = {"kind": "trace", "file": "sales.csv", "windows": {"train": [0, 97], "test": [98, 139]}}
     if block:
@@ -483,8 +483,8 @@ def test_blocks_of_the_record_are_strung_together(tmp_path):
 
 def test_a_record_without_blocks_is_replayed_in_order(tmp_path):
     made = recorded(tmp_path, block=None)
-    assert np.array_equal(days(made.sample(3, purpose="test")), np.tile(np.arange(98, 132)[:, None], 3))
-    with pytest.raises(InputError, match=r"windows.test = \[98, 139\]: expected a window of at least 54 periods"):
+    assert np.array_equal(days(made.sample(3, purpose="test")), np.tile(np.arange(94, 128)[:, None], 3))
+    with pytest.raises(InputError, match=r"windows.test = \[98, 139\]: expected a window of at least 50 periods"):
         made.sample(3, purpose="test", periods=50)
 
 
@@ -498,8 +498,10 @@ def test_recorded_demand_meets_the_other_processes(tmp_path):
     assert np.allclose(tape.demand, plain.demand * factor)
     assert np.allclose(tape.forecast[:, :, :, :, 0], tape.demand[4:])
     assert np.allclose(tape.forecast[:29, :, :, :, 1], tape.demand[5:])
-    whole = recorded(tmp_path, units="integer", **more).sample(5, seed=1)
-    assert np.array_equal(whole.demand, np.floor(plain.demand * factor + 0.5))
+    with pytest.raises(InputError, match=r"sales.csv: a/milk at 0 = 0.5: expected a whole number, as units is integer"):
+        recorded(tmp_path, units="integer", **more)
+    whole = recorded(tmp_path, part=0, units="integer", **more).sample(5, seed=1)
+    assert np.array_equal(whole.demand, np.floor((plain.demand - 0.5) * factor + 0.5))
     moments = recorded(tmp_path).demand_processes["b"]["milk"]
     assert moments.mean == pytest.approx(2049)  # of what training worlds see
     unknown = recorded(tmp_path, forecast={"horizon": 2, "skill": 0.0}).sample(2)
