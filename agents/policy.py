@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from echelongym.envs.errors import InputError, expected, unknown
+from echelongym.envs.errors import InputError, expected, naming_extras, unknown
 from echelongym.envs.files import read_yaml
 from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.scenario import Scenario
@@ -58,6 +58,8 @@ def load_policy(name: str | Path, scenario: Scenario, trust: bool = False, **par
     ------
     InputError
         If there is no such policy, it is for another network, or a parameter does not fit.
+    MissingExtra
+        If it needs a package of an extra that is not installed (trained policies need ``train``).
     """
     text = str(name)
     if text in RULES:
@@ -66,7 +68,13 @@ def load_policy(name: str | Path, scenario: Scenario, trust: bool = False, **par
         from .planning.open_loop import plan_open_loop
 
         return plan_open_loop(scenario, **parameters)
-    path = Path(text)
+    with naming_extras():
+        return _from_elsewhere(text, scenario, trust, parameters)
+
+
+def _from_elsewhere(text: str, scenario: Scenario, trust: bool, parameters: dict[str, Any]) -> Callable[..., Any]:
+    """A policy that is no rule: from a path, or imported."""
+    path = Path(text).expanduser()
     if path.suffix == ".json":
         from .planning.open_loop import OpenLoopPlan
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.errors import expected
+from echelongym.envs.errors import expected, is_installed, require
 from echelongym.envs.scenario import Scenario
 
 from .rules import Rule
@@ -59,6 +58,8 @@ class Plan:
     ------
     InputError
         For a method that cannot be used.
+    MissingExtra
+        For the method ``gradient`` without PyTorch.
     """
 
     def __init__(self, scenario: Scenario, base: Rule, method: str, seed: int, worlds: int) -> None:
@@ -77,12 +78,16 @@ class Plan:
         if method == "gradient" and not exact and len(self.space):
             why = "units is integer or a lane has a batch" if not continuous else f"{base.name} has thresholds"
             raise expected("method", method, f"auto, search, optuna or cma, as {why}")
-        self.gradients = relaxed is not None and method in ("auto", "gradient")
+        if method == "gradient":
+            require("torch")
+        # Gradients are PyTorch's; without it the samplers do the work alone.
+        exact = exact and is_installed("torch")
+        self.gradients = relaxed is not None and method in ("auto", "gradient") and is_installed("torch")
         self.relaxed = relaxed or scenario
         if method != "auto":
             self.sampler = {"gradient": ""}.get(method, method)
         else:
-            self.sampler = "" if exact else _sampler(len(self.space), relaxed is not None and bool(self.smooth.all()))
+            self.sampler = "" if exact else _sampler(len(self.space), self.gradients and bool(self.smooth.all()))
         if self.gradients:
             self.window = window_of(scenario)
         self.limits = np.isposinf(self.space.unused)
@@ -240,6 +245,6 @@ def _sampler(parameters: int, whole: bool) -> str:
     if whole or parameters <= 1:
         return "search"
     for method in ("cma", "optuna"):
-        if importlib.util.find_spec(method) is not None:
+        if is_installed(method):
             return method
     return "search"

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from .errors import naming_extras
+
 Array = Any  # numpy.ndarray or torch.Tensor
 
 
@@ -118,7 +120,8 @@ class TorchOps:
     name = "torch"
 
     def __init__(self, dtype: Any = None, device: Any = "cpu") -> None:
-        import torch
+        with naming_extras():
+            import torch
 
         self._torch = torch
         self.device = device

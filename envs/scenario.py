@@ -151,7 +151,7 @@ class Scenario(Network):
 
     def save(self, path: str | Path) -> None:
         """Write the scenario as one YAML file, whole or not at all."""
-        write_yaml(self.to_dict(), Path(path))
+        write_yaml(self.to_dict(), Path(path).expanduser())
 
     def replace(self, **changes: Any) -> Scenario:
         """A copy with keys changed (as plain data), validated anew: :meth:`with_overrides` by keywords."""
@@ -277,7 +277,7 @@ def shipped_scenarios() -> tuple[str, ...]:
 def scenario_path(name: str | Path) -> Path:
     """Path of a scenario's file; a value ending in ``.yaml`` is a path, any other a name."""
     if str(name).endswith((".yaml", ".yml")):
-        path = Path(name)
+        path = Path(name).expanduser()
         if not path.is_file():
             raise expected("scenario", str(name), "the path of a file that exists")
         return path

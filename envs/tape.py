@@ -175,7 +175,7 @@ class Tape:
 
     def save(self, path: str | Path) -> None:
         """Write the tape as ``.npz``, whole or not at all; what is neutral is left out."""
-        write_tape(self, Path(path))
+        write_tape(self, Path(path).expanduser())
 
     @classmethod
     def load(cls, path: str | Path) -> Tape:
@@ -190,7 +190,7 @@ class Tape:
         InputError
             If the file does not exist, is truncated, no ``.npz``, or its arrays do not fit together.
         """
-        arrays = read_tape(Path(path))
+        arrays = read_tape(Path(path).expanduser())
         where = str(path)
         names = read_names(arrays, where)
         given = {name: arrays[name] for name in ARRAYS if name in arrays}

@@ -19,7 +19,7 @@ from .results import Results
 from .runs import RunFolder, check_free, run_folder, scenario_argument
 from .settings import Bounds, Evaluation, RunSettings, Tuning
 from .statistics import Estimate
-from .terminal import finish, say
+from .terminal import can_draw, finish, say
 from .yardsticks import OPEN_LOOP, Bounded, bounds_of, open_loop
 
 PICTURED = 64  # worlds that stock over time is drawn from
@@ -57,7 +57,7 @@ def run(settings: Settings, folder: Path) -> Path:
         following = f"echelongym export policy={cheapest.entrant.source} scenario={argument}"
     else:
         following = f"echelongym train scenario={argument} agent=ppo"
-    finish(made, following, ["summary.json", "tables", *(["4 pictures"] if settings.pictures else [])])
+    finish(made, following, ["summary.json", "tables", *(["4 pictures"] if (made / "network.png").is_file() else [])])
     return made
 
 
@@ -75,7 +75,7 @@ def compare(settings: Settings, folder: Path) -> tuple[Results, Path]:
     results = Results(scenario, evaluation, evaluate(scenario, compared, evaluation, settings.progress), bounded)
     with run_folder(folder, settings.to_dict(), scenario) as out:
         results.write(out)
-        if settings.pictures:
+        if settings.pictures and can_draw():
             draw(results, out)
     return results, out.path
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from echelongym.envs.config import validate
-from echelongym.envs.errors import InputError, MissingExtra, expected, unknown
+from echelongym.envs.errors import InputError, MissingExtra, expected, naming_extras, unknown
 from echelongym.envs.files import read_yaml
 from echelongym.envs.names import folder_name
 from echelongym.envs.overrides import overridden
@@ -68,7 +68,8 @@ def launch(command: str, given: Sequence[str]) -> None:
 
     def task(config: Any) -> Any:
         try:
-            return _run(command, config)
+            with naming_extras():
+                return _run(command, config)
         except (InputError, MissingExtra, OSError) as error:
             # Hydra would print a line of its own; of a sweep, which may run elsewhere, it is to tell the failed job.
             if sweep:
@@ -123,6 +124,7 @@ def plain(config: Any) -> dict[str, Any]:
 def arguments(command: str, given: Sequence[str], sweep: bool = False) -> list[str]:
     """Arguments of the command line as Hydra overrides; see the module docstring."""
     found: list[str] = []
+    given = [_at_home(word) for word in given]
     for word in given:
         key, equals, value = word.partition("=")
         if word.startswith(("+", "~", "hydra.", "hydra/")):
@@ -143,6 +145,11 @@ def arguments(command: str, given: Sequence[str], sweep: bool = False) -> list[s
             found.append(_word(key, value))
     _check_names(command, given, sweep)
     return found
+
+
+def _at_home(word: str) -> str:
+    """``scenario=~/mine.yaml`` with the home folder in place of ~, which shells expand at the start of a word only."""
+    return re.sub(r"(?<=[=,\[\"' ])~(?=/)", lambda _: os.path.expanduser("~"), word)
 
 
 def _word(key: str, value: str) -> str:

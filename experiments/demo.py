@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from echelongym.agents.rules import RULES
 from echelongym.envs.config import Config, Count, Positive, PositiveCount, number
-from echelongym.envs.errors import unknown
+from echelongym.envs.errors import require, unknown
 from echelongym.envs.names import folder_name
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.workers import worker_pool
@@ -54,12 +54,13 @@ def run(settings: Settings, folder: Path) -> Path:
     InputError
         For an unknown rule or agent, or a run folder that is taken.
     MissingExtra
-        If the scenario's demand comes with an extra that is not installed; the message is the install line.
+        If the scenario's demand or PyTorch comes with an extra that is not installed; the message is the install line.
     """
     check_free(folder)
     for rule in settings.rules:
         if rule not in RULES:
             raise unknown("rules", rule, RULES)
+    require("torch")
     chosen, scenario = settings.training, settings.scenario
     runs = Path("runs")
     seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
@@ -100,7 +101,7 @@ def run(settings: Settings, folder: Path) -> Path:
     say(f"Policies: {', '.join(shown(target) for target in (*tuned.values(), *trained.values()))}")
     say(f"Time:     {time.monotonic() - started:.0f} s")
     following = f"echelongym export policy={shown(trained[chosen.first_seed])}"
-    finish(made, following, ["summary.json", "tables", "4 pictures"])
+    finish(made, following, ["summary.json", "tables", *(["4 pictures"] if (made / "network.png").is_file() else [])])
     return made
 
 

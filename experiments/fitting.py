@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import tempfile
 import threading
@@ -19,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from echelongym.agents.policy import load_policy
 from echelongym.agents.rules import RULES, Rule
 from echelongym.agents.tuning import Report, Tuned, tune
-from echelongym.envs.errors import unknown
+from echelongym.envs.errors import is_installed, unknown
 from echelongym.envs.files import read_yaml
 from echelongym.envs.names import folder_name
 from echelongym.envs.scenario import Scenario
@@ -177,7 +176,7 @@ def _key(scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: T
         "rule": rule,
         "parameters": dict(parameters),
         "tuning": tuning.model_dump(exclude=_NEUTRAL),
-        "installed": [name for name in ("cma", "optuna") if importlib.util.find_spec(name) is not None],
+        "installed": [name for name in ("cma", "optuna", "torch") if is_installed(name)],
         # The list of all rules is no part of one; nor is what only other rules, learners or commands use.
         "code": digest(("echelongym.agents.tuning", RULES[rule].__module__), ("echelongym.agents.rules",)),
     }

@@ -30,7 +30,7 @@ from .fitting import fitted
 from .generality import Cell, Trial
 from .runs import RunFolder, check_free, run_folder, scenario_argument, shown
 from .settings import Evaluation, RunSettings, Tuning
-from .terminal import finish, say
+from .terminal import can_draw, finish, say
 
 _NODES = "randomise.network.nodes"
 
@@ -78,7 +78,8 @@ def run(settings: Settings, folder: Path) -> Path:
         trials = [_trial(settings, cell, number, out) for cell in found for number in range(settings.variants)]
         result = generality.lines(trials)
         generality.write(out, trials, result)
-        generality.draw(out / "generality.png", result, reference)
+        if can_draw():
+            generality.draw(out / "generality.png", result, reference)
         out.json("summary.json", _summary(settings, result))
     generality.show(result, reference, _notes(settings))
     argument = scenario_argument(settings.scenario, out.path)

@@ -34,7 +34,7 @@ from .fitting import RULE_FILE
 from .runs import RunFolder, check_free, run_folder, scenario_argument, shown
 from .settings import Evaluation, PolicyChoice, RunSettings
 from .statistics import Comparison, paired_comparison
-from .terminal import finish, progress, say, table
+from .terminal import can_draw, finish, progress, say, table
 
 _LONG = 20  # lanes in the terminal; the CSV has all
 _PLAIN = "rule_without_terms.yaml"
@@ -183,14 +183,17 @@ def _write(settings: Settings, reading: Reading, out: RunFolder) -> list[str]:
         out.csv("seasons.csv", seasons)
     title = f"{name} on {scenario.name}"
     important = reading_tables.by_requests(lines)
-    reading_pictures.curves(out / "curves.png", title, reading.curves, lines, important)
-    reading_pictures.heat_map(out / "sensitivity.png", title, reading.sensitivity, important)
+    drawn = can_draw()
+    if drawn:
+        reading_pictures.curves(out / "curves.png", title, reading.curves, lines, important)
+        reading_pictures.heat_map(out / "sensitivity.png", title, reading.sensitivity, important)
     for kind, response in reading.responses.items():
         out.csv(f"shock_{kind}.csv", reading_tables.shock_rows(response))
-        reading_pictures.response(out / f"shock_{kind}.png", title, response)
+        if drawn:
+            reading_pictures.response(out / f"shock_{kind}.png", title, response)
     out.json("summary.json", reading_tables.summary(name, scenario, reading, settings.evaluation))
-    pictures = 2 + len(reading.responses)
-    return ["table.md", *sorted(reading.rules), "summary.json", "tables", f"{pictures} pictures"]
+    pictures = [f"{2 + len(reading.responses)} pictures"] if drawn else []
+    return ["table.md", *sorted(reading.rules), "summary.json", "tables", *pictures]
 
 
 def _show(settings: Settings, reading: Reading) -> None:

@@ -125,7 +125,7 @@ def portable(scenario: Scenario) -> dict[str, Any]:
         if not isinstance(value, dict):
             return value
         found = {key: moved(item) for key, item in value.items()}
-        file = Path(scenario.base_dir or ".") / str(found.get("file", ""))
+        file = Path(scenario.base_dir or ".") / Path(str(found.get("file", ""))).expanduser()
         return {**found, "file": str(file.resolve())} if "file" in found and file.is_file() else found
 
     data = scenario.to_dict()

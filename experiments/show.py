@@ -18,7 +18,7 @@ from echelongym.envs.variation import check
 from .drawing import draw_network
 from .runs import RunFolder, check_free, run_folder, scenario_argument
 from .settings import RunSettings
-from .terminal import finish, say, table
+from .terminal import can_draw, finish, say, table
 
 _LONG = 30  # rows of a table in the terminal; the CSV has all
 _NOTHING: tuple[Any, ...] = (None, "", 0, 0.0)
@@ -58,7 +58,11 @@ def run(settings: Settings, folder: Path) -> Path:
         if varied:
             run.csv("randomise.csv", varied)
     following = f"echelongym tune scenario={scenario_argument(scenario, run.path)} policy=echelon_base_stock"
-    finish(run.path, following, ["tables", "network picture"])
+    finish(
+        run.path,
+        following,
+        ["tables", *(["network picture"] if (run.path / f"network.{settings.picture}").is_file() else [])],
+    )
     return run.path
 
 
@@ -81,7 +85,8 @@ def brief(value: Any) -> Any:
 def _write(run: RunFolder, scenario: Scenario, sections: dict[str, list[dict[str, Any]]], picture: str) -> None:
     for name, rows in sections.items():
         run.csv(f"{name}.csv", [{key: flat(value) for key, value in row.items()} for row in rows])
-    draw_network(scenario, run / picture)
+    if can_draw():
+        draw_network(scenario, run / picture)
     t = scenario.tables
     sizes = {"nodes": t.N, "lanes": t.L, "customers": t.C, "products": t.P, "pairs": t.S}
     run.json("summary.json", {"schema": 1, "scenario": t.name, "digest": scenario.digest, "sizes": sizes})

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from echelongym.envs.errors import printable
+from echelongym.envs.errors import EXTRAS, is_installed, missing_extra, printable
 
 from .runs import shown
 
@@ -77,6 +77,14 @@ def finish(folder: Path, following: str, what: Sequence[str] = ()) -> None:
     say("")
     say(f"Results: {shown(folder)}{' (' + ', '.join(what) + ')' if what else ''}")
     say(f"Next:    {following}")
+
+
+def can_draw() -> bool:
+    """Whether pictures can be drawn; where not, a line says what to install."""
+    if is_installed("matplotlib"):
+        return True
+    say(f"no pictures: {missing_extra('matplotlib', EXTRAS['matplotlib'])}")
+    return False
 
 
 class Advance(Protocol):

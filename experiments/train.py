@@ -18,7 +18,7 @@ from pydantic import Field, PlainValidator
 from echelongym.agents.budget import Budget, Trained
 from echelongym.agents.learners import AnyLearner, label
 from echelongym.envs.config import Config, Count, Positive, PositiveCount, number, validate
-from echelongym.envs.errors import InputError, expected, unknown
+from echelongym.envs.errors import InputError, expected, require, unknown
 from echelongym.envs.files import read_yaml, write_yaml
 from echelongym.envs.names import folder_name
 from echelongym.envs.processes.recorded.statement import playable
@@ -131,6 +131,7 @@ def run(settings: Settings, folder: Path, named: bool = True) -> Path:
 
     ``named``: whether a user gave this very name; where it is the time, ``NAME-2`` is taken if another has it.
     """
+    require("torch")
     held = current(folder)
     if held is not None:
         return _run(settings, folder, held)

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from echelongym.envs.errors import EXTRAS, is_installed, missing_extra
+
 from .fitting import RULE_FILE, Fitted, fitted
 from .pictures import rule_parameters
 from .runs import check_free, run_folder, scenario_argument, shown
 from .settings import PolicyChoice, RunSettings, Tuning
-from .terminal import finish, say, table
+from .terminal import can_draw, finish, say, table
 
 
 class Settings(RunSettings):
@@ -37,7 +39,7 @@ def run(settings: Settings, folder: Path) -> Path:
         tuned.rule.save(out / RULE_FILE, tuning=notes)
         out.json("summary.json", {"schema": 1, "digest": settings.scenario.digest, **tuned.summary})
         title = f"{tuned.rule.name} tuned for {settings.scenario.name}"
-        drawn = rule_parameters(out / "parameters.png", title, tuned.rule.parameters)
+        drawn = can_draw() and rule_parameters(out / "parameters.png", title, tuned.rule.parameters)
     _show(tuned)
     for line in settings.scenario.record_split():
         say(line)
@@ -63,6 +65,8 @@ def _show(tuned: Fitted) -> None:
         f"Tuned by {found['method']}, candidates compared on {found['worlds_compared']} worlds: "
         f"{spent['env_periods'] / 1e6:.3g} M env-periods ({given}), {spent['seconds']:.0f} s; ended by {found['ended']}."
     )
+    if not is_installed("torch"):
+        say(f"Tuned without gradients: {missing_extra('torch', EXTRAS['torch'])}")
     if found["more_budget"]:
         say(found["more_budget"]["text"][:1].upper() + found["more_budget"]["text"][1:] + ".")
     if found["refits"]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from echelongym.envs import journal
 from echelongym.envs.backend import Ops, ops_of
-from echelongym.envs.errors import InputError, expected
+from echelongym.envs.errors import InputError, expected, is_installed
 from echelongym.envs.files import write_text
 from echelongym.envs.ledger import Ledger
 from echelongym.envs.observation import Decision, Observation
@@ -174,7 +174,7 @@ def plan_open_loop(
         return [search.best, search.cost]
 
     search.best, search.cost = journal.step("open-loop plan: first plans", [scenario.digest, sample], first_plans)
-    if count:
+    if count and is_installed("torch"):  # without it the plan is the best of the searched ones
         begun = [scenario.digest, sample, search.best, count, seed]
         moved = journal.step(
             "open-loop plan: gradients", begun, lambda: _moved(scenario, search.best, count, seed, search.step)

@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...errors import InputError, expected, missing_extra
+from ...errors import InputError, expected, is_installed, missing_extra
 
 MOST_BYTES = 256 * 2**20  # of a table, uncompressed
 TEXT = (".csv", ".txt", ".tsv", ".csv.gz", ".txt.gz", ".tsv.gz")
@@ -132,10 +132,8 @@ def _from_parquet(path: Path, file: str) -> Table:
 
 
 def _pandas(engine: str) -> Any:
-    import importlib.util
-
     for package in ("pandas", engine):
-        if importlib.util.find_spec(package) is None:
+        if not is_installed(package):
             raise missing_extra(package, "tables")
     import pandas
 
