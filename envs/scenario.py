@@ -20,6 +20,7 @@ from .overrides import overridden
 from .processes.correlation import Correlation
 from .processes.demand import parse_demand
 from .processes.disruption import Disruption
+from .processes.events import dated_span
 from .processes.forecast import Forecast
 from .variation import NETWORK, Choice, Variation, check, is_drawn, is_undrawn, variant, with_network
 
@@ -91,6 +92,8 @@ class Scenario(Network):
                 raise expected(f"customers.{name}.sources", product, "a source that carries the product")
         for name, disruption in self.disruptions.items():
             disruption.select(self, f"disruptions.{name}")
+            if disruption.when.dates is not None:
+                dated_span(self, disruption.when, "test", f"disruptions.{name}.when")
         if self.randomise is not None:
             check(self)
         return self

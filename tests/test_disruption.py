@@ -282,7 +282,7 @@ def event(effect=None, when=None, **more):
             event({"lanes": {"mode": "rail", "target": "store"}, "yield": 0.5}),
             "expected a selector that some of the lanes match",
         ),
-        (event({"lanes": 3, "yield": 0.5}), "lanes = 3: expected a name, a list of names, all"),
+        (event({"lanes": 3, "yield": 0.5}), "lanes = '3': expected one of rail, truck, van, all"),
         (event({"lanes": [], "yield": 0.5}), "expected a name, a list of names, all"),
         (
             event({"nodes": ["hub", "store"], "availability": 0.5}),

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from echelongym.envs.observation import Observation
+from echelongym.envs.processes.disruption import When, active_within
 from echelongym.envs.processes.recorded.statement import playable
 from echelongym.envs.processes.replay import ReplayedDemand
 from echelongym.envs.scenario import Scenario
@@ -42,14 +43,14 @@ class Expectations:
         t = self.tables = scenario.tables
         self._means = np.zeros((0, t.C, t.P))
         self._lasting = {kind: np.zeros(size) for kind, size in (("nodes", t.N), ("lanes", t.L))}
-        # Effects of disruptions of set times: first and last period, entities, amount; by what they change.
-        self._set: dict[tuple[str, str], list[tuple[int, int, Ints, float]]] = {}
+        # Effects of disruptions of set periods: when, entities, amount; by what they change. Dates are not foreseen.
+        self._set: dict[tuple[str, str], list[tuple[When, Ints, float]]] = {}
         for disruption in scenario.disruptions.values():
             when = disruption.when
             for effect, chosen in disruption.select(scenario):
-                if when.first is not None and when.last is not None:
+                if when.periods is not None:
                     for key, amount in effect.amounts.items():
-                        self._set.setdefault((effect.kind, key), []).append((when.first, when.last, chosen, amount))
+                        self._set.setdefault((effect.kind, key), []).append((when, chosen, amount))
                 elif effect.availability is not None:
                     lasting = self._lasting[effect.kind]
                     lasting[chosen] = np.maximum(lasting[chosen], float(when.mean_down or 1.0))
@@ -106,8 +107,9 @@ class Expectations:
         """(count or T, size) product of the effects of disruptions of set times."""
         count = count or self.periods
         found, periods = np.ones((count, size)), np.arange(first, first + count)
-        for begins, ends, chosen, amount in self._set.get((kind, key), []):
-            active = (periods >= begins) & (periods <= ends)
+        for when, chosen, amount in self._set.get((kind, key), []):
+            assert when.periods is not None
+            active = active_within(periods, when.periods, when.every)
             if active.any():
                 found[np.ix_(active, chosen)] *= amount
         return found

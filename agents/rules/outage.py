@@ -42,9 +42,9 @@ class Outages:
         fed_by = self.primary[target]
         self.lanes_affected = (fed_by >= 0) & impaired[np.maximum(fed_by, 0)]
         self.scheduled = [
-            (item.when.first, item.when.last, _mask(chosen, t.L))
+            (*item.when.periods, item.when.every or 0, _mask(chosen, t.L))
             for item in scenario.disruptions.values()
-            if item.when.first is not None and item.when.last is not None
+            if item.when.periods is not None
             for effect, chosen in item.select(scenario)
             if effect.lead_time_factor is not None and effect.lead_time_factor > 1
         ]
@@ -59,7 +59,7 @@ class Outages:
                 if effect.availability is not None and effect.availability < 1:
                     found |= _mask(chosen, t.L) if effect.kind == "lanes" else np.isin(t.lane_source, chosen)
                 longer = effect.lead_time_factor is not None and effect.lead_time_factor > 1
-                if longer and (t.quoted or not item.when.random):
+                if longer and (t.quoted or item.when.periods is not None):
                     found |= _mask(chosen, t.L)
         return found & (t.lane_source >= 0)
 
@@ -72,7 +72,7 @@ class Outages:
         fed_by = self.primary[self.target]
         feeding, fed = ops.index(np.maximum(fed_by, 0)), ops.constant((fed_by >= 0)[:, None])
         usual = ops.whole(np.array([values.max() for values in t.lead_time_values])[:, None])
-        scheduled = [(first, last, ops.constant(mask[:, None])) for first, last, mask in self.scheduled]
+        scheduled = [(first, last, every, ops.constant(mask[:, None])) for first, last, every, mask in self.scheduled]
 
         def look(observation: Observation) -> tuple[Array, Array]:
             lane = ops.cast(ops.moveaxis(observation.lane_availability, 0, -1) < 1, ops.float)
@@ -81,8 +81,11 @@ class Outages:
             if observation.lead_time is not None:
                 late = ops.moveaxis(observation.lead_time, 0, -1) > usual
                 impaired = ops.maximum(impaired, ops.cast(late, ops.float))
-            for first, last, mask in scheduled:
-                now = ops.cast((observation.period >= first) & (observation.period <= last), ops.float)
+            for first, last, every, mask in scheduled:
+                since = observation.period - first
+                begun = since >= 0
+                since = since % every if every else since
+                now = ops.cast(begun & (since <= last - first), ops.float)
                 impaired = ops.maximum(impaired, mask * now)
             ways = ops.minimum(by_cell.sum(impaired[lanes]), 1.0)
             return ways, impaired[feeding] * fed

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
-from ..config import Config, Count, NonNegative, Positive, Share, number
+from ..config import Config, NonNegative, Positive, PositiveCount, Share, is_number, number
 from ..errors import expected, unknown
 from ..names import as_text
+from .recorded.record import iso_date
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -51,19 +53,36 @@ def _selector(raw: Any) -> Any:
 Selector = Annotated[str | tuple[str, ...] | dict[str, Any], BeforeValidator(_selector)]
 
 
+def _moment(value: Any) -> int | datetime.date:
+    """A period, or a date of the record."""
+    if is_number(value) and value >= 0 and value == int(value):
+        return int(value)
+    date = iso_date(value)
+    if date is None:
+        raise ValueError("expected a whole number >= 0, or a date such as 2024-03-01")
+    return date
+
+
+Moment = Annotated[int | datetime.date, PlainValidator(_moment)]
+
+
 class When(Config):
     """When a disruption is active, in periods.
 
     Either at random, ``mean_up`` and ``mean_down`` being the mean lengths (geometric, >= 1) of the
-    stretches without and with it, or from period ``from`` to period ``to``, both included.
+    stretches without and with it, or from period ``from`` to period ``to``, both included, and, with
+    ``every``, again that many periods later, and so on. Where demand is a record with dates that is
+    replayed in order, ``from`` and ``to`` may be dates: which periods these are differs from one
+    window to the other, so that no rule foresees them.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
 
     mean_up: Annotated[float, number(1.0)] | None = None
     mean_down: Annotated[float, number(1.0)] | None = None
-    first: Count | None = Field(None, alias="from")
-    last: Count | None = Field(None, alias="to")
+    first: Moment | None = Field(None, alias="from")
+    last: Moment | None = Field(None, alias="to")
+    every: PositiveCount | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -71,14 +90,46 @@ class When(Config):
         fixed = [value is not None for value in (self.first, self.last)]
         if (all(given), any(fixed)) != (True, False) and (any(given), all(fixed)) != (False, True):
             raise ValueError("expected either mean_up and mean_down, or from and to")
-        if self.first is not None and self.last is not None and self.last < self.first:
-            raise ValueError(f"to = {self.last}: expected a period >= from ({self.first})")
+        first, last, every = self.first, self.last, self.every
+        if isinstance(first, datetime.date) != isinstance(last, datetime.date):
+            raise ValueError(
+                f"to = {last}: expected {'a date' if isinstance(first, datetime.date) else 'a period'}, as from"
+            )
+        if first is not None and last is not None and last < first:  # type: ignore[operator]
+            raise ValueError(f"to = {last}: expected a period >= from ({first})")
+        if every is not None and first is None:
+            raise ValueError(f"every = {every}: expected with from and to only")
+        if every is not None and self.periods is not None and every <= self.periods[1] - self.periods[0]:
+            length = self.periods[1] - self.periods[0] + 1
+            raise ValueError(f"every = {every}: expected at least the {length} periods that it lasts")
         return self
+
+    @property
+    def periods(self) -> tuple[int, int] | None:
+        """First and last period, where they are set and not given by date."""
+        if isinstance(self.first, int) and isinstance(self.last, int):
+            return self.first, self.last
+        return None
+
+    @property
+    def dates(self) -> tuple[datetime.date, datetime.date] | None:
+        """First and last date, where they are given."""
+        if isinstance(self.first, datetime.date) and isinstance(self.last, datetime.date):
+            return self.first, self.last
+        return None
 
     @property
     def random(self) -> bool:
         """Whether the periods differ from world to world."""
         return self.mean_up is not None
+
+
+def active_within(periods: NDArray[np.int64], span: tuple[int, int], every: int | None = None) -> NDArray[np.bool_]:
+    """Whether an event of that first and last period, again ``every`` so many, is active in each of ``periods``."""
+    since = periods - span[0]
+    if every is not None:
+        since = np.where(since >= 0, since % every, since)
+    return (since >= 0) & (since <= span[1] - span[0])
 
 
 class Effect(Config):

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import expected
 from .demand import Factor
-from .disruption import When
+from .disruption import When, active_within
 from .laws import Floats
+from .recorded.statement import recorded_series
 from .series import Streams
 
 if TYPE_CHECKING:
@@ -19,13 +21,16 @@ Bools = NDArray[np.bool_]
 MOST_CODED = 12  # events on one customer whose 2^k combinations are listed
 
 
-def active_periods(when: When, name: str, streams: Streams, first: int, count: int) -> Bools:
+def active_periods(
+    when: When, name: str, streams: Streams, first: int, count: int, span: tuple[int, int] | None = None
+) -> Bools:
     """Whether an event is active in each of ``count`` periods from ``first <= 0`` on.
 
     A random event is a Markov chain of two states that leaves "up" with probability 1 / mean_up and
     "down" with 1 / mean_down, so that stretches are geometric. It is stationary at period 0 and runs
     from there forward, and backward into history with the same probabilities, as every chain of two
-    states is reversible: worlds do not depend on the history's length.
+    states is reversible: worlds do not depend on the history's length. ``span`` is the first and last
+    period of an event at set times.
 
     Returns
     -------
@@ -33,9 +38,7 @@ def active_periods(when: When, name: str, streams: Streams, first: int, count: i
     """
     if when.mean_up is None or when.mean_down is None:
         periods = np.arange(first, first + count)
-        # Checked by `When`: an event that is not random has both ends.
-        first_active, last_active = int(when.first or 0), int(when.last or 0)
-        return ((periods >= first_active) & (periods <= last_active))[:, None]
+        return active_within(periods, span or when.periods or (1, 0), when.every)[:, None]
     uniforms = streams.uniforms("disruption", [name], first, count)[:, 0]
     fall, rise = 1.0 / when.mean_up, 1.0 / when.mean_down
     started = uniforms[-first] < when.mean_down / (when.mean_up + when.mean_down)
@@ -75,6 +78,7 @@ class Events:
     """
 
     def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
         self._when = {name: item.when for name, item in scenario.disruptions.items()}
         # Per kind of entity and key of the effect: (event, entity, amount).
         self._effects: dict[tuple[str, str], list[tuple[str, int, float]]] = {}
@@ -90,7 +94,13 @@ class Events:
 
     def draw(self, streams: Streams, first: int, count: int) -> dict[str, Bools]:
         """When each event is active, by name; see :func:`active_periods`."""
-        return {name: active_periods(when, name, streams, first, count) for name, when in self._when.items()}
+        found = {}
+        for name, when in self._when.items():
+            span = None
+            if when.dates is not None:
+                span = dated_span(self._scenario, when, streams.shown, f"disruptions.{name}.when")
+            found[name] = active_periods(when, name, streams, first, count, span)
+        return found
 
     def product(self, kind: str, key: str, size: int, active: dict[str, Bools]) -> Floats | None:
         """Product of the active effects on each of ``size`` entities, (n, size, B or 1), or None."""
@@ -116,6 +126,41 @@ class Events:
                 known[key] = _coded(key, active)
             factors.append(known.get(key))
         return factors
+
+
+def dated_span(scenario: Scenario, when: When, purpose: str, where: str) -> tuple[int, int]:
+    """First and last period of an event by date, in worlds of a purpose, which begin with their window.
+
+    Raises
+    ------
+    InputError
+        Where demand is no record with dates that is replayed in order, two records of the kind begin at different dates,
+        or the dates are not in the record.
+    """
+    assert when.dates is not None
+    first, last = when.dates
+    shown = [str(first), str(last)]
+    found: dict[str, tuple[int, int]] = {}
+    for series in recorded_series(scenario):
+        calendar = series.recorded.calendar
+        if calendar is None or series.block is not None:
+            continue
+        begin, end = calendar.starts[0].date(), calendar.starts[-1].date()
+        if last < begin or first > end:
+            raise expected("from, to", shown, f"dates from {begin} to {end}, those of {series.recorded.file}", where)
+        window = series.spans[purpose]
+        zero = 0 if window is None else window[0]
+        key = f"{series.recorded.file} from {calendar.label(zero)}, {calendar.step}"
+        found[key] = calendar.first_from(first) - zero, calendar.last_until(last) - zero
+    if not found:
+        hint = (
+            "numbers of periods: dates are known where demand is a record with dates, replayed in order (without block)"
+        )
+        raise expected("from, to", shown, hint, where)
+    if len({key.partition(" from ")[2] for key in found}) > 1:
+        hint = f"numbers of periods, as records begin differently: {'; '.join(found)}"
+        raise expected("from, to", shown, hint, where)
+    return next(iter(found.values()))
 
 
 def _coded(amounts: tuple[tuple[str, float], ...], active: dict[str, Bools]) -> Factor:
