@@ -63,7 +63,8 @@ def _moment(value: Any) -> int | datetime.date:
     return date
 
 
-Moment = Annotated[int | datetime.date, PlainValidator(_moment)]
+# Any: what is written out as JSON on the way to a file is a text then.
+Moment = Annotated[Any, PlainValidator(_moment)]
 
 
 class When(Config):
@@ -95,7 +96,7 @@ class When(Config):
             raise ValueError(
                 f"to = {last}: expected {'a date' if isinstance(first, datetime.date) else 'a period'}, as from"
             )
-        if first is not None and last is not None and last < first:  # type: ignore[operator]
+        if first is not None and last is not None and last < first:
             raise ValueError(f"to = {last}: expected a period >= from ({first})")
         if every is not None and first is None:
             raise ValueError(f"every = {every}: expected with from and to only")

@@ -121,7 +121,7 @@ def _split(periods: int, block: int | None, horizon: int) -> dict[str, Span | No
     elif periods > horizon:
         cut = periods - horizon  # what is judged on comes first: a policy can be simulated, if not tuned
     else:
-        cut = periods - periods // 4
+        cut = periods - max(periods // 4, 1)
     before: Span | None = (0, cut - 1) if cut > 0 else None
     return {"train": before, "tune": before, "test": (cut, periods - 1) if cut < periods else None}
 
