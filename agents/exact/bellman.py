@@ -27,6 +27,10 @@ class Unsettled(InputError):
     """A chain whose long run cannot be had: too many states, or stock or backlog that grows without end."""
 
 
+class TooManyStates(Unsettled):
+    """A chain with more states than the limit, or one that grows without end."""
+
+
 class Solution(NamedTuple):
     """Bounds on the average cost, and the best decision of every state."""
 

@@ -13,7 +13,7 @@ from echelongym.envs.errors import InputError
 from echelongym.envs.observation import Decision, Observation, checked_requests
 from echelongym.envs.scenario import Scenario
 
-from .bellman import Unsettled, stationary
+from .bellman import TooManyStates, Unsettled, stationary
 from .chance import Chance, Floats, Ints, expand
 from .halves import Halves
 from .lots import Lots
@@ -128,7 +128,7 @@ class PolicyChain:
                     return
                 waiting = waiting[rest > 0.25 * LEFT_OUT]
             if count > self.most:
-                raise Unsettled(
+                raise TooManyStates(
                     f"{self.scenario.name}: state space too large for evaluate: found {count} states and more, expected "
                     f"at most max_states = {self.most} (or the policy lets stock or backlog grow without end)"
                 )
