@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from echelongym.envs.kpis import Kpis
     from echelongym.envs.scenario import Scenario
     from echelongym.envs.simulate import Outcome
+    from echelongym.envs.world_sample import WorldSample
 
 MET, MISSED, UNDECIDED = "met", "missed", "undecided"
 
@@ -42,20 +43,22 @@ class Target:
         """Whether more is better."""
         return self.kind in ("fill_rate", "no_stockout_rate", "served_within")
 
-    def estimate(self, kpis: Kpis) -> dict[str, Any]:
-        """``{"mean": ..., "ci95": [low, high]}`` of the figure that it is about."""
+    def estimate(self, kpis: Kpis, sample: WorldSample | None = None) -> dict[str, Any]:
+        """``{"mean": ..., "ci95": [low, high]}`` of the figure that it is about; ``sample`` as of :meth:`Kpis.aggregate`."""
         key = {"max_wait": "longest_wait", "served_within": f"served_within_{self.window}"}.get(self.kind, self.kind)
         part = kpis.figures["network"] if self.customer is None else kpis.figures["customer"][self.customer]
-        found: dict[str, Any] = part[key].estimate()
+        found: dict[str, Any] = part[key].estimate(sample)
         return found
 
-    def judge(self, kpis: Kpis) -> dict[str, Any]:
+    def judge(self, kpis: Kpis, sample: WorldSample | None = None) -> dict[str, Any]:
         """The estimate with ``name``, ``target`` and ``status``: met, missed or undecided at 95 %.
 
-        A longest wait is met if no world waits longer.
+        A longest wait is met if no world waits longer. Of one history there is no interval, and the status says what holds
+        in that history.
         """
-        found = self.estimate(kpis)
-        low, high = found["ci95"]
+        found = self.estimate(kpis, sample)
+        ends = [float("nan") if end is None else end for end in found["ci95"]]
+        low, high = [found["mean"]] * 2 if sample is not None and sample.one_history else ends
         if self.kind == "max_wait":
             status = MET if found["max"] <= self.value else MISSED
         elif self.at_least:

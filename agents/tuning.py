@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelongym.envs.errors import expected, unknown
-from echelongym.envs.estimators import interval
 from echelongym.envs.files import write_text
 from echelongym.envs.scenario import Scenario
+from echelongym.envs.world_sample import WorldSample, sample_of, student_half, within
 
 from .rules import RULES, Rule
 from .targets import MISSED
@@ -37,7 +37,9 @@ class Tuned:
 
     rule: Rule
     cost: float  # money a period, on fresh worlds of purpose tune
-    ci95: tuple[float, float]  # of that mean
+    ci95: tuple[float, float]  # of that mean; NaN where there is no interval
+    ci95_record: tuple[float, float] | None  # the narrower one of worlds that are drawn from a record
+    sample: WorldSample  # what the worlds that it was judged on are a sample of
     worlds: int  # that it was judged on
     compared: int  # worlds that candidates were compared on
     method: str  # gradient, cma, optuna, search, or several of them in turn; none; own
@@ -60,11 +62,17 @@ class Tuned:
 
     def summary(self) -> dict[str, Any]:
         """Plain data: what was found and what it took."""
+        record = {} if self.ci95_record is None else {"ci95_record": list(self.ci95_record)}
         return {
             "scenario": self.rule.tables.name,
             "rule": self.rule.name,
             "parameters": self.parameters,
-            "cost_per_period": {"mean": self.cost, "ci95": list(self.ci95)},
+            "cost_per_period": {
+                "mean": self.cost,
+                "ci95": [None if end != end else end for end in self.ci95],
+                **record,
+            },
+            "intervals": self.sample.to_dict(),
             "targets": self.targets,
             "worlds": self.worlds,
             "worlds_compared": self.compared,
@@ -162,7 +170,8 @@ def tune(
         raise expected("refit", refit, f"a whole number from 0 to {MOST_REFITS}")
     if budget is not None and (not isinstance(budget, int) or budget < 1):
         raise expected("budget", budget, "a whole number >= 1 of env-periods, or null")
-    judge = Judge(scenario, judged, JUDGED, seed, Budget(0))
+    sample = sample_of(scenario, judged, seed, "tune", first=JUDGED)
+    judge = Judge(scenario, sample.worlds, JUDGED, seed, Budget(0))
     started = time.process_time()
     made_for = getattr(RULES[rule], "made_for", None)
     if made_for is not None:
@@ -180,7 +189,7 @@ def tune(
     outcome = judge.outcome(found.rule)
     costs = np.asarray(outcome.net_cost_per_period)
     mean = float(costs.mean())
-    low, high = interval(mean, costs - mean)
+    estimate = sample.estimate(mean, costs - mean)
     more = None
     if found.earlier is not None:
         before = outcome if found.earlier is found.rule else judge.outcome(found.earlier)
@@ -189,8 +198,10 @@ def tune(
     return Tuned(
         rule=found.rule,
         cost=mean,
-        ci95=(low, high),
-        worlds=judged,
+        ci95=tuple(estimate["ci95"]),
+        ci95_record=tuple(estimate["ci95_record"]) if sample.has_record else None,
+        sample=sample,
+        worlds=sample.worlds,
         compared=worlds,
         method=found.method,
         seed=seed,
@@ -201,7 +212,7 @@ def tune(
         seconds=found.seconds,
         cpu_seconds=cpu_seconds,
         ended=found.ended,
-        targets=[_judged(target, kpis, judge.closest) for target in judge.targets] if kpis is not None else [],
+        targets=[_judged(target, kpis, judge.closest, sample) for target in judge.targets] if kpis is not None else [],
         more_budget=more,
         refits=found.refits,
     )
@@ -287,7 +298,8 @@ def more_budget(before: Floats, after: Floats, ended: str) -> dict[str, Any]:
     level = abs(float(after.mean())) or 1.0
     gains = 100 * (np.asarray(before) - np.asarray(after)) / level
     gain = float(gains.mean())
-    low, high = interval(gain, gains - gain)
+    # What is compared are two rules in these worlds: one world or history says what it says of itself.
+    low, high = within(gain, np.nan_to_num(student_half(gains - gain)))
     verdict = "no" if high < WORTH else "maybe"
     said = {"no": "would not have helped", "maybe": "might have helped"}[verdict]
     why = {"budget": "it was spent", "patience": "it ended early", "converged": "nothing better was in reach"}[ended]
@@ -300,9 +312,9 @@ def spread_percent(costs: list[float]) -> float:
     return 100 * (max(costs) - min(costs)) / max(abs(min(costs)), 1e-12)
 
 
-def _judged(target: Any, kpis: Any, closest: Mapping[str, float]) -> dict[str, Any]:
+def _judged(target: Any, kpis: Any, closest: Mapping[str, float], sample: WorldSample) -> dict[str, Any]:
     """A target's estimate and status; of a missed one, how close the closest of all candidates came."""
-    found: dict[str, Any] = target.judge(kpis)
+    found: dict[str, Any] = target.judge(kpis, sample)
     if found["status"] == MISSED and target.name in closest:
         found["missing_at_best"] = closest[target.name]
     return found

@@ -3,8 +3,9 @@
 Rates are estimated as the ratio of sums over worlds, not as the mean of each world's rate: worlds
 with much demand count more, worlds without any do no harm. Intervals are those of the linearised
 ratio (the delta method): the residuals (numerator - ratio x denominator) / mean denominator are
-averaged like any sample, with Student's t. W. G. Cochran, *Sampling Techniques*, 3rd ed. 1977,
-chapter 6.
+averaged like any sample. W. G. Cochran, *Sampling Techniques*, 3rd ed. 1977, chapter 6; he advises
+30 of a sample or more. What the worlds are a sample of, and so how wide an interval is, and how it
+stays within the range of its quantity, is in :mod:`.world_sample`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backend import NUMPY
+from .world_sample import ANY, NON_NEGATIVE, NOTHING, SHARE, Limits, WorldSample
 
 Floats = NDArray[np.float64]
 
@@ -26,10 +28,11 @@ class Ratio:
 
     numerator: Floats
     denominator: Floats
+    limits: Limits = ANY  # range of the ratio
 
     def over(self, rows: Any) -> Ratio:
         """The ratio of sums over some entities."""
-        return Ratio(NUMPY.total(self.numerator[rows], 0), NUMPY.total(self.denominator[rows], 0))
+        return Ratio(NUMPY.total(self.numerator[rows], 0), NUMPY.total(self.denominator[rows], 0), self.limits)
 
     def by_world(self) -> Floats:
         """(..., B) the ratio in each world; NaN where the denominator is 0."""
@@ -50,9 +53,9 @@ class Ratio:
             return np.full(self.numerator.shape, np.nan)
         return np.asarray((self.numerator - self.pooled * self.denominator) / mean)
 
-    def estimate(self) -> dict[str, Any]:
-        """``{"mean": pooled ratio, "ci95": [low, high]}``; see :func:`interval`."""
-        return {"mean": self.pooled, "ci95": interval(self.pooled, self.residuals())}
+    def estimate(self, sample: WorldSample | None = None) -> dict[str, Any]:
+        """``{"mean": pooled ratio, "ci95": [low, high]}``; see :meth:`WorldSample.estimate`."""
+        return (sample or WorldSample(len(self.numerator))).estimate(self.pooled, self.residuals(), self.limits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +72,11 @@ class Largest:
         """(..., B) the largest in each world."""
         return self.values
 
-    def estimate(self) -> dict[str, Any]:
+    def estimate(self, sample: WorldSample | None = None) -> dict[str, Any]:
         """Mean over worlds of each world's largest, its interval, and ``max`` over all worlds."""
         mean = float(self.values.mean())
-        around = np.asarray(self.values - mean)
-        return {"mean": mean, "ci95": interval(mean, around), "max": float(self.values.max())}
+        found = (sample or WorldSample(len(self.values))).estimate(mean, np.asarray(self.values - mean), NON_NEGATIVE)
+        return {**found, "max": float(self.values.max())}
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,27 +92,15 @@ class Spread:
         low = np.where(np.isnan(values), np.inf, values).min(axis=0)
         return np.where(high >= low, high - low, np.nan)
 
-    def estimate(self) -> dict[str, Any]:
+    def estimate(self, sample: WorldSample | None = None) -> dict[str, Any]:
         """Spread of the pooled ratios, which of them are extreme taken as given."""
         defined = [ratio for ratio in self.ratios if not np.isnan(ratio.pooled)]
         if not defined:
-            return {"mean": np.nan, "ci95": [np.nan, np.nan]}
+            return {"mean": np.nan, "ci95": list(NOTHING)}
         high = max(defined, key=lambda ratio: ratio.pooled)
         low = min(defined, key=lambda ratio: ratio.pooled)
         spread = high.pooled - low.pooled
-        return {"mean": spread, "ci95": interval(spread, high.residuals() - low.residuals())}
+        return (sample or WorldSample(len(high.numerator))).estimate(spread, high.residuals() - low.residuals(), SHARE)
 
 
 Figure = Ratio | Largest | Spread
-
-
-def interval(mean: float, residuals: Floats) -> list[float]:
-    """95 % interval ``mean -+ t s / sqrt(B)`` of B residuals around 0; NaN for a single world."""
-    worlds = len(residuals)
-    if worlds < 2:
-        return [np.nan, np.nan]
-    from scipy.special import stdtrit
-
-    error = float(np.sqrt((residuals**2).sum() / (worlds - 1) / worlds))
-    half = float(stdtrit(worlds - 1, 0.975)) * error
-    return [mean - half, mean + half]

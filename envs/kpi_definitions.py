@@ -18,6 +18,7 @@ from .dynamics.state import Flows
 from .estimators import Largest, Ratio
 from .ledger import Ledger
 from .tables import Tables
+from .world_sample import NON_NEGATIVE, SHARE
 
 Floats = NDArray[np.float64]
 
@@ -69,8 +70,13 @@ def all_of(values: Floats) -> Floats:
 # By customer: (C, B) -----------------------------------------------------------------------------
 
 
-def _of_customers(served: Floats, asked: Floats) -> Ratio:
-    return Ratio(NUMPY.total(served, 1), NUMPY.total(asked, 1))
+def _share(part: Floats, whole: Floats) -> Ratio:
+    """A part of a whole; what is lost or disposed of may have come before the warm-up ended, and exceed it."""
+    return Ratio(part, whole, SHARE)
+
+
+def _amount(amount: Floats, per: Floats) -> Ratio:
+    return Ratio(amount, per, NON_NEGATIVE)
 
 
 def fill_rate(t: Totals) -> Ratio:
@@ -79,12 +85,12 @@ def fill_rate(t: Totals) -> Ratio:
     The fill rate or beta service level (S. Axsater, *Inventory Control*, 3rd ed. 2015, section
     5.3), counted over all of a customer's sources.
     """
-    return _of_customers(t.served_new, t.demand)
+    return _share(NUMPY.total(t.served_new, 1), NUMPY.total(t.demand, 1))
 
 
 def first_choice_fill_rate(t: Totals) -> Ratio:
     """New demand served in its own period by the first source / new demand."""
-    return _of_customers(t.served_first, t.demand)
+    return _share(NUMPY.total(t.served_first, 1), NUMPY.total(t.demand, 1))
 
 
 def no_stockout_rate(t: Totals) -> Ratio:
@@ -94,7 +100,7 @@ def no_stockout_rate(t: Totals) -> Ratio:
     2nd ed. 2011, section 2.3). All products count together; a period without demand is served.
     """
     periods = np.broadcast_to(t.periods, t.stockouts.shape)
-    return Ratio(periods - t.stockouts, periods)
+    return _share(periods - t.stockouts, periods)
 
 
 def served_within(t: Totals, window: int) -> Ratio:
@@ -103,7 +109,7 @@ def served_within(t: Totals, window: int) -> Ratio:
     w = 0 is the fill rate. Demand of the last w periods is left out of both, as its window is
     still open; who loses patience sooner is known to be unserved then, and w is cut to that.
     """
-    return Ratio(*t.within[window])
+    return _share(*t.within[window])
 
 
 def mean_wait(t: Totals) -> Ratio:
@@ -113,7 +119,7 @@ def mean_wait(t: Totals) -> Ratio:
     stands in the backlog at k closes. Demand served in its own period waits 0; what loses patience
     counts with the periods it waited.
     """
-    return _of_customers(t.backlog, t.demand - t.lost_new)
+    return _amount(NUMPY.total(t.backlog, 1), NUMPY.total(t.demand - t.lost_new, 1))
 
 
 def longest_wait(t: Totals) -> Largest:
@@ -126,7 +132,7 @@ def longest_wait(t: Totals) -> Largest:
 
 def lost_share(t: Totals) -> Ratio:
     """Demand lost, at once or out of patience / demand."""
-    return _of_customers(t.lost, t.demand)
+    return _share(NUMPY.total(t.lost, 1), NUMPY.total(t.demand, 1))
 
 
 SERVICE: dict[str, Callable[[Totals], Ratio | Largest]] = {
@@ -155,18 +161,18 @@ def _replenishment(t: Totals, chosen: NDArray[np.bool_]) -> Ratio:
     weight = chosen[..., None]
     dispatched = all_of(t.shipped * weight)
     if t.in_transit is None:
-        return Ratio(np.full(dispatched.shape, np.nan), dispatched)
-    return Ratio(all_of(t.in_transit * weight), dispatched)
+        return _amount(np.full(dispatched.shape, np.nan), dispatched)
+    return _amount(all_of(t.in_transit * weight), dispatched)
 
 
 def inventory_units(t: Totals) -> Ratio:
     """Mean units on hand at close, over all nodes, before stock at the end of its life goes."""
-    return Ratio(all_of(t.on_hand), t.periods)
+    return _amount(all_of(t.on_hand), t.periods)
 
 
 def inventory_volume(t: Totals) -> Ratio:
     """Mean volume (units x product volume) on hand at close, over all nodes."""
-    return Ratio(all_of(t.on_hand * t.tables.volume[:, None]), t.periods)
+    return _amount(all_of(t.on_hand * t.tables.volume[:, None]), t.periods)
 
 
 def turns(t: Totals) -> Ratio:
@@ -174,7 +180,7 @@ def turns(t: Totals) -> Ratio:
 
     W. J. Hopp and M. L. Spearman, *Factory Physics*, 3rd ed. 2008: throughput / average inventory.
     """
-    return Ratio(t.delivered, all_of(t.on_hand))
+    return _amount(t.delivered, all_of(t.on_hand))
 
 
 def disposed_units(t: Totals) -> Ratio:
@@ -182,7 +188,7 @@ def disposed_units(t: Totals) -> Ratio:
 
     At the end of life on hand or on the road, lost to yield, and returns not recovered.
     """
-    return Ratio(all_of(t.disposed), t.periods)
+    return _amount(all_of(t.disposed), t.periods)
 
 
 def waste_share(t: Totals) -> Ratio:
@@ -194,13 +200,13 @@ def waste_share(t: Totals) -> Ratio:
     by_lane = (tables.lane_source >= 0) & tables.is_supplier[np.maximum(tables.lane_source, 0)]
     direct = tables.is_supplier[tables.pair_source]
     supplied = all_of(t.shipped * by_lane[:, None, None])
-    return Ratio(all_of(t.disposed), supplied + all_of(t.served * direct[:, None, None]))
+    return _share(all_of(t.disposed), supplied + all_of(t.served * direct[:, None, None]))
 
 
 def transport_cost_per_unit(t: Totals) -> Ratio:
     """Cost lines ``transport`` and ``fixed_transport`` / units served to customers."""
     flows = _flows(t)
-    return Ratio(t.ledger.transport_cost(flows, t.vehicles[t.ledger.fleet.lanes]), t.delivered)
+    return _amount(t.ledger.transport_cost(flows, t.vehicles[t.ledger.fleet.lanes]), t.delivered)
 
 
 def expedited_share(t: Totals) -> Ratio:
@@ -224,40 +230,40 @@ def _mode_share(t: Totals, mode: str) -> Ratio:
     of_mode = np.array([name == mode for name in tables.lane_mode], dtype=bool)
     chosen = of_mode[:, None] & tables.lane_open
     if not chosen.any():
-        return Ratio(np.zeros(t.periods.shape), np.ones(t.periods.shape))
+        return _share(np.zeros(t.periods.shape), np.ones(t.periods.shape))
     led = np.zeros((tables.N, tables.P), dtype=bool)
     for lane in np.flatnonzero(of_mode):
         led[tables.lane_target[lane]] |= chosen[lane]
     into = led[tables.lane_target] & tables.lane_open
-    return Ratio(all_of(t.shipped * chosen[..., None]), all_of(t.shipped * into[..., None]))
+    return _share(all_of(t.shipped * chosen[..., None]), all_of(t.shipped * into[..., None]))
 
 
 def unit_km(t: Totals) -> Ratio:
     """Units moved x distance of their lane, per period."""
-    return Ratio(all_of(t.moved * t.tables.distance_km[:, None, None]), t.periods)
+    return _amount(all_of(t.moved * t.tables.distance_km[:, None, None]), t.periods)
 
 
 def vehicle_km(t: Totals) -> Ratio:
     """Vehicles x distance of their lane, per period."""
-    return Ratio(NUMPY.total(t.vehicles * t.tables.distance_km[:, None], 0), t.periods)
+    return _amount(NUMPY.total(t.vehicles * t.tables.distance_km[:, None], 0), t.periods)
 
 
 def vehicle_fill(t: Totals) -> Ratio:
     """Volume moved / volume of the vehicles that moved it, on lanes with a vehicle volume."""
     volume = t.tables.vehicle_volume
     offered = t.vehicles * np.where(np.isfinite(volume), volume, 0.0)[:, None]
-    return Ratio(NUMPY.total(t.loaded, 0), NUMPY.total(offered, 0))
+    return _share(NUMPY.total(t.loaded, 0), NUMPY.total(offered, 0))
 
 
 def emissions_kg(t: Totals) -> Ratio:
     """Kilograms of CO2 equivalents per period; see :meth:`Ledger.emissions_kg`."""
     flows = _flows(t)
-    return Ratio(t.ledger.emissions_kg(flows, t.vehicles[t.ledger.fleet.lanes]), t.periods)
+    return _amount(t.ledger.emissions_kg(flows, t.vehicles[t.ledger.fleet.lanes]), t.periods)
 
 
 def emissions_kg_per_unit(t: Totals) -> Ratio:
     """Kilograms of CO2 equivalents / units served to customers."""
-    return Ratio(emissions_kg(t).numerator, t.delivered)
+    return _amount(emissions_kg(t).numerator, t.delivered)
 
 
 def _flows(t: Totals) -> Flows:
@@ -298,12 +304,12 @@ def order_variance_ratio(t: Totals, tier: int) -> Ratio:
     summed over products; orders as in :class:`echelongym.envs.orders.Orders`; demand of the
     customers whose first source is in the tier or below.
     """
-    return Ratio(t.order_variance[tier - 1], t.demand_variance[tier - 1])
+    return _amount(t.order_variance[tier - 1], t.demand_variance[tier - 1])
 
 
 def tier_inventory_units(t: Totals, tier: int) -> Ratio:
     """Mean units on hand at close at the nodes of a tier."""
-    return Ratio(all_of(t.on_hand * (t.tier == tier)[..., None]), t.periods)
+    return _amount(all_of(t.on_hand * (t.tier == tier)[..., None]), t.periods)
 
 
 def tier_replenishment_time(t: Totals, tier: int) -> Ratio:

@@ -18,6 +18,7 @@ from .ledger import Fleet, Ledger
 from .orders import Orders, tiers_of
 from .tables import Tables
 from .waiting import Waiting
+from .world_sample import WorldSample
 
 if TYPE_CHECKING:
     from .scenario import Scenario
@@ -51,12 +52,13 @@ class Kpis:
         """The same nested dict of (B,) arrays."""
         return _each(self.figures, lambda figure: figure.by_world())
 
-    def aggregate(self) -> dict[str, Any]:
+    def aggregate(self, sample: WorldSample | None = None) -> dict[str, Any]:
         """The same nested dict of ``{"mean": float, "ci95": [low, high]}`` over all worlds.
 
-        Means of rates are ratios of sums over worlds; see :mod:`echelongym.envs.estimators`.
+        Means of rates are ratios of sums over worlds; see :mod:`echelongym.envs.estimators`. ``sample`` says what the
+        worlds are a sample of; None: they are independent.
         """
-        return _each(self.figures, lambda figure: figure.estimate())
+        return _each(self.figures, lambda figure: figure.estimate(sample))
 
 
 def _each(figures: dict[str, Any], function: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from echelongym.agents.rules import RULES
 from echelongym.envs.errors import InputError, expected
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import simulate
@@ -20,7 +21,7 @@ from .runs import RunFolder, check_free, run_folder, scenario_argument
 from .settings import Bounds, Evaluation, RunSettings, Tuning
 from .statistics import Estimate
 from .terminal import can_draw, finish, say
-from .yardsticks import OPEN_LOOP, Bounded, bounds_of, open_loop
+from .yardsticks import OPEN_LOOP, Bounded, bounds_of, cost_alone, open_loop, said_limits
 
 PICTURED = 64  # worlds that stock over time is drawn from
 
@@ -67,12 +68,20 @@ def compare(settings: Settings, folder: Path) -> tuple[Results, Path]:
     scenario, evaluation = settings.scenario, settings.evaluation
     check_periods(scenario, evaluation)
     tuning = settings.tuning if settings.tune else None
+    limits = said_limits(scenario, evaluation.seed, "test", evaluation.periods)
     compared = entrants(settings.policies, scenario, tuning, settings.trust, settings.progress)
     periods = evaluation.periods or scenario.horizon
     if settings.open_loop and periods <= scenario.horizon and not any(one.name == OPEN_LOOP for one in compared):
         compared.append(open_loop(scenario, settings.tuning.seed, settings.tuning.cache, settings.progress))
     bounded = _bounded(settings)
-    results = Results(scenario, evaluation, evaluate(scenario, compared, evaluation, settings.progress), bounded)
+    scores = evaluate(scenario, compared, evaluation, settings.progress)
+    results = Results(scenario, evaluation, scores, bounded, limits)
+    missing = results.tuned_but_missing
+    if missing is not None and tuning is not None and missing.source in RULES:
+        # Where its target is missed, the rule that looks at costs alone stands beside it.
+        beside = cost_alone(scenario, missing, tuning, settings.progress)
+        scores = [*scores, *evaluate(scenario, [beside], evaluation, settings.progress)]
+        results = Results(scenario, evaluation, scores, bounded, limits)
     with run_folder(folder, settings.to_dict(), scenario) as out:
         results.write(out)
         if settings.pictures and can_draw():
@@ -102,13 +111,13 @@ def draw(results: Results, out: RunFolder) -> None:
         one.name: {line: float(values.mean()) for line, values in one.lines.items() if line != "revenue"}
         for one in results.scores
     }
-    pictures.cost_by_line(out / "cost_by_line.png", lines, results.cost)
+    pictures.cost_by_line(out / "cost_by_line.png", lines, results.cost, results.sample)
     rates = {
         name: {region: _estimate(found["fill_rate"]) for region, found in figures["region"].items()}
         for name, figures in results.aggregated.items()
     }
-    pictures.service_by_region(out / "service_by_region.png", rates, region_targets(scenario))
-    worlds = min(PICTURED, results.evaluation.worlds)
+    pictures.service_by_region(out / "service_by_region.png", rates, region_targets(scenario), results.sample)
+    worlds = min(PICTURED, results.sample.worlds)
     stock = {one.name: stock_of(scenario, one, worlds, results.evaluation) for one in results.scores}
     column = {name: place[0] for name, place in layout(t).items()}
     groups = pictures.panels(t.nodes, [bool(one) for one in t.is_supplier], column)
@@ -133,8 +142,7 @@ def region_targets(scenario: Scenario) -> dict[str, float]:
 
 
 def _estimate(found: dict[str, Any]) -> Estimate:
-    low, high = found["ci95"]
-    return Estimate(found["mean"], low, high)
+    return Estimate.of(found)
 
 
 __all__ = ["Settings", "compare", "run"]

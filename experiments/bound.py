@@ -16,7 +16,7 @@ from .results import Results
 from .runs import check_free, run_folder, scenario_argument
 from .settings import Bounds, Evaluation, RunSettings, Tuning
 from .terminal import finish, say
-from .yardsticks import bounds_of, open_loop
+from .yardsticks import bounds_of, open_loop, said_limits
 
 
 class Settings(RunSettings):
@@ -44,15 +44,18 @@ def run(settings: Settings, folder: Path) -> Path:
     """
     check_free(folder)
     scenario, chosen = settings.scenario, settings.bounds
-    if chosen.worlds < 2:
-        raise expected("bounds.worlds", chosen.worlds, "at least 2")
+    if chosen.worlds < 1:
+        raise expected("bounds.worlds", chosen.worlds, "at least 1")
     evaluation = Evaluation(worlds=chosen.worlds, seed=settings.seed, periods=None, chunk=None)
+    limits = said_limits(scenario, evaluation.seed, "test")
     tuning = settings.tuning if settings.tune else None
     compared = entrants(settings.policies, scenario, tuning, settings.trust, settings.progress)
     if settings.open_loop:
         compared.append(open_loop(scenario, settings.tuning.seed, settings.tuning.cache, settings.progress))
     bounded = bounds_of(scenario, evaluation, chosen, settings.progress)
-    results = Results(scenario, evaluation, evaluate(scenario, compared, evaluation, settings.progress), bounded)
+    results = Results(
+        scenario, evaluation, evaluate(scenario, compared, evaluation, settings.progress), bounded, limits
+    )
     exact, why = _exact(scenario, settings)
     with run_folder(folder, settings.to_dict(), scenario) as out:
         results.write(out)

@@ -17,6 +17,7 @@ from echelongym.envs.observation import Policy
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import Outcome
 from echelongym.envs.tables import Tables
+from echelongym.envs.world_sample import NON_NEGATIVE, NOTHING, SHARE, WorldSample, sample_of
 
 from .played import identity_of, played
 from .settings import Evaluation
@@ -65,6 +66,7 @@ class Scores:
     lines: dict[str, Floats]  # by cost line (R, B) money a period
     profit: Floats | None  # (R, B) money a period, where prices are given
     figures: tuple[dict[str, Any], ...]  # of each seed, as Kpis.figures
+    sample: WorldSample  # what the worlds are a sample of
 
     @property
     def name(self) -> str:
@@ -81,10 +83,15 @@ class Scores:
         return Kpis(joined(self.figures, OverSeeds))
 
 
+def net(scores: Scores) -> Floats:
+    """(R, B) money a period, revenue subtracted where prices are given."""
+    return scores.cost if scores.profit is None else -scores.profit
+
+
 def evaluate(
     scenario: Scenario, entrants: Sequence[Entrant], evaluation: Evaluation, show_progress: bool = True
 ) -> list[Scores]:
-    """Every entrant on the same worlds (purpose ``test``), chunk by chunk.
+    """Every entrant on the same worlds (purpose ``test``), chunk by chunk; where all are one history, on one of them.
 
     Raises
     ------
@@ -98,19 +105,19 @@ def evaluate(
     ]
     outcomes: list[list[Outcome]] = [[] for _ in runs]
     periods = evaluation.periods or scenario.horizon
-    chunk = evaluation.chunk or min(
-        chunk_size(scenario.tables, periods), worlds_that_fit(scenario, evaluation.worlds, periods)
-    )
-    total = float(len(runs) * evaluation.worlds * periods)
+    fit = worlds_that_fit(scenario, evaluation.worlds, periods)
+    sample = sample_of(scenario, evaluation.worlds, evaluation.seed, "test", periods)
+    chunk = evaluation.chunk or min(chunk_size(scenario.tables, periods), fit)
+    total = float(len(runs) * sample.worlds * periods)
     with progress("simulating", total, "env-steps", show_progress) as advance:
-        for worlds in chunks(evaluation.worlds, chunk):
+        for worlds in chunks(sample.worlds, chunk):
             tape = scenario.sample(list(worlds), evaluation.seed, "test", periods)
             for (_, policy, identity), found in zip(runs, outcomes, strict=True):
                 found.append(played(scenario, policy, tape, identity, _counter(advance, len(worlds))))
     scores = []
     for e, entrant in enumerate(entrants):
         mine = [found for (owner, *_), found in zip(runs, outcomes, strict=True) if owner == e]
-        scores.append(_scores(entrant, mine))
+        scores.append(_scores(entrant, mine, sample))
     return scores
 
 
@@ -134,7 +141,7 @@ def chunk_size(t: Tables, periods: int) -> int:
     return max(MEMORY // (8 * numbers), 16)
 
 
-def _scores(entrant: Entrant, outcomes: list[list[Outcome]]) -> Scores:
+def _scores(entrant: Entrant, outcomes: list[list[Outcome]], sample: WorldSample) -> Scores:
     def together(read: Callable[[Outcome], Any]) -> Floats:
         return np.stack([np.concatenate([np.asarray(read(one)) for one in run]) for run in outcomes])
 
@@ -146,6 +153,7 @@ def _scores(entrant: Entrant, outcomes: list[list[Outcome]]) -> Scores:
         lines={line: together(lambda one, line=line: one.costs[line]) for line in first.costs},  # type: ignore[misc]
         profit=None if first.profit_per_period is None else together(lambda one: one.profit_per_period),
         figures=tuple(joined([one.figures().figures for one in run], concatenated) for run in outcomes),
+        sample=sample,
     )
 
 
@@ -169,6 +177,7 @@ def concatenated(parts: list[Figure]) -> Figure:
         return Ratio(
             np.concatenate([part.numerator for part in ratios], axis=-1),
             np.concatenate([part.denominator for part in ratios], axis=-1),
+            first.limits,
         )
     if isinstance(first, Largest):
         return Largest(np.concatenate([part.values for part in parts if isinstance(part, Largest)], axis=-1))
@@ -183,27 +192,30 @@ class OverSeeds:
 
     parts: list[Figure]
 
-    def estimate(self) -> dict[str, Any]:
+    def estimate(self, sample: WorldSample | None = None) -> dict[str, Any]:
         """``{"mean", "ci95"}`` over worlds and seeds; of one seed, the figure's own.
 
         Of several the mean is over seeds, and the interval that of :func:`seeds_interval` on each seed's figure with
         what each world adds to it; that of a spread is a t interval over seeds alone.
         """
-        found = [part.estimate() for part in self.parts]
+        found = [part.estimate(sample) for part in self.parts]
         if len(found) == 1:
             return found[0]
-        estimate = self._combined([float(one["mean"]) for one in found])
-        merged = {"mean": np.nan, "ci95": [np.nan, np.nan]} if estimate is None else estimate.to_dict()
+        estimate = self._combined([float(one["mean"]) for one in found], sample)
+        merged = {"mean": np.nan, "ci95": list(NOTHING)} if estimate is None else estimate.to_dict()
         if "max" in found[0]:
             merged["max"] = max(one["max"] for one in found)
         return merged
 
-    def _combined(self, means: list[float]) -> Estimate | None:
+    def _combined(self, means: list[float], sample: WorldSample | None) -> Estimate | None:
         if not np.isfinite(means).all():
             return None
         rows = []
         for part, mean in zip(self.parts, means, strict=True):
             if isinstance(part, Spread):
-                return mean_interval(means)
+                none = sample is not None and sample.kind == "none"
+                return Estimate(float(np.mean(means)), np.nan, np.nan) if none else mean_interval(means, limits=SHARE)
             rows.append(mean + part.residuals() if isinstance(part, Ratio) else part.values)
-        return seeds_interval(np.array(rows))
+        first = self.parts[0]
+        limits = first.limits if isinstance(first, Ratio) else NON_NEGATIVE
+        return seeds_interval(np.array(rows), sample=sample, limits=limits)

@@ -29,6 +29,7 @@ from .evaluate import Entrant, Scores, evaluate
 from .fitting import fitted
 from .generality import Cell, Trial
 from .runs import RunFolder, check_free, run_folder, scenario_argument, shown
+from .service import compare_service
 from .settings import Evaluation, RunSettings, Tuning
 from .terminal import can_draw, finish, say
 
@@ -178,7 +179,8 @@ def _line(trial: Trial, count: int) -> str:
     """What came out, while the rest is being done."""
 
     def said(one: Scores) -> str:
-        return f"{one.name} {float(generality.percents(one, trial.reference).mean()):+.2f} %"
+        percent = float(generality.percents(one, trial.reference).mean())
+        return f"{one.name} {percent:+.2f} % ({compare_service(trial.scenario, one, trial.reference).rates})"
 
     others = [*trial.scores, *([] if trial.spot is None else [trial.spot])]
     place = f"{trial.cell.label}: variant {trial.number + 1} of {count}, {trial.nodes} nodes"

@@ -15,8 +15,9 @@ from echelongym.envs.render import literal_text
 from echelongym.envs.scenario import Scenario
 
 from .drawing import COLOURS
-from .evaluate import Scores
+from .evaluate import Scores, net
 from .runs import RunFolder
+from .service import ALIKE, MISSES, UNEQUAL, ServiceComparison, compare_service
 from .statistics import Comparison, Estimate, mean_interval, seeds_comparison, seeds_interval
 from .terminal import table
 
@@ -64,14 +65,9 @@ class Trial:
         return len(self.scenario.nodes)
 
 
-def net(scores: Scores) -> Floats:
-    """(R, B) money a period, revenue subtracted where prices are given."""
-    return scores.cost if scores.profit is None else -scores.profit
-
-
 def versus(one: Scores, other: Scores) -> Comparison:
     """One policy against another in the worlds of a variant."""
-    return seeds_comparison(net(one), net(other))
+    return seeds_comparison(net(one), net(other), sample=one.sample)
 
 
 def percents(one: Scores, other: Scores) -> Floats:
@@ -110,6 +106,33 @@ class Line:
         return over_variants([(one, trial.reference) for trial, one in self.trials])
 
     @cached_property
+    def fill_rates(self) -> tuple[float, float]:
+        """Mean fill rate over variants, of the policy and of the rule tuned on each."""
+        return tuple(  # type: ignore[return-value]
+            float(np.mean([getattr(one, key) for one in self.service])) for key in ("fill_rate", "other")
+        )
+
+    @cached_property
+    def service(self) -> list[ServiceComparison]:
+        """How the policy serves beside the rule tuned on each variant, variant by variant."""
+        return [compare_service(trial.scenario, one, trial.reference) for trial, one in self.trials]
+
+    @property
+    def unequal(self) -> int:
+        """Number of variants in which the two serve unequally."""
+        return sum(one.serves != ALIKE for one in self.service)
+
+    @property
+    def missing(self) -> int:
+        """Number of variants in which one of the two misses a target."""
+        return sum(bool(one.missed or one.other_missed) for one in self.service)
+
+    @property
+    def mark(self) -> str:
+        """What is put behind a percentage that cannot stand alone."""
+        return (UNEQUAL if self.unequal else "") + (MISSES if self.missing else "")
+
+    @cached_property
     def price(self) -> Estimate | None:
         """The price of generality: against a policy trained on each variant itself; None where none was."""
         return over_variants([(one, trial.spot) for trial, one in self.trials if trial.spot is not None])
@@ -143,6 +166,11 @@ class Line:
             "percent": None if self.percent is None else self.percent.to_dict(),
             "lowest": min(self.each),
             "highest": max(self.each),
+            "fill_rate": self.fill_rates[0],
+            "fill_rate_of_tuned_rule": self.fill_rates[1],
+            "variants_served_unequally": self.unequal,
+            "variants_missing_targets": self.missing,
+            "comparable": not self.mark,
             "price_of_generality_percent": None if self.price is None else self.price.to_dict(),
             "cpu_seconds_on_the_spot": self.spot_seconds,
         }
@@ -159,6 +187,8 @@ class Line:
             **{key: data[key] for key in ("variants", "policy")},
             **_ends("percent", percent),
             **{key: data[key] for key in ("lowest", "highest")},
+            **{key: data[key] for key in ("fill_rate", "fill_rate_of_tuned_rule", "variants_served_unequally")},
+            **{key: data[key] for key in ("variants_missing_targets", "comparable")},
             **_ends("price_of_generality_percent", price),
             "cpu_seconds_on_the_spot": data["cpu_seconds_on_the_spot"],
         }
@@ -194,15 +224,22 @@ def variant_rows(trials: Sequence[Trial]) -> Iterator[dict[str, Any]]:
                 "training_seeds": len(one.entrant.training_seeds) or None,
                 "tuning_budget": one.entrant.tuning_budget,
                 "cost_per_period": float(one.cost.mean()),
+                "fill_rate": fill_rate(one),
                 **_ends("percent", None if percent is None else percent.to_dict()),
                 "cpu_seconds_on_the_spot": trial.spot_seconds if one is trial.spot else None,
             }
+
+
+def fill_rate(one: Scores) -> float:
+    """Share of new demand served in its own period, over customers and training seeds."""
+    return float(np.mean([figures["total"]["fill_rate"].pooled for figures in one.figures]))
 
 
 def show(found: Sequence[Line], reference: str, notes: Sequence[str]) -> None:
     """Print the table."""
     priced = any(line.price is not None for line in found)
     headings = ["family", "nodes", "variants", "policy", "% to tuned rule", "95 %", "lowest", "highest"]
+    headings += ["fill rate", "of tuned rule"]
     rows = []
     for line in found:
         low, high = line.nodes
@@ -212,17 +249,27 @@ def show(found: Sequence[Line], reference: str, notes: Sequence[str]) -> None:
             len(line.trials),
             line.policy,
         ]
-        row += [*_brief(line.percent), f"{min(line.each):+.1f}", f"{max(line.each):+.1f}"]
+        mean, ends = _brief(line.percent)
+        row += [f"{mean} {line.mark}".strip(), ends, f"{min(line.each):+.1f}", f"{max(line.each):+.1f}"]
+        row += [f"{100 * rate:.1f} %" for rate in line.fill_rates]
         rows.append([*row, *_brief(line.price), line.spot_seconds] if priced else row)
     if priced:
         headings += ["% to trained on the spot", "95 %", "its CPU-s"]
-    table(f"Cost beside {reference}, negative is cheaper", headings, rows, list(notes))
+    said = list(notes)
+    if any(UNEQUAL in line.mark for line in found):
+        said.append(
+            f"{UNEQUAL} serves unequally in some variants (variants.csv): the percentage is no saving at equal service"
+        )
+    if any(MISSES in line.mark for line in found):
+        said.append(f"{MISSES} one of the two misses a target in some variants")
+    table(f"Cost beside {reference}, negative is cheaper", headings, rows, said)
 
 
 def _brief(estimate: Estimate | None) -> tuple[str, str]:
     if estimate is None:
         return "", ""
-    return f"{estimate.mean:+.2f}", f"[{estimate.low:+.2f}, {estimate.high:+.2f}]"
+    ends = f"[{estimate.low:+.2f}, {estimate.high:+.2f}]" if estimate.known else ""
+    return f"{estimate.mean:+.2f}", ends
 
 
 def write(run: RunFolder, trials: Sequence[Trial], found: Sequence[Line]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelongym.envs.render import literal_text
+from echelongym.envs.world_sample import WorldSample
 
 from .drawing import COLOURS
 from .statistics import Estimate
@@ -19,9 +20,23 @@ _DPI = 150
 _PANELS = 9  # of stock over time; nodes beyond are summed by column of the network
 
 
+def about(sample: WorldSample | None) -> str:
+    """What the intervals of a picture are about, in brackets behind the name of an axis."""
+    if sample is None or sample.kind == "worlds":
+        return "95 %"
+    if sample.kind == "another_season":
+        return "95 %, another season"
+    return f"no interval: {(sample.reason or '').partition(':')[0]}"
+
+
 @literal_text
-def cost_by_line(path: Path, lines: Mapping[str, Mapping[str, float]], totals: Mapping[str, Estimate]) -> None:
-    """Stacked bars, one a policy: mean cost a period by line, the total with its 95 % interval.
+def cost_by_line(
+    path: Path,
+    lines: Mapping[str, Mapping[str, float]],
+    totals: Mapping[str, Estimate],
+    sample: WorldSample | None = None,
+) -> None:
+    """Stacked bars, one a policy: mean cost a period by line, the total with its 95 % interval where there is one.
 
     Lines that are 0 everywhere are left out; negative ones (terminal value) stand left of zero.
     """
@@ -41,8 +56,8 @@ def cost_by_line(path: Path, lines: Mapping[str, Mapping[str, float]], totals: M
         left, below = left + np.maximum(width, 0), below + np.minimum(width, 0)
     means = np.array([totals[name].mean for name in names])
     low, high = (np.array([getattr(totals[name], end) for name in names]) for end in ("low", "high"))
-    reach = np.stack([means - low, high - means])
-    axes.errorbar(means, places, xerr=reach, fmt="|", color="black", capsize=3, label="total, 95 %")
+    reach = np.nan_to_num(np.stack([means - low, high - means]))
+    axes.errorbar(means, places, xerr=reach, fmt="|", color="black", capsize=3, label=f"total, {about(sample)}")
     axes.set_yticks(places, names)
     axes.invert_yaxis()
     axes.set_xlabel("cost per period (money)")
@@ -82,7 +97,12 @@ def rule_parameters(path: Path, title: str, parameters: Mapping[str, Any]) -> bo
 
 
 @literal_text
-def service_by_region(path: Path, rates: Mapping[str, Mapping[str, Estimate]], target: Mapping[str, float]) -> None:
+def service_by_region(
+    path: Path,
+    rates: Mapping[str, Mapping[str, Estimate]],
+    target: Mapping[str, float],
+    sample: WorldSample | None = None,
+) -> None:
     """Fill rate by region, in each a point for every policy with its 95 % interval.
 
     Parameters
@@ -91,6 +111,8 @@ def service_by_region(path: Path, rates: Mapping[str, Mapping[str, Estimate]], t
         By policy, by region.
     target
         Fill-rate target of a region, where all its customers with one have the same.
+    sample
+        What the worlds are a sample of.
     """
     from matplotlib.figure import Figure
 
@@ -111,7 +133,7 @@ def service_by_region(path: Path, rates: Mapping[str, Mapping[str, Estimate]], t
             axes.hlines(target[region], place - 0.45, place + 0.45, color="black", linestyle="--", linewidth=1)
     axes.set_xticks(range(len(regions)), regions)
     axes.set_xlim(-0.5, len(regions) - 0.5)
-    axes.set_ylabel("fill rate" + (" (dashed: target)" if target else ""))
+    axes.set_ylabel(f"fill rate ({about(sample)}{'; dashed: target' if target else ''})")
     axes.grid(axis="y", alpha=0.2)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
@@ -157,7 +179,9 @@ def stock_over_time(
     for axes in panels.flat[len(groups) :]:
         axes.axis("off")
     figure.supxlabel("period" + (" (shaded: warm-up)" if warm_up else ""), fontsize=9)
-    figure.supylabel(f"units on hand, mean of {worlds} worlds", fontsize=9)
+    figure.supylabel(
+        f"units on hand, mean of {worlds} worlds" if worlds > 1 else "units on hand, one world", fontsize=9
+    )
     handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     figure.savefig(path, dpi=_DPI)

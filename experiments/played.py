@@ -37,13 +37,13 @@ def played(
 
     def compute() -> Any:
         found.append(simulate(scenario, policy, tape, progress=progress))
-        return _plain({**_parts(found[0]), "figures": found[0].figures()})
+        return plain({**_parts(found[0]), "figures": found[0].figures()})
 
     worlds = [journal.fingerprint([getattr(tape, one.name) for one in fields(tape)])]
     value = journal.step("simulation of a policy", [scenario.digest, worlds, identity], compute)
     if found:
         return found[0]
-    parts = _rebuilt(value)
+    parts = rebuilt(value)
     figures = parts.pop("figures")
     if progress is not None:
         for period in range(tape.periods):
@@ -79,29 +79,31 @@ def _parts(outcome: Outcome) -> dict[str, Any]:
     return {one.name: getattr(outcome, one.name) for one in fields(outcome) if one.name not in ("trace", "_kpis")}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Figures as data that a journal can hold."""
     if is_dataclass(value) and not isinstance(value, type):
         kind = type(value)
         assert kind.__module__ in _MODULES, kind
-        own = {one.name: _plain(getattr(value, one.name)) for one in fields(value) if one.init}
+        own = {one.name: plain(getattr(value, one.name)) for one in fields(value) if one.init}
         return {_FIGURE: [kind.__module__, kind.__name__, own]}
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple):
-        return {_TUPLE: [_plain(item) for item in value]}
+        return {_TUPLE: [plain(item) for item in value]}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 
-def _rebuilt(value: Any) -> Any:
+def rebuilt(value: Any) -> Any:
+    """Figures from such data."""
     if isinstance(value, list):
-        return [_rebuilt(item) for item in value]
+        return [rebuilt(item) for item in value]
     if not isinstance(value, dict):
         return value
     if set(value) == {_TUPLE}:
-        return tuple(_rebuilt(item) for item in value[_TUPLE])
+        return tuple(rebuilt(item) for item in value[_TUPLE])
     if set(value) == {_FIGURE}:
         module, name, own = value[_FIGURE]
-        return getattr(_MODULES[module], name)(**_rebuilt(own))
-    return {key: _rebuilt(item) for key, item in value.items()}
+        return getattr(_MODULES[module], name)(**rebuilt(own))
+    return {key: rebuilt(item) for key, item in value.items()}

@@ -26,12 +26,14 @@ from echelongym.agents.reading import (
     visit,
 )
 from echelongym.envs.config import Config, Count, Positive, PositiveCount, number
+from echelongym.envs.world_sample import WorldSample
 
 from . import reading_pictures, reading_tables
 from .benchmark import check_periods
-from .evaluate import Entrant, evaluate
+from .evaluate import Entrant, Scores, evaluate, net
 from .fitting import RULE_FILE
 from .runs import RunFolder, check_free, run_folder, scenario_argument, shown
+from .service import ServiceComparison, compare_service
 from .settings import Evaluation, PolicyChoice, RunSettings
 from .statistics import Comparison, paired_comparison
 from .terminal import can_draw, finish, progress, say, table
@@ -92,6 +94,9 @@ class Reading:
     comparison: Comparison  # of the table with the policy, by cost less revenue
     plain: Readable | None  # a table without terms, where the other has any
     plain_comparison: Comparison | None
+    sample: WorldSample  # what the worlds of the comparison are a sample of
+    service: ServiceComparison  # of the table with the policy
+    plain_service: ServiceComparison | None
 
     @property
     def rules(self) -> dict[str, Readable]:
@@ -146,9 +151,12 @@ def read(settings: Settings, policy: Callable[..., Any]) -> Reading:
     plain = _table(settings, policy, 0) if any(line.terms for line in readable.lines) else None
     with _share("order-up-to curves", settings.progress) as step:
         curves = order_curves(visited, readable.rule.position, progress=step)
-    costs = _costs(settings, [policy, *(one.rule for one in (readable, plain) if one is not None)])
-    against = [paired_comparison(cost, costs[0]) for cost in costs[1:]]
-    return Reading(curves, moved, responses, readable, against[0], plain, against[1] if plain is not None else None)
+    played, *fitted = _played(settings, [policy, *(one.rule for one in (readable, plain) if one is not None)])
+    sample = played.sample
+    against = [paired_comparison(net(one)[0], net(played)[0], sample) for one in fitted]
+    served = [compare_service(scenario, one, played) for one in fitted]
+    second = (against[1], served[1]) if plain is not None else (None, None)
+    return Reading(curves, moved, responses, readable, against[0], plain, second[0], sample, served[0], second[1])
 
 
 def _table(settings: Settings, policy: Callable[..., Any], terms: int) -> Readable:
@@ -160,17 +168,16 @@ def _table(settings: Settings, policy: Callable[..., Any], terms: int) -> Readab
         )
 
 
-def _costs(settings: Settings, policies: Sequence[Callable[..., Any]]) -> list[Any]:
-    """(B,) cost less revenue a period of each policy, on the common worlds."""
+def _played(settings: Settings, policies: Sequence[Callable[..., Any]]) -> list[Scores]:
+    """What each policy does on the common worlds."""
     compared = [Entrant(str(number), (policy,)) for number, policy in enumerate(policies)]
-    scores = evaluate(settings.scenario, compared, settings.evaluation, settings.progress)
-    return [(one.cost if one.profit is None else -one.profit)[0] for one in scores]
+    return evaluate(settings.scenario, compared, settings.evaluation, settings.progress)
 
 
 def _write(settings: Settings, reading: Reading, out: RunFolder) -> list[str]:
     """Tables and pictures; returns what to say was written."""
     name, scenario = settings.policy.name, settings.scenario
-    lines, costs = reading.readable.lines, reading_tables.cost_texts(reading, settings.evaluation.worlds)
+    lines, costs = reading.readable.lines, reading_tables.cost_texts(reading)
     out.csv("levels.csv", reading_tables.level_rows(reading.curves))
     out.csv("curves.csv", reading_tables.curve_rows(reading.curves))
     out.csv("sensitivity.csv", reading_tables.sensitivity_rows(reading.sensitivity))
@@ -200,7 +207,7 @@ def _show(settings: Settings, reading: Reading) -> None:
     lines = reading.readable.lines
     rows = [reading_tables.short_row(lines[place]) for place in reading_tables.by_requests(lines)]
     notes = [f"... and {len(rows) - _LONG} more, see table.csv"] if len(rows) > _LONG else []
-    notes += [reading_tables.FORMULA, *reading_tables.cost_texts(reading, settings.evaluation.worlds)]
+    notes += [reading_tables.FORMULA, *reading_tables.cost_texts(reading)]
     title = f"{settings.policy.name} on {settings.scenario.name}, read as a rule"
     table(title, reading_tables.SHORT, rows[:_LONG], notes)
     for response in reading.responses.values():

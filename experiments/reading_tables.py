@@ -15,6 +15,7 @@ from echelongym.envs.files import write_text
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.tables import Tables
 
+from .service import ServiceComparison
 from .settings import Evaluation
 from .statistics import Comparison
 from .terminal import cell
@@ -152,13 +153,28 @@ def shock_text(response: Response) -> str:
     )
 
 
-def cost_texts(reading: Reading, worlds: int) -> list[str]:
-    """What reading costs, in a line; where the rule has terms, in another what it costs to leave them out."""
-    found = [
-        f"cost of this rule, less that of the policy: {_percent(reading.comparison)} ({worlds} common worlds, 95 %)"
-    ]
-    if reading.plain_comparison is not None:
-        found.append(f"of a rule fitted without terms: {_percent(reading.plain_comparison)}")
+def cost_texts(reading: Reading) -> list[str]:
+    """What reading costs, in a line; where the rule has terms, in another what it costs to leave them out.
+
+    Fill rates stand beside a cost where the two serve unequally or miss a target.
+    """
+    sample = reading.sample
+    where = f"{sample.worlds} common worlds, 95 %" if sample.kind != "none" else str(sample.reason)
+    where += f", {reading.service.rates}"
+    found = [f"cost of this rule, less that of the policy: {_percent(reading.comparison)} ({where})"]
+    found += _unequal(reading.service)
+    if reading.plain_comparison is not None and reading.plain_service is not None:
+        beside = f" ({reading.plain_service.rates})"
+        found.append(f"of a rule fitted without terms: {_percent(reading.plain_comparison)}{beside}")
+        found += _unequal(reading.plain_service)
+    return found + (sample.notes() if sample.kind != "none" else [])
+
+
+def _unequal(service: ServiceComparison) -> list[str]:
+    """What is to be said where a percentage cannot stand alone."""
+    found = [f"it {service.text}: the percentage is not at equal service"] if service.text else []
+    if service.missed:
+        found.append(f"it misses {', '.join(service.missed)}")
     return found
 
 
@@ -166,7 +182,7 @@ def _percent(comparison: Comparison) -> str:
     found, unit = comparison.percent, " %"
     if found is None:
         found, unit = comparison.difference, ""
-    return f"{found.mean:+.3f}{unit} [{found.low:+.3f}, {found.high:+.3f}]"
+    return f"{found.mean:+.3f}{unit}" + (f" [{found.low:+.3f}, {found.high:+.3f}]" if found.known else "")
 
 
 def write_markdown(path: Path, name: str, scenario: Scenario, readable: Readable, costs: Sequence[str]) -> None:
@@ -217,9 +233,10 @@ def summary(name: str, scenario: Scenario, reading: Reading, evaluation: Evaluat
         "policy": name,
         "table": {
             "explained": reading.readable.explained,
-            "versus_policy": reading.comparison.to_dict(),
+            "versus_policy": reading.comparison.to_dict() | reading.service.to_dict(),
+            "intervals": reading.sample.to_dict(),
             "without_terms": _plain(reading),
-            "worlds": evaluation.worlds,
+            "worlds": reading.sample.worlds,
             "seed": evaluation.seed,
             "lines": list(table_rows(reading.readable.lines)),
         },
@@ -237,9 +254,10 @@ def summary(name: str, scenario: Scenario, reading: Reading, evaluation: Evaluat
 
 
 def _plain(reading: Reading) -> dict[str, Any] | None:
-    if reading.plain is None or reading.plain_comparison is None:
+    if reading.plain is None or reading.plain_comparison is None or reading.plain_service is None:
         return None
-    return {"explained": reading.plain.explained, "versus_policy": reading.plain_comparison.to_dict()}
+    versus = reading.plain_comparison.to_dict() | reading.plain_service.to_dict()
+    return {"explained": reading.plain.explained, "versus_policy": versus}
 
 
 def _shock(response: Response) -> dict[str, Any]:

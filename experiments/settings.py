@@ -15,7 +15,7 @@ from .runs import portable
 class Evaluation(Config):
     """Group ``evaluation``: the common worlds that policies are run on (purpose ``test``)."""
 
-    worlds: Annotated[int, number(2, integer=True)]
+    worlds: PositiveCount
     seed: Count
     periods: PositiveCount | None
     chunk: PositiveCount | None

@@ -19,6 +19,7 @@ from .drawing import draw_network
 from .runs import RunFolder, check_free, run_folder, scenario_argument
 from .settings import RunSettings
 from .terminal import can_draw, finish, say, table
+from .yardsticks import said_limits
 
 _LONG = 30  # rows of a table in the terminal; the CSV has all
 _NOTHING: tuple[Any, ...] = (None, "", 0, 0.0)
@@ -44,6 +45,7 @@ def run(settings: Settings, folder: Path) -> Path:
     say(headline(scenario))
     for line in scenario.record_split():
         say(line)
+    said_limits(scenario)
     for name, rows in sections.items():
         _print(name, rows)
     varied = variation_rows(scenario)

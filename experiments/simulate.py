@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,16 +11,18 @@ import numpy as np
 
 from echelongym.agents.policy import load_policy
 from echelongym.envs.files import write_bytes
+from echelongym.envs.memory_limits import worlds_that_fit
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import Outcome, simulate
 from echelongym.envs.tables import Tables
 from echelongym.envs.tape import Tape
+from echelongym.envs.world_sample import WorldSample, sample_of, sample_of_tape
 
 from .benchmark import check_periods
 from .parts import simulate_worlds
 from .runs import RunFolder, check_free, run_folder, scenario_argument
 from .settings import Evaluation, PolicyChoice, RunSettings
-from .statistics import mean_interval
+from .statistics import cost_limits, mean_interval
 from .terminal import finish, progress, table
 
 # Arrays of a trace by the tables they make up: (columns of the index after world and period, names of the arrays).
@@ -51,16 +53,21 @@ def run(settings: Settings, folder: Path) -> Path:
     check_periods(scenario, chosen)
     policy = load_policy(settings.policy.name, scenario, trust=settings.trust, **settings.policy.parameters)
     tape = None if settings.tape is None else Tape.load(settings.tape).check(scenario)
-    total = chosen.worlds * (chosen.periods or scenario.horizon) if tape is None else tape.batch * tape.periods
+    if tape is None:
+        worlds_that_fit(scenario, chosen.worlds, chosen.periods or scenario.horizon)  # refuses what does not
+        sample = sample_of(scenario, chosen.worlds, chosen.seed, "test", chosen.periods)
+    else:
+        sample = sample_of_tape(tape)
+    total = sample.worlds * (chosen.periods or scenario.horizon) if tape is None else tape.batch * tape.periods
     traced = settings.trace != "none"
     with progress("simulating", float(total), "env-steps", settings.progress) as advance:
         if tape is None:
-            outcome = simulate_worlds(scenario, policy, range(chosen.worlds), chosen, traced, advance)
+            outcome = simulate_worlds(scenario, policy, range(sample.worlds), chosen, traced, advance)
         else:
             batch = float(tape.batch)
             outcome = simulate(scenario, policy, tape, traced, progress=lambda done, periods: advance(batch))
-    summary = summarise(settings, outcome)
-    _show(summary)
+    summary = summarise(settings, outcome, sample)
+    _show(summary, sample)
     with run_folder(folder, settings.to_dict(), scenario) as out:
         rows = ({"world": w, **{k: float(v[b]) for k, v in _by_world(outcome)}} for b, w in enumerate(outcome.worlds))
         out.csv("worlds.csv", rows)
@@ -82,12 +89,11 @@ def _by_world(outcome: Outcome) -> Iterator[tuple[str, Any]]:
     yield from outcome.costs.items()
 
 
-def summarise(settings: Settings, outcome: Outcome) -> dict[str, Any]:
-    """The run as plain data: cost, its lines, KPIs; means and 95 % intervals over worlds."""
-    several = len(outcome.worlds) > 1
+def summarise(settings: Settings, outcome: Outcome, sample: WorldSample) -> dict[str, Any]:
+    """The run as plain data: cost, its lines, KPIs; means and 95 % intervals over worlds, and what they are about."""
 
     def estimate(values: Any) -> dict[str, Any]:
-        return mean_interval(values).to_dict() if several else {"mean": float(values[0]), "ci95": [None, None]}
+        return mean_interval(values, sample, cost_limits(values)).to_dict()
 
     return {
         "schema": 1,
@@ -99,27 +105,41 @@ def summarise(settings: Settings, outcome: Outcome) -> dict[str, Any]:
         "periods": outcome.periods + outcome.warm_up,
         "warm_up": outcome.warm_up,
         "record": [] if settings.tape is not None else list(settings.scenario.record_split()),
+        "intervals": sample.to_dict(),
         "cost_per_period": estimate(outcome.cost_per_period),
         "profit_per_period": None if outcome.profit_per_period is None else estimate(outcome.profit_per_period),
         "lines": {line: estimate(values) for line, values in outcome.costs.items()},
-        "kpis": outcome.figures().aggregate(),
+        "kpis": outcome.figures().aggregate(sample),
     }
 
 
-def _show(summary: dict[str, Any]) -> None:
+def _show(summary: dict[str, Any], sample: WorldSample) -> None:
     lines = [("total", summary["cost_per_period"])]
     lines += [(line, found) for line, found in summary["lines"].items() if found["mean"]]
-    title = f"{summary['policy']} on {summary['scenario']}, {summary['worlds']} worlds: cost per period"
-    rows = [[name, found["mean"], _interval(found)] for name, found in lines]
-    table(title, ["line", "mean", "95 %"], rows, summary["record"])
+    worlds = "one history" if sample.one_history else f"{sample.worlds} world{'s' if sample.worlds > 1 else ''}"
+    title = f"{summary['policy']} on {summary['scenario']}, {worlds}: cost per period"
+    _table(title, "line", lines, sample, summary["record"])
     figures = {**summary["kpis"]["total"], **summary["kpis"]["network"]}
     shown = {name: found for name, found in figures.items() if found["mean"] == found["mean"]}
-    table("Service and flows", ["figure", "mean", "95 %"], [[n, f["mean"], _interval(f)] for n, f in shown.items()])
+    _table("Service and flows", "figure", list(shown.items()), sample, sample.notes())
 
 
-def _interval(found: dict[str, Any]) -> str | None:
-    low, high = found["ci95"]
-    return None if low is None or low != low else f"[{low:.4g}, {high:.4g}]"
+def _table(
+    title: str, of: str, rows: Sequence[tuple[str, dict[str, Any]]], sample: WorldSample, notes: Sequence[str] = ()
+) -> None:
+    """Means with the intervals that there are: none, one, or two where worlds are drawn from a record."""
+    columns = {of: [name for name, _ in rows], "mean": [found["mean"] for _, found in rows]}
+    if sample.kind != "none":
+        label = "95 %, another season" if sample.blocks else "95 %"
+        columns[label] = [_interval(found["ci95"]) for _, found in rows]
+    if sample.has_record:
+        columns["95 %, this record"] = [_interval(found.get("ci95_record")) for _, found in rows]
+    table(title, list(columns), list(zip(*columns.values(), strict=True)), notes)
+
+
+def _interval(ends: Sequence[float | None] | None) -> str | None:
+    low, high = ends or (None, None)
+    return None if low is None or high is None or low != low else f"[{low:.4g}, {high:.4g}]"
 
 
 def write_trace(out: RunFolder, scenario: Scenario, outcome: Outcome, form: str) -> None:

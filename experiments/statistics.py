@@ -1,7 +1,8 @@
 """Statistics of a comparison on common worlds: means, paired differences, bootstrap over training seeds.
 
 A cost matrix is (seeds, worlds): one row a training seed, one column a world. Worlds are common to all policies, so what
-compares two policies is the difference in each world.
+compares two policies is the difference in each world. What the worlds are a sample of, and so what an interval is about, is
+said by a :class:`echelongym.envs.world_sample.WorldSample`; without one they count as independent.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from echelongym.envs.errors import InputError, expected
-from echelongym.envs.estimators import Ratio, interval
+from echelongym.envs.estimators import Ratio
+from echelongym.envs.world_sample import ANY, NON_NEGATIVE, Limits, WorldSample
 
 Floats = NDArray[np.float64]
 
@@ -28,20 +30,47 @@ _KEPT = 2**26  # draws x worlds, bytes, that are kept: a summary estimates hundr
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and the 95 % interval it lies in."""
+    """A mean and the 95 % interval it lies in; NaN where there is none.
+
+    ``record`` is the narrower interval that is about other worlds of the same record, where worlds are drawn from one.
+    """
 
     mean: float
     low: float
     high: float
+    record: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, found: dict[str, Any]) -> Estimate:
+        """The form of the summary as an estimate; an interval that is null is NaN."""
+        low, high = (math.nan if end is None else float(end) for end in found["ci95"])
+        record = found.get("ci95_record")
+        return cls(float(found["mean"]), low, high, None if record is None else (record[0], record[1]))
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval."""
+        return not math.isnan(self.low)
 
     def to_dict(self) -> dict[str, Any]:
-        """``{"mean", "ci95": [low, high]}``, the form of the summary."""
-        return {"mean": self.mean, "ci95": [self.low, self.high]}
+        """``{"mean", "ci95": [low, high]}``, the form of the summary; ``[None, None]`` where there is no interval."""
+        found: dict[str, Any] = {"mean": self.mean, "ci95": [self.low, self.high] if self.known else [None, None]}
+        return found if self.record is None else {**found, "ci95_record": list(self.record)}
+
+    def flat(self, prefix: str = "") -> dict[str, float | None]:
+        """Columns of a table: mean (or ``prefix`` alone), low, high and, of a record, its own ends."""
+        low, high = self.to_dict()["ci95"]
+        name = f"{prefix}_" if prefix else ""
+        found: dict[str, float | None] = {prefix or "mean": self.mean, f"{name}low": low, f"{name}high": high}
+        if self.record is not None:
+            found |= {f"{name}record_low": self.record[0], f"{name}record_high": self.record[1]}
+        return found
 
     def scaled(self, factor: float) -> Estimate:
         """The estimate of ``factor`` times the quantity."""
-        low, high = sorted((self.low * factor, self.high * factor))
-        return Estimate(self.mean * factor, low, high)
+        low, high = sorted((self.low * factor, self.high * factor)) if self.known else (self.low, self.high)
+        record = None if self.record is None else (min(x := [end * factor for end in self.record]), max(x))
+        return Estimate(self.mean * factor, low, high, record)
 
 
 @dataclass(frozen=True)
@@ -50,7 +79,7 @@ class Comparison:
 
     difference: Estimate
     percent: Estimate | None  # of the other's mean cost; None where that is 0
-    probability_better: float
+    probability_better: float | None  # None where the worlds are no sample
 
     def to_dict(self) -> dict[str, Any]:
         """The form of the summary's ``versus``."""
@@ -61,43 +90,51 @@ class Comparison:
         }
 
 
-def mean_interval(values: ArrayLike) -> Estimate:
-    """Mean of independent values with Student's t interval.
+def mean_interval(values: ArrayLike, sample: WorldSample | None = None, limits: Limits = ANY) -> Estimate:
+    """Mean of a value in each world, with its interval; see :meth:`WorldSample.estimate`.
 
     Raises
     ------
     InputError
-        On fewer than two values, or one that is not finite.
+        On no value, or one that is not finite.
     """
-    x = _values(values)
+    x = _finite(values).ravel()
     mean = float(x.mean())
-    return Estimate(mean, *interval(mean, x - mean))
+    return Estimate.of((sample or WorldSample(x.size)).estimate(mean, x - mean, limits))
 
 
-def ratio_interval(numerator: ArrayLike, denominator: ArrayLike) -> Estimate | None:
-    """Ratio of two means over the same worlds, by the delta method; None where the denominator's mean is 0.
-
-    See :mod:`echelongym.envs.estimators`, which estimates rates the same way.
-    """
-    ratio = Ratio(_values(numerator), _values(denominator))
+def ratio_interval(
+    numerator: ArrayLike, denominator: ArrayLike, sample: WorldSample | None = None, limits: Limits = ANY
+) -> Estimate | None:
+    """Ratio of sums over worlds, with an interval by the delta method; None where the denominators sum to 0."""
+    ratio = Ratio(_finite(numerator).ravel(), _finite(denominator).ravel(), limits)
     if not ratio.denominator.mean():
         return None
-    return Estimate(ratio.pooled, *interval(ratio.pooled, ratio.residuals()))
+    return Estimate.of(ratio.estimate(sample))
 
 
-def paired_comparison(costs: ArrayLike, others: ArrayLike) -> Comparison:
+def cost_limits(*costs: ArrayLike) -> Limits:
+    """Range of costs: not below 0, unless revenue or what is left at the end makes some negative."""
+    return NON_NEGATIVE if all(np.min(one) >= 0.0 for one in costs) else ANY
+
+
+def paired_comparison(costs: ArrayLike, others: ArrayLike, sample: WorldSample | None = None) -> Comparison:
     """Two policies, one run of each, over the same worlds.
 
-    The difference has a t interval on the paired differences; the percentage, 100 (mean / other's mean - 1), has one by
+    The difference has an interval on the paired differences; the percentage, 100 (mean / other's mean - 1), has one by
     the delta method (:func:`ratio_interval`), in which the other's mean is as uncertain as it is. Where the other's mean
-    is negative (terminal value) the sign of the percentage follows the difference.
+    is negative (terminal value) the sign of the percentage follows the difference. Costs that are nowhere negative fall by
+    100 % at most.
     """
-    a, b = _values(costs), _values(others)
+    a, b = _finite(costs).ravel(), _finite(others).ravel()
     if a.shape != b.shape:
         raise expected("costs", a.shape, f"as many worlds as the other policy, {b.shape}")
-    ratio = ratio_interval(a - b, b)
+    limits = (-1.0, math.inf) if cost_limits(a, b) == NON_NEGATIVE else ANY
+    ratio = ratio_interval(a - b, b, sample, limits)
     percent = None if ratio is None else ratio.scaled(math.copysign(100.0, float(b.mean())))
-    return Comparison(mean_interval(a - b), percent, probability_better(a, b))
+    difference = mean_interval(a - b, sample)
+    several = a.size > 1 and not (sample is not None and sample.one_history)
+    return Comparison(difference, percent, probability_better(a, b) if several else None)
 
 
 def probability_better(costs: ArrayLike, others: ArrayLike) -> float:
@@ -119,38 +156,53 @@ def interquartile_mean(values: ArrayLike) -> float:
     return float((weight * x).sum() / weight.sum())
 
 
-def seeds_interval(costs: ArrayLike, draws: int = DRAWS, seed: int = 0) -> Estimate:
+def seeds_interval(
+    costs: ArrayLike,
+    draws: int = DRAWS,
+    seed: int = 0,
+    sample: WorldSample | None = None,
+    limits: Limits = ANY,
+) -> Estimate:
     """Mean cost of a (seeds, worlds) matrix; see :func:`seeds_comparison` for the interval."""
     a = _matrix(costs)
     if len(a) == 1:
-        return mean_interval(a[0])
+        return mean_interval(a[0], sample, limits)
+    around = a.mean(axis=0)
     means = _Bootstrap(a.shape[1], draws, seed).means(a)
-    centre = float(a.mean())
-    return Estimate(centre, *_percentiles(means))
+    return _percentiles(means, float(a.mean()), around - around.mean(), sample, limits)
 
 
-def seeds_comparison(costs: ArrayLike, others: ArrayLike, draws: int = DRAWS, seed: int = 0) -> Comparison:
+def seeds_comparison(
+    costs: ArrayLike, others: ArrayLike, draws: int = DRAWS, seed: int = 0, sample: WorldSample | None = None
+) -> Comparison:
     """Two policies of which at least one was trained from several seeds, over the same worlds.
 
     Each draw of the bootstrap takes seeds with replacement, of each policy on its own, and worlds with replacement, the
     same for both; intervals are percentiles of the difference and of the percentage. With few seeds such an interval
     is far too narrow (of three it can reach no further than the best and the worst), so deviations between seeds are
-    widened by sqrt(n / (n - 1)) t / z, with t of n - 1 degrees of freedom (Hesterberg, The American Statistician 69(4),
-    2015, section 4.3: the expanded percentile interval, applied to the outer level).
+    widened by sqrt(n / (n - 1)) t / z, with t of n - 1 degrees of freedom, and so are those between worlds (Hesterberg, The
+    American Statistician 69(4), 2015, section 4.3: the expanded percentile interval). Where worlds are drawn from a record,
+    what another record would change is added to every draw, as it is to the interval of a single run
+    (:meth:`WorldSample.between`).
     """
     a, b = _matrix(costs), _matrix(others)
     if a.shape[1] != b.shape[1]:
         raise expected("costs", a.shape, f"as many worlds as the other policy, {b.shape}")
     if len(a) == len(b) == 1:
-        return paired_comparison(a[0], b[0])
+        return paired_comparison(a[0], b[0], sample)
     bootstrap = _Bootstrap(a.shape[1], draws, seed)
     first, second = bootstrap.means(a), bootstrap.means(b)
-    difference = Estimate(float(a.mean() - b.mean()), *_percentiles(first - second))
+    mean, other = a.mean(axis=0), b.mean(axis=0)
+    apart, base = mean - other, float(other.mean())
+    difference = _percentiles(first - second, float(apart.mean()), apart - apart.mean(), sample)
     percent = None
-    if b.mean() != 0.0 and not (second == 0.0).any():
-        ratios = 100.0 * (first - second) / np.abs(second)
-        percent = Estimate(100.0 * difference.mean / abs(float(b.mean())), *_percentiles(ratios))
-    return Comparison(difference, percent, probability_better(a, b))
+    if base != 0.0 and not (second == 0.0).any():
+        ratio, scale = float(apart.mean()) / base, 100.0 * math.copysign(1.0, base)
+        around = scale * (apart - ratio * other) / base
+        limits = (-100.0, math.inf) if cost_limits(a, b) == NON_NEGATIVE else ANY
+        percent = _percentiles(100.0 * (first - second) / np.abs(second), scale * ratio, around, sample, limits)
+    several = a.shape[1] > 1 and not (sample is not None and sample.one_history)
+    return Comparison(difference, percent, probability_better(a, b) if several else None)
 
 
 def t_quantile(confidence: float, freedom: int) -> float:
@@ -165,18 +217,26 @@ class _Bootstrap:
 
     def __init__(self, worlds: int, draws: int, seed: int) -> None:
         self.rng = np.random.default_rng([seed, 0])
+        self.widen = _widening(worlds)
         self.worlds, self.draws, self.seed = worlds, draws, seed
 
     def means(self, costs: Floats) -> Floats:
         """(draws,) mean cost of a (seeds, worlds) matrix in each draw."""
         runs = len(costs)
         weights = _counts(self.rng, self.draws, runs) / runs
-        if runs > 1:
-            widen = math.sqrt(runs / (runs - 1)) * t_quantile(CONFIDENCE, runs - 1) / t_quantile(CONFIDENCE, 10**9)
-            weights = 1.0 / runs + widen * (weights - 1.0 / runs)
+        weights = 1.0 / runs + _widening(runs) * (weights - 1.0 / runs)
         by_run = [taken @ costs.T for taken in _world_draws(self.worlds, self.draws, self.seed)]
-        means: Floats = (weights * np.concatenate(by_run)).sum(axis=1) / self.worlds
+        centre = costs.mean(axis=1)
+        found = centre + self.widen * (np.concatenate(by_run) / self.worlds - centre)
+        means: Floats = (weights * found).sum(axis=1)
         return means
+
+
+def _widening(size: int) -> float:
+    """What makes the percentiles of a bootstrap of so few as wide as Student's interval; 1 for a single one."""
+    if size < 2:
+        return 1.0
+    return math.sqrt(size / (size - 1)) * t_quantile(CONFIDENCE, size - 1) / t_quantile(CONFIDENCE, 10**9)
 
 
 def _world_draws(worlds: int, draws: int, seed: int) -> Iterable[Floats]:
@@ -205,9 +265,24 @@ def _counts(rng: np.random.Generator, draws: int, size: int) -> Floats:
     return np.bincount(picks.ravel(), minlength=draws * size).reshape(draws, size).astype(np.float64)
 
 
-def _percentiles(values: Floats) -> tuple[float, float]:
+def _percentiles(
+    draws: Floats, mean: float, around: Floats, sample: WorldSample | None, limits: Limits = ANY
+) -> Estimate:
+    """Percentiles of a bootstrap over seeds and worlds; ``around`` (B,) is what each world adds to the mean."""
+    sample = sample or WorldSample(len(around))
+    record = _ends(draws, limits) if sample.has_record else None
+    if sample.kind == "none":
+        return Estimate(mean, math.nan, math.nan, record)
+    if sample.blocks:
+        rng = np.random.default_rng(len(draws))
+        deviations = np.sqrt(rng.choice(sample.between(around), len(draws)))
+        draws = draws + deviations * rng.standard_normal(len(draws))
+    return Estimate(mean, *_ends(draws, limits), record)
+
+
+def _ends(draws: Floats, limits: Limits) -> tuple[float, float]:
     tail = 50.0 * (1.0 - CONFIDENCE)
-    low, high = np.percentile(values, [tail, 100.0 - tail])
+    low, high = np.clip(np.percentile(draws, [tail, 100.0 - tail]), *limits)
     return float(low), float(high)
 
 
@@ -220,16 +295,9 @@ def _finite(values: ArrayLike) -> Floats:
     return x
 
 
-def _values(values: ArrayLike) -> Floats:
-    x = _finite(values).ravel()
-    if x.size < 2:
-        raise expected("worlds", x.size, "at least 2 for an interval")
-    return x
-
-
 def _matrix(values: ArrayLike) -> Floats:
     x = _finite(values)
     x = x[None] if x.ndim == 1 else x
-    if x.ndim != 2 or x.shape[1] < 2:
-        raise expected("costs", x.shape, "a (seeds, worlds) matrix of at least 2 worlds")
+    if x.ndim != 2:
+        raise expected("costs", x.shape, "a (seeds, worlds) matrix")
     return x

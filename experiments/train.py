@@ -10,8 +10,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator
 
@@ -23,15 +24,22 @@ from echelongym.envs.files import read_yaml, write_yaml
 from echelongym.envs.names import folder_name
 from echelongym.envs.processes.recorded.statement import playable
 from echelongym.envs.scenario import Scenario
+from echelongym.envs.simulate import simulate
+from echelongym.envs.world_sample import WorldSample, sample_of
 
 from .claims import Claim, claimed, current, merged, unfinished
 from .runs import RunFolder, check_free, portable, scenario_argument, shown
+from .service import ServiceComparison, compare_kpis
 from .settings import RunSettings, Tuning
 from .statistics import Comparison, mean_interval, paired_comparison
 from .terminal import cell, finish, say
 from .trainers import POLICY_FILE, latest, learning
 from .training_marks import Marks, Start, starting_rule
 from .training_progress import reported
+from .yardsticks import said_limits
+
+if TYPE_CHECKING:
+    from echelongym.envs.tape import Tape
 
 #: A training writes into its run folder from the start.
 VISIBLE = True
@@ -158,6 +166,7 @@ def _run(settings: Settings, folder: Path, held: Claim) -> Path:
     over = budget.share(int(spent["env_steps"]), spent["cpu_seconds"]) >= 1.0
     if over and (folder / "summary.json").is_file():
         raise expected("train: budget", settings.budget.model_dump(), f"more than {shown(folder)} has spent already")
+    said_limits(scenario, chosen.seed)
     tape = scenario.sample(chosen.worlds, chosen.seed, "validate", validation_periods(scenario))
     for line in scenario.record_split():
         say(line)
@@ -176,17 +185,26 @@ def _run(settings: Settings, folder: Path, held: Claim) -> Path:
     with reported(settings, out, marks) as report:
         trained = made.run(checkpoint, report)
     written = made.finish(trained)
-    against = paired_comparison(trained.cost, marks.reference.cost)
-    out.json("summary.json", _summary(settings, trained, marks, start, against))
+    validated = _validated(settings, tape, trained, marks)
+    against = validated.comparison
+    out.json("summary.json", _summary(settings, trained, marks, start, validated))
     say(
         f"{label(settings.agent)} on {scenario.name}: {trained.env_steps:,} env-steps in {trained.cpu_seconds:.0f} "
         f"CPU-seconds ({time.monotonic() - started:.0f} s)."
     )
-    percent = "" if against.percent is None else f" ({against.percent.mean:+.1f} %)"
+    served = validated.service
+    said = [] if against.percent is None else [f"{against.percent.mean:+.1f} %"]
+    said += [] if served is None else [served.rates]
+    beside = f" ({', '.join(said)})" if said else ""
+    worlds = "one history" if validated.sample.one_history else f"{len(trained.cost)} validation worlds"
     say(
-        f"Best after {trained.best_env_steps:,}: {kind.cost} {cell(float(trained.cost.mean()))} in {len(trained.cost)} "
-        f"validation worlds; {marks.reference.label} {cell(float(marks.reference.cost.mean()))}{percent}."
+        f"Best after {trained.best_env_steps:,}: {kind.cost} {cell(float(trained.cost.mean()))} in {worlds}; "
+        f"{marks.reference.label} {cell(float(marks.reference.cost.mean()))}{beside}."
     )
+    if served is not None and served.text:
+        say(f"It {served.text}: the percentage is no saving at equal service.")
+    for name in () if served is None else served.other_missed:
+        say(f"The {marks.reference.label} misses target {name}.")
     if marks.bound is not None:
         say(f"What no policy beats: {marks.bound.label}.")
     for target in trained.targets:
@@ -225,9 +243,31 @@ def validation_periods(scenario: Scenario) -> int:
     return periods
 
 
+@dataclass(frozen=True)
+class _Validated:
+    """What the validation worlds say of the policy beside the reference."""
+
+    sample: WorldSample
+    comparison: Comparison
+    service: ServiceComparison | None  # None over many networks
+
+
+def _validated(settings: Settings, tape: Tape, trained: Trained, marks: Marks) -> _Validated:
+    chosen, reference = settings.validation, marks.reference
+    if reference.kpis is None:
+        sample = WorldSample(len(trained.cost))
+        return _Validated(sample, paired_comparison(trained.cost, reference.cost, sample), None)
+    scenario = settings.scenario
+    sample = sample_of(scenario, chosen.worlds, chosen.seed, "validate", tape.periods)
+    figures = simulate(scenario, trained.policy, tape).figures()
+    service = compare_kpis(scenario, figures, reference.kpis, sample)
+    return _Validated(sample, paired_comparison(trained.cost, reference.cost, sample), service)
+
+
 def _summary(
-    settings: Settings, trained: Trained, marks: Marks, start: Start | None, against: Comparison
+    settings: Settings, trained: Trained, marks: Marks, start: Start | None, validated: _Validated
 ) -> dict[str, Any]:
+    sample, served = validated.sample, validated.service
     found = {
         "schema": 1,
         "scenario": settings.scenario.name,
@@ -240,11 +280,12 @@ def _summary(
         "record": list(settings.scenario.record_split()),
         "best": {
             "env_steps": trained.best_env_steps,
-            "cost_per_period": mean_interval(trained.cost).to_dict(),
+            "cost_per_period": mean_interval(trained.cost, sample).to_dict(),
             "targets": trained.targets,
         },
-        "reference": marks.reference.to_dict(),
-        "versus": against.to_dict(),
+        "intervals": sample.to_dict(),
+        "reference": marks.reference.to_dict(sample),
+        "versus": validated.comparison.to_dict() | ({} if served is None else served.to_dict()),
     }
     if start is not None:
         found["start"] = start.facts

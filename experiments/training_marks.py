@@ -17,10 +17,13 @@ from echelongym.agents.rules import RULES, Rule
 from echelongym.envs.errors import InputError, expected, unknown
 from echelongym.envs.files import read_yaml
 from echelongym.envs.journal import step
+from echelongym.envs.kpis import Kpis
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import simulate
+from echelongym.envs.world_sample import WorldSample
 
 from .fitting import fitted
+from .played import plain, rebuilt
 from .settings import Tuning
 from .statistics import mean_interval
 from .terminal import cell, say
@@ -46,15 +49,16 @@ class Reference:
     how: Literal["tuned", "automatic"]
     cost: Floats
     facts: dict[str, Any] = field(default_factory=dict)  # of tuning it
+    kpis: Kpis | None = None  # in those worlds; None over many networks
 
     @property
     def label(self) -> str:
         """For a line of progress."""
         return f"tuned {self.name}" if self.how == "tuned" else f"{self.name} with automatic levels"
 
-    def to_dict(self) -> dict[str, Any]:
-        """The summary's ``reference``."""
-        cost = mean_interval(self.cost).to_dict()
+    def to_dict(self, sample: WorldSample | None = None) -> dict[str, Any]:
+        """The summary's ``reference``; ``sample``: what the validation worlds are a sample of."""
+        cost = mean_interval(self.cost, sample).to_dict()
         return {"name": self.name, "how": self.how, "cost_per_period": cost, **self.facts}
 
 
@@ -70,10 +74,12 @@ def reference_of(
             rule, facts = fitted_rule(scenario, REFERENCE, tuning, show_progress)
         else:
             rule = load_policy(REFERENCE, scenario)
-        return [objective(simulate(scenario, rule, tape, kpis=False)), {"tuning": facts} if facts else {}]
+        outcome = simulate(scenario, rule, tape)
+        return [objective(outcome), {"tuning": facts} if facts else {}, plain(outcome.figures())]
 
     begun = [scenario.digest, np.asarray(tape.demand), how, tuning.model_dump()]
-    return Reference(REFERENCE, how, *step("training: reference", begun, compute))
+    cost, facts, figures = step("training: reference", begun, compute)
+    return Reference(REFERENCE, how, cost, facts, rebuilt(figures))
 
 
 def family_reference(

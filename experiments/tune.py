@@ -13,6 +13,7 @@ from .pictures import rule_parameters
 from .runs import check_free, run_folder, scenario_argument, shown
 from .settings import PolicyChoice, RunSettings, Tuning
 from .terminal import can_draw, finish, say, table
+from .yardsticks import said_limits
 
 
 class Settings(RunSettings):
@@ -33,11 +34,13 @@ def run(settings: Settings, folder: Path) -> Path:
     """
     check_free(folder)
     chosen = settings.policy
+    limits = said_limits(settings.scenario, settings.tuning.seed)
     tuned = fitted(settings.scenario, chosen.name, chosen.parameters, settings.tuning, settings.progress)
     with run_folder(folder, settings.to_dict(), settings.scenario) as out:
         notes = {key: item for key, item in tuned.summary.items() if key not in ("scenario", "rule", "parameters")}
         tuned.rule.save(out / RULE_FILE, tuning=notes)
-        out.json("summary.json", {"schema": 1, "digest": settings.scenario.digest, **tuned.summary})
+        found = {"service_limits": [limit.to_dict() for limit in limits]} if limits else {}
+        out.json("summary.json", {"schema": 1, "digest": settings.scenario.digest, **tuned.summary, **found})
         title = f"{tuned.rule.name} tuned for {settings.scenario.name}"
         drawn = can_draw() and rule_parameters(out / "parameters.png", title, tuned.rule.parameters)
     _show(tuned)
@@ -54,12 +57,18 @@ def _show(tuned: Fitted) -> None:
     found = tuned.summary
     cost, spent = found["cost_per_period"], found["tuning_budget"]
     low, high = cost["ci95"]
+    kind = (found.get("intervals") or {}).get("kind", "worlds")
+    within = "" if low is None else f" [{low:.5g}, {high:.5g}]"
     if tuned.kept is not None:
         say(f"{tuned.line()} (tuning.refresh=true tunes anew)")
     say(
-        f"{found['rule']} on {found['scenario']}: cost per period {cost['mean']:.5g} [{low:.5g}, {high:.5g}] on "
-        f"{found['worlds']} fresh worlds."
+        f"{found['rule']} on {found['scenario']}: cost per period {cost['mean']:.5g}{within} on {found['worlds']} fresh "
+        f"world{'s' if found['worlds'] != 1 else ''}."
     )
+    if kind == "none":
+        say(f"No interval: {found['intervals']['about']}.")
+    elif kind == "another_season":
+        say(f"The interval is about {found['intervals']['about'].partition(';')[0]}.")
     given = "what usually suffices" if spent["given"] is None else f"{spent['given'] / 1e6:.3g} M given"
     say(
         f"Tuned by {found['method']}, candidates compared on {found['worlds_compared']} worlds: "

@@ -1,4 +1,4 @@
-"""What frames a comparison: bounds that no policy beats, and the plan that never looks at the state."""
+"""What frames a comparison: bounds that no policy beats, the most that any serves, and plans and rules to stand beside."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ from echelongym.agents.planning import innovations
 from echelongym.agents.planning.bound import perfect_information
 from echelongym.agents.planning.open_loop import OpenLoopPlan, plan_open_loop
 from echelongym.agents.planning.program import relaxations
+from echelongym.agents.planning.service_limit import ServiceLimit, service_limits
 from echelongym.agents.planning.tightened import fit, tightened
+from echelongym.envs.errors import InputError
 from echelongym.envs.files import write_text
 from echelongym.envs.names import folder_name
 from echelongym.envs.processes.recorded.statement import playable
 from echelongym.envs.scenario import Scenario
+from echelongym.envs.world_sample import WorldSample, sample_of
 
 from .evaluate import Entrant, Scores
-from .settings import Bounds, Evaluation
+from .fitting import fit as fit_rule
+from .settings import Bounds, Evaluation, Tuning
 from .sources import digest
 from .statistics import Comparison, mean_interval, seeds_comparison
 from .terminal import Advance, progress, say
@@ -42,11 +46,16 @@ class Bounded:
 
     costs: dict[str, Floats]  # (B,) by kind of bound
     notes: list[str]  # what is relaxed, and why a bound is missing
+    sample: WorldSample | None = None  # what the worlds are a sample of
 
     @property
     def worlds(self) -> int:
         """Number of worlds B, the first of the evaluation."""
         return len(next(iter(self.costs.values())))
+
+    @property
+    def _one_history(self) -> bool:
+        return self.sample is not None and self.sample.one_history
 
     @property
     def best(self) -> str:
@@ -55,16 +64,20 @@ class Bounded:
 
     def gap(self, one: Scores, kind: str) -> Comparison:
         """How much a policy costs above a bound, on its worlds: no more than that can be gained."""
-        return seeds_comparison(one.episode_net_cost[:, : self.worlds], self.costs[kind][None])
+        worlds = min(self.worlds, one.sample.worlds)
+        costs = self.costs[kind][None, :worlds]
+        return seeds_comparison(one.episode_net_cost[:, :worlds], costs, sample=one.sample.first(worlds))
 
     def lines(self) -> list[str]:
         """What to say below a table."""
         found = []
         for kind, costs in self.costs.items():
-            estimate = mean_interval(costs)
-            half = (estimate.high - estimate.low) / 2
-            found.append(f"no policy costs less than {estimate.mean:.4g} +- {half:.2g} on average: {_NAMES[kind]}")
-        where = f"{self.worlds} worlds, whole episodes, warm-up included"
+            estimate = mean_interval(costs, self.sample)
+            half = f" +- {(estimate.high - estimate.low) / 2:.2g}" if estimate.known else ""
+            average = "" if self._one_history else " on average"
+            found.append(f"no policy costs less than {estimate.mean:.4g}{half}{average}: {_NAMES[kind]}")
+        worlds = "one history" if self._one_history else f"{self.worlds} world{'s' if self.worlds > 1 else ''}"
+        where = f"{worlds}, whole episodes, warm-up included"
         found.append(f"% above bound: at most this can be gained ({_NAMES[self.best]}; {where})")
         return found
 
@@ -72,7 +85,7 @@ class Bounded:
         """The summary's ``bound``."""
         found: dict[str, Any] = {"worlds": self.worlds, "best": self.best}
         for kind, costs in self.costs.items():
-            found[kind] = {"cost_per_period": mean_interval(costs).to_dict()}
+            found[kind] = {"cost_per_period": mean_interval(costs, self.sample).to_dict()}
         gaps = {one.name: {kind: self.gap(one, kind).to_dict() for kind in self.costs} for one in scores}
         for by_kind in gaps.values():
             for gap in by_kind.values():
@@ -92,8 +105,10 @@ def bounds_of(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, show_p
     """
     if not chosen.worlds:
         return None
-    worlds = max(min(chosen.worlds, evaluation.worlds), 2)
     periods = evaluation.periods or scenario.horizon
+    asked = min(chosen.worlds, evaluation.worlds)
+    sample = sample_of(scenario, asked, evaluation.seed, "test", periods)
+    worlds = sample.worlds
     why = innovations.refusal(scenario) if chosen.penalty else None
     notes = relaxations(scenario.tables) + ([] if why is None else [f"no tighter bound: {why}"])
     started, file = time.perf_counter(), None
@@ -101,7 +116,7 @@ def bounds_of(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, show_p
         file = Path(chosen.cache) / f"{_key(scenario, evaluation, chosen, worlds, periods)}.json"
         if file.is_file():
             kept = json.loads(file.read_text(encoding="utf-8"))
-            return Bounded({kind: np.array(costs) for kind, costs in kept.items()}, notes)
+            return Bounded({kind: np.array(costs) for kind, costs in kept.items()}, notes, sample)
     tape = scenario.sample(worlds, evaluation.seed, "test", periods)
     costs = {}
     with progress("perfect information", worlds, "worlds", show_progress) as advance:
@@ -115,7 +130,7 @@ def bounds_of(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, show_p
     if file is not None:
         write_text(json.dumps({kind: found.tolist() for kind, found in costs.items()}) + "\n", file)
     say(f"bounds: {worlds} worlds in {time.perf_counter() - started:.0f} s")
-    return Bounded(costs, notes)
+    return Bounded(costs, notes, sample)
 
 
 def open_loop(scenario: Scenario, seed: int, cache: str | None, show_progress: bool = True) -> Entrant:
@@ -135,6 +150,33 @@ def open_loop(scenario: Scenario, seed: int, cache: str | None, show_progress: b
         if file is not None:
             plan.save(file)
     return Entrant(OpenLoopPlan.name, (plan,), note="planned", source=OpenLoopPlan.name)
+
+
+def said_limits(
+    scenario: Scenario, seed: int = 0, purpose: str = "tune", periods: int | None = None
+) -> list[ServiceLimit]:
+    """The most that any policy serves, by target of service; those beyond reach are said, a line each."""
+    try:
+        found = service_limits(scenario, seed=seed, purpose=purpose, periods=periods)
+    except InputError:  # what is wrong with the worlds is said by who draws them
+        return []
+    for limit in found:
+        if limit.beyond_reach:
+            say(limit.text)
+    return found
+
+
+def cost_alone(scenario: Scenario, entrant: Entrant, tuning: Tuning, show_progress: bool = True) -> Entrant:
+    """The same rule tuned as if the scenario had no targets: what a target that is missed has cost."""
+    customers = {
+        name: {key: value for key, value in customer.items() if key != "targets"}
+        for name, customer in scenario.to_dict()["customers"].items()
+    }
+    free = scenario.with_overrides({"customers": customers, "targets": {}})
+    rule, spent = fit_rule(free, entrant.source, {}, tuning, show_progress)
+    return Entrant(
+        f"{entrant.name} (cost alone)", (rule,), tuning_budget=spent, note="cost alone", source=entrant.source
+    )
 
 
 def _counter(advance: Advance) -> Callable[[int, int], None]:

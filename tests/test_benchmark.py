@@ -173,7 +173,7 @@ def test_more_worlds_leave_the_first_as_they_were() -> None:
 def test_summary_is_the_contracts() -> None:
     run(settings([level(7), "own_policies:UpTo"], "evaluation.worlds=40"), Path("compared"))
     summary = json.loads(Path("compared/summary.json").read_text())
-    assert set(summary) == {"schema", "scenario", "evaluation", "policies", "bound"}
+    assert set(summary) == {"schema", "scenario", "evaluation", "intervals", "service_limits", "policies", "bound"}
     assert (summary["schema"], summary["scenario"], summary["bound"]) == (1, "store", {})
     assert summary["evaluation"] == {"worlds": 40, "seed": 7, "periods": 20, "warm_up": 4}
     for policy, other in zip(summary["policies"], reversed(summary["policies"]), strict=True):
@@ -182,7 +182,10 @@ def test_summary_is_the_contracts() -> None:
         assert set(policy["cost_per_period"]) == {"mean", "ci95"}
         assert set(policy["versus"]) == {other["name"]}
         versus = policy["versus"][other["name"]]
-        assert set(versus) == {"difference", "difference_percent", "probability_better"}
+        service = {"fill_rate", "serves", "targets_missed", "other_targets_missed", "comparable"}
+        assert set(versus) == {"difference", "difference_percent", "probability_better"} | service
+        # Both are the same policy, which misses a target: what they cost can be compared, but does not stand alone.
+        assert (versus["serves"], versus["comparable"]) == ("alike", False)
         assert set(versus["difference"]) == {"mean", "ci95"}
         assert set(policy["kpis"]) == {"total", "customer", "segment", "region", "network", "echelon"}
         low, high = policy["cost_per_period"]["ci95"]

@@ -201,7 +201,7 @@ def test_recorded_demand_is_found_beside_the_scenario() -> None:
         (["show", "run=shop"], "run = 'shop': expected a folder that is new or empty"),
         (["benchmark", "evaluation=qick"], "evaluation = 'qick': expected one of .*did you mean 'quick'"),
         (["benchmark", "evaluation.wrlds=3"], "evaluation: unknown key 'wrlds'; did you mean 'worlds'"),
-        (["benchmark", "evaluation.worlds=1"], "evaluation.worlds = 1: expected a whole number >= 2"),
+        (["benchmark", "evaluation.worlds=0"], "evaluation.worlds = 0: expected a whole number >= 1"),
         (["benchmark", "evaluation.seed=-1"], "evaluation.seed = -1: expected a whole number >= 0"),
         (["benchmark", "evaluation.periods=50"], "evaluation.periods = 50: expected more than the warm-up of 50"),
         (["benchmark", "policies=[]"], r"policies = \[\]: expected at least one policy"),

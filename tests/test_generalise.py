@@ -9,6 +9,8 @@ from scipy import stats
 
 from echelongym.agents import load_policy
 from echelongym.envs import InputError, Scenario, simulate
+from echelongym.envs.estimators import Ratio
+from echelongym.envs.world_sample import SHARE, WorldSample
 from echelongym.experiments.compose import prepare
 from echelongym.experiments.evaluate import Entrant, Scores
 from echelongym.experiments.generalise import cells
@@ -34,7 +36,10 @@ def rows(path):
 
 def scores(name, cost, seeds=()):
     cost = np.atleast_2d(cost)
-    return Scores(Entrant(name, (), training_seeds=seeds), cost, cost, {}, None, ())
+    worlds = cost.shape[1]
+    served = {"total": {"fill_rate": Ratio(np.full(worlds, 9.0), np.full(worlds, 10.0), SHARE)}}
+    figures = (served,) * len(cost)
+    return Scores(Entrant(name, (), training_seeds=seeds), cost, cost, {}, None, figures, WorldSample(worlds))
 
 
 # Families --------------------------------------------------------------------------------------------------------

@@ -47,7 +47,6 @@ def test_t_quantile_of_the_tables() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([1.0], "worlds = 1: expected at least 2"),
         ([], "at least one number"),
         ([1.0, math.nan], "values = nan: expected"),
     ],
@@ -55,6 +54,16 @@ def test_t_quantile_of_the_tables() -> None:
 def test_values_that_have_no_interval(values: list[float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         mean_interval(values)
+
+
+def test_one_world_has_no_interval() -> None:
+    for found in (mean_interval([3.0]), seeds_interval([[3.0]]), seeds_interval([[3.0], [4.0]])):
+        assert not found.known
+        assert found.to_dict()["ci95"] == [None, None]
+    comparison = seeds_comparison([[3.0]], [4.0])
+    assert comparison.difference.mean == -1.0
+    assert not comparison.difference.known
+    assert comparison.probability_better is None
 
 
 def test_paired_difference_is_scipys() -> None:

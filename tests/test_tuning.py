@@ -202,8 +202,9 @@ def test_only_tune_worlds_are_drawn(monkeypatch):
     monkeypatch.setattr(Scenario, "sample", watched)
     quick(short(instances.newsvendor(1, 9)), budget=120_000)
     assert {purpose for purpose, _ in drawn} == {"tune"}
-    # Worlds moved along, compared on, judged on: none is in two of these.
-    assert sum(len(numbers) for _, numbers in drawn) == len(frozenset().union(*(numbers for _, numbers in drawn)))
+    # Worlds moved along, compared on, judged on: none is in two of these. A few of those judged on are looked at before.
+    whole = [numbers for _, numbers in drawn if not any(numbers < others for _, others in drawn)]
+    assert sum(map(len, whole)) == len(frozenset().union(*whole)) == len(frozenset().union(*(n for _, n in drawn)))
 
 
 # What it spends and gives back -------------------------------------------------------------------------
