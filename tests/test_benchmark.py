@@ -175,7 +175,7 @@ def test_summary_is_the_contracts() -> None:
     summary = json.loads(Path("compared/summary.json").read_text())
     assert set(summary) == {"schema", "scenario", "evaluation", "intervals", "service_limits", "policies", "bound"}
     assert (summary["schema"], summary["scenario"], summary["bound"]) == (1, "store", {})
-    assert summary["evaluation"] == {"worlds": 40, "seed": 7, "periods": 20, "warm_up": 4}
+    assert summary["evaluation"] == {"worlds": 40, "seed": 7, "periods": 20, "warm_up": 4, "record": []}
     for policy, other in zip(summary["policies"], reversed(summary["policies"]), strict=True):
         keys = {"name", "cost_per_period", "kpis", "tuning_budget", "training_seeds", "versus"}
         assert set(policy) == keys
