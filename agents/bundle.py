@@ -8,7 +8,6 @@ bundle is pickled. :mod:`echelongym.agents.export` writes bundles; here they are
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,12 +18,15 @@ from echelongym.envs.config import Config, validate
 from echelongym.envs.errors import InputError, expected, missing_extra, shorten
 from echelongym.envs.observation import Decision, Observation, observation_shapes
 
+from echelongym.envs.reading import read_content, read_json
+
 from .rules.rule import check_network
 
 if TYPE_CHECKING:
     from echelongym.envs.scenario import Scenario
 
 SCHEMA = 1
+MOST_GRAPH = 2 << 30  # bytes, what ONNX allows one file
 GRAPH_FILE, FACTS_FILE = "policy.onnx", "bundle.json"
 
 
@@ -126,10 +128,7 @@ def load_bundle(path: str | Path, scenario: Scenario) -> BundlePolicy:
     where = str(folder / FACTS_FILE)
     check_network(facts.network, scenario.tables, where)
     _check_observation(facts, scenario, where)
-    try:
-        graph = (folder / GRAPH_FILE).read_bytes()
-    except OSError as error:
-        raise InputError(f"{folder / GRAPH_FILE}: cannot be read: {error.strerror}") from None
+    graph = read_content(folder / GRAPH_FILE, "policy", MOST_GRAPH)
     if hashlib.sha256(graph).hexdigest() != facts.sha256:
         raise InputError(
             f"{folder / GRAPH_FILE}: {len(graph)} bytes with another SHA-256 than {FACTS_FILE} says: "
@@ -147,12 +146,9 @@ def read_facts(folder: Path) -> Facts:
         If it is missing, damaged or of an unknown schema.
     """
     path = folder / FACTS_FILE
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise expected("policy", str(folder), f"a bundle: a folder with {GRAPH_FILE} and {FACTS_FILE}") from None
-    except ValueError as error:
-        raise InputError(f"{path}: is no JSON, or a damaged one: {shorten(str(error))}") from None
+    if not path.is_file():
+        raise expected("policy", str(folder), f"a bundle: a folder with {GRAPH_FILE} and {FACTS_FILE}")
+    data = read_json(path, "policy")
     if not isinstance(data, dict):
         raise expected("(file)", data, "a mapping", str(path))
     if (schema := data.pop("schema", None)) != SCHEMA:

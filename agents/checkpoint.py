@@ -18,6 +18,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from echelongym.envs.errors import InputError, expected, shorten
+from echelongym.envs.reading import parse_json
 
 from .checkpoint_files import newest_checkpoint, read_checkpoint, write_checkpoint
 from .vec_env import SB3VecEnv
@@ -137,7 +138,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     def understood(content: dict[str, Any]) -> Checkpoint:
         if content["schema"] != _SCHEMA:
             raise expected("schema", content["schema"], str(_SCHEMA), str(path))
-        return Checkpoint(path, json.loads(content["facts"]), content["best"], content)
+        return Checkpoint(path, parse_json(str(content["facts"]), f"{path}: facts"), content["best"], content)
 
     return read_checkpoint(path, understood)
 

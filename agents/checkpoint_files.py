@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from echelongym.envs.errors import InputError, shorten
+from echelongym.envs.errors import InputError, expected, shorten
 from echelongym.envs.files import write_bytes
+from echelongym.envs.reading import check_members, regular_file
 
 _PATTERN = "checkpoint_*.pt"
 T = TypeVar("T")
@@ -40,7 +42,11 @@ def read_checkpoint(path: Path, understood: Callable[[dict[str, Any]], T]) -> T:
         If it is none, or damaged; or whatever ``understood`` refuses.
     """
     try:
-        return understood(torch.load(path, map_location="cpu", weights_only=True))
+        _check_archive(path)
+        content = torch.load(regular_file(path, "checkpoint"), map_location="cpu", weights_only=True)
+        if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+            raise expected("(file)", content, "a checkpoint, a mapping by name", str(path))
+        return understood(content)
     except InputError:
         raise
     except (
@@ -48,12 +54,25 @@ def read_checkpoint(path: Path, understood: Callable[[dict[str, Any]], T]) -> T:
         RuntimeError,
         ValueError,
         AttributeError,
-        KeyError,
         TypeError,
         EOFError,
+        LookupError,
+        ArithmeticError,
+        MemoryError,
+        RecursionError,
         pickle.UnpicklingError,
+        zipfile.BadZipFile,
     ) as error:
         raise InputError(f"{path}: is no checkpoint, or a damaged one: {shorten(str(error))}") from None
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that inflates beyond what its size allows; torch stores tensors as they are."""
+    path = regular_file(path, "checkpoint")
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path}: is no checkpoint, or a damaged one: expected an archive that torch wrote")
+    with zipfile.ZipFile(path) as archive:
+        check_members(archive, str(path))
 
 
 def newest_checkpoint(folder: Path, load: Callable[[Path], T]) -> T:

@@ -11,13 +11,24 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import PlainValidator, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
-from echelongym.envs.config import Config, Count, NonNegative, Positive, PositiveCount, Share, number, validate
+from echelongym.envs.config import (
+    MOST,
+    Config,
+    Count,
+    NonNegative,
+    Positive,
+    PositiveCount,
+    Share,
+    is_number,
+    number,
+    validate,
+)
 from echelongym.envs.errors import expected, unknown
 from echelongym.envs.files import read_yaml
 
-from .pathwise.config import PathwiseConfig
+from .pathwise.config import PathwiseConfig, Width, Worlds
 
 LogDeviation = Annotated[float, number(-20.0, 2.0)]
 
@@ -26,11 +37,11 @@ def _coefficient(value: Any) -> Any:
     if value == "auto" or (isinstance(value, str) and value.startswith("auto_")):
         number_part = value[5:] if value != "auto" else "1"
         try:
-            if float(number_part) > 0:
+            if 0 < float(number_part) <= MOST:
                 return value
         except ValueError:
             pass
-    elif isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+    elif is_number(value) and value >= 0:
         return float(value)
     raise ValueError("expected a number >= 0, auto, or auto_ and its first value, as in auto_0.1")
 
@@ -45,12 +56,12 @@ class Learner(Config):
     start: str  # zero, the name of a rule, or the path of a rule.yaml
     start_as: Literal["residual", "clone"]
     features: Literal["flat", "graph"]
-    graph_hidden: PositiveCount  # width of what the graph network knows of each node and lane
-    graph_rounds: PositiveCount  # how far its messages travel, in lanes
-    worlds: PositiveCount  # played side by side
-    hidden: tuple[PositiveCount, ...]
+    graph_hidden: Width  # width of what the graph network knows of each node and lane
+    graph_rounds: Annotated[int, number(1, 1_000, integer=True)]  # how far its messages travel, in lanes
+    worlds: Worlds  # played side by side
+    hidden: Annotated[tuple[Width, ...], Field(max_length=100)]
     activation: Literal["tanh", "relu", "elu"]
-    learning_rate: Positive
+    learning_rate: Annotated[float, number(0.0, 1e3, strict=True)]
     final_learning_rate: Share  # share of the first one left at the end of a cosine
     gamma: Annotated[float, number(0.0, 1.0, strict=True)]
 
@@ -70,7 +81,7 @@ class OnPolicy(Learner):
     """Learners that forget what they saw after each rollout."""
 
     logged: ClassVar[tuple[str, ...]] = ("value_loss", "explained_variance", "std")
-    n_steps: PositiveCount  # periods a world and rollout
+    n_steps: Annotated[int, number(1, 10**6, integer=True)]  # periods a world and rollout
     gae_lambda: Share
     ent_coef: NonNegative
     vf_coef: NonNegative
@@ -109,7 +120,7 @@ class RecurrentPPOConfig(Clipped):
     """The same with memory: a long short-term memory (LSTM) between what is seen and the actor; of sb3-contrib."""
 
     kind: Literal["recurrent_ppo"] = "recurrent_ppo"
-    lstm_hidden_size: PositiveCount
+    lstm_hidden_size: Width
 
 
 class A2CConfig(OnPolicy):
@@ -168,8 +179,8 @@ class TQCConfig(SoftActorCritic):
     """Truncated quantile critics (Kuznetsov et al. 2020, arXiv 2005.04269); of sb3-contrib."""
 
     kind: Literal["tqc"] = "tqc"
-    n_critics: PositiveCount
-    n_quantiles: PositiveCount  # that each critic tells of the return
+    n_critics: Annotated[int, number(1, 1_000, integer=True)]
+    n_quantiles: Width  # that each critic tells of the return
     top_quantiles_to_drop_per_net: Count
 
     @model_validator(mode="after")
@@ -229,7 +240,7 @@ def learner_config(agent: str | Mapping[str, Any], where: str = "agent") -> Any:
     if isinstance(agent, str):
         agent = _read(agent, where)
     kind = agent.get("kind") if isinstance(agent, Mapping) else agent
-    if not isinstance(agent, Mapping) or kind not in LEARNERS:
+    if not isinstance(agent, Mapping) or not isinstance(kind, str) or kind not in LEARNERS:
         raise unknown(f"{where}.kind", kind, LEARNERS)
     return validate(LEARNERS[str(kind)], dict(agent), where)
 

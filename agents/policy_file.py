@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import StrictBool
 from torch import nn
 
+from echelongym.envs.config import Config, number, validate
 from echelongym.envs.errors import InputError, expected, shorten
 from echelongym.envs.files import write_bytes
 from echelongym.envs.observation import observation_shapes
+from echelongym.envs.plain import check_plain
+from echelongym.envs.reading import parse_json, read_npz, text_of
 from echelongym.envs.scenario import Scenario
 
 from .actor import Actor, ActorPolicy, RecurrentActor, policy_of
@@ -28,6 +32,13 @@ from .rules.rule import NETWORK, check_network
 from .starts import rule_from_dict
 
 _SCHEMA = 2
+
+
+class _FeaturesLayout(Config):
+    """A graph network's."""
+
+    hidden: Annotated[int, number(1, 10**5, integer=True)]
+    rounds: Annotated[int, number(1, 1_000, integer=True)]
 
 
 def save_actor(path: Path, policy: ActorPolicy) -> None:
@@ -61,24 +72,60 @@ def load_actor(path: Path, scenario: Scenario) -> ActorPolicy:
         If the file is none, is damaged, or was trained on another network (the first difference is named).
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        config = json.loads(str(arrays.pop("config")))
+        arrays = read_npz(path, "policy")
+        config = parse_json(text_of(arrays, "config", str(path)), f"{path}: config")
+        del arrays["config"]
+        check_plain(config, f"{path}: config")
         if config["schema"] != _SCHEMA:
             raise expected("schema", config["schema"], f"{_SCHEMA}", str(path))
         trained = _trained_scenario(config, scenario, path)
-        actor = _blank(config["actor"], trained)
-        actor.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
+        layout = validate(_ActorLayout, config["actor"], f"{path}: actor")
+        _check_weights(layout, arrays, str(path))
+        actor = _blank(layout.model_dump(), trained)
+        actor.load_state_dict(weights(arrays, str(path)))
         rule = None if config["rule"] is None else rule_from_dict(config["rule"], trained, str(path))
         policy = policy_of(trained, actor.eval(), config["action"], config["facts"], rule)
         _check_sizes(policy, path)
-    except FileNotFoundError:
-        raise expected("policy", str(path), "the path of a file that exists") from None
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError) as error:
         raise InputError(f"{path}: is no policy file, or a damaged one: {shorten(str(error))}") from None
     return policy
+
+
+class _ActorLayout(Config):
+    """What :func:`_layout` says."""
+
+    inputs: Annotated[int, number(0, 10**7, integer=True)]
+    remembered: Annotated[int, number(1, 10**6, integer=True)] | None
+    sizes: tuple[Annotated[int, number(0, 10**7, integer=True)], ...]
+    activation: Literal["tanh", "relu", "elu"]
+    squash: StrictBool
+    features: _FeaturesLayout | None
+    head: StrictBool
+    moves: tuple[tuple[Annotated[float, number(-1.0, 1.0)], ...], ...] | None
+
+
+def _check_weights(layout: _ActorLayout, arrays: dict[str, Any], where: str) -> None:
+    """Refuse a layout of more weights than the file holds before they are allocated."""
+    wanted = sum(a * b for a, b in pairwise(layout.sizes)) + 4 * (layout.remembered or 0) * layout.inputs
+    held = sum(array.size for array in arrays.values())
+    if wanted > held:
+        raise expected("actor.sizes", layout.sizes, f"the {held:,} weights of the file to suffice", where)
+
+
+def weights(arrays: dict[str, Any], where: str) -> dict[str, torch.Tensor]:
+    """Tensors of an archive's arrays.
+
+    Raises
+    ------
+    InputError
+        If one holds what no weight is: text, booleans, NaN, infinities.
+    """
+    for name, array in arrays.items():
+        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+            raise InputError(f"{where}: {name}: expected an array of finite numbers")
+    return {name: torch.from_numpy(value) for name, value in arrays.items()}
 
 
 def _check_sizes(policy: ActorPolicy, path: Path) -> None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, mod
 
 from .errors import InputError, closest, shorten
 from .names import as_text
+from .plain import check_plain
 
 #: Whole numbers beyond this are no numbers of anything here; floats hold those up to it exactly.
 MOST = 2**53
@@ -34,21 +35,21 @@ class Config(BaseModel):
         for key in data:
             if key not in keys:
                 near = closest(key, keys)
-                raise ValueError(f"unknown key {key!r}{near} (known: {', '.join(keys)})")
+                raise ValueError(f"unknown key {shorten(key, 60)}{near} (known: {', '.join(keys)})")
         return data
 
 
 def is_number(value: Any) -> bool:
-    """True for finite floats and ints up to 2^53; False for booleans, text, NaN and infinities."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return math.isfinite(value) if isinstance(value, float) else abs(value) <= MOST
+    """True for numbers up to 2^53; False beyond, and for booleans, text, NaN and infinities."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST
 
 
 def _checked(value: Any, low: float, high: float, integer: bool, strict: bool) -> float | int:
     bound = f" {'>' if strict else '>='} {low:g}" if low > -math.inf else ""
     bound += f" and <= {high:g}" if high < math.inf else ""
     kind = "a whole number" if integer else "a finite number"
+    if high == math.inf and isinstance(value, int | float) and MOST < abs(value) < math.inf:
+        bound += f" and at most {MOST:.1e}"
     fits = is_number(value) and (value > low if strict else value >= low) and value <= high
     if not fits or (integer and value != int(value)):
         raise ValueError(f"expected {kind}{bound}")
@@ -104,6 +105,7 @@ def validate(model: type[Model], data: Any, where: str) -> Model:
     InputError
         With one line for each fault found.
     """
+    check_plain(data, where)
     try:
         return model.model_validate(data)
     except ValidationError as error:

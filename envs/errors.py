@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-from collections.abc import Iterable, Iterator
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+_LONG_NUMBER = 10**40
+
+
+#: Characters of one line of an error; what is longer loses its middle, as the expectation stands at its end.
+LONGEST_LINE = 600
+
 
 class InputError(ValueError):
-    """Something a user wrote (a config, an action, a file, a path) is not usable."""
+    """Something a user wrote (a config, an action, a file, a path) is not usable.
+
+    Whatever the words quote, each line of them is short and printable, so that no terminal acts on it.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__("\n".join(_line(line) for line in str(message).split("\n")))
+
+
+class CannotWrite(InputError, OSError):
+    """A file cannot be written: the disk is full, say, or the folder may not be written to."""
 
 
 class MissingExtra(ImportError):
@@ -18,14 +36,56 @@ class MissingExtra(ImportError):
 
 
 def shorten(value: Any, limit: int = 120) -> str:
-    """``repr`` of a value, cut so that an error stays one readable line."""
-    text = repr(value)
+    """``repr`` of a value, cut so that an error stays one readable line; of any value, however large or deep."""
+    text = _brief(value, limit, 4)
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _brief(value: Any, limit: int, depth: int) -> str:
+    """``repr`` of as much of a value as is needed."""
+    if isinstance(value, str):
+        return repr(value[: limit + 1])
+    if isinstance(value, int) and abs(value) >= _LONG_NUMBER:
+        return f"a whole number of some {int(value.bit_length() * math.log10(2)) + 1} digits"
+    if isinstance(value, Mapping):
+        pairs = itertools.islice(value.items(), limit // 4) if depth else ()
+        texts = [f"{_brief(key, limit, depth - 1)}: {_brief(item, limit, depth - 1)}" for key, item in pairs]
+        return "{" + _joined(texts, len(value), limit) + "}"
+    if isinstance(value, list | tuple | set | frozenset):
+        texts = [_brief(item, limit, depth - 1) for item in (itertools.islice(value, limit // 2) if depth else ())]
+        opening, closing = (
+            ("[", "]") if isinstance(value, list) else ("(", ")") if isinstance(value, tuple) else ("{", "}")
+        )
+        return (
+            opening
+            + _joined(texts, len(value), limit)
+            + ("," * (isinstance(value, tuple) and len(value) == 1))
+            + closing
+        )
+    if type(value).__repr__ is object.__repr__ or isinstance(value, type) or callable(value):
+        return f"an object of type {type(value).__name__}"
+    try:
+        return printable(repr(value)[: 4 * limit])
+    except Exception:  # somebody else's __repr__
+        return f"an object of type {type(value).__name__}"
+
+
+def _joined(texts: list[str], count: int, limit: int) -> str:
+    """Items with commas between them; what is left out shows as dots."""
+    return ", ".join(texts)[: limit + 1] + ("..." if count > len(texts) else "")
+
+
+def _line(text: str) -> str:
+    """One line of an error."""
+    text = printable(text)
+    half = LONGEST_LINE // 2
+    return text if len(text) <= LONGEST_LINE else f"{text[: half - 3]} ... {text[-half + 2 :]}"
 
 
 def printable(text: object) -> str:
     """``str`` of a value as one line that no terminal obeys: what is not printable stands as its escape code."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in str(text))
+    text = str(text)
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def expected(field: str, value: Any, expectation: str, where: str | None = None) -> InputError:
@@ -36,7 +96,7 @@ def expected(field: str, value: Any, expectation: str, where: str | None = None)
 
 def closest(name: object, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` where a known name is near, else an empty string."""
-    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(shorten(name).strip("'"), list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from .errors import CannotWrite
+from .reading import as_path
 from .yaml_reading import looks_like_a_number, read_yaml
 
 #: How the names of files end that are being written; one that stays was left by a process that was killed.
@@ -44,18 +46,29 @@ def write_bytes(content: bytes, path: Path) -> None:
     """Write a file whole or not at all: a temporary file beside it, then one rename; both are on the disk afterwards.
 
     Without waiting for the disk, the new name could be there after a power cut and the content not.
+
+    Raises
+    ------
+    CannotWrite
+        If the disk is full, the folder may not be written to, a folder stands in the way ...; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
+    path = as_path(path, "path")
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=TEMPORARY)
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise CannotWrite(f"{path}: cannot be written: {error.strerror or error}") from None
         raise
     sync_folder(path.parent)
 
@@ -70,4 +83,4 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-__all__ = ["read_yaml", "write_bytes", "write_text", "write_yaml"]
+__all__ = ["as_path", "read_yaml", "write_bytes", "write_text", "write_yaml"]

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError, expected, unknown
+from .errors import InputError, expected, printable, unknown
+from .files import as_path
 from .memory_limits import require_memory, tape_bytes
 from .processes.laws import Floats
 from .processes.recorded.statement import check_room
@@ -175,7 +176,7 @@ class Tape:
 
     def save(self, path: str | Path) -> None:
         """Write the tape as ``.npz``, whole or not at all; what is neutral is left out."""
-        write_tape(self, Path(path).expanduser())
+        write_tape(self, as_path(path, "tape"))
 
     @classmethod
     def load(cls, path: str | Path) -> Tape:
@@ -190,8 +191,8 @@ class Tape:
         InputError
             If the file does not exist, is truncated, no ``.npz``, or its arrays do not fit together.
         """
-        arrays = read_tape(Path(path).expanduser())
-        where = str(path)
+        arrays = read_tape(as_path(path, "tape"))
+        where = printable(path)
         names = read_names(arrays, where)
         given = {name: arrays[name] for name in ARRAYS if name in arrays}
         history, labels = arrays.get("history"), arrays.get("worlds")
@@ -372,7 +373,7 @@ def _unless_one(array: Floats) -> Floats | None:
 
 def _grains(array: Floats) -> NDArray[np.int64]:
     """Fractions as whole multiples of 1 / GRAIN."""
-    whole = np.rint(np.moveaxis(compact(array), 1, -1) * GRAIN).astype(np.int64)
+    whole = np.rint(np.moveaxis(compact(array), 1, -1) * float(GRAIN)).astype(np.int64)
     return np.broadcast_to(whole, np.moveaxis(array, 1, -1).shape)
 
 

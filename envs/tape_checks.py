@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .config import MOST
 from .errors import expected
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def check_values(tape: Tape, scenario: Scenario, where: str) -> None:
         if bad.any():
             _refuse(tape, name, array, np.argwhere(bad)[0], hint, where)
 
-    each("demand", lambda x: (x >= 0) & (x < np.inf), "a finite number >= 0")
+    each("demand", lambda x: (x >= 0) & (x <= MOST), f"a number >= 0 and at most {MOST:.1e}")
     if tables.integer:
         each("demand", _whole, "a whole number, as units is integer")
     longest = tables.K + 1  # as many slots as the network's longest lane has
@@ -179,10 +180,10 @@ def check_values(tape: Tape, scenario: Scenario, where: str) -> None:
         free = np.isinf(capacity)
         each(name, lambda x, free=free: ~free | (x == 0) | (x == 1), "0 or 1 without a capacity")  # type: ignore[misc]
     each("lane_yield", lambda x: (x >= 0) & (x <= 1), "a share >= 0 and <= 1")
-    for name in ("forecast", "features"):
-        each(name, np.isfinite, "a finite number")
+    each("forecast", lambda x: (x >= 0) & (x <= MOST), f"a number >= 0 and at most {MOST:.1e}")
+    each("features", lambda x: np.abs(x) <= MOST, f"a number of at most {MOST:.1e}")
     for name in ("split", "thin"):
-        each(name, lambda x: (x >= 0) & (x < 1) & _whole(x * GRAIN), "a multiple of 1/65536 in [0, 1)")
+        each(name, lambda x: (x >= 0) & (x < 1) & _whole(x * float(GRAIN)), "a multiple of 1/65536 in [0, 1)")
 
 
 def _whole(x: Array) -> Array:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import InputError, closest, expected
+from .errors import InputError, closest, expected, shorten
 from .files import write_bytes
-from .tape_checks import ARRAYS, NAMES, Array, compact, neutral
+from .reading import Header, read_npz
+from .tape_checks import ARRAYS, AXES, NAMES, Array, compact, neutral
 
 if TYPE_CHECKING:
     from .tape import Tape
@@ -55,33 +56,26 @@ def read_tape(path: Path) -> dict[str, Array]:
         pickled objects.
     """
     where = str(path)
-    if not path.is_file():
-        raise expected("tape", where, "the path of an .npz file that exists")
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise InputError(f"{where}: expected an .npz file of several arrays")
-        with loaded as archive:
-            for key in archive.files:
-                if key not in _KEYS:
-                    hint = f"{closest(key, _KEYS)} (known: {', '.join(_KEYS)})"
-                    raise InputError(f"{where}: unknown array {key!r}{hint}")
-            arrays = {key: archive[key] for key in archive.files}
-    except InputError:
-        raise
-    except ValueError as error:
-        if "pickle" in str(error):
-            raise InputError(f"{where}: holds pickled objects, which are never loaded") from None
-        raise InputError(f"{where}: cannot be read as .npz: {error}") from None
-    except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{where}: is truncated, damaged or no .npz file: {error}") from None
-    for key, array in arrays.items():
-        if not isinstance(array, np.ndarray):
-            raise InputError(f"{where}: {key}: expected an array")
+    arrays = read_npz(path, "tape", lambda headers: _check_headers(headers, where))
     for key in ("demand", *NAMES):
         if key not in arrays:
             raise InputError(f"{where}: {key}: expected this array, which has no default")
     return arrays
+
+
+def _check_headers(headers: Mapping[str, Header], where: str) -> None:
+    """Refuse what is no tape before any of its arrays is allocated."""
+    for key, header in headers.items():
+        if key not in _KEYS:
+            raise InputError(
+                f"{where}: unknown array {shorten(key, 60)}{closest(key, _KEYS)} (known: {', '.join(_KEYS)})"
+            )
+        axes = AXES[key].split() if key in AXES else []
+        if axes and len(header.shape) != len(axes):
+            hint = f"{len(axes)} axes: {', '.join(axes)}"
+            raise expected(f"{key}.shape", header.shape, hint, where)
+        if axes and header.dtype.kind not in "iuf":
+            raise expected(f"{key}.dtype", str(header.dtype), "numbers", where)
 
 
 def read_names(arrays: dict[str, Any], where: str) -> dict[str, tuple[str, ...]]:

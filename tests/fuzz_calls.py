@@ -78,6 +78,7 @@ def _action_cases() -> Iterator[Case]:
         for vector in (False, True):
             shape = (3, *size) if vector else size
             for name, value, what in arrays(shape):
+
                 def run(place: Path, value: Any = value, vector: bool = vector, units: str = units) -> None:
                     env: Any = NetworkVectorEnv(scenario(units), num_envs=3) if vector else NetworkEnv(scenario(units))
                     env.reset(seed=1)
@@ -105,6 +106,7 @@ def _decision_cases() -> Iterator[Case]:
         good = np.ones((2, t.L, t.P))
         for key, shape in (("requests", (2, t.L, t.P)), ("reserve", (2, t.S, t.P))):
             for name, value, what in arrays(shape):
+
                 def run(place: Path, key: str = key, value: Any = value, play: Any = play, good: Any = good) -> None:
                     play(Decision(**{"requests": good, key: value}))
 
@@ -115,7 +117,9 @@ def _decision_cases() -> Iterator[Case]:
                     wanted = "refused"
                 yield Case("decision", f"{units}: {key} {name}", run, wanted)  # type: ignore[arg-type]
 
-                def stepped(place: Path, key: str = key, value: Any = value, good: Any = good, units: str = units) -> None:
+                def stepped(
+                    place: Path, key: str = key, value: Any = value, good: Any = good, units: str = units
+                ) -> None:
                     env = NetworkVectorEnv(scenario(units), num_envs=2)
                     env.reset(seed=1)
                     _, reward, *_ = env.step_decision(Decision(**{"requests": good, key: value}))
@@ -125,7 +129,12 @@ def _decision_cases() -> Iterator[Case]:
                 yield Case("decision", f"{units}: env: {key} {name}", stepped, wanted)  # type: ignore[arg-type]
         for name, value, _ in VALUES:
             yield Case("decision", f"{units}: {name}", lambda place, value=value, play=play: play(value))
-        for name, value in (("a tuple", (good, None)), ("an array", good), ("a class", Decision), ("a mapping", {"requests": good})):
+        for name, value in (
+            ("a tuple", (good, None)),
+            ("an array", good),
+            ("a class", Decision),
+            ("a mapping", {"requests": good}),
+        ):
             yield Case("decision", f"{units}: {name}", lambda place, value=value, play=play: play(value))
 
 
@@ -139,6 +148,7 @@ def _env_cases() -> Iterator[Case]:
     for make, keys in ((NetworkEnv, ENV_KEYS), (NetworkVectorEnv, VECTOR_KEYS)):
         for key, kind in keys.items():
             for name, value, what in VALUES:
+
                 def run(place: Path, make: Any = make, key: str = key, value: Any = value) -> None:
                     env = make(**{"scenario": scenario(), key: value})
                     env.reset(seed=1)
@@ -151,17 +161,50 @@ def _env_cases() -> Iterator[Case]:
                 yield Case("environment", f"{make.__name__}: {key} = {name}", run, wanted)  # type: ignore[arg-type]
         for name, value, what in VALUES:
             for key in ("seed", "options"):
+
                 def run(place: Path, make: Any = make, key: str = key, value: Any = value) -> None:
                     env = make(scenario())
                     env.reset(**{key: value})
 
-                fine = what in ("null",) or (key == "options" and not value) or (key == "seed" and name in ("zero", "a million"))
-                yield Case("environment", f"{make.__name__}: reset {key} = {name}", run, "either" if fine else "refused")
-        for name, seed in (("2^31", 2**31), ("2^63", 2**63), ("2^64", 2**64), ("2^70", 2**70), ("numpy", np.int64(5)), ("0.0", 0.0), ("3.0", 3.0)):
-            yield Case("environment", f"{make.__name__}: reset seed = {name}", lambda place, make=make, seed=seed: make(scenario()).reset(seed=seed), "either")
+                fine = (
+                    what in ("null",)
+                    or (key == "options" and not value)
+                    or (key == "seed" and name in ("zero", "a million"))
+                )
+                yield Case(
+                    "environment", f"{make.__name__}: reset {key} = {name}", run, "either" if fine else "refused"
+                )
+        for name, seed in (
+            ("2^31", 2**31),
+            ("2^63", 2**63),
+            ("2^64", 2**64),
+            ("2^70", 2**70),
+            ("numpy", np.int64(5)),
+            ("0.0", 0.0),
+            ("3.0", 3.0),
+        ):
+            yield Case(
+                "environment",
+                f"{make.__name__}: reset seed = {name}",
+                lambda place, make=make, seed=seed: make(scenario()).reset(seed=seed),
+                "either",
+            )
         yield Case("environment", f"{make.__name__}: step before reset", lambda place, make=make: _step_first(make))
-        yield Case("environment", f"{make.__name__}: step after the end", lambda place, make=make: _step_late(make), "either")
-    for mask in (None, 5, "x", [True], [1, 0], [[True, False]], np.zeros(2, bool), np.ones(3, bool), [None, None], np.array([np.nan, 1.0])):
+        yield Case(
+            "environment", f"{make.__name__}: step after the end", lambda place, make=make: _step_late(make), "either"
+        )
+    for mask in (
+        None,
+        5,
+        "x",
+        [True],
+        [1, 0],
+        [[True, False]],
+        np.zeros(2, bool),
+        np.ones(3, bool),
+        [None, None],
+        np.array([np.nan, 1.0]),
+    ):
         yield Case("environment", f"reset_mask = {mask}", lambda place, mask=mask: _masked(mask),
                    "either" if isinstance(mask, list) and mask == [1, 0] else "refused")  # fmt: skip
     for episode in (-1, 1.5, "x", 10**300, None, [1], 2**62, True):
@@ -198,25 +241,50 @@ def _sampling_cases() -> Iterator[Case]:
             yield Case("sampling", f"{key} = {name}", lambda place, key=key, value=value: scenario().sample(**{**usual, key: value}),
                        "either" if fine or either else "refused")  # fmt: skip
     for seed in (2**31, 2**32, 2**63, 2**64, 2**70, 2**128, np.int64(5), np.uint64(2**63), 5.0, np.float64(5)):
-        yield Case("sampling", f"seed = {seed!r}", lambda place, seed=seed: scenario().sample(2, seed, "tune", 4), "either")
+        yield Case(
+            "sampling", f"seed = {seed!r}", lambda place, seed=seed: scenario().sample(2, seed, "tune", 4), "either"
+        )
     for worlds in (10**12, [10**12], [2**62], [2**63], [2**64], [-1], [0, 0], [1.0], range(3), range(10**9), np.arange(3), np.zeros(0, int),
                    np.array(3), np.array([[1, 2]]), {1, 2}, (x for x in [1]), "12", [True], np.array([1.5]), np.array(["a"]), [[1]], [10**30]):  # fmt: skip
-        fine = isinstance(worlds, np.ndarray) and worlds.shape in ((3,), ()) or worlds == range(3) or worlds in ([0, 0], [10**12], [2**62], [2**63], [2**64], [10**30])  # type: ignore[comparison-overlap]
+        fine = (
+            isinstance(worlds, np.ndarray)
+            and worlds.shape in ((3,), ())
+            or worlds == range(3)
+            or worlds in ([0, 0], [10**12], [2**62], [2**63], [2**64], [10**30])
+        )  # type: ignore[comparison-overlap]
         yield Case("sampling", f"worlds = {str(worlds)[:30]}", lambda place, worlds=worlds: scenario().sample(worlds, 1, "tune", 4),
                    "either" if fine else "refused")  # fmt: skip
     for key in ("backend", "dtype", "progress", "trace", "kpis"):
         for name, value, what in VALUES:
+
             def run(place: Path, key: str = key, value: Any = value) -> None:
                 given = scenario()
                 simulate(given, load_policy("echelon_base_stock", given), given.sample(2, 1, "tune"), **{key: value})
 
-            yield Case("sampling", f"simulate {key} = {name}", run, "refused" if key == "backend" else "either") if key != "dtype" else Case(
-                "sampling", f"simulate tape = {name}", lambda place, value=value: simulate(scenario(), load_policy("echelon_base_stock", scenario()), value))
+            yield (
+                Case("sampling", f"simulate {key} = {name}", run, "refused" if key == "backend" else "either")
+                if key != "dtype"
+                else Case(
+                    "sampling",
+                    f"simulate tape = {name}",
+                    lambda place, value=value: simulate(
+                        scenario(), load_policy("echelon_base_stock", scenario()), value
+                    ),
+                )
+            )
     for name, value, _ in VALUES:
-        yield Case("sampling", f"simulate policy = {name}", lambda place, value=value: simulate(scenario(), value, scenario().sample(2, 1, "tune")))
+        yield Case(
+            "sampling",
+            f"simulate policy = {name}",
+            lambda place, value=value: simulate(scenario(), value, scenario().sample(2, 1, "tune")),
+        )
         yield Case("sampling", f"simulate scenario = {name}", lambda place, value=value: simulate(
             value, load_policy("echelon_base_stock", scenario()), scenario().sample(2, 1, "tune")))  # fmt: skip
-        yield Case("sampling", f"load_policy scenario = {name}", lambda place, value=value: load_policy("echelon_base_stock", value))
+        yield Case(
+            "sampling",
+            f"load_policy scenario = {name}",
+            lambda place, value=value: load_policy("echelon_base_stock", value),
+        )
 
 
 def _tape_cases() -> Iterator[Case]:
@@ -239,11 +307,21 @@ def _tape_cases() -> Iterator[Case]:
     tape = given.sample(2, 1, "tune")
     for key in ("lead_time", "node_availability", "lane_yield", "forecast", "split", "nope"):
         for name, value, _ in VALUES:
-            yield Case("tape from Python", f"replace {key} = {name}", lambda place, key=key, value=value: tape.replace(**{key: value}).check(given))
-            yield Case("tape from Python", f"from_demand {key} = {name}", lambda place, key=key, value=value: Tape.from_demand(given, good, **{key: value}))
+            yield Case(
+                "tape from Python",
+                f"replace {key} = {name}",
+                lambda place, key=key, value=value: tape.replace(**{key: value}).check(given),
+            )
+            yield Case(
+                "tape from Python",
+                f"from_demand {key} = {name}",
+                lambda place, key=key, value=value: Tape.from_demand(given, good, **{key: value}),
+            )
     for key in (5, -3, slice(5, 9), [0, 7], [], "x", None, 1.5, [True], [[0]], 10**30, {}, (0, 1)):
         fine = isinstance(key, slice) or key == []
-        yield Case("tape from Python", f"tape[{key}]", lambda place, key=key: tape[key], "either" if fine else "refused")
+        yield Case(
+            "tape from Python", f"tape[{key}]", lambda place, key=key: tape[key], "either" if fine else "refused"
+        )
     for name, value, _ in VALUES:
         yield Case("tape from Python", f"check against {name}", lambda place, value=value: tape.check(value))
 
@@ -261,7 +339,11 @@ def _solve_cases() -> Iterator[Case]:
                 lost, "echelon_base_stock", **{**usual, key: value}), "either" if loose else "refused")  # fmt: skip
     for name, value, _ in VALUES:
         yield Case("tune and solve", f"tune policy = {name}", lambda place, value=value: tune(lost, value, **usual))
-        yield Case("tune and solve", f"tune scenario = {name}", lambda place, value=value: tune(value, "echelon_base_stock", **usual))
+        yield Case(
+            "tune and solve",
+            f"tune scenario = {name}",
+            lambda place, value=value: tune(value, "echelon_base_stock", **usual),
+        )
         yield Case("tune and solve", f"solve scenario = {name}", lambda place, value=value: solve(value))
         yield Case("tune and solve", f"solve method = {name}", lambda place, value=value: solve(lost, value))
 

@@ -19,7 +19,20 @@ from fuzz_scenarios import GOOD_TEXT, VALUES, at, kind_of, paths, put
 from echelongym.envs import InputError
 
 CATEGORIES = ("settings", "command line", "full run")
-COMMANDS = ("show", "tune", "train", "benchmark", "bound", "exact", "generalise", "read", "simulate", "export", "demo", "bench")
+COMMANDS = (
+    "show",
+    "tune",
+    "train",
+    "benchmark",
+    "bound",
+    "exact",
+    "generalise",
+    "read",
+    "simulate",
+    "export",
+    "demo",
+    "bench",
+)
 # The least that a command can be made to do.
 QUICK = {
     "show": [], "simulate": ["evaluation.worlds=2"], "exact": ["states=3000"], "export": ["check.observations=4"],
@@ -65,7 +78,11 @@ def _settings_cases() -> Iterator[Case]:
                 must = what in ("bad text", "bad number", "object", "bad list", "bad mapping", "negative") or not same
                 if boolean:
                     must = what not in ("boolean", "null")
-                if path[0] in ("policies", "rules", "scenarios", "policy", "changes") and what in ("list", "text", "mapping"):
+                if path[0] in ("policies", "rules", "scenarios", "policy", "changes") and what in (
+                    "list",
+                    "text",
+                    "mapping",
+                ):
                     must = False
                 if path[-1] in ("log_std_init",) and what == "negative":
                     must = False
@@ -77,9 +94,15 @@ def _settings_cases() -> Iterator[Case]:
                 def run(place: Path, command: str = command, path: Any = path, value: Any = value) -> None:
                     checked(command, put({**own_of(command)}, path, value))
 
-                yield Case("settings", f"{command}: {'.'.join(map(str, path))}: {name}", run, "refused" if must else "either")
+                yield Case(
+                    "settings", f"{command}: {'.'.join(map(str, path))}: {name}", run, "refused" if must else "either"
+                )
         for name, value, _ in VALUES:
-            yield Case("settings", f"{command}: {name} in place of all", lambda place, command=command, value=value: checked(command, value))
+            yield Case(
+                "settings",
+                f"{command}: {name} in place of all",
+                lambda place, command=command, value=value: checked(command, value),
+            )
 
 
 def own_of(command: str) -> dict[str, Any]:
@@ -207,23 +230,46 @@ def _line_cases() -> Iterator[Case]:
 
     for command in COMMANDS:
         if command not in ("demo", "train", "generalise", "read", "bench"):
-            yield Case("command line", f"{command}: sound", attempt(command, []), "accepted" if command != "exact" else "either")
+            yield Case(
+                "command line",
+                f"{command}: sound",
+                attempt(command, []),
+                "accepted" if command != "exact" else "either",
+            )
         for word in SPECIFIC[command]:
             yield Case("command line", f"{command} {word[:60]!r}", attempt(command, [word]), "either")
     for command in ("show", "simulate", "tune", "benchmark"):
         for word in WORDS:
-            yield Case("command line", f"{command} {word[:60]!r}", attempt(command, word.split(" ") if word.startswith("-") else [word]), "either")
+            yield Case(
+                "command line",
+                f"{command} {word[:60]!r}",
+                attempt(command, word.split(" ") if word.startswith("-") else [word]),
+                "either",
+            )
     for words in ([], [""], ["nope"], ["\x1b[31m"], ["--nope"], ["show", "--help", "x"], ["x" * 10_000], ["é"], ["\udc80"], ["SHOW"], ["help", "x"],
                   ["-h", "x"], ["--version", "x"], ["--install-completion"], ["completion"], ["completion", "nope"]):  # fmt: skip
         yield Case("command line", f"{words!r}"[:60], lambda place, words=words: line(words, place), "either")
-    for words in (["seed=0,1"], ["seed=0,x"], ["seed=range(0,3)"], ["scenario=small.yaml,nope"], ["nope=1,2"], ["run=a,b"], ["evaluation.worlds=2,0"]):
+    for words in (
+        ["seed=0,1"],
+        ["seed=0,x"],
+        ["seed=range(0,3)"],
+        ["scenario=small.yaml,nope"],
+        ["nope=1,2"],
+        ["run=a,b"],
+        ["evaluation.worlds=2,0"],
+    ):
         yield Case("command line", f"simulate -m {words}", attempt("simulate", ["-m", *words]), "either")
     rng = np.random.default_rng(11)
     signs = list("=.,[]{}()'\"\\$:?*~+-!@#%^&|<>`; \t\n\x00\x1b\u202e0aé")
     for k in range(120):
         word = "".join(rng.choice(signs, int(rng.integers(1, 12))))
         for prefix in ("", "run=", "scenario.name="):
-            yield Case("command line", f"simulate random {prefix}{word!r} ({k})", attempt("simulate", [prefix + word]), "either")
+            yield Case(
+                "command line",
+                f"simulate random {prefix}{word!r} ({k})",
+                attempt("simulate", [prefix + word]),
+                "either",
+            )
 
 
 def cases(folder: Path) -> list[Case]:

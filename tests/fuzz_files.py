@@ -6,7 +6,9 @@ import io
 import os
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,47 +61,32 @@ def npy(array: Any, allow_pickle: bool = False) -> bytes:
     return stream.getvalue()
 
 
-class Zeros:
-    """A readable stream of zeros."""
-
-    def __init__(self, size: int) -> None:
-        self.left = size
-
-    def read(self, size: int = -1) -> bytes:
-        """The next ones."""
-        size = min(self.left, 1 << 20 if size < 0 else size)
-        self.left -= size
-        return bytes(size)
-
-
-def bomb(path: Path, member: str, head: bytes, size: int, rest: dict[str, bytes]) -> Path:
-    """An archive in which one member inflates to ``size`` zeros after its header."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, content in rest.items():
-            archive.writestr(name, content)
-        with archive.open(zipfile.ZipInfo(member), "w", force_zip64=True) as stream:
-            stream_deflated(archive, stream, head, size)
-    path.write_bytes(path.read_bytes())
-    return path
-
-
-def stream_deflated(archive: zipfile.ZipFile, stream: Any, head: bytes, size: int) -> None:
-    """Write a header and zeros."""
-    stream.write(head)
-    zeros, block = Zeros(size), 1 << 20
-    while zeros.left:
-        stream.write(zeros.read(block))
+@cache
+def _zeros(head: bytes, size: int) -> tuple[bytes, int]:
+    """A header and zeros, deflated, and their checksum."""
+    block = bytes(1 << 20)
+    first, rest = zlib.compressobj(9, zlib.DEFLATED, -15), zlib.compressobj(9, zlib.DEFLATED, -15)
+    start = first.compress(head) + first.flush(zlib.Z_FULL_FLUSH)
+    piece = rest.compress(block) + rest.flush(zlib.Z_FULL_FLUSH)  # refers to nothing before it, so it may be repeated
+    crc = zlib.crc32(head)
+    for _ in range(size >> 20):
+        crc = zlib.crc32(block, crc)
+    return start + piece * (size >> 20) + zlib.compressobj(9, zlib.DEFLATED, -15).flush(), crc
 
 
 def big_archive(path: Path, member: str, head: bytes, size: int, rest: dict[str, bytes]) -> Path:
-    """As :func:`bomb`, deflated, so that the file is small."""
+    """An archive in which one member inflates to a header and ``size`` zeros."""
+    content, crc = _zeros(head, size)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, content in rest.items():
-            archive.writestr(name, content)
+        for name, other in rest.items():
+            archive.writestr(name, other)
         info = zipfile.ZipInfo(member)
-        info.compress_type = zipfile.ZIP_DEFLATED
-        with archive.open(info, "w", force_zip64=True) as stream:
-            stream_deflated(archive, stream, head, size)
+        info.compress_type, info.file_size, info.compress_size = zipfile.ZIP_DEFLATED, len(head) + size, len(content)
+        info.CRC, info.header_offset = crc, archive.fp.tell()
+        archive.fp.write(info.FileHeader(zip64=True) + content)
+        archive.filelist.append(info)
+        archive.NameToInfo[member] = info
+        archive.start_dir, archive._didModify = archive.fp.tell(), True  # type: ignore[attr-defined]
     return path
 
 
@@ -146,7 +133,9 @@ def archive_edits(sound: dict[str, bytes], big: str) -> Iterator[tuple[str, Call
     yield "control characters in a name", swapped(**{"a\x1b[31m.npy": npy(np.zeros(3))})
     yield "no members", lambda path: write_members(path, {})
     yield "without the first", lambda path: write_members(path, {n: c for n, c in sound.items() if n != first})
-    yield "100,000 members", lambda path: write_members(path, [*sound.items(), *((f"n{k}.npy", b"") for k in range(100_000))])
+    crowd = io.BytesIO()
+    write_members(crowd, [*sound.items(), *((f"n{k}.npy", b"") for k in range(20_000))])  # type: ignore[arg-type]
+    yield "20,000 members", lambda path: path.write_bytes(crowd.getvalue())
     yield "an .npy", lambda path: path.write_bytes(npy(np.zeros(3)))
     yield "text", lambda path: path.write_text("hello")
     yield "pickle", lambda path: path.write_bytes(b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00K\x05.")
@@ -256,36 +245,65 @@ def _array_cases(folder: Path) -> Iterator[Case]:
                 wrong = (-1, 1.5, np.nan, "x", [1, 2, 3, 4, 5], 10**9, True, [[1]], np.int64(2**62), [2**62] * 3, 1j)
                 for value in wrong:
                     fine = member == "worlds.npy" and isinstance(value, list) and len(value) == 3
-                    yield Case("tape array", f"{label} = {value}", attempt({member: value}), "either" if fine else "refused")
+                    yield Case(
+                        "tape array", f"{label} = {value}", attempt({member: value}), "either" if fine else "refused"
+                    )
                 continue
             if array.dtype.kind == "U":
                 for value in (array[::-1], array[:-1], [*array, "more"], [*array[:-1], "a\x1b[31m"], np.arange(len(array)), "x", [],
                               [list(array)], np.char.encode(array), [*array[:-1], "y" * 100_000], [""] * len(array)):  # fmt: skip
                     same = np.array_equal(np.asarray(value), array)
-                    yield Case("tape array", f"{label} = {str(value)[:30]}", attempt({member: value}), "either" if same else "refused")
+                    yield Case(
+                        "tape array",
+                        f"{label} = {str(value)[:30]}",
+                        attempt({member: value}),
+                        "either" if same else "refused",
+                    )
                 continue
-            for dtype in ("bool", "complex128", "S4", "U4", "float16", "int8", "datetime64[s]", "timedelta64[s]", "float128"):
+            for dtype in (
+                "bool",
+                "complex128",
+                "S4",
+                "U4",
+                "float16",
+                "int8",
+                "datetime64[s]",
+                "timedelta64[s]",
+                "float128",
+            ):
                 with np.errstate(all="ignore"):
                     try:
                         turned = array.astype(dtype)
                     except (TypeError, ValueError):
                         continue
                 loose = dtype in ("float16", "int8", "float128")
-                yield Case("tape array", f"{label} of {dtype}", attempt({member: turned}), "either" if loose else "refused")
+                yield Case(
+                    "tape array", f"{label} of {dtype}", attempt({member: turned}), "either" if loose else "refused"
+                )
             for name, shaped in (("no axis", np.asarray(1.0)), ("one axis", array.ravel()), ("an axis more", array[..., None]),
                                  ("nothing", array[:0]), ("no worlds", array[:, :0]), ("a world less", array[:, :-1]),
                                  ("a period less", array[:-1]), ("an entity less", array[:, :, :-1]),
                                  ("turned", np.swapaxes(array, 0, 1)), ("an entity more", np.repeat(array, 2, axis=2))):  # fmt: skip
                 none = array.shape[2] == 0 and name in ("an entity less", "an entity more")
                 features = member == "features.npy"
-                yield Case("tape array", f"{label}: {name}", attempt({member: shaped}), "either" if none or features else "refused")
+                yield Case(
+                    "tape array",
+                    f"{label}: {name}",
+                    attempt({member: shaped}),
+                    "either" if none or features else "refused",
+                )
             if not numbers or not array.size:
                 continue
             for value in (np.nan, np.inf, -np.inf, -1.0, 1e308, 1e300, 0.5, 1e18, 2.0**62, -0.0, 5e-324):
                 changed = array.astype(np.float64).copy()
                 changed[(-1,) * changed.ndim] = value
                 must = not np.isfinite(value) or value < 0 or value in (1e308, 1e300)
-                yield Case("tape array", f"{label}: a value of {value}", attempt({member: changed}), "refused" if must else "either")
+                yield Case(
+                    "tape array",
+                    f"{label}: a value of {value}",
+                    attempt({member: changed}),
+                    "refused" if must else "either",
+                )
             for whole in (2**62, -(2**63)):
                 changed = array.astype(np.int64).copy()
                 changed[(-1,) * changed.ndim] = whole
@@ -355,7 +373,9 @@ def _disk_cases() -> Iterator[Case]:
         yield Case("disk", f"{name}: a folder that may not be written to", no_temporary(write))
     for name, value, what in VALUES:
         if what not in ("text",):
-            yield Case("disk", f"tape to {name}", lambda folder, value=value: writers_to(scenario, value, folder))
+            either = name in ("lone surrogate", "override of direction")  # a file may have such a name
+            yield Case("disk", f"tape to {name}", lambda folder, value=value: writers_to(scenario, value, folder),
+                       "either" if either else "refused")  # fmt: skip
 
 
 def writers_to(scenario: Scenario, value: Any, folder: Path) -> None:

@@ -108,7 +108,7 @@ def unclear(message: str) -> str:
             return f"a line of {len(line)} characters"
         if not line.isprintable():
             return "signs that a terminal acts on"
-        if ":" not in line:
+        if not set(":'") & set(line):
             return "names no field"
     for word in ("Traceback", "pydantic", "Errno", "object at 0x", "<class", "numpy.core"):
         if word in message:

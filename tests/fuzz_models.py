@@ -43,10 +43,21 @@ def _data_edits(sound: Any, width: int = 1) -> Iterator[tuple[str, Any, bool]]:
         if isinstance(path[-1], int) and path[-1] > width:
             continue
         for name, value, what in VALUES:
-            if what in ("bad list", "object") or name in ("deep mapping", "5000 digits", "NaN", "infinity", "minus infinity", "key tuple"):
+            if what in ("bad list", "object") or name in (
+                "deep mapping",
+                "5000 digits",
+                "NaN",
+                "infinity",
+                "minus infinity",
+                "key tuple",
+            ):
                 continue
             given = kind_of(at(sound, path)) if at(sound, path) is not None else "null"
-            yield f"{'.'.join(map(str, path))}: {name}", put(sound, path, value), given != kind_of(value) and what != "null"
+            yield (
+                f"{'.'.join(map(str, path))}: {name}",
+                put(sound, path, value),
+                given != kind_of(value) and what != "null",
+            )
         changed = copy.deepcopy(sound)
         del at(changed, path[:-1])[path[-1]]
         yield f"without {'.'.join(map(str, path))}", changed, False
@@ -66,7 +77,7 @@ def _rule_cases(folder: Path) -> Iterator[Case]:
 
     yield Case("rule", "sound", written(sound), "accepted")
     for name, data, must in _data_edits(sound):
-        notes = name.startswith(("scenario", "without"))
+        notes = name.startswith(("scenario", "without", "parameters"))
         yield Case("rule", name, written(data), "refused" if must and not notes else "either")
     for name, content in TEXTS:
         yield Case("rule", f"text: {name}", lambda place, content=content: use(_file(place / "rule.yaml", content)))
@@ -157,10 +168,16 @@ def _trained_cases() -> Iterator[Case]:
     for kind, sound in trained().items():
         config = json.loads(str(np.lib.format.read_array(io.BytesIO(sound["config.npy"]))))
         weights = [name for name in sound if name != "config.npy"]
-        yield Case("trained policy", f"{kind}: sound", attempt(lambda path, s=sound: write_members(path, s)), "accepted")
+        yield Case(
+            "trained policy", f"{kind}: sound", attempt(lambda path, s=sound: write_members(path, s)), "accepted"
+        )
         for big in (weights[0], "config.npy"):
             for name, write in archive_edits(sound, big):
-                loose = "bytes changed" in name or name in ("data too many", "header of type <f2", "header of type <f16")
+                loose = "bytes changed" in name or name in (
+                    "data too many",
+                    "header of type <f2",
+                    "header of type <f16",
+                )
                 yield Case("trained policy", f"{kind}: {big}: {name}", attempt(write), "either" if loose else "refused")
         for name, data, must in _data_edits({k: v for k, v in config.items() if k != "scenario"}, 1):
             notes = name.split(".")[0].split(":")[0] in ("facts", "digest")
@@ -183,7 +200,9 @@ def _trained_cases() -> Iterator[Case]:
                                 ("larger", np.concatenate([array, array])), ("scalar", np.float32(1.0)), ("left out", None)):  # fmt: skip
                 stream = io.BytesIO()
                 np.lib.format.write_array(stream, np.asarray(value), allow_pickle=True)
-                parts = {k: v for k, v in {**sound, member: stream.getvalue()}.items() if value is not None or k != member}
+                parts = {
+                    k: v for k, v in {**sound, member: stream.getvalue()}.items() if value is not None or k != member
+                }
                 square = array.ndim == 2 and array.shape[0] == array.shape[1] and name == "turned"
                 loose = square or array.size == 0 or (array.dtype.kind != "f")
                 yield Case("trained policy", f"{kind}: weights {member}: {name}",
@@ -249,11 +268,20 @@ def _bundle_cases() -> Iterator[Case]:
         spoilt = bytearray(graph)
         for place in rng.integers(0, len(graph), 1 + k % 4):
             spoilt[place] ^= int(rng.integers(1, 256))
-        yield Case("bundle", f"graph with {1 + k % 4} bytes changed ({k})", attempt({**files, "policy.onnx": bytes(spoilt)}))
-        yield Case("bundle", f"graph with {1 + k % 4} bytes changed ({k}), sealed anew", attempt(_resealed(files, bytes(spoilt))), "either")
+        yield Case(
+            "bundle", f"graph with {1 + k % 4} bytes changed ({k})", attempt({**files, "policy.onnx": bytes(spoilt)})
+        )
+        yield Case(
+            "bundle",
+            f"graph with {1 + k % 4} bytes changed ({k}), sealed anew",
+            attempt(_resealed(files, bytes(spoilt))),
+            "either",
+        )
     for name, made in _graphs(onnx, onnx.load_from_string(graph)):
         yield Case("bundle", f"graph: {name}", attempt(_resealed(files, made)))
-    yield Case("bundle", "files that are folders", lambda place: [os.mkdir(place / name) for name in files] and use(place))
+    yield Case(
+        "bundle", "files that are folders", lambda place: [os.mkdir(place / name) for name in files] and use(place)
+    )
     yield Case("bundle", "facts of a gigabyte", lambda place: _sparse(place / "bundle.json", 1 << 30) and use(place))
     yield Case("bundle", "a graph of 20 GB", lambda place: (
         _file(place / "bundle.json", files["bundle.json"]), _sparse(place / "policy.onnx", 20 << 30), use(place)))  # fmt: skip
@@ -285,7 +313,10 @@ def _graphs(onnx: Any, model: Any) -> Iterator[tuple[str, bytes]]:
             entry = tensor.external_data.add()
             entry.key, entry.value = key, value
         yield f"data in {location}", with_initializer(tensor)
-    yield "a huge tensor without data", with_initializer(TensorProto(name="huge", data_type=TensorProto.FLOAT, dims=[1 << 40]))
+    yield (
+        "a huge tensor without data",
+        with_initializer(TensorProto(name="huge", data_type=TensorProto.FLOAT, dims=[1 << 40])),
+    )
 
     def constant(value: Any, kind: str = "huge") -> bytes:
         other = onnx.ModelProto()
@@ -367,9 +398,16 @@ def _checkpoint_cases() -> Iterator[Case]:
         made.append((name, lambda path, data=data: torch.save(data, path), True))
     made.append(("code", lambda path: torch.save({"a": print, "b": os.system}, path), True))
     made.append(("text", lambda path: path.write_text("hello"), True))
-    made.append(("pickle of old", lambda path: path.write_bytes(b"\x80\x02cos\nsystem\nq\x00X\x04\x00\x00\x00trueq\x01\x85q\x02Rq\x03."), True))
+    made.append(
+        (
+            "pickle of old",
+            lambda path: path.write_bytes(b"\x80\x02cos\nsystem\nq\x00X\x04\x00\x00\x00trueq\x01\x85q\x02Rq\x03."),
+            True,
+        )
+    )
     for name, write, must in made:
         for reader, load in (("sb3", sb3), ("pathwise", pathwise)):
+
             def run(place: Path, write: Any = write, load: Any = load) -> None:
                 write(place / "checkpoint_000000000001.pt")
                 load(place / "checkpoint_000000000001.pt")
@@ -401,14 +439,18 @@ def _zip_cases() -> Iterator[Case]:
         yield Case("zip", f"nothing in it, trust={trust}", attempt(lambda path: write_members(path, {}), trust))
         yield Case("zip", f"no model, trust={trust}", attempt(lambda path: write_members(path, sound), trust))
     for name, text in JSON_TEXTS:
-        yield Case("zip", f"data: {name}", attempt(lambda path, text=text: write_members(path, {**sound, "data": text})))
+        yield Case(
+            "zip", f"data: {name}", attempt(lambda path, text=text: write_members(path, {**sound, "data": text}))
+        )
     for name, value, _ in VALUES[:37]:
         for key in ("clip_range", "policy_class", "observation_space", "policy_kwargs"):
             try:
                 text = json.dumps({"clip_range": 0.2, key: value}).encode("utf-8", "surrogatepass")
             except (TypeError, ValueError, RecursionError):
                 continue
-            yield Case("zip", f"{key}: {name}", attempt(lambda path, text=text: write_members(path, {**sound, "data": text})))
+            yield Case(
+                "zip", f"{key}: {name}", attempt(lambda path, text=text: write_members(path, {**sound, "data": text}))
+            )
     for name, write in archive_edits(sound, "data"):
         if "header" not in name:
             yield Case("zip", name, attempt(write))
@@ -420,7 +462,12 @@ def _zip_cases() -> Iterator[Case]:
         yield Case("zip", "sound, not trusted", attempt(lambda path: path.write_bytes(real), False))
         for member, content in parts.items():
             fine = member in ("system_info.txt", "_stable_baselines3_version", "policy.optimizer.pth")
-            for name, other in (("empty", b""), ("cut", content[: len(content) // 2]), ("text", b"hello"), ("left out", None)):
+            for name, other in (
+                ("empty", b""),
+                ("cut", content[: len(content) // 2]),
+                ("text", b"hello"),
+                ("left out", None),
+            ):
                 left = {k: v for k, v in {**parts, member: other}.items() if v is not None}
                 yield Case("zip", f"{member} {name}", attempt(lambda path, left=left: write_members(path, left)),
                            "either" if fine else "refused")  # fmt: skip
@@ -429,7 +476,12 @@ def _zip_cases() -> Iterator[Case]:
             spoilt = bytearray(real)
             for place in rng.integers(0, len(real), 1 + k % 5):
                 spoilt[place] ^= int(rng.integers(1, 256))
-            yield Case("zip", f"{1 + k % 5} bytes changed ({k})", attempt(lambda path, s=bytes(spoilt): path.write_bytes(s)), "either")
+            yield Case(
+                "zip",
+                f"{1 + k % 5} bytes changed ({k})",
+                attempt(lambda path, s=bytes(spoilt): path.write_bytes(s)),
+                "either",
+            )
         data = json.loads(parts["data"])
         for key in data:
             for name, value in (("null", None), ("text", "x"), ("list", [1]), ("left out", Odd)):
@@ -486,6 +538,7 @@ def _name_cases() -> Iterator[Case]:
         "getattr": "class P:\n    def __getattr__(self, n): raise RuntimeError(n)\n    def __call__(self, o): ...\nx = P()",
     }  # fmt: skip
     for name, source in modules.items():
+
         def run(place: Path, name: str = name, source: str = source) -> None:
             os.chdir(place)
             (place / f"hostile_{name}.py").write_text(source)
@@ -496,6 +549,7 @@ def _name_cases() -> Iterator[Case]:
 
 def _folder_cases() -> Iterator[Case]:
     """Folders that look like runs."""
+
     def made(files: dict[str, bytes]) -> Callable[[Path], None]:
         def run(place: Path) -> None:
             for name, content in files.items():
@@ -509,8 +563,16 @@ def _folder_cases() -> Iterator[Case]:
         for kind, content in (("empty", b""), ("text", b"hello"), ("binary", bytes(range(256)))):
             yield Case("run folder", f"{name} {kind}", made({name: content}))
         yield Case("run folder", f"{name} a folder", lambda place, name=name: os.mkdir(place / name) or use(place))
-        yield Case("run folder", f"{name} a link to nothing", lambda place, name=name: os.symlink("gone", place / name) or use(place))
-        yield Case("run folder", f"{name} a device", lambda place, name=name: os.symlink("/dev/zero", place / name) or use(place))
+        yield Case(
+            "run folder",
+            f"{name} a link to nothing",
+            lambda place, name=name: os.symlink("gone", place / name) or use(place),
+        )
+        yield Case(
+            "run folder",
+            f"{name} a device",
+            lambda place, name=name: os.symlink("/dev/zero", place / name) or use(place),
+        )
         yield Case("run folder", f"{name} a pipe", lambda place, name=name: os.mkfifo(place / name) or use(place))
     yield Case("run folder", "a policy whose header lies", lambda place: (
         write_members(place / "policy.npz", {"config.npy": header((1 << 42,), "<U1")}), use(place)))  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 from echelongym.agents.checkpoint_files import newest_checkpoint, read_checkpoint, write_checkpoint
 from echelongym.envs.errors import expected
+from echelongym.envs.reading import parse_json
 
 KIND = "pathwise"
 _SCHEMA = 1
@@ -33,7 +34,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             raise expected("kind", content.get("kind"), f"{KIND}, the learner of this training", str(path))
         if content["schema"] != _SCHEMA:
             raise expected("schema", content["schema"], str(_SCHEMA), str(path))
-        return {**content, "facts": json.loads(content["facts"])}
+        return {**content, "facts": parse_json(str(content["facts"]), f"{path}: facts")}
 
     return read_checkpoint(path, understood)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from echelongym.envs.config import Config, Count, Positive, PositiveCount, Share, number
 from echelongym.envs.errors import expected
 
+Width = Annotated[int, number(1, 65_536, integer=True)]
+Worlds = Annotated[int, number(1, 10**6, integer=True)]  # played side by side
 SHARED_NETWORKS = ("set", "graph")  # whose weights do for any network of nodes and lanes
 
 
@@ -16,10 +18,12 @@ class Layout(Config):
     """What a policy is made of; the part of its settings that goes into its file."""
 
     network: Literal["none", "perceptron", "set", "graph", "recurrent"]
-    hidden: tuple[PositiveCount, ...]
+    hidden: Annotated[tuple[Width, ...], Field(max_length=100)]
     activation: Literal["tanh", "relu", "elu"]
-    rounds: PositiveCount  # of messages along lanes; graph only
-    due_periods: PositiveCount | None  # units under way are told apart by periods until due, up to this
+    rounds: Annotated[int, number(1, 1_000, integer=True)]  # of messages along lanes; graph only
+    due_periods: (
+        Annotated[int, number(1, 1_000, integer=True)] | None
+    )  # units under way are told apart by periods until due, up to this
     head: Literal["auto", "levels", "direct", "split", "residual"]
     reach: Positive  # what an output of 1 is, in standard deviations (levels) or mean flows
 
@@ -37,8 +41,8 @@ class PathwiseConfig(Layout):
 
     kind: Literal["pathwise"] = "pathwise"
     start: str  # a rule by name, the path of a tuned one, or auto
-    worlds: PositiveCount | None  # of a gradient
-    periods: PositiveCount | None  # of a gradient, those skipped included
+    worlds: Worlds | None  # of a gradient
+    periods: Annotated[int, number(1, 10**6, integer=True)] | None  # of a gradient, those skipped included
     skipped: Count | None  # first periods left out of the loss
     learning_rate: Positive
     level_learning_rate: Positive  # of levels and caps, in standard deviations

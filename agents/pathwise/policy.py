@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,12 @@ from echelongym.agents.rules import RULES, Rule
 from echelongym.agents.rules.rule import NETWORK, check_network
 from echelongym.envs.backend import TorchOps
 from echelongym.envs.config import validate
+from echelongym.agents.policy_file import weights
 from echelongym.envs.errors import InputError, expected, shorten
 from echelongym.envs.files import write_bytes
 from echelongym.envs.observation import Decision, Observation
+from echelongym.envs.plain import check_plain
+from echelongym.envs.reading import parse_json, read_npz, text_of
 from echelongym.envs.scenario import Scenario
 
 from .bodies import BODIES, Body
@@ -174,9 +176,9 @@ def _rule_of(head: Head, base: Rule | None) -> dict[str, Any] | None:
 def is_pathwise(path: Path) -> bool:
     """Whether a policy file is one of these."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return bool(json.loads(str(archive["config"])).get("kind") == KIND)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        arrays = read_npz(path, "policy")
+        return bool(parse_json(text_of(arrays, "config", str(path)), str(path)).get("kind") == KIND)
+    except (InputError, AttributeError):
         return False
 
 
@@ -191,13 +193,16 @@ def load_pathwise(path: Path, scenario: Scenario) -> PathwisePolicy:
         If the file is damaged, or was trained on another network and is for that alone.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        content = json.loads(str(arrays.pop("config")))
+        arrays = read_npz(path, "policy")
+        content = parse_json(text_of(arrays, "config", str(path)), f"{path}: config")
+        del arrays["config"]
+        check_plain(content, f"{path}: config")
         if content["schema"] != _SCHEMA:
             raise expected("schema", content["schema"], f"{_SCHEMA}", str(path))
         config = validate(Layout, {key: content["config"][key] for key in Layout.model_fields}, str(path))
-        shared, rule = bool(content["shared"]), content["rule"]
+        shared, rule = content["shared"], content["rule"]
+        if not isinstance(shared, bool):
+            raise expected("shared", shared, "true or false", str(path))
         trained = scenario
         if not shared:
             check_network(content["network"], scenario.tables, str(path))
@@ -208,15 +213,12 @@ def load_pathwise(path: Path, scenario: Scenario) -> PathwisePolicy:
         if rule is not None:
             start = untuned(rule["name"], trained) if shared else RULES[rule["name"]](trained, **rule["parameters"])
         policy = make_policy(trained, config, start, learn_levels=not shared)
-        state = {name: torch.from_numpy(value) for name, value in arrays.items()}
-        policy.actor.load_state_dict(state)
-    except FileNotFoundError:
-        raise expected("policy", str(path), "the path of a file that exists") from None
+        policy.actor.load_state_dict(weights(arrays, str(path)))
+        policy.facts = dict(content["facts"])
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError) as error:
         raise InputError(f"{path}: is no policy file, or a damaged one: {shorten(str(error))}") from None
-    policy.facts = dict(content["facts"])
     policy.actor.eval()
     with torch.no_grad():
         policy.actor.begin(0)

@@ -15,10 +15,13 @@ import numpy as np
 
 from echelongym.envs import journal
 from echelongym.envs.backend import Ops, ops_of
+from echelongym.envs.config import MOST as LARGEST
 from echelongym.envs.errors import InputError, expected, is_installed
 from echelongym.envs.files import write_text
 from echelongym.envs.ledger import Ledger
 from echelongym.envs.observation import Decision, Observation
+from echelongym.envs.plain import real_array
+from echelongym.envs.reading import read_json
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import backend_of, periods, simulate
 
@@ -60,12 +63,13 @@ class OpenLoopPlan:
 
     def __init__(self, scenario: Scenario, requests: Any) -> None:
         t = self.tables = scenario.tables
-        self.requests: Floats = np.array(requests, dtype=np.float64)
+        self.requests: Floats = real_array(requests, "requests", self.name)
         if self.requests.ndim != 3 or self.requests.shape[1:] != (t.L, t.P) or len(self.requests) < t.horizon:
             shape = f"({t.horizon} or more periods, {t.L} lanes, {t.P} products)"
             raise expected("requests.shape", self.requests.shape, shape, self.name)
-        if not (np.isfinite(self.requests) & (self.requests >= 0)).all():
-            raise expected("requests", float(self.requests.min()), "finite numbers >= 0", self.name)
+        if not ((self.requests >= 0) & (self.requests <= LARGEST)).all():
+            worst = self.requests.max() if self.requests.max() > LARGEST else self.requests.min()
+            raise expected("requests", float(worst), f"numbers >= 0 and at most {LARGEST:.1e}", self.name)
 
     def __call__(self, observation: Observation) -> Decision:
         """Requests (B, L, P) of the period."""
@@ -102,12 +106,7 @@ class OpenLoopPlan:
         if data["plan"] != cls.name:
             raise expected("plan", data["plan"], cls.name, where)
         check_network(data["network"], scenario.tables, where)
-        try:
-            requests = np.array(data["requests"], dtype=np.float64)
-        except (TypeError, ValueError):
-            raise expected(
-                "requests", type(data["requests"]).__name__, "numbers by period, lane, product", where
-            ) from None
+        requests = real_array(data["requests"], "requests", where)
         return cls(scenario, requests)
 
     @classmethod
@@ -119,14 +118,7 @@ class OpenLoopPlan:
         InputError
             If there is no such file, it is no JSON, or the plan does not fit.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise expected("plan", str(path), "the path of a file that exists")
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InputError(f"{path}: expected the JSON of a plan ({error})") from None
-        return cls.from_dict(scenario, data, str(path))
+        return cls.from_dict(scenario, read_json(path, "plan"), str(path))
 
 
 def plan_open_loop(

@@ -124,8 +124,9 @@ class BaseStock(Rule):
 
     def _set_options(self, options: dict[str, Any]) -> None:
         self.allocation = options.get("allocation", self.allocation)
-        self.allocation = ALIASES.get(self.allocation, self.allocation)
-        if self.allocation not in ALLOCATIONS:
+        if isinstance(self.allocation, str):
+            self.allocation = ALIASES.get(self.allocation, self.allocation)
+        if not isinstance(self.allocation, str) or self.allocation not in ALLOCATIONS:
             raise expected(f"{self.name} allocation", self.allocation, " or ".join((*ALLOCATIONS, *ALIASES)))
 
     def _get_options(self) -> dict[str, Any]:

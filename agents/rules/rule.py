@@ -91,6 +91,7 @@ class Rule(ABC):
         reason = self.refusal(scenario)
         if reason is not None:
             raise InputError(f"{self.name}: {reason} (scenario {scenario.name})")
+        check_plain(parameters, self.name)
         self.scenario = scenario
         self.tables: Tables = scenario.tables
         self.groups = {group.name: group for group in self._make_groups()}
@@ -271,13 +272,16 @@ def check_network(names: Mapping[str, Any], tables: Tables, where: str) -> None:
     if not isinstance(names, Mapping) or set(names) != set(NETWORK):
         raise expected("network", names, f"a mapping with {', '.join(NETWORK)}", where)
     for key in NETWORK:
-        theirs, ours = list(names[key] or ()), list(getattr(tables, key))
+        given, ours = names[key] or (), list(getattr(tables, key))
+        if not isinstance(given, list | tuple):
+            raise expected(f"network.{key}", given, "a list of names", where)
+        theirs = list(given)
         if theirs == ours:
             continue
         place = next((i for i, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), None)
         if place is None:
             place = min(len(theirs), len(ours))
-        their = repr(theirs[place]) if place < len(theirs) else "nothing"
+        their = shorten(theirs[place], 60) if place < len(theirs) else "nothing"
         our = repr(ours[place]) if place < len(ours) else "nothing"
         raise InputError(
             f"{where}: made for another network than scenario {tables.name!r}: {key}[{place}] is {their}, "
