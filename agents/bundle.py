@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
 from echelongym.envs.backend import ops_of
-from echelongym.envs.config import Config, validate
+from echelongym.envs.config import Config, number, validate
 from echelongym.envs.errors import InputError, expected, missing_extra, shorten
 from echelongym.envs.observation import Decision, Observation, observation_shapes
-
 from echelongym.envs.reading import read_content, read_json
 
 from .rules.rule import check_network
@@ -35,7 +34,7 @@ class Port(Config):
 
     name: str
     axes: tuple[str, ...]  # what each axis counts; nodes, lanes ... are in the order of the bundle's network
-    shape: tuple[str | int, ...]  # the first is the batch, of any size
+    shape: tuple[Literal["batch"] | Annotated[int, number(0, integer=True)], ...]  # the first is the batch, of any size
     dtype: Literal["float64", "int64"]
 
 
@@ -51,7 +50,7 @@ class Facts(Config):
     observation: tuple[Port, ...]  # inputs, those that the policy reads
     decision: tuple[Port, ...]  # outputs
     sha256: str  # of policy.onnx
-    opset: int
+    opset: Annotated[int, number(1, integer=True)]
     parity: dict[str, Any]  # how far ONNX Runtime, PyTorch and the policy itself were apart
     versions: dict[str, str]
 
@@ -81,7 +80,7 @@ class BundlePolicy:
     """
 
     def __init__(self, graph: bytes, facts: Facts, where: str = GRAPH_FILE) -> None:
-        self.facts = facts
+        self.facts, self.where = facts, where
         self.session = open_session(graph, where)
         self.inputs = [(port.name, np.dtype(port.dtype)) for port in facts.observation]
         self.outputs = [port.name for port in facts.decision]
@@ -95,7 +94,11 @@ class BundlePolicy:
         ops = ops_of(observation.on_hand)
         arrays = {name: getattr(observation, name) for name, _ in self.inputs}
         feeds = {name: np.ascontiguousarray(ops.numpy(arrays[name]), dtype) for name, dtype in self.inputs}
-        found = dict(zip(self.outputs, self.session.run(self.outputs, feeds), strict=True))
+        try:
+            values = self.session.run(self.outputs, feeds)
+        except Exception as error:  # its errors share no other base
+            raise InputError(f"{self.where}: the graph cannot be run: {shorten(str(error))}") from None
+        found = dict(zip(self.outputs, values, strict=True))
         return Decision(**{name: ops.asarray(value) for name, value in found.items()})
 
 
@@ -163,6 +166,9 @@ def _check_observation(facts: Facts, scenario: Scenario, where: str) -> None:
             f"{where}: units = {facts.units!r}: expected {scenario.units!r}, as scenario {scenario.name!r} has"
         )
     shapes = observation_shapes(scenario.tables)
+    for port in (*facts.observation, *facts.decision):
+        if port.shape[:1] != ("batch",):
+            raise InputError(f"{where}: {port.name}: shape {list(port.shape)}: expected the batch as its first axis")
     for port in facts.observation:
         here = shapes.get(port.name)
         if here is None or tuple(port.shape[1:]) != here:

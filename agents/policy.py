@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import inspect
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from echelongym.envs.errors import InputError, expected, naming_extras, unknown
-from echelongym.envs.files import read_yaml
+from echelongym.envs.files import as_path, read_yaml
 from echelongym.envs.observation import Decision, Observation
+from echelongym.envs.plain import check_plain
 from echelongym.envs.scenario import Scenario
 
+from .imported import imported_policy
 from .rules import RULES, Rule, check_network
 
 #: What a rule's file holds; further keys are notes.
@@ -61,7 +59,10 @@ def load_policy(name: str | Path, scenario: Scenario, trust: bool = False, **par
     MissingExtra
         If it needs a package of an extra that is not installed (trained policies need ``train``).
     """
-    text = str(name)
+    if not isinstance(scenario, Scenario):
+        raise expected("scenario", scenario, "a Scenario, as Scenario.load gives")
+    text = str(as_path(name, "policy")) if not isinstance(name, str) else name
+    check_plain(parameters, "parameters")
     if text in RULES:
         return RULES[text](scenario, **parameters)
     if text == "open_loop_plan":
@@ -74,7 +75,7 @@ def load_policy(name: str | Path, scenario: Scenario, trust: bool = False, **par
 
 def _from_elsewhere(text: str, scenario: Scenario, trust: bool, parameters: dict[str, Any]) -> Callable[..., Any]:
     """A policy that is no rule: from a path, or imported."""
-    path = Path(text).expanduser()
+    path = as_path(text, "policy")
     if path.suffix == ".json":
         from .planning.open_loop import OpenLoopPlan
 
@@ -86,7 +87,7 @@ def _from_elsewhere(text: str, scenario: Scenario, trust: bool, parameters: dict
     if path.exists():
         return _from_path(path, scenario, trust, parameters)
     if ":" in text and "/" not in text:
-        return _imported(text, scenario, parameters)
+        return imported_policy(text, scenario, parameters)
     known = (*RULES, "open_loop_plan", "a .yaml file", "a run folder", "a bundle", "package.module:attribute")
     raise unknown("policy", text, known)
 
@@ -103,10 +104,13 @@ def _rule_from_file(path: Path, scenario: Scenario, parameters: dict[str, Any]) 
         from .reading.rule import ReadableRule
 
         kinds = {**RULES, ReadableRule.name: ReadableRule}
-    if data["rule"] not in kinds:
-        raise unknown("rule", data["rule"], kinds, str(path))
+    name, given = data["rule"], {} if data["parameters"] is None else data["parameters"]
+    if not isinstance(name, str) or name not in kinds:
+        raise unknown("rule", name, kinds, str(path))
     check_network(data["network"], scenario.tables, str(path))
-    return kinds[data["rule"]](scenario, **{**(data["parameters"] or {}), **parameters})
+    if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
+        raise expected("parameters", given, "a mapping by name", str(path))
+    return kinds[name](scenario, **{**given, **parameters})
 
 
 def _from_path(path: Path, scenario: Scenario, trust: bool, parameters: dict[str, Any]) -> Callable[..., Any]:
@@ -128,59 +132,3 @@ def _from_path(path: Path, scenario: Scenario, trust: bool, parameters: dict[str
     from .sb3 import load_sb3_policy
 
     return load_sb3_policy(path, scenario, trust=trust)
-
-
-def _imported(text: str, scenario: Scenario, parameters: dict[str, Any]) -> Callable[..., Any]:
-    """What ``package.module:attribute`` names; a module beside the user counts."""
-    module_name, _, attribute = text.partition(":")
-    try:
-        with _modules_here():
-            found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
-            raise  # the module is there, but something it imports is not
-        raise expected("policy", text, f"a module that can be imported ({error})") from None
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            known = [key for key in vars(found) if not key.startswith("_")] if hasattr(found, "__dict__") else []
-            raise unknown("policy", text, [f"{module_name}:{key}" for key in known] or ["an attribute that exists"])
-        found = getattr(found, part)
-    return _made(found, text, scenario, parameters)
-
-
-@contextlib.contextmanager
-def _modules_here() -> Iterator[None]:
-    """The working folder is searched for modules, last, so that nothing in it hides what is installed; then no longer."""
-    here = str(Path.cwd())
-    sys.path.append(here)
-    try:
-        yield
-    finally:
-        if here in sys.path:  # the last of equal ones: another may be there by the user's will
-            del sys.path[len(sys.path) - 1 - sys.path[::-1].index(here)]
-
-
-def _made(found: Any, text: str, scenario: Scenario, parameters: dict[str, Any]) -> Callable[..., Any]:
-    """A policy from what was imported: itself, or made by calling it with the scenario."""
-    if not callable(found):
-        raise expected("policy", text, "a callable")
-    takes_observation = not inspect.isclass(found) and _first_parameter(found) not in ("scenario",)
-    if takes_observation:
-        if parameters:
-            raise expected("parameters", parameters, f"none, as {text} takes an observation and nothing else")
-        policy: Callable[..., Any] = found
-        return policy
-    made = found(scenario, **parameters)
-    if not callable(made):
-        raise expected("policy", text, f"a factory of callables; it gave {made!r}")
-    result: Callable[..., Any] = made
-    return result
-
-
-def _first_parameter(function: Any) -> str:
-    """Name of the first parameter of a function or callable object: ``scenario`` marks a factory."""
-    try:
-        names = list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return ""
-    return names[0] if names else ""

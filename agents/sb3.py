@@ -21,7 +21,8 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch import nn
 
-from echelongym.envs.errors import InputError, expected, missing_extra
+from echelongym.envs.errors import InputError, MissingExtra, expected, missing_extra
+from echelongym.envs.reading import check_members, regular_file
 from echelongym.envs.scenario import Scenario
 
 from .actor import Actor, ActorPolicy, RecurrentActor, policy_of
@@ -326,21 +327,33 @@ _KINDS = {
 
 
 def _load_zip(path: Path, scenario: Scenario) -> ActorPolicy:
-    if not path.is_file():
-        raise expected("policy", str(path), "the path of a file that exists")
+    path = regular_file(path, "policy")
     try:
         with zipfile.ZipFile(path) as archive:
+            check_members(archive, str(path))
             data = json.loads(archive.read("data"))
-        kind = next(_KINDS[key] for key in _KINDS if key in data)
-    except (zipfile.BadZipFile, KeyError, ValueError):
+        kind = next((_KINDS[key] for key in _KINDS if key in data), None)
+    except InputError:
+        raise
+    except Exception:  # of zipfile, zlib, json: they share no base
         raise InputError(f"{path}: is no zip of Stable-Baselines3, or a damaged one") from None
-    except StopIteration:
-        raise expected("policy", str(path), f"a zip of {', '.join(LEARNERS)}") from None
+    if kind is None or not isinstance(data, dict):
+        raise expected("policy", str(path), f"a zip of {', '.join(LEARNERS)}")
     algorithm = algorithm_of(kind)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it remarks on its own settings of a replay buffer that is not there
-        model = algorithm.load(path, device="cpu")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it remarks on its own settings of a replay buffer that is not there
+            model = algorithm.load(path, device="cpu")
+    except MissingExtra:
+        raise
+    except Exception as error:  # of unpickling, torch, Stable-Baselines3 ...: they share no base
+        raise InputError(
+            f"{path}: Stable-Baselines3 cannot load this zip, it is damaged or of another version: "
+            f"{type(error).__name__}"
+        ) from error
     facts: dict[str, Any] = getattr(model, "echelongym", {})
+    if not isinstance(facts, dict) or (facts and not {"network", "rule"} <= set(facts)):
+        raise expected("echelongym", facts, "what train writes of a model, or no such key", str(path))
     rule = None
     if facts:
         check_network(facts["network"], scenario.tables, str(path))

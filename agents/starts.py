@@ -48,10 +48,12 @@ def rule_from_dict(data: dict[str, Any], scenario: Scenario, where: str) -> Rule
     InputError
         If it is none, or of another network.
     """
-    if not isinstance(data, dict) or data.get("rule") not in RULES:
+    name = data.get("rule") if isinstance(data, dict) else None
+    parameters = data.get("parameters") if isinstance(data, dict) else None
+    if not isinstance(name, str) or name not in RULES or not isinstance(parameters, dict):
         raise InputError(f"{where}: holds no rule that is known")
-    check_network(data["network"], scenario.tables, where)
-    return RULES[data["rule"]](scenario, **data["parameters"])
+    check_network(data.get("network", {}), scenario.tables, where)
+    return RULES[name](scenario, **parameters)
 
 
 class Residual:

@@ -214,6 +214,13 @@ class NetworkBatch:
             lead_time=lead_time,
         )
 
+    @staticmethod
+    def _array(actions: Any) -> NDArray[Any]:
+        try:
+            return np.asarray(actions)
+        except Exception:  # whatever NumPy, or the value's own conversion, says of it
+            raise expected("action", actions, "an array of real numbers") from None
+
     def checked(self, actions: Any, shape: tuple[int, ...]) -> NDArray[Any]:
         """Actions (B, n), given in a shape that says the same, if they are finite numbers.
 
@@ -222,7 +229,7 @@ class NetworkBatch:
         InputError
             Naming the action that is none.
         """
-        array = np.asarray(actions)
+        array = actions if type(actions) is np.ndarray else self._array(actions)
         if array.shape != shape or array.dtype.kind not in "fiu":
             names = self.decoder.names
             raise InputError(

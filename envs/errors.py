@@ -62,8 +62,11 @@ def _brief(value: Any, limit: int, depth: int) -> str:
             + ("," * (isinstance(value, tuple) and len(value) == 1))
             + closing
         )
-    if type(value).__repr__ is object.__repr__ or isinstance(value, type) or callable(value):
+    plain_object = type(value).__repr__ is object.__repr__  # type: ignore[comparison-overlap]
+    if plain_object or isinstance(value, type) or callable(value):
         return f"an object of type {type(value).__name__}"
+    if hasattr(value, "dtype") and getattr(value, "ndim", 0):
+        return f"an array of shape {tuple(value.shape)} and type {value.dtype}"
     try:
         return printable(repr(value)[: 4 * limit])
     except Exception:  # somebody else's __repr__

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, Ops
+from .config import MOST
 from .errors import InputError, expected
+from .plain import real_array
 from .tables import Tables
 
 
@@ -99,15 +101,28 @@ def checked_requests(decision: Any, tables: Tables, worlds: int, ops: Ops) -> De
 
 
 def _checked(value: Array, field: str, shape: tuple[int, ...], ops: Ops) -> Array:
+    if type(value) is not np.ndarray or value.dtype.kind not in "fiu":
+        value = _real(value, f"decision.{field}", ops)
     array = ops.asarray(value)
     if tuple(array.shape) != shape:
         raise InputError(
             f"decision.{field} has shape {tuple(array.shape)}: expected {shape} (worlds, lanes or pairs, products)"
         )
-    # One pass finds a negative entry, NaN (no comparison holds) and infinity alike.
-    if not bool(((array >= 0) & (array < np.inf)).all()):
+    # One pass finds a negative entry, NaN (no comparison holds), infinity and what no world holds alike.
+    if not bool(((array >= 0) & (array <= MOST)).all()):
         flat = ops.numpy(array)
-        bad = np.argwhere(~((flat >= 0) & (flat < np.inf)))[0]
-        raise expected(f"decision.{field}{[int(i) for i in bad]}", float(flat[tuple(bad)]), "a finite number >= 0")
+        bad = np.argwhere(~((flat >= 0) & (flat <= MOST)))[0]
+        found = float(flat[tuple(bad)])
+        most = f" and at most {MOST:.1e}" if found > MOST else ""
+        raise expected(f"decision.{field}{[int(i) for i in bad]}", found, f"a finite number >= 0{most}")
     # Contiguous, as the order of sums follows the order in memory.
     return ops.contiguous(ops.moveaxis(array, 0, -1))
+
+
+def _real(value: Any, field: str, ops: Ops) -> Any:
+    """What is no array of numbers yet: a tensor of numbers as it is, lists as an array."""
+    if ops.name == "torch" and hasattr(value, "is_complex"):
+        if value.is_complex() or str(value.dtype) == "torch.bool":
+            raise expected(field, str(value.dtype), "a tensor of real numbers")
+        return value
+    return real_array(value, field)

@@ -7,6 +7,7 @@ depth, and an ``.npz`` is an archive of arrays of numbers or text whose headers 
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import math
 import os
@@ -57,7 +58,10 @@ def as_path(value: Any, field: str) -> Path:
         raise expected(field, text, "a path") from None
     if not text.strip() or "\0" in text or long:
         raise expected(field, text, f"a path, its parts of at most {_LONGEST_PART} bytes")
-    return Path(text)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~ of somebody who is not known here
+        raise expected(field, text, "a path; there is no home of that name") from None
 
 
 def regular_file(value: Any, field: str, most: float = math.inf) -> Path:
@@ -214,10 +218,8 @@ def check_members(archive: zipfile.ZipFile, where: str) -> list[zipfile.ZipInfo]
 def available_memory() -> int:
     """Bytes that this process may still allocate, as far as that is known."""
     found = [sys.maxsize]
-    try:
+    with contextlib.suppress(ValueError, OSError, AttributeError):
         found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (ValueError, OSError, AttributeError):
-        pass
     try:
         import resource
 
@@ -296,16 +298,11 @@ def _data(archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: Header, whe
         array = np.zeros(header.shape, header.dtype)
     else:
         array = np.frombuffer(content, header.dtype).reshape(header.shape, order="F" if header.fortran_order else "C")
-    if array.dtype.kind == "U":
-        _check_text(array, where)
+    if header.dtype.kind == "U":
+        order = np.uint32 if header.dtype.isnative else np.dtype(np.uint32).newbyteorder()
+        if (np.frombuffer(content, order) > 0x10FFFF).any():  # an error of NumPy's later
+            raise InputError(f"{where}: expected text, this is no Unicode")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _check_text(array: Array, where: str) -> None:
-    """Refuse code points that no text has, of which NumPy makes an error later."""
-    codes = array.view(np.uint32 if array.dtype.isnative else np.dtype(np.uint32).newbyteorder())
-    if (codes > 0x10FFFF).any():
-        raise InputError(f"{where}: expected text, this is no Unicode")
 
 
 def text_of(arrays: Mapping[str, Array], name: str, where: str) -> str:

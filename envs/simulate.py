@@ -205,10 +205,10 @@ def periods(
     world = World(t, tape, ops)
     dynamics = Dynamics(t, ops, vary_lead_times=world.unusual_lead_times)
     foresee = getattr(policy, "foresee", None)
-    if foresee is not None:
+    if callable(foresee):
         foresee(tape)
     start = getattr(policy, "start", None)
-    if start is not None:
+    if callable(start):
         start(world.batch)
     state, arrivals = dynamics.initial(world.batch), None
     for period in range(world.periods):

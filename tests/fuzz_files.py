@@ -297,7 +297,7 @@ def _array_cases(folder: Path) -> Iterator[Case]:
             for value in (np.nan, np.inf, -np.inf, -1.0, 1e308, 1e300, 0.5, 1e18, 2.0**62, -0.0, 5e-324):
                 changed = array.astype(np.float64).copy()
                 changed[(-1,) * changed.ndim] = value
-                must = not np.isfinite(value) or value < 0 or value in (1e308, 1e300)
+                must = not np.isfinite(value) or (value < 0 and member != "forecast.npy") or value in (1e308, 1e300)
                 yield Case(
                     "tape array",
                     f"{label}: a value of {value}",

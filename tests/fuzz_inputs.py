@@ -32,7 +32,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-SECONDS = 5  # of one case; the slowest that is refused rightly takes a tenth
+SECONDS = 5  # of processor time of one case; nearly all that are refused rightly take a hundredth
+WAITING = 40  # seconds of any time: what waits for ever takes no processor time
 MEMORY = 1 << 30  # bytes beyond what the process has already
 LONGEST = 700  # characters of a line that is still read
 MODULES = ("fuzz_scenarios", "fuzz_files", "fuzz_models", "fuzz_calls", "fuzz_commands")
@@ -73,7 +74,9 @@ def judged(case: Case, folder: Path) -> Verdict:
         raise TooLong
 
     signal.signal(signal.SIGALRM, ring)
-    signal.alarm(SECONDS)
+    signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(WAITING)
     here = Path.cwd()
     try:
         with warnings.catch_warnings():
@@ -93,6 +96,7 @@ def judged(case: Case, folder: Path) -> Verdict:
         place = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(last))
         return Verdict("refused unclearly", f"{type(error).__name__}: {str(error)[:200]!r} at {place}")
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
         os.chdir(here)
     return Verdict("accepted though wrong" if case.wanted == "refused" else "accepted rightly")
@@ -151,7 +155,7 @@ def _in_child(cases: Sequence[Case], batch: Sequence[int]) -> tuple[dict[int, Ve
     os.close(sending)
     text, killed = b"", None
     while True:
-        ready, _, _ = select.select([receiving], [], [], 2 * SECONDS + 5)
+        ready, _, _ = select.select([receiving], [], [], WAITING + 20)
         if not ready:
             os.kill(child, signal.SIGKILL)
             killed = "neither answered nor heard the alarm"

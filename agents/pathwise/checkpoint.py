@@ -34,7 +34,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             raise expected("kind", content.get("kind"), f"{KIND}, the learner of this training", str(path))
         if content["schema"] != _SCHEMA:
             raise expected("schema", content["schema"], str(_SCHEMA), str(path))
-        return {**content, "facts": parse_json(str(content["facts"]), f"{path}: facts")}
+        facts = parse_json(str(content["facts"]), f"{path}: facts")
+        if not isinstance(facts, dict):
+            raise expected("facts", facts, "a mapping", str(path))
+        return {**content, "facts": facts}
 
     return read_checkpoint(path, understood)
 

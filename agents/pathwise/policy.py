@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from echelongym.agents.policy_file import weights
 from echelongym.agents.rules import RULES, Rule
 from echelongym.agents.rules.rule import NETWORK, check_network
 from echelongym.envs.backend import TorchOps
 from echelongym.envs.config import validate
-from echelongym.agents.policy_file import weights
 from echelongym.envs.errors import InputError, expected, shorten
 from echelongym.envs.files import write_bytes
 from echelongym.envs.observation import Decision, Observation

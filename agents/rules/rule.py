@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from echelongym.envs.backend import Array
 from echelongym.envs.config import is_number
-from echelongym.envs.errors import InputError, expected, unknown
+from echelongym.envs.errors import InputError, expected, shorten, unknown
 from echelongym.envs.files import write_yaml
 from echelongym.envs.observation import Decision, Observation
+from echelongym.envs.plain import check_plain
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.tables import Tables
 
