@@ -65,7 +65,7 @@ def _brief(value: Any, limit: int, depth: int) -> str:
     plain_object = type(value).__repr__ is object.__repr__  # type: ignore[comparison-overlap]
     if plain_object or isinstance(value, type) or callable(value):
         return f"an object of type {type(value).__name__}"
-    if hasattr(value, "dtype") and getattr(value, "ndim", 0):
+    if hasattr(value, "dtype") and bool(getattr(value, "shape", ())):
         return f"an array of shape {tuple(value.shape)} and type {value.dtype}"
     try:
         return printable(repr(value)[: 4 * limit])
