@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from echelongym.envs.errors import InputError
 from echelongym.envs.observation import Decision, Observation, Policy, observation_shapes
+from echelongym.envs.processes.recorded.statement import playable
 from echelongym.envs.simulate import periods
 
 if TYPE_CHECKING:
-    from echelongym.envs.processes.recorded.statement import playable
-from echelongym.envs.scenario import Scenario
+    from echelongym.envs.scenario import Scenario
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -7,14 +7,12 @@ depth, and an ``.npz`` is an archive of arrays of numbers or text whose headers 
 from __future__ import annotations
 
 import ast
-import contextlib
 import json
 import math
 import os
 import re
 import stat
 import struct
-import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -26,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError, expected, printable, shorten
+from .memory_limits import require_memory
 
 MOST_JSON = 200_000_000  # bytes
 MOST_MEMBERS = 10_000
@@ -210,26 +209,8 @@ def check_members(archive: zipfile.ZipFile, where: str) -> list[zipfile.ZipInfo]
         raise InputError(
             f"{where}: {size:,} bytes that inflate to {total:,}: expected less than {MOST_TIMES} times the file"
         )
-    if total > (most := available_memory()):
-        raise InputError(f"{where}: holds {total:,} bytes: expected less than the memory there is, {most:,}")
+    require_memory(total, f"{where}: its contents", "a file of fewer or smaller arrays")
     return members
-
-
-def available_memory() -> int:
-    """Bytes that this process may still allocate, as far as that is known."""
-    found = [sys.maxsize]
-    with contextlib.suppress(ValueError, OSError, AttributeError):
-        found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    try:
-        import resource
-
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if limit != resource.RLIM_INFINITY:
-            used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-            found.append(max(limit - used, 0))
-    except (ImportError, OSError, ValueError):
-        pass
-    return min(found)
 
 
 def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:

@@ -164,7 +164,7 @@ def check_values(tape: Tape, scenario: Scenario, where: str) -> None:
         if bad.any():
             _refuse(tape, name, array, np.argwhere(bad)[0], hint, where)
 
-    each("demand", lambda x: (x >= 0) & (x <= MOST), f"a number >= 0 and at most {MOST:.1e}")
+    each("demand", lambda x: (x >= 0) & (x <= MOST), f"a finite number >= 0 and at most {MOST:.1e}")
     if tables.integer:
         each("demand", _whole, "a whole number, as units is integer")
     longest = tables.K + 1  # as many slots as the network's longest lane has
