@@ -131,6 +131,8 @@ def load_bundle(path: str | Path, scenario: Scenario) -> BundlePolicy:
     where = str(folder / FACTS_FILE)
     check_network(facts.network, scenario.tables, where)
     _check_observation(facts, scenario, where)
+    if not (folder / GRAPH_FILE).exists():
+        raise InputError(f"{folder / GRAPH_FILE}: cannot be read: No such file or directory")
     graph = read_content(folder / GRAPH_FILE, "policy", MOST_GRAPH)
     if hashlib.sha256(graph).hexdigest() != facts.sha256:
         raise InputError(

@@ -63,7 +63,7 @@ def as_path(value: Any, field: str) -> Path:
         raise expected(field, text, "a path; there is no home of that name") from None
 
 
-def regular_file(value: Any, field: str, most: float = math.inf) -> Path:
+def regular_file(value: Any, field: str, most: float = math.inf, kind: str = "a file") -> Path:
     """The path of a file that exists, is none of a device, pipe or folder, and holds at most ``most`` bytes.
 
     Raises
@@ -76,11 +76,11 @@ def regular_file(value: Any, field: str, most: float = math.inf) -> Path:
         found = path.stat()
     except OSError as error:
         if isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise expected(field, str(path), "the path of a file that exists") from None
+            raise expected(field, str(path), f"the path of {kind} that exists") from None
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     if not stat.S_ISREG(found.st_mode):
-        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or a pipe"
-        raise expected(field, str(path), f"the path of a file, this is {kind}")
+        other = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or a pipe"
+        raise expected(field, str(path), f"the path of {kind}, this is {other}")
     if found.st_size > most:
         raise InputError(f"{path}: {found.st_size:,} bytes: expected at most {int(most):,}")
     return path
@@ -165,21 +165,37 @@ def read_npz(value: Any, field: str, check: Callable[[Mapping[str, Header]], Non
         If the file does not exist, is no archive, is truncated or damaged, holds a name twice, something that is no
         array, a header that does not fit its data, objects, or more than a file of its size should.
     """
-    path = regular_file(value, field)
+    path = regular_file(value, field, kind="an .npz file" if field == "tape" else "a file")
     try:
+        _check_start(path)
         with zipfile.ZipFile(path) as archive:
             members = _members(archive, path)
             headers = {name: _header(archive, member, f"{path}: {name}") for name, member in members.items()}
             if check is not None:
                 check(headers)
             return {name: _data(archive, members[name], one, f"{path}: {name}") for name, one in headers.items()}
-    except InputError:
-        raise
+    except InputError as error:
+        if field != "policy":
+            raise
+        raise InputError(
+            f"{path}: is no policy file, or a damaged one: {str(error).removeprefix(f'{path}: ')}"
+        ) from None
     except MemoryError:
         raise InputError(f"{path}: holds more than there is memory for") from None
     except (OSError, EOFError, LookupError, ValueError, RuntimeError, TypeError, struct.error, zlib.error,
             zipfile.BadZipFile, OverflowError) as error:  # fmt: skip
-        raise InputError(f"{path}: is truncated, damaged or no .npz file: {shorten(str(error))}") from None
+        kind = "no policy file, or a damaged one" if field == "policy" else "truncated, damaged or no .npz file"
+        raise InputError(f"{path}: is {kind}: {shorten(str(error))}") from None
+
+
+def _check_start(path: Path) -> None:
+    """Refuse what begins as something that people take for an archive of arrays."""
+    with path.open("rb") as stream:
+        start = stream.read(6)
+    if start == b"\x93NUMPY":
+        raise InputError(f"{path}: expected an .npz file of several arrays, this is a single one")
+    if start[:1] == b"\x80":
+        raise InputError(f"{path}: holds pickled objects, which are never loaded")
 
 
 def check_members(archive: zipfile.ZipFile, where: str) -> list[zipfile.ZipInfo]:
@@ -218,7 +234,8 @@ def _members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
     found = {}
     for one in check_members(archive, str(path)):
         if not one.filename.endswith(".npy"):
-            raise InputError(f"{path}: {shorten(one.filename)}: expected arrays (.npy) only")
+            name = one.filename if one.filename.isidentifier() else shorten(one.filename)
+            raise InputError(f"{path}: {name}: expected an array (.npy)")
         found[one.filename.removesuffix(".npy")] = one
     return found
 

@@ -18,6 +18,7 @@ from .tape_checks import ARRAYS, AXES, NAMES, Array, compact, neutral
 if TYPE_CHECKING:
     from .tape import Tape
 
+_COUNTS = ("no", "one", "two", "three", "four", "five")
 _KEYS = (*ARRAYS, *NAMES, "history", "worlds")
 
 
@@ -72,7 +73,7 @@ def _check_headers(headers: Mapping[str, Header], where: str) -> None:
             )
         axes = AXES[key].split() if key in AXES else []
         if axes and len(header.shape) != len(axes):
-            hint = f"{len(axes)} axes: {', '.join(axes)}"
+            hint = f"{_COUNTS[len(axes)]} axes: {', '.join(axes)}"
             raise expected(f"{key}.shape", header.shape, hint, where)
         if axes and header.dtype.kind not in "iuf":
             raise expected(f"{key}.dtype", str(header.dtype), "numbers", where)

@@ -175,6 +175,8 @@ def _rule_of(head: Head, base: Rule | None) -> dict[str, Any] | None:
 
 def is_pathwise(path: Path) -> bool:
     """Whether a policy file is one of these."""
+    if path.suffix == ".zip":  # of Stable-Baselines3, which is opened only where it is trusted
+        return False
     try:
         arrays = read_npz(path, "policy")
         return bool(parse_json(text_of(arrays, "config", str(path)), str(path)).get("kind") == KIND)
