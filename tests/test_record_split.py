@@ -126,7 +126,7 @@ def test_the_split_is_said_in_words(tmp_path):
     (text,) = record_split(made(tmp_path, dated=True))
     assert "trained on 2024-01-01 to 2024-02-09, judged on 2024-02-10 to 2024-02-29" in text
     assert "learns from 2024-01-01 to 2024-01-20 and chooses its checkpoint on 2024-01-21 to 2024-02-09" in text
-    assert "all worlds of one purpose show the same history" in text
+    assert "all worlds of one purpose are identical, one history" in text
     assert "mean of the training periods stands in (119.5 a period)" in text
     (text,) = record_split(made(tmp_path, demand={"windows": "whole"}))
     assert "fitted to and judged on the same periods, periods 0 to 59" in text

@@ -103,7 +103,7 @@ def _sentence(series: TraceSeries, scenario: Scenario) -> str:
     if record.calendar is not None and record.calendar.step != "1 day":
         text += f" A period is {record.calendar.step}."
     if series.block is None:
-        text += " Replayed in order: all worlds of one purpose show the same history."
+        text += " Replayed in order: all worlds of one purpose are identical, one history."
         begins = [found[0] for found in (train, test) if found is not None]
         short = scenario.observe.history - min(begins, default=0)
         if short > 0:
