@@ -205,8 +205,10 @@ def within(mean: float, half: float, limits: Limits = ANY) -> list[float]:
     mean = float(np.clip(mean, low, high))
     if limits == SHARE:
         spread = mean * (1.0 - mean)
-        if spread <= 0.0:
+        if half <= 0.0 or spread <= 0.0:
             return [mean, mean]
+        if spread < 1e-12 * half**2:  # less than a millionth of a millionth of a trial says nothing
+            return [0.0, 1.0]
         per_trial = half**2 / spread  # t^2 / n
         reach = float(np.sqrt(half**2 + per_trial**2 / 4.0))
         ends = [(mean + per_trial / 2.0 + sign * reach) / (1.0 + per_trial) for sign in (-1.0, 1.0)]

@@ -1,0 +1,290 @@
+"""What worlds are a sample of: intervals about another season cover, one history has none, none leaves its range."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from echelongym.envs import Scenario
+from echelongym.envs.estimators import Ratio
+from echelongym.envs.recorded_blocks import RecordedBlocks, recorded_blocks
+from echelongym.envs.world_sample import ANY, NON_NEGATIVE, SHARE, WorldSample, sample_of, student_half, within
+from echelongym.experiments.main import main
+from echelongym.experiments.service import LESS, compare_fill_rates
+from echelongym.experiments.statistics import mean_interval, paired_comparison, seeds_comparison
+
+STORE = """
+horizon: 42
+nodes: {plant: {kind: supplier}, shop: {holding_cost: 1.0}}
+lanes: {truck: {source: plant, target: shop, lead_time: 1}}
+customers: {people: {sources: {shop: {}}, demand: {kind: trace, file: sales.csv%s}, lost_share: 1.0, lost_sale_cost: 9}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    units = np.random.default_rng(1).poisson(8, 280)
+    rows = "".join(f"{t},{x}\n" for t, x in enumerate(units))
+    (tmp_path / "sales.csv").write_text("period,people\n" + rows)
+    return tmp_path
+
+
+def store(more: str = "") -> Scenario:
+    Path("shop.yaml").write_text(STORE % more)
+    return Scenario.load("shop.yaml")
+
+
+# Blocks ------------------------------------------------------------------------------------------
+
+
+def test_counts_are_those_of_the_demand_that_is_played() -> None:
+    """Every day of a record of ordinals says by itself which block it is from."""
+    Path("sales.csv").write_text("period,people\n" + "".join(f"{t},{t}\n" for t in range(280)))
+    scenario = store(", block: 7, windows: {train: [0, 139], tune: [0, 139], test: [140, 279]}")
+    (found,) = recorded_blocks(scenario, 20, 3, "test")
+    demand = np.asarray(scenario.sample(20, 3, "test").demand)[:, :, 0, 0]
+    history = scenario.observe.history
+    for world in range(20):
+        begun = demand[history::7, world].astype(int) // 7 - 20
+        shown = np.bincount(begun, minlength=20)
+        before = found.counts[world] - shown
+        assert (before >= 0).all()
+        assert before.sum() == math.ceil(history / 7)
+    assert found.counts.shape == (20, 20)
+
+
+def linear(rng: np.random.Generator, blocks: int, draws: int, worlds: int, noise: float = 0.0):
+    """A record of normal blocks of mean 0, and a figure that is the mean over a world's blocks."""
+    record = rng.standard_normal(blocks)
+    picks = rng.integers(blocks, size=(worlds, draws))
+    counts = np.stack([np.bincount(row, minlength=blocks) for row in picks])
+    values = record[picks].mean(axis=1) + noise * rng.standard_normal(worlds)
+    return record, WorldSample(worlds, (RecordedBlocks("record", 7, counts),)), values
+
+
+def test_of_many_worlds_the_interval_is_that_of_the_mean_over_blocks() -> None:
+    """A figure that is linear in the counts is known as well as the mean of K blocks is: Student's interval of K - 1."""
+    record, sample, values = linear(np.random.default_rng(0), 9, 12, 40_000)
+    found = mean_interval(values, sample)
+    half = stats.t.ppf(0.975, 8) * record.std(ddof=1) / 3
+    assert found.high - found.mean == pytest.approx(half, rel=0.02)
+    assert found.record is not None
+    assert found.record[1] - found.mean == pytest.approx(student_half(values - values.mean()))
+
+
+def coverage(trials: int, blocks: int, draws: int, worlds: int, noise: float) -> tuple[float, float]:
+    rng = np.random.default_rng(blocks + draws + worlds)
+    hits = np.zeros(2)
+    for _ in range(trials):
+        _, sample, values = linear(rng, blocks, draws, worlds, noise)
+        found = mean_interval(values, sample)
+        assert found.record is not None
+        hits += found.low <= 0.0 <= found.high, found.record[0] <= 0.0 <= found.record[1]
+    return tuple(hits / trials)  # type: ignore[return-value]
+
+
+def test_intervals_about_another_season_cover() -> None:
+    season, record = coverage(200, 17, 13, 256, 0.0)
+    assert 0.91 <= season <= 0.985
+    assert record < 0.3  # what was printed before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("blocks", "draws", "worlds"), [(17, 13, 512), (17, 13, 64), (8, 13, 64), (5, 5, 32), (3, 6, 64)]
+)
+@pytest.mark.parametrize("noise", [0.0, 0.5, 1.5, 5.0])
+def test_they_cover_whatever_else_is_random(blocks: int, draws: int, worlds: int, noise: float) -> None:
+    """Where other randomness drowns the blocks, few worlds make the interval too wide, never too narrow."""
+    season, _ = coverage(500, blocks, draws, worlds, noise)
+    assert season >= 0.925
+
+
+@pytest.mark.slow
+def test_they_cover_on_recorded_demand() -> None:
+    """Many short records of a known law, each a scenario's, worlds drawn by block: mean demand of the law."""
+    rng = np.random.default_rng(4)
+    hits, trials = np.zeros(2), 150
+    for _ in range(trials):
+        weeks = rng.gamma(8.0, 1.0, 12)  # what a week has in common
+        days = rng.poisson(np.repeat(weeks, 7))
+        Path("sales.csv").write_text("period,people\n" + "".join(f"{t},{x}\n" for t, x in enumerate(days)))
+        scenario = store(", block: 7, windows: whole")
+        sample = sample_of(scenario, 128, 0, "test")
+        demand = scenario.sample(128, 0, "test").demand[scenario.observe.history :, :, 0, 0]
+        found = mean_interval(np.asarray(demand, dtype=float).mean(axis=0), sample)
+        assert found.record is not None
+        hits += found.low <= 8.0 <= found.high, found.record[0] <= 8.0 <= found.record[1]
+    assert 0.9 <= hits[0] / trials <= 0.99
+    assert hits[1] / trials < 0.6
+
+
+def test_independent_records_add_up() -> None:
+    rng = np.random.default_rng(2)
+    one, first, a = linear(rng, 9, 12, 40_000)
+    two, second, b = linear(rng, 11, 12, 40_000)
+    both = WorldSample(40_000, first.blocks + second.blocks)
+    variance = one.var(ddof=1) / 9 + two.var(ddof=1) / 11
+    ends = mean_interval(a + b, both)
+    half = ends.high - ends.mean
+    assert stats.norm.ppf(0.975) * variance**0.5 < half < stats.t.ppf(0.975, 8) * variance**0.5 * 1.05
+
+
+def test_training_seeds_and_blocks_both_count() -> None:
+    """Costs of two seeds that differ, over worlds of few blocks: the interval is wider than either alone makes it."""
+    _, sample, values = linear(np.random.default_rng(3), 6, 8, 2000)
+    seeds = np.stack([values + 0.4, values - 0.4, values])
+    found = seeds_comparison(seeds, np.zeros(2000) + 1.0, sample=sample).difference
+    blocks = mean_interval(values, sample)
+    alone = seeds_comparison(seeds, np.zeros(2000) + 1.0).difference
+    assert found.high - found.low > max(blocks.high - blocks.low, alone.high - alone.low)
+    assert found.record is not None
+    assert found.record[1] - found.record[0] == pytest.approx(alone.high - alone.low)
+
+
+# No interval -------------------------------------------------------------------------------------
+
+
+def test_what_worlds_are_a_sample_of() -> None:
+    assert sample_of(store(), 64, 7, "test").to_dict()["kind"] == "none"
+    assert sample_of(store(), 64, 7, "test").worlds == 1
+    drawn = sample_of(store(", block: 7"), 64, 7, "test")
+    assert (drawn.kind, drawn.worlds, drawn.has_record) == ("another_season", 64, True)
+    assert sample_of(store(", block: 7"), 1, 7, "test").kind == "none"
+    alone = sample_of(store(", block: 7, windows: {train: [0, 139], tune: [0, 139], test: [140, 146]}"), 8, 7, "test")
+    assert alone.kind == "none"
+    lost = store().with_overrides({"lanes.truck.lead_time": {"values": [1, 2], "probabilities": [0.5, 0.5]}})
+    rest = sample_of(lost, 64, 7, "test")
+    assert rest.kind == "worlds"
+    assert "one history, replayed in order: intervals are about all else" in rest.notes()[0]
+    certain = lost.with_overrides(
+        {"customers.people.demand": {"kind": "deterministic", "mean": 3}, "lanes.truck.lead_time": 1}
+    )
+    assert sample_of(certain, 64, 7, "test").one_history
+    assert sample_of(Scenario.load("serial"), 64, 7, "test").kind == "worlds"
+
+
+def test_who_gets_an_odd_unit_makes_no_other_history() -> None:
+    whole = Path("shop.yaml").write_text("units: integer" + STORE % "") and Scenario.load("shop.yaml")
+    found = sample_of(whole, 16, 7, "test")
+    assert (found.one_history, found.worlds) == (True, 16)
+    assert not mean_interval(np.arange(16.0), found).known
+
+
+def run(*words: str) -> dict:
+    assert main([*words, "progress=false", "run=made"]) == 0
+    return json.loads(Path("made/summary.json").read_text())
+
+
+def test_tables_of_one_history_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+    store()
+    policies = "policies=[local_base_stock,{policy: local_base_stock, name: low, parameters: {levels: {shop: 9}}}]"
+    quick = ("tune=false", "bounds=none", "open_loop=false", "pictures=false")
+    found = run("benchmark", "scenario=shop.yaml", policies, *quick, "evaluation.worlds=64")
+    printed = capsys.readouterr().out
+    assert "shop: one history" in printed
+    assert "no interval: one history: all worlds are the same one" in printed
+    assert "+-" not in printed
+    assert (found["evaluation"]["worlds"], found["intervals"]["kind"]) == (1, "none")
+    assert "one history" in found["intervals"]["about"]
+    first = found["policies"][0]
+    assert first["cost_per_period"]["ci95"] == [None, None]
+    assert first["kpis"]["total"]["fill_rate"]["ci95"] == [None, None]
+    versus = first["versus"]["low"]
+    assert versus["probability_better"] is None
+    assert versus["difference_percent"]["ci95"] == [None, None]
+    assert versus["serves"] == "more"  # of one history a difference is what it is
+    rows = Path("made/versus.csv").read_text().splitlines()
+    assert rows[1].endswith(",none")
+
+
+def test_tables_of_a_record_label_both_questions(capsys: pytest.CaptureFixture[str]) -> None:
+    store(", block: 7")
+    words = ("scenario=shop.yaml", "policy=local_base_stock", "evaluation.worlds=64")
+    found = run("simulate", *words)
+    printed = capsys.readouterr().out
+    assert "95 %, another season" in printed
+    assert "95 %, this record" in printed
+    assert "95 % intervals are about another season of the same kind: 64 worlds drawn from" in printed
+    wide, narrow = (found["cost_per_period"][key] for key in ("ci95", "ci95_record"))
+    assert wide[0] <= narrow[0] < narrow[1] <= wide[1]
+    assert found["intervals"]["records"][0]["block"] == 7
+
+
+def test_one_world_runs_and_has_no_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    found = run("simulate", "scenario=serial", "policy=echelon_base_stock", "evaluation.worlds=1")
+    assert found["cost_per_period"]["ci95"] == [None, None]
+    assert "no interval: one world" in capsys.readouterr().out
+
+
+# Ranges ------------------------------------------------------------------------------------------
+
+
+def test_shares_have_wilsons_interval() -> None:
+    """Of independent trials: 27 of 30 successes, the score interval of scipy for the same quantile."""
+    successes, trials = 27, 30
+    share = successes / trials
+    half = stats.norm.ppf(0.975) * math.sqrt(share * (1 - share) / trials)
+    known = stats.binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+    assert within(share, half, SHARE) == pytest.approx([known.low, known.high])
+
+
+@given(st.floats(0, 1), st.floats(0, 50))
+def test_no_share_leaves_its_range(mean: float, half: float) -> None:
+    low, high = within(mean, half, SHARE)
+    assert 0.0 <= low <= mean <= high <= 1.0
+
+
+def test_intervals_stay_within_their_range() -> None:
+    assert within(0.2, 0.5, NON_NEGATIVE) == [0.0, 0.7]
+    assert within(0.2, 0.5, ANY) == [-0.3, 0.7]
+    low, high = Ratio(np.array([9.9, 8.0]), np.array([10.0, 10.0]), SHARE).estimate()["ci95"]
+    assert 0.0 <= low < 0.895 < high <= 1.0
+    percent = paired_comparison([1.0, 30.0], [20.0, 40.0]).percent
+    assert percent is not None
+    assert percent.low >= -100.0
+
+
+# Unequal service ---------------------------------------------------------------------------------
+
+
+def test_service_is_unequal_beyond_a_margin_and_doubt() -> None:
+    asked = np.full(50, 100.0)
+    shaken = np.random.default_rng(0).normal(0, 1, 50)
+    sample = WorldSample(50)
+
+    def rate(mean: float, spread: float = 1.0) -> list[Ratio]:
+        return [Ratio(100 * mean + spread * shaken, asked, SHARE)]
+
+    assert compare_fill_rates(rate(0.90), rate(0.95), sample).serves == LESS
+    assert compare_fill_rates(rate(0.95), rate(0.90), sample).serves == "more"
+    assert compare_fill_rates(rate(0.950), rate(0.953), sample).serves == "alike"  # less than half a point
+    doubtful = compare_fill_rates(rate(0.95, 20.0), [Ratio(96 - 20 * shaken, asked, SHARE)], sample)
+    assert doubtful.serves == "alike"
+    assert not compare_fill_rates(rate(0.90), rate(0.95), sample).comparable
+
+
+def test_where_a_target_is_missed_the_rule_tuned_on_cost_alone_stands_beside() -> None:
+    Path("dear.yaml").write_text(
+        "units: integer\nhorizon: 30\nnodes: {plant: {kind: supplier}, shop: {holding_cost: 1.0, initial: 0}}\n"
+        "lanes: {truck: {source: plant, target: shop, lead_time: 2}}\n"
+        "customers: {people: {sources: {shop: {}}, demand: {kind: poisson, mean: 5}, lost_share: 1.0, lost_sale_cost: 4,"
+        " targets: {fill_rate: 0.97}}}\n"
+    )
+    words = ("bounds=none", "open_loop=false", "pictures=false", "tuning.cache=null", "tuning.method=search")
+    found = run("benchmark", "scenario=dear.yaml", "policies=[local_base_stock]", "tuning.budget=60000", *words)
+    tuned, alone = found["policies"]
+    assert alone["name"] == "local_base_stock (cost alone)"
+    assert alone["cost_per_period"]["mean"] < tuned["cost_per_period"]["mean"]
+    versus = alone["versus"]["local_base_stock"]
+    assert (versus["serves"], versus["comparable"]) == ("less", False)
+    assert versus["targets_missed"] == ["people.fill_rate"]
+    (limit,) = found["service_limits"]
+    assert limit["beyond_reach"]  # two of thirty periods have nothing to serve from
+    assert limit["limit"]["mean"] == pytest.approx(28 / 30, abs=0.01)
