@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,13 @@ def test_counts_are_those_of_the_demand_that_is_played() -> None:
         assert (before >= 0).all()
         assert before.sum() == math.ceil(history / 7)
     assert found.counts.shape == (20, 20)
+
+
+def test_a_scenario_with_a_record_travels_to_other_processes() -> None:
+    scenario = store(", block: 7")
+    sent = pickle.loads(pickle.dumps(scenario))  # noqa: S301 (our own bytes)
+    assert np.array_equal(sent.sample(4, 7, "test").demand, scenario.sample(4, 7, "test").demand)
+    assert sent.record_split() == scenario.record_split()
 
 
 def linear(rng: np.random.Generator, blocks: int, draws: int, worlds: int, noise: float = 0.0):

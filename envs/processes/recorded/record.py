@@ -70,6 +70,10 @@ def iso_date(text: object) -> datetime.date | None:
         return None
 
 
+def _left_behind(column: str) -> Floats:
+    raise unknown("series", column, (), "a record sent to another process")
+
+
 @dataclass(frozen=True, eq=False)
 class Recorded:
     """The series of one recorded file, all of the same length.
@@ -93,6 +97,10 @@ class Recorded:
     columns: Sequence[str] | None
     read: Callable[[str], Floats] = field(repr=False)
     calendar: Calendar | None = field(default=None, repr=False)
+
+    def __reduce__(self) -> tuple[type[Recorded], tuple[object, ...]]:
+        """What a process of its own is sent: the name and the dates; whoever needs a series has read it before."""
+        return Recorded, (self.file, self.periods, (), _left_behind, self.calendar)
 
     @cached_property
     def _known(self) -> dict[str, str | None]:
