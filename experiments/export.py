@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
@@ -44,6 +44,7 @@ class Settings(Config):
     check: Check
     trust: bool
     run: str
+    resume: bool | Literal["auto"] = "auto"
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved config as plain data, the form of ``config.yaml``."""
