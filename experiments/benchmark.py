@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from echelongym.agents.rules import RULES
-from echelongym.envs.errors import InputError, expected
+from echelongym.envs.errors import InputError, expected, is_installed
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.simulate import simulate
 
@@ -18,9 +18,9 @@ from .entrants import Entries, entrants
 from .evaluate import Scores, evaluate
 from .results import Results
 from .runs import RunFolder, check_free, run_folder, scenario_argument
-from .settings import Bounds, Evaluation, RunSettings, Tuning
+from .settings import USUAL_RULE, Bounds, Evaluation, RunSettings, Tuning
 from .statistics import Estimate
-from .terminal import can_draw, finish, say
+from .terminal import can_draw, finish, say, typed
 from .yardsticks import OPEN_LOOP, Bounded, bounds_of, cost_alone, open_loop, said_limits
 
 PICTURED = 64  # worlds that stock over time is drawn from
@@ -55,9 +55,13 @@ def run(settings: Settings, folder: Path) -> Path:
         # A plan that never looks is no policy to pilot.
         made_for_use = [one for one in results.scores if one.entrant.note not in ("planned", "reference")]
         cheapest = min(made_for_use, key=lambda one: one.net_cost)
-        following = f"echelongym export policy={cheapest.entrant.source} scenario={argument}"
+        trust = {"trust": "true"} if settings.trust else {}
+        following = typed("export", policy=cheapest.entrant.source, scenario=argument, **trust)
+    elif is_installed("torch"):
+        following = typed("train", scenario=argument, agent="ppo")
     else:
-        following = f"echelongym train scenario={argument} agent=ppo"
+        cheapest = min(results.scores, key=lambda one: one.net_cost)
+        following = typed("read", scenario=argument, policy=cheapest.entrant.source or USUAL_RULE)
     finish(made, following, ["summary.json", "tables", *(["4 pictures"] if (made / "network.png").is_file() else [])])
     return made
 

@@ -15,7 +15,7 @@ from .evaluate import evaluate
 from .results import Results
 from .runs import check_free, run_folder, scenario_argument
 from .settings import Bounds, Evaluation, RunSettings, Tuning
-from .terminal import finish, say
+from .terminal import finish, say, typed
 from .yardsticks import bounds_of, open_loop, said_limits
 
 
@@ -67,9 +67,7 @@ def run(settings: Settings, folder: Path) -> Path:
             say(f"  {note}")
     elif why:
         say(f"no exact optimum: {why}")
-    finish(
-        out.path, f"echelongym benchmark scenario={scenario_argument(scenario, out.path)}", ["summary.json", "tables"]
-    )
+    finish(out.path, typed("benchmark", scenario=scenario_argument(scenario, out.path)), ["summary.json", "tables"])
     return out.path
 
 

@@ -22,7 +22,7 @@ from .benchmark import compare
 from .fitting import RULE_FILE, fit
 from .runs import check_free, shown
 from .settings import Bounds, Evaluation, RunSettings, Tuning
-from .terminal import finish, progress, say
+from .terminal import finish, progress, say, typed
 
 
 class Training(Config):
@@ -100,7 +100,7 @@ def run(settings: Settings, folder: Path) -> Path:
     results.show()
     say(f"Policies: {', '.join(shown(target) for target in (*tuned.values(), *trained.values()))}")
     say(f"Time:     {time.monotonic() - started:.0f} s")
-    following = f"echelongym export policy={shown(trained[chosen.first_seed])}"
+    following = typed("export", policy=shown(trained[chosen.first_seed]))
     finish(made, following, ["summary.json", "tables", *(["4 pictures"] if (made / "network.png").is_file() else [])])
     return made
 

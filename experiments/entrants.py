@@ -21,7 +21,8 @@ from echelongym.envs.scenario import Scenario
 
 from .evaluate import Entrant
 from .fitting import RULE_FILE, budget_of, fit_all
-from .settings import Tuning
+from .settings import USUAL_RULE, Tuning
+from .terminal import listed
 
 ALL = "all"
 
@@ -77,6 +78,11 @@ def entrants(
             note = "reference" if rule.reference else "tuned"
             loaded[place] = Entrant(names[place], (rule,), tuning_budget=spent, note=note, source=sources[place][0])
     return [entrant for entrant in loaded if entrant is not None]
+
+
+def beside_the_usual_rule(policy: str) -> str:
+    """Value of ``policies`` that compares a policy with the usual rule, or has it alone where it goes by that name."""
+    return listed(policy) if _name([policy]) == USUAL_RULE else listed(USUAL_RULE, policy)
 
 
 def _every(entries: Sequence[Entry], scenario: Scenario) -> list[Entry]:

@@ -13,9 +13,10 @@ from echelongym.agents.rules import RULES, Rule
 from echelongym.envs.config import PositiveCount
 from echelongym.envs.errors import InputError
 
+from .entrants import beside_the_usual_rule
 from .runs import check_free, run_folder, scenario_argument, shown
 from .settings import PolicyChoice, RunSettings
-from .terminal import finish, say, table
+from .terminal import finish, say, table, typed
 from .tune import parameter_rows
 
 
@@ -54,9 +55,9 @@ def run(settings: Settings, folder: Path) -> Path:
         for note in found["notes"]:
             say(f"  {note}")
     argument = scenario_argument(scenario, out.path)
-    policies = f" policies='[echelon_base_stock,{shown(out.path / 'rule.yaml')}]'" if rule is not None else ""
+    policies = {} if rule is None else {"policies": beside_the_usual_rule(shown(out.path / "rule.yaml"))}
     written = ["summary.json"] if rule is None else ["summary.json", "rule.yaml"]
-    finish(out.path, f"echelongym benchmark scenario={argument}{policies}", written)
+    finish(out.path, typed("benchmark", scenario=argument, **policies), written)
     return out.path
 
 

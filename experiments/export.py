@@ -17,8 +17,8 @@ from echelongym.envs.errors import expected
 from echelongym.envs.scenario import Scenario
 
 from .runs import check_free, portable, run_folder, scenario_argument, shown
-from .settings import PolicyChoice
-from .terminal import finish, say, table
+from .settings import USUAL_RULE, PolicyChoice
+from .terminal import finish, listed, say, table, typed
 
 if TYPE_CHECKING:
     from echelongym.agents.bundle import BundlePolicy
@@ -78,7 +78,7 @@ def run(settings: Settings, folder: Path) -> Path:
         bundle.write(out.path)
         out.json("summary.json", summary)
     name = scenario_argument(scenario, out.path)
-    following = f"echelongym benchmark scenario={name} policies='[echelon_base_stock,{shown(out.path)}]'"
+    following = typed("benchmark", scenario=name, policies=listed(USUAL_RULE, shown(out.path)))
     finish(out.path, following, ["policy.onnx", "bundle.json"])
     return out.path
 

@@ -31,7 +31,7 @@ from .generality import Cell, Trial
 from .runs import RunFolder, check_free, run_folder, scenario_argument, shown
 from .service import compare_service
 from .settings import Evaluation, RunSettings, Tuning
-from .terminal import can_draw, finish, say
+from .terminal import can_draw, finish, say, typed
 
 _NODES = "randomise.network.nodes"
 
@@ -84,7 +84,7 @@ def run(settings: Settings, folder: Path) -> Path:
         out.json("summary.json", _summary(settings, result))
     generality.show(result, reference, _notes(settings))
     argument = scenario_argument(settings.scenario, out.path)
-    following = f"echelongym show scenario={argument} 'scenario.variant={{number: 0, purpose: test}}'"
+    following = f"{typed('show', scenario=argument)} 'scenario.variant={{number: 0, purpose: test}}'"
     finish(out.path, following, ["families.csv", "variants.csv", "summary.json", "generality.png"])
     return out.path
 

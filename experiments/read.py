@@ -36,7 +36,7 @@ from .runs import RunFolder, check_free, run_folder, scenario_argument, shown
 from .service import ServiceComparison, compare_service
 from .settings import Evaluation, PolicyChoice, RunSettings
 from .statistics import Comparison, paired_comparison
-from .terminal import can_draw, finish, progress, say, table
+from .terminal import can_draw, finish, listed, progress, say, table, typed
 
 _LONG = 20  # lanes in the terminal; the CSV has all
 _PLAIN = "rule_without_terms.yaml"
@@ -125,8 +125,10 @@ def run(settings: Settings, folder: Path) -> Path:
     with run_folder(folder, settings.to_dict(), settings.scenario) as out:
         names = _write(settings, reading, out)
     _show(settings, reading)
+    trust = {"trust": "true"} if settings.trust else {}
     rule, scenario = shown(out.path / next(iter(reading.rules))), scenario_argument(settings.scenario, out.path)
-    finish(out.path, f"echelongym benchmark scenario={scenario} policies='[{chosen.name},{rule}]'", names)
+    following = typed("benchmark", scenario=scenario, policies=listed(chosen.name, rule), **trust)
+    finish(out.path, following, names)
     return out.path
 
 

@@ -11,6 +11,8 @@ from echelongym.envs.scenario import Scenario
 
 from .runs import portable
 
+USUAL_RULE = "echelon_base_stock"  # what others are held against where nobody names another
+
 
 class Evaluation(Config):
     """Group ``evaluation``: the common worlds that policies are run on (purpose ``test``)."""

@@ -17,8 +17,8 @@ from echelongym.envs.variation import check
 
 from .drawing import draw_network
 from .runs import RunFolder, check_free, run_folder, scenario_argument
-from .settings import RunSettings
-from .terminal import can_draw, finish, say, table
+from .settings import RunSettings, USUAL_RULE
+from .terminal import can_draw, finish, say, table, typed
 from .yardsticks import said_limits
 
 _LONG = 30  # rows of a table in the terminal; the CSV has all
@@ -59,13 +59,22 @@ def run(settings: Settings, folder: Path) -> Path:
         run.csv("rules.csv", found)
         if varied:
             run.csv("randomise.csv", varied)
-    following = f"echelongym tune scenario={scenario_argument(scenario, run.path)} policy=echelon_base_stock"
+    argument = scenario_argument(scenario, run.path)
+    following = typed("tune", scenario=argument, policy=_rule(scenario))
+    if scenario.randomise is not None:
+        following = typed("generalise", scenario=argument)
     finish(
         run.path,
         following,
         ["tables", *(["network picture"] if (run.path / f"network.{settings.picture}").is_file() else [])],
     )
     return run.path
+
+
+def _rule(scenario: Scenario) -> str:
+    """The rule that people begin with, or the first that makes sense where that one does not."""
+    usable = (name for name, rule in RULES.items() if rule.refusal(scenario) is None and not rule.reference)
+    return USUAL_RULE if RULES[USUAL_RULE].refusal(scenario) is None else next(usable, USUAL_RULE)
 
 
 def _print(name: str, rows: list[dict[str, Any]]) -> None:

@@ -19,11 +19,12 @@ from echelongym.envs.tape import Tape
 from echelongym.envs.world_sample import WorldSample, sample_of, sample_of_tape
 
 from .benchmark import check_periods
+from .entrants import beside_the_usual_rule
 from .parts import simulate_worlds
 from .runs import RunFolder, check_free, run_folder, scenario_argument
 from .settings import Evaluation, PolicyChoice, RunSettings
 from .statistics import cost_limits, mean_interval
-from .terminal import finish, progress, table
+from .terminal import finish, progress, table, typed
 
 # Arrays of a trace by the tables they make up: (columns of the index after world and period, names of the arrays).
 _BY_LANE = ("requests", "shipped", "received", "returned")
@@ -74,10 +75,9 @@ def run(settings: Settings, folder: Path) -> Path:
         if settings.trace != "none":
             write_trace(out, scenario, outcome, settings.trace)
         out.json("summary.json", summary)
-    name = settings.policy.name
-    following = (
-        f"echelongym benchmark scenario={scenario_argument(scenario, out.path)} policies='[echelon_base_stock,{name}]'"
-    )
+    policies = beside_the_usual_rule(settings.policy.name)
+    trust = {"trust": "true"} if settings.trust else {}
+    following = typed("benchmark", scenario=scenario_argument(scenario, out.path), policies=policies, **trust)
     finish(
         out.path, following, ["summary.json", "worlds.csv", *([f"trace ({settings.trace})"] if outcome.trace else [])]
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +87,23 @@ def can_draw() -> bool:
         return True
     say(f"no pictures: {missing_extra('matplotlib', EXTRAS['matplotlib'])}")
     return False
+
+
+def typed(command: str, **arguments: str) -> str:
+    """``echelongym COMMAND key=value ...`` as a shell takes it: values with spaces, brackets and the like in quotes."""
+    return " ".join(["echelongym", command, *(f"{key}={shlex.quote(value)}" for key, value in arguments.items())])
+
+
+def listed(*policies: str) -> str:
+    """``[first,second]``, each once, as a value of ``policies``."""
+    return f"[{','.join(_item(policy) for policy in dict.fromkeys(policies))}]"
+
+
+def _item(text: str) -> str:
+    if re.fullmatch(r"[\w./-]+", text, re.ASCII):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 class Advance(Protocol):

@@ -20,6 +20,7 @@ from echelongym.envs.errors import expected, missing_extra, unknown
 from echelongym.envs.files import write_bytes
 
 from .runs import shown
+from .terminal import listed, typed
 from .training_marks import AUTOMATIC, REFERENCE, ZERO, Marks, bound_of, family_reference, reference_of
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Learning(ABC):
 
     def following(self, scenario: str) -> str:
         """The command that comes next; ``scenario`` as an argument."""
-        return f"echelongym benchmark scenario={scenario} policies='[{REFERENCE},{shown(self.folder)}]'"
+        return typed("benchmark", scenario=scenario, policies=listed(REFERENCE, shown(self.folder)))
 
     def marks(self, tape: Tape) -> Marks:
         """What costs are shown against."""
@@ -150,7 +151,7 @@ class Family(Pathwise):
 
     def following(self, scenario: str) -> str:
         """Networks that it has never seen."""
-        return f"echelongym generalise scenario={scenario} policies='[{shown(self.folder)}]'"
+        return typed("generalise", scenario=scenario, policies=listed(shown(self.folder)))
 
     def marks(self, tape: Tape) -> Marks:
         """The reference on every validation variant; there is no bound."""

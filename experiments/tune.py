@@ -12,7 +12,7 @@ from .fitting import RULE_FILE, Fitted, fitted
 from .pictures import rule_parameters
 from .runs import check_free, run_folder, scenario_argument, shown
 from .settings import PolicyChoice, RunSettings, Tuning
-from .terminal import can_draw, finish, say, table
+from .terminal import can_draw, finish, say, table, listed, typed
 from .yardsticks import said_limits
 
 
@@ -49,7 +49,7 @@ def run(settings: Settings, folder: Path) -> Path:
     rule = shown(out.path / RULE_FILE)
     written = ["rule.yaml", "summary.json", *(["parameters.png"] if drawn else [])]
     scenario = scenario_argument(settings.scenario, out.path)
-    finish(out.path, f"echelongym benchmark scenario={scenario} policies='[{rule}]'", written)
+    finish(out.path, typed("benchmark", scenario=scenario, policies=listed(rule)), written)
     return out.path
 
 
