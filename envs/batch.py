@@ -22,6 +22,7 @@ from .replay import Replay
 from .scenario import Scenario
 from .slots import Slots, Worlds
 from .step import Before, Stepping
+from .threads import one_thread
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -58,6 +59,7 @@ class NetworkBatch:
         info: str,
         overrides: dict[str, Any] | None,
     ) -> None:
+        one_thread()
         self.scenario = _scenario(scenario, overrides)
         t = self.tables = self.scenario.tables
         self.size = size

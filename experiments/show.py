@@ -17,7 +17,7 @@ from echelongym.envs.variation import check
 
 from .drawing import draw_network
 from .runs import RunFolder, check_free, run_folder, scenario_argument
-from .settings import RunSettings, USUAL_RULE
+from .settings import USUAL_RULE, RunSettings
 from .terminal import can_draw, finish, say, table, typed
 from .yardsticks import said_limits
 

@@ -12,7 +12,7 @@ from .fitting import RULE_FILE, Fitted, fitted
 from .pictures import rule_parameters
 from .runs import check_free, run_folder, scenario_argument, shown
 from .settings import PolicyChoice, RunSettings, Tuning
-from .terminal import can_draw, finish, say, table, listed, typed
+from .terminal import can_draw, finish, listed, say, table, typed
 from .yardsticks import said_limits
 
 
