@@ -1,6 +1,7 @@
 """Who sees which recorded periods: the split in time, replay in order to the last day, windows and events by date."""
 
 import datetime
+import pickle
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from echelongym.envs import Decision, NetworkEnv, Scenario, simulate
 from echelongym.envs.errors import InputError
 from echelongym.envs.processes.recorded.blocks import whole_blocks
-from echelongym.envs.processes.recorded.record import Calendar, Recorded
+from echelongym.envs.processes.recorded.record import Calendar, Record
 from echelongym.envs.processes.recorded.statement import playable, record_split, split_is_apart
 from echelongym.envs.processes.recorded.windows import Windows, spans
 
@@ -49,7 +50,7 @@ def shown(scenario, purpose, worlds=1, **keys):
 
 
 def recorded(periods):
-    return Recorded("r.csv", periods, ("a",), lambda name: np.zeros(periods))
+    return Record("r.csv", periods)
 
 
 # ------------------------------------------------------------------------------------------------------------- the split
@@ -120,6 +121,15 @@ def test_learners_worlds_are_those_of_train_and_tune_where_nothing_is_recorded()
         np.testing.assert_array_equal(
             scenario.sample(3, seed=2, purpose=one).demand, scenario.sample(3, seed=2, purpose=other).demand
         )
+
+
+def test_a_scenario_with_a_record_goes_to_other_processes(tmp_path):
+    """Tuning side by side and bounds send scenarios that were sampled."""
+    scenario = made(tmp_path, dated=True)
+    tape = scenario.sample(2, purpose="test")
+    again = pickle.loads(pickle.dumps(scenario))  # noqa: S301 (our own bytes)
+    np.testing.assert_array_equal(again.sample(2, purpose="test").demand, tape.demand)
+    assert again.record_split() == scenario.record_split()
 
 
 def test_the_split_is_said_in_words(tmp_path):
@@ -240,7 +250,7 @@ def test_windows_may_be_dates(tmp_path):
 
 def test_weeks_and_months_are_found_by_dates_within():
     starts = tuple(datetime.datetime(2024, month, 1) for month in range(1, 13))
-    record = Recorded("r.csv", 12, ("a",), lambda name: np.zeros(12), Calendar(starts, "1 month"))
+    record = Record("r.csv", 12, Calendar(starts, "1 month"))
     windows = Windows(train=("2024-01-01", "2024-06-30"), test=("2024-07-01", "2024-12-01"))
     found = spans(windows, record, None, 3, None)
     assert (found["train"], found["test"]) == ((0, 5), (6, 11))

@@ -135,7 +135,7 @@ def test_months_weeks_and_hours_are_periods_too(tmp_path):
     ):  # fmt: skip
         recorded = load(tmp_path, "date,shop\n" + "".join(f"{d},1\n" for d in dates), f"{step}{len(dates)}.csv")
         assert (recorded.periods, recorded.calendar.step) == (len(dates), step)
-        assert recorded.label(len(dates) - 1).startswith(dates[-1])
+        assert recorded.record.label(len(dates) - 1).startswith(dates[-1])
 
 
 def test_gaps_are_refused_or_taken_as_zero(tmp_path):

@@ -75,6 +75,33 @@ def _left_behind(column: str) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
+class Record:
+    """A recorded file without its series: what can be said of its periods, and sent to another process.
+
+    Attributes
+    ----------
+    file
+        The name as the scenario gives it.
+    periods
+        How many there are.
+    calendar
+        When periods begin; None where the file counts them.
+    """
+
+    file: str
+    periods: int
+    calendar: Calendar | None = field(default=None, repr=False)
+
+    def label(self, period: int) -> str:
+        """A period by its date where there is one, else by its number."""
+        return str(period) if self.calendar is None else self.calendar.label(period)
+
+    def span(self, first: int, last: int) -> str:
+        """``2024-03-01 to 2024-06-30``, or ``periods 0 to 121``."""
+        return f"{'' if self.calendar else 'periods '}{self.label(first)} to {self.label(last)}"
+
+
+@dataclass(frozen=True, eq=False)
 class Recorded:
     """The series of one recorded file, all of the same length.
 
@@ -134,10 +161,7 @@ class Recorded:
             raise unknown("series", name, self.columns or (), self.file)
         return self.read(found)
 
-    def label(self, period: int) -> str:
-        """A period by its date where there is one, else by its number."""
-        return str(period) if self.calendar is None else self.calendar.label(period)
-
-    def span(self, first: int, last: int) -> str:
-        """``2024-03-01 to 2024-06-30``, or ``periods 0 to 121``."""
-        return f"{'' if self.calendar else 'periods '}{self.label(first)} to {self.label(last)}"
+    @property
+    def record(self) -> Record:
+        """The same without the series."""
+        return Record(self.file, self.periods, self.calendar)

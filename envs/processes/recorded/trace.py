@@ -17,7 +17,7 @@ from ...errors import expected, unknown
 from .blocks import whole_blocks
 from .files import load_recorded
 from .reading import Dialect
-from .record import Floats, Recorded
+from .record import Floats, Record
 from .windows import Span, Windows, lacking, spans
 
 
@@ -121,7 +121,8 @@ class Trace(Config):
             column = series
         elif column not in recorded:
             raise unknown("series", column, recorded.columns or (), where)
-        found = spans(self.windows, recorded, self.block, horizon, where)
+        record = recorded.record
+        found = spans(self.windows, record, self.block, horizon, where)
         if self.block and self.block > recorded.periods:
             raise expected("block", self.block, f"at most the {recorded.periods} periods of {self.file}", where)
         units = recorded.units(column)
@@ -129,9 +130,9 @@ class Trace(Config):
             parts = np.flatnonzero(units != np.floor(units))
             if len(parts):
                 place = int(parts[0])
-                field = f"{self.file}: {column} at {recorded.label(place)}"
+                field = f"{self.file}: {column} at {record.label(place)}"
                 raise expected(field, float(units[place]), "a whole number, as units is integer", where)
-        return TraceSeries(units, found, self.block, recorded, self.windows, where)
+        return TraceSeries(units, found, self.block, record, self.windows, where)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +142,7 @@ class TraceSeries:
     units: Floats
     spans: Mapping[str, Span | None]
     block: int | None
-    recorded: Recorded
+    recorded: Record
     windows: Any = None
     where: str | None = None
 

@@ -20,7 +20,7 @@ from pydantic import PlainValidator, model_validator
 from ...config import Config
 from ...errors import expected
 from .blocks import whole_blocks
-from .record import Recorded, iso_date
+from .record import Record, iso_date
 
 Span = tuple[int, int]
 End = int | datetime.date
@@ -74,7 +74,7 @@ def shown(window: Any) -> list[Any]:
 
 
 def spans(
-    windows: Windows | str | None, recorded: Recorded, block: int | None, horizon: int, where: str | None
+    windows: Windows | str | None, recorded: Record, block: int | None, horizon: int, where: str | None
 ) -> dict[str, Span | None]:
     """First and last period for ``train, tune, test, learn`` and ``validate``; None where nothing is left for one.
 
@@ -126,7 +126,7 @@ def _split(periods: int, block: int | None, horizon: int) -> dict[str, Span | No
     return {"train": before, "tune": before, "test": (cut, periods - 1) if cut < periods else None}
 
 
-def _given(windows: Windows, recorded: Recorded, block: int | None, where: str | None) -> dict[str, Span | None]:
+def _given(windows: Windows, recorded: Record, block: int | None, where: str | None) -> dict[str, Span | None]:
     periods, given = recorded.periods, {}
     for name in ("train", "tune", "test"):
         window = getattr(windows, name)
@@ -153,7 +153,7 @@ def _holds(span: Span, block: int | None) -> bool:
     return block is None or len(whole_blocks(span, block)) > 0
 
 
-def _in_record(window: tuple[End, End], name: str, recorded: Recorded, block: int | None, where: str | None) -> Span:
+def _in_record(window: tuple[End, End], name: str, recorded: Record, block: int | None, where: str | None) -> Span:
     key, (first, last) = f"windows.{name}", window
     if isinstance(first, datetime.date) and isinstance(last, datetime.date):
         calendar = recorded.calendar
