@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from echelongym.envs.errors import InputError, expected, naming_extras, unknown
+from echelongym.envs.errors import InputError, expected, naming_extras, unknown, warn
 from echelongym.envs.files import as_path, read_yaml
 from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.plain import check_plain
@@ -64,7 +64,8 @@ def load_policy(name: str | Path, scenario: Scenario, trust: bool = False, **par
     text = str(as_path(name, "policy")) if not isinstance(name, str) else name
     check_plain(parameters, "parameters")
     if text in RULES:
-        return RULES[text](scenario, **parameters)
+        rule = RULES[text](scenario, **parameters)
+        return _remarked(rule if parameters else rule.with_needed())
     if text == "open_loop_plan":
         from .planning.open_loop import plan_open_loop
 
@@ -110,7 +111,14 @@ def _rule_from_file(path: Path, scenario: Scenario, parameters: dict[str, Any]) 
     check_network(data["network"], scenario.tables, str(path))
     if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
         raise expected("parameters", given, "a mapping by name", str(path))
-    return kinds[name](scenario, **{**given, **parameters})
+    return _remarked(kinds[name](scenario, **{**given, **parameters}))
+
+
+def _remarked(rule: Rule) -> Rule:
+    """The rule, after warnings of what it leaves aside."""
+    for line in rule.remarks():
+        warn(f"{rule.scenario.name}: {line}")
+    return rule
 
 
 def _from_path(path: Path, scenario: Scenario, trust: bool, parameters: dict[str, Any]) -> Callable[..., Any]:

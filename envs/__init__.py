@@ -8,7 +8,7 @@ from echelongym.registration import register_envs, registered_ids
 from .checker import check_vector_env
 from .encoding import ActionDecoder, ObservationEncoder
 from .env import NetworkEnv, NetworkVectorEnv
-from .errors import InputError, MissingExtra
+from .errors import InputError, MissingExtra, NetworkWarning
 from .network import Customer, Lane, Network, Node, Product
 from .observation import Decision, Observation, Policy
 from .scenario import Scenario, shipped_scenarios
@@ -26,6 +26,7 @@ __all__ = [
     "Network",
     "NetworkEnv",
     "NetworkVectorEnv",
+    "NetworkWarning",
     "Node",
     "Observation",
     "ObservationEncoder",

@@ -13,6 +13,7 @@ from .backend import NumpyOps
 from .dynamics import Arrivals, Dynamics, State
 from .encoding import ActionDecoder, ObservationEncoder
 from .errors import InputError, expected, unknown
+from .feasibility import check_feasible
 from .infos import LEVELS, Reporter
 from .ledger import Ledger
 from .memory_limits import require_memory, tape_bytes
@@ -61,6 +62,7 @@ class NetworkBatch:
     ) -> None:
         one_thread()
         self.scenario = _scenario(scenario, overrides)
+        check_feasible(self.scenario)
         t = self.tables = self.scenario.tables
         self.size = size
         for name, value, known in (

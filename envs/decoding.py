@@ -114,7 +114,7 @@ class ActionDecoder:
         lanes, products, target = self.lanes, self.products, self.target
         flow = flat.flow.reshape(-1)[target]
         local = self.kind == "order_up_to_local"
-        node_level = (flat.local if local else flat.echelon).reshape(-1)[target]
+        node_level = (flat.local if local else flat.echelon).reshape(-1)[target] + self._slower()[target]
         level = np.where(self.primary, node_level, flat.lane[lanes, products])
         covered = np.sqrt(t.nominal_lead_time[lanes] + 1) * flat.flow_deviation.reshape(-1)[target]
         alone = local | ~self.primary
@@ -136,6 +136,15 @@ class ActionDecoder:
         centre = np.where(leveled, level, np.where(self.primary, share, 0.0))
         rise = np.where(leveled, slope, np.where(self.primary, share, rise))
         return Range(centre, rise, np.where(leveled, reach - slope, 0.0)), leveled
+
+    def _slower(self) -> NDArray[np.float64]:
+        """(N * P,) units under way in the mean on needed lanes that the primary lane would bring sooner."""
+        t, found = self.tables, np.zeros(self.tables.N * self.tables.P)
+        for lane, p in np.argwhere(self.levels.needed > 0):
+            target = t.lane_target[lane]
+            later = t.nominal_lead_time[lane] - t.nominal_lead_time[t.primary_lane[target, p]]
+            found[target * t.P + p] += self.levels.needed[lane, p] * max(later, 0)
+        return found
 
     def _steady_share(self) -> NDArray[np.float64]:
         """(n,) share of the source's stock that a lane's mean flow is of the stock after it was replenished."""

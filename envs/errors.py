@@ -6,6 +6,8 @@ import difflib
 import importlib.util
 import itertools
 import math
+import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -33,6 +35,18 @@ class CannotWrite(InputError, OSError):
 
 class MissingExtra(ImportError):
     """An optional dependency is missing; the message names the install line."""
+
+
+class NetworkWarning(UserWarning):
+    """Something in a network cannot work, or is left aside by a rule: one line that names it."""
+
+
+def warn(text: str) -> None:
+    """A :class:`NetworkWarning` at the place outside the package from which it was called."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "echelongym":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, NetworkWarning, stacklevel=level)
 
 
 def shorten(value: Any, limit: int = 120) -> str:

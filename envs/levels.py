@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .feasibility import carried_share, seconds
 from .positions import Forest, cover
 from .processes.series import normal_quantile
 from .tables import Tables
@@ -33,6 +34,19 @@ class Levels(NamedTuple):
     deviation: Floats  # (N, P) standard deviation of the demand that the echelon position covers
     flow: Floats  # (N, P) mean flow, or a stand-in > 0 where nobody's first choice leads through the node
     flow_deviation: Floats  # (N, P) standard deviation of a period's demand through the node
+    needed: Floats  # (L, P) units a period that a lane carries as the primary lane of its target cannot, 0 elsewhere
+
+    def helps(self, tables: Tables) -> NDArray[np.bool_]:
+        """(L, P) needed lanes that are no slower than the primary lane.
+
+        A slower one asks after the primary lane, whose request counts as ordered though it cannot all be shipped.
+        """
+        t = tables
+        found = self.needed > 0
+        for lane, p in np.argwhere(found):
+            primary = t.primary_lane[t.lane_target[lane], p]
+            found[lane, p] = t.nominal_lead_time[lane] <= t.nominal_lead_time[primary]
+        return found
 
 
 def automatic_levels(scenario: Scenario) -> Levels:
@@ -49,7 +63,10 @@ def automatic_levels(scenario: Scenario) -> Levels:
     *Further lanes* look at the short position: what is there by the time the lane delivers. Their level covers mean
     demand until then plus z standard deviations, z the newsvendor quantile of (p - premium) / (p + h), premium the
     lane's extra cost a unit over the primary lane. A lane no faster than that asks only for what a failing primary lane
-    leaves missing: its level is lower by mean and two standard deviations of a period's demand. A lateral lane, from a
+    leaves missing: its level is lower by mean and two standard deviations of a period's demand. But where capacity keeps
+    the primary lane from carrying mean demand, the cheapest further lanes are *needed*, as many as it takes: the level of
+    one that is no faster is lower only by what the lanes before it bring until it delivers, so that it asks for the rest of
+    the gap, and nothing is ordered twice. A lateral lane, from a
     stock node that is not above its target, has level 0: taking stock from others without a look at them costs more
     than it brings.
     """
@@ -65,9 +82,9 @@ def automatic_levels(scenario: Scenario) -> Levels:
     flow = _stand_in(t)
     flow_deviation = np.sqrt(_variance(t)) * spread
     flow_deviation = np.where(flow_deviation > 0, flow_deviation, 0.25 * flow)
-    lane = _further(t, forest, penalty, flow_deviation)
+    lane, needed = _further(t, forest, penalty, flow_deviation)
     deviation = np.where(deviation > 0, deviation, 0.25 * np.maximum(mean, flow))
-    return Levels(echelon, local, lane, deviation, flow, flow_deviation)
+    return Levels(echelon, local, lane, deviation, flow, flow_deviation, needed)
 
 
 def _nested(t: Tables, forest: Forest, echelon: Floats, lead: Floats) -> tuple[Floats, Floats]:
@@ -164,9 +181,10 @@ def _stand_in(t: Tables) -> Floats:
     return np.where(t.mean_flow > 0, t.mean_flow, np.broadcast_to(average, t.mean_flow.shape))
 
 
-def _further(t: Tables, forest: Forest, penalty: Floats, flow_deviation: Floats) -> Floats:
-    """(L, P) levels of short positions, 0 on primary, lateral and return lanes."""
-    levels = np.zeros((t.L, t.P))
+def _further(t: Tables, forest: Forest, penalty: Floats, flow_deviation: Floats) -> tuple[Floats, Floats]:
+    """(L, P) each: levels of short positions, 0 on primary, lateral and return lanes; and :attr:`Levels.needed`."""
+    levels, needed = np.zeros((t.L, t.P)), np.zeros((t.L, t.P))
+    brought = _brought_before(t, forest)
     cost = t.purchase_cost + t.lane_transport_cost
     lead = _primary_lead(t, forest)
     for lane, p in np.argwhere(t.lane_open):
@@ -181,7 +199,24 @@ def _further(t: Tables, forest: Forest, penalty: Floats, flow_deviation: Floats)
         covered = t.nominal_lead_time[lane] + 1
         z = float(_quantile(np.array([ratio]))[0])
         level = t.mean_flow[target, p] * covered + z * flow_deviation[target, p] * np.sqrt(covered)
-        if primary >= 0 and t.nominal_lead_time[lane] >= lead[target, p]:
+        if (lane, p) in brought and ratio > 0:
+            units = t.lane_capacity[lane] / max(t.volume[p], 1e-12)
+            needed[lane, p] = min(t.mean_flow[target, p] - brought[lane, p], units)
+            level -= brought[lane, p] * max(covered - lead[target, p], 0.0)
+        elif primary >= 0 and t.nominal_lead_time[lane] >= lead[target, p]:
             level -= t.mean_flow[target, p] + 2 * flow_deviation[target, p]
         levels[lane, p] = max(level, 0.25 * t.mean_flow[target, p])
-    return levels
+    return levels, needed
+
+
+def _brought_before(t: Tables, forest: Forest) -> dict[tuple[int, int], float]:
+    """Lanes that carry what others cannot, each with the units a period that these carry: the primary lane, cheaper ones."""
+    found: dict[tuple[int, int], float] = {}
+    share = carried_share(t, forest)
+    for n, p in np.argwhere(share < 1):
+        brought = float(share[n, p] * t.mean_flow[n, p])
+        for lane in seconds(t, forest, int(n), int(p)):
+            if brought < t.mean_flow[n, p]:
+                found[lane, int(p)] = brought
+                brought += float(t.lane_capacity[lane]) / max(float(t.volume[p]), 1e-12)
+    return found

@@ -29,10 +29,11 @@ from omegaconf import OmegaConf
 
 from echelongym.envs.config import validate
 from echelongym.envs.errors import InputError, MissingExtra, expected, naming_extras, unknown
+from echelongym.envs.feasibility import check_feasible
 from echelongym.envs.files import read_yaml
 from echelongym.envs.names import folder_name
 from echelongym.envs.overrides import overridden
-from echelongym.envs.scenario import scenario_folder, scenario_path
+from echelongym.envs.scenario import Scenario, scenario_folder, scenario_path
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -81,7 +82,9 @@ def launch(command: str, given: Sequence[str]) -> None:
             overrides.insert(0, f"hydra.sweep.subdir='{_sweep_name(overrides)}'")
         import hydra
 
-        with _hydra_arguments([*flags, *overrides]):
+        from .terminal import warnings_as_lines
+
+        with warnings_as_lines(), _hydra_arguments([*flags, *overrides]):
             hydra.main(version_base="1.3", config_path=f"pkg://{PACKAGE}", config_name=command)(task)()
     if failed:
         raise failed[0]
@@ -110,7 +113,10 @@ def prepare(command: str, given: Sequence[str] = ()) -> Any:
 def checked(command: str, config: dict[str, Any]) -> Any:
     """Validate a composed config; unknown keys and bad values are errors that name them."""
     model: type[BaseModel] = importlib.import_module(f"echelongym.experiments.{command}").Settings
-    return validate(model, config, command)
+    settings = validate(model, config, command)
+    if isinstance(getattr(settings, "scenario", None), Scenario):
+        check_feasible(settings.scenario, refuse=command != "show")  # type: ignore[attr-defined]
+    return settings
 
 
 def plain(config: Any) -> dict[str, Any]:

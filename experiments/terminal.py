@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from echelongym.envs.errors import EXTRAS, is_installed, missing_extra, printable
+from echelongym.envs.errors import EXTRAS, NetworkWarning, is_installed, missing_extra, printable
 
 from .runs import shown
 
 _WIDTH = 180  # where nobody says how wide the output is
+_WARNINGS = 10  # of one command
 _WORD = 12  # letters that are not broken over lines
 
 
@@ -104,6 +107,26 @@ def _item(text: str) -> str:
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Warnings about networks as one plain line on stderr each, none twice, and no more than ten."""
+    said: dict[str, None] = {}
+    usual = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        if not issubclass(category, NetworkWarning):
+            usual(message, category, *where, **more)
+        elif str(message) not in said and len(said) <= _WARNINGS:
+            text = printable(message) if len(said) < _WARNINGS else "there is more of this kind"
+            said[str(message)] = None
+            print(f"echelongym: warning: {text}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", NetworkWarning)
+        warnings.showwarning = show
+        yield
 
 
 class Advance(Protocol):

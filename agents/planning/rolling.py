@@ -15,7 +15,7 @@ from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.positions import longest_way
 from echelongym.envs.scenario import Scenario
 
-from ..rules.rule import Group, Rule
+from ..rules.rule import Bools, Group, Rule
 from .assembly import Floats
 from .expectation import Expectations
 from .margins import PlannedProgram, Targets, automatic_safety_factors
@@ -106,6 +106,9 @@ class RollingHorizon(Rule):
     def start(self, worlds: int) -> None:
         """Forget the warm starts of an earlier episode."""
         self._bases: dict[int, tuple[Any, Any]] = {}
+
+    def _asks(self) -> Bools:
+        return self.tables.lane_open.reshape(-1)
 
     def __call__(self, observation: Observation) -> Decision:
         """Requests (B, L, P)."""

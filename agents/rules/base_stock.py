@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -91,7 +92,7 @@ class BaseStock(Rule):
     levels
         Units by node (and product); left out: :func:`echelongym.envs.levels.automatic_levels`.
     express_levels, lateral_levels
-        Units by further lane (and product); left out or None: the lane is not used.
+        Units by further lane (and product); left out or None: the lane is not used (but see :meth:`with_needed`).
     keep_levels
         Units on hand, less backlog, that a node with lateral lanes keeps for itself, by node (and product); left out:
         its mean flow over its primary lead time and one period. Lateral lanes share what is above in proportion.
@@ -118,6 +119,19 @@ class BaseStock(Rule):
         self._plans: dict[tuple[str, ...], _Plan] = {}
         super().__init__(scenario, **parameters)
         self._reset()
+
+    def with_needed(self) -> Self:
+        """See :meth:`Rule.with_needed`; lanes that are slower than the primary one stay unused."""
+        auto, automatic = self._cells.auto, ~self._given[self.primary_group][self._cells.target]
+        chosen = auto.helps(self.tables).reshape(-1) & automatic & ~self._given["express_levels"]
+        chosen &= ~np.isfinite(np.asarray(self.values["express_levels"]))
+        if not chosen.any():
+            return self
+        level = (np.rint(auto.lane) if self.tables.integer else auto.lane).reshape(-1)
+        other = copy.copy(self)
+        other.values = self.values | {"express_levels": np.where(chosen, level, self.values["express_levels"])}
+        other._reset()
+        return other
 
     def _options(self) -> tuple[str, ...]:
         return ("allocation",)
@@ -163,7 +177,7 @@ class BaseStock(Rule):
         if self.capped:
             start = (flow + 1.5 * flow_spread)[target]
             groups.append(Group("caps", t.lanes, opened, -never, start, flow_spread[target], 0.0))
-        cells = Cells(auto, target, source, opened, further, lateral, fed, flow, flow_spread)
+        cells = self._cells = Cells(auto, target, source, opened, further, lateral, fed, flow, flow_spread)
         return groups + self._more_groups(cells)
 
     # What subclasses add -------------------------------------------------------------------------

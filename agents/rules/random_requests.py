@@ -15,7 +15,7 @@ from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.processes.series import Streams
 from echelongym.envs.tape import Tape
 
-from .rule import Group, Rule
+from .rule import Bools, Group, Rule
 
 
 class RandomRequests(Rule):
@@ -76,6 +76,9 @@ class RandomRequests(Rule):
         if not self._foreseen:
             self._worlds = None
         self._foreseen = False
+
+    def _asks(self) -> Bools:
+        return self.tables.lane_open.reshape(-1)
 
     def __call__(self, observation: Observation) -> Decision:
         """Requests (B, L, P)."""

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from echelongym.envs.backend import Array
 from echelongym.envs.config import is_number
 from echelongym.envs.errors import InputError, expected, shorten, unknown
+from echelongym.envs.feasibility import carried_share, seconds
 from echelongym.envs.files import write_yaml
 from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.plain import check_plain
+from echelongym.envs.positions import Forest
 from echelongym.envs.scenario import Scenario
 from echelongym.envs.tables import Tables
 
@@ -126,6 +128,38 @@ class Rule(ABC):
     @abstractmethod
     def __call__(self, observation: Observation) -> Decision:
         """Requests for one period."""
+
+    def _asks(self) -> Bools:
+        """(L * P,) lane cells that the rule may ask on."""
+        if hasattr(self, "used"):
+            return np.asarray(self.used)
+        found = np.zeros(self.tables.L * self.tables.P, dtype=bool)
+        primary = Forest(self.tables).primary
+        found[primary[primary >= 0]] = True
+        return found
+
+    def with_needed(self) -> Self:
+        """The rule as ``load_policy`` gives it without any parameter, where primary lanes cannot carry mean demand.
+
+        Where the levels of a node are automatic, the cheapest further lanes ask for the rest, at levels of their own
+        (:attr:`echelongym.envs.levels.Levels.needed`); itself where nothing is needed or the rule has no such levels.
+        """
+        return self
+
+    def remarks(self) -> list[str]:
+        """Lines on lanes that the rule leaves aside though primary lanes cannot carry mean demand."""
+        t, forest, asks = self.tables, Forest(self.tables), self._asks()
+        found, share = [], carried_share(t, forest)
+        for n, p in np.argwhere(share < 1 - 1e-6):
+            others = seconds(t, forest, int(n), int(p))
+            if others and not any(asks[lane * t.P + p] for lane in others):
+                carried = float(share[n, p] * t.mean_flow[n, p])
+                found.append(
+                    f"{self.name}: {t.lanes[t.primary_lane[n, p]]} can carry {carried:.4g} of {t.mean_flow[n, p]:.4g} units of "
+                    f"{t.products[p]} a period into {t.nodes[n]}, and the rule never asks on "
+                    f"{', '.join(t.lanes[lane] for lane in others)} (a capped rule does, once tuned)"
+                )
+        return found
 
     # Parameters ----------------------------------------------------------------------------------
 
