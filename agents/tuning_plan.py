@@ -66,7 +66,7 @@ class Plan:
         self.scenario, self.base, self.seed = scenario, base, seed
         self.space = base.space()
         self.judge = Judge(scenario, worlds, COMPARED, seed, Budget(0))
-        continuous = scenario.units == "continuous" and not scenario.tables.batch.any()
+        continuous = scenario.tables.smooth
         self.smooth = np.array([base.groups[group].smooth for group in self.space.groups], dtype=bool)
         self.smooth &= base.differentiable
         relaxed = scenario.relaxed() if self.smooth.any() else None
@@ -76,7 +76,11 @@ class Plan:
             self.smooth.all()
         )  # gradients are those of the cost itself, in all numbers
         if method == "gradient" and not exact and len(self.space):
-            why = "units is integer or a lane has a batch" if not continuous else f"{base.name} has thresholds"
+            why = (
+                "units is integer or a lane has a batch or a minimum order"
+                if not continuous
+                else f"{base.name} has thresholds"
+            )
             raise expected("method", method, f"auto, search, optuna or cma, as {why}")
         if method == "gradient":
             require("torch")

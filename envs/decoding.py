@@ -116,11 +116,11 @@ class ActionDecoder:
         local = self.kind == "order_up_to_local"
         node_level = (flat.local if local else flat.echelon).reshape(-1)[target] + self._slower()[target]
         level = np.where(self.primary, node_level, flat.lane[lanes, products])
-        covered = np.sqrt(t.nominal_lead_time[lanes] + 1) * flat.flow_deviation.reshape(-1)[target]
+        covered = np.sqrt(t.protection[lanes]) * flat.flow_deviation.reshape(-1)[target]
         alone = local | ~self.primary
         deviation = np.where(alone, covered, flat.deviation.reshape(-1)[target])
         # At level 0 (a lateral lane, a node that is nobody's first choice) only asking for more makes sense.
-        reach = np.where(level > 0, level, 2 * flow * (t.nominal_lead_time[lanes] + 1))
+        reach = np.where(level > 0, level, 2 * flow * t.protection[lanes])
         slope = np.minimum(3 * deviation, reach)
         if self.kind in ("order_up_to", "order_up_to_local", "proportional"):
             return Range(level, slope, reach - slope), np.ones(self.size, dtype=bool)

@@ -68,7 +68,7 @@ class ObservationEncoder:
     ``demand_history``        by customer, product and periods ago, less the mean, in standard deviations
     ``forecast``              by customer, product and periods ahead, in the same units
     ``period``                since the start of the episode, -1 at its start, 1 at the scenario's horizon
-    ``season``                sine and cosine of the phase of each season that demand has
+    ``season``                sine and cosine of the phase of each season that demand has, and of review and calendars
     ``lead_time``             of what ships now, where quoted
     ========================= =================================================================================
 
@@ -176,8 +176,9 @@ class ObservationEncoder:
 
 
 def season_periods(scenario: Scenario) -> tuple[float, ...]:
-    """Lengths of the seasons of demand, ascending."""
-    found = set()
+    """Lengths of the seasons of demand and of the cycles of review periods and calendars, ascending."""
+    t = scenario.tables
+    found = {float(len(pattern)) for pattern in (*t.lane_pattern, *t.node_pattern) if not pattern.all()}
     for processes in scenario.demand_processes.values():
         for process in processes.values():
             if isinstance(process, DemandProcess) and process.family.season is not None:
@@ -221,7 +222,7 @@ def _position_block(decoder: ActionDecoder) -> Block:
         levels.echelon.reshape(-1)[decoder.target],
         levels.local.reshape(-1)[decoder.target] - later * flow,
     )
-    covered = np.sqrt(t.nominal_lead_time[decoder.lanes] + 1)
+    covered = np.sqrt(t.protection[decoder.lanes])
     unit = np.where(
         decoder.primary,
         levels.deviation.reshape(-1)[decoder.target],

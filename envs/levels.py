@@ -99,10 +99,10 @@ def _nested(t: Tables, forest: Forest, echelon: Floats, lead: Floats) -> tuple[F
 
 
 def _primary_lead(t: Tables, forest: Forest) -> Floats:
-    """(N, P) nominal lead time of each cell's primary lane, 0 without one."""
+    """(N, P) periods less one that an order on each cell's primary lane has to last for, 0 without one."""
     lead = np.zeros(t.N * t.P)
     fed = forest.primary >= 0
-    lead[fed] = t.nominal_lead_time[forest.primary[fed] // t.P]
+    lead[fed] = t.protection[forest.primary[fed] // t.P] - 1
     return lead.reshape((t.N, t.P))
 
 
@@ -196,7 +196,7 @@ def _further(t: Tables, forest: Forest, penalty: Floats, flow_deviation: Floats)
         premium = cost[lane, p] - (cost[primary, p] if primary >= 0 else 0.0)
         missing, holding = penalty[target, p], t.holding_cost[target, p]
         ratio = (missing - max(premium, 0.0)) / max(missing + holding, 1e-12)
-        covered = t.nominal_lead_time[lane] + 1
+        covered = t.protection[lane]
         z = float(_quantile(np.array([ratio]))[0])
         level = t.mean_flow[target, p] * covered + z * flow_deviation[target, p] * np.sqrt(covered)
         if (lane, p) in brought and ratio > 0:

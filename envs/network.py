@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WrapValidator, model_validator
 
+from .calendars import Calendar, ReviewField, check_calendars
 from .config import (
     AmountByProduct,
     Config,
@@ -19,6 +20,7 @@ from .config import (
     PositiveCount,
     Share,
     ShareByProduct,
+    by_product,
     number,
     number_by_product,
 )
@@ -42,7 +44,8 @@ class Node(Config):
     """A place that holds stock, or a supplier that has it without limit.
 
     ``capacity`` and ``storage_capacity`` are volumes (units x product volume), ``overflow_cost`` is
-    per volume above the storage capacity, ``fixed_cost`` per period in which any unit stood there.
+    per volume above the storage capacity, ``fixed_cost`` per period in which any unit stood there;
+    on days that ``calendar`` closes it neither ships nor serves nor receives.
     """
 
     kind: Literal["stock", "supplier"] = "stock"
@@ -54,6 +57,7 @@ class Node(Config):
     fixed_cost: NonNegative = 0.0
     terminal_value: AmountByProduct = 0.0
     initial: InitialField = "auto"
+    calendar: Calendar | None = None
 
 
 class Lane(Config):
@@ -61,7 +65,9 @@ class Lane(Config):
 
     ``capacity`` is a volume a period; ``vehicle_volume`` the volume of one vehicle, for which
     ``fixed_cost``, ``fixed_emissions_kg`` and ``distance_km`` count; ``batch`` the multiple that
-    requests are rounded to; lanes with a lower ``priority`` number share scarce stock first.
+    requests are rounded to, ``minimum_order`` the least that is shipped if anything is asked;
+    ``review`` and ``calendar`` say in which periods it can be asked; lanes with a lower ``priority``
+    number share scarce stock first.
     """
 
     source: Name
@@ -81,6 +87,9 @@ class Lane(Config):
     fixed_emissions_kg: NonNegative = 0.0
     commitment: AmountByProduct = 0.0
     batch: AmountByProduct | None = None
+    minimum_order: AmountByProduct = 0.0
+    review: ReviewField | None = None
+    calendar: Calendar | None = None
     return_share: ShareByProduct | None = None
     recovery: ShareByProduct = 1.0
 
@@ -122,6 +131,7 @@ class Customer(Config):
     backorder_cost: AmountByProduct = 0.0
     price: AmountByProduct = 0.0
     patience: PatienceField | None = None
+    opening_backlog: AmountByProduct = 0.0
     priority: Annotated[int, number(-(10**6), 10**6, integer=True)] = 1
     issuing: Literal["fifo", "lifo"] = "fifo"
     targets: Targets = Targets()
@@ -131,7 +141,7 @@ class Customer(Config):
 NOT_FOR_SUPPLIERS = (
     "holding_cost storage_capacity overflow_cost disposal_cost fixed_cost terminal_value initial"
 ).split()
-NOT_FOR_RETURNS = "capacity batch purchase_cost commitment".split()
+NOT_FOR_RETURNS = "capacity batch minimum_order review calendar purchase_cost commitment".split()
 
 
 class Network(Config):
@@ -170,6 +180,7 @@ class Network(Config):
         for name, customer in self.customers.items():
             self._check_customer(f"customers.{name}", customer)
         self._check_forest()
+        check_calendars(self)
         return self
 
     def _check_products(self, field: str, item: Any) -> None:
@@ -227,6 +238,18 @@ class Network(Config):
             if name not in self.nodes:
                 raise unknown(f"{field}.sources", name, self.nodes)
             self._check_products(f"{field}.sources.{name}", source)
+        self._check_backlog(field, customer)
+
+    def _check_backlog(self, field: str, customer: Customer) -> None:
+        """Only customers who wait can have waited when period 0 begins."""
+        products = tuple(self.products)
+        opening = by_product(customer.opening_backlog, products)
+        lost = by_product(customer.lost_share, products)
+        patience = by_product(customer.patience, products, None)
+        for product, units, share, periods in zip(products, opening, lost, patience, strict=True):
+            if units > 0 and (share == 1 or periods == 0):
+                why = "lost_share is 1" if share == 1 else "patience is 0"
+                raise expected(f"{field}.opening_backlog", units, f"0, as {why} and nobody waits ({product})")
 
     def _check_forest(self) -> None:
         """Primary lanes (the first listed into a node) may not run in a circle."""

@@ -167,13 +167,14 @@ def cover(tables: Tables, forest: Forest, echelon: bool) -> tuple[Floats, Floats
 
     Local: the node's mean flow over its primary lead time and one period. Echelon: of every customer first served
     in the echelon, its demand over all primary lead times down to its source and one period (Clark and Scarf,
-    Management Science 6(4), 1960). Nominal lead times; demands of periods and customers taken as independent.
+    Management Science 6(4), 1960). Nominal lead times, with the review period of lanes that cannot be asked every
+    period in place of the one (Tables.protection); demands of periods and customers taken as independent.
     """
     t = tables
     mean, variance = np.zeros(t.N * t.P), np.zeros(t.N * t.P)
     lead = np.zeros(t.N * t.P)
     fed = forest.primary >= 0
-    lead[fed] = t.nominal_lead_time[forest.primary[fed] // t.P]
+    lead[fed] = t.protection[forest.primary[fed] // t.P] - 1
     for c in range(t.C):
         for p in range(t.P):
             if t.first_source[c, p] < 0:

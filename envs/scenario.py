@@ -111,7 +111,9 @@ class Scenario(Network):
     def _check_whole(self) -> None:
         """Integer worlds hold whole units only."""
         amounts: list[tuple[str, Any]] = [(f"nodes.{n}.initial", node.initial) for n, node in self.nodes.items()]
-        amounts += [(f"lanes.{n}.batch", lane.batch) for n, lane in self.lanes.items()]
+        for key in ("batch", "minimum_order"):
+            amounts += [(f"lanes.{n}.{key}", getattr(lane, key)) for n, lane in self.lanes.items()]
+        amounts += [(f"customers.{n}.opening_backlog", one.opening_backlog) for n, one in self.customers.items()]
         for field, amount in amounts:
             for value in amount.values() if isinstance(amount, dict) else [amount]:
                 if is_number(value) and value != int(value):
@@ -227,14 +229,18 @@ class Scenario(Network):
         return variant(self, number, seed, purpose)
 
     def relaxed(self) -> Scenario | None:
-        """The scenario in continuous units, batches left out, so that gradients exist: itself where it is so already.
+        """The scenario in continuous units without batches and minimum orders, so that gradients exist.
+
+        Itself where it is so already.
 
         None where that cannot be (an availability between 0 and 1 without a capacity, say).
         """
-        if self.units == "continuous" and not self.tables.batch.any():
+        if self.tables.smooth:
             return self
         changes: dict[str, Any] = {"units": "continuous"}
-        changes |= {f"lanes.{name}.batch": None for name, lane in self.lanes.items() if lane.batch is not None}
+        for key in ("batch", "minimum_order"):
+            given = (name for name, lane in self.lanes.items() if getattr(lane, key) is not None)
+            changes |= {f"lanes.{name}.{key}": None for name in given}
         try:
             return self.with_overrides(changes)
         except InputError:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .calendars import lane_pattern, node_pattern, protection, together, waits
 from .config import by_product
 
 if TYPE_CHECKING:
@@ -69,7 +70,13 @@ class Tables:
     lead_time_probabilities: tuple[Floats, ...]
     lead_time_random: Bools  # (L,) drawn, or stretched by a disruption
     nominal_lead_time: Ints  # (L,) mean, rounded up
-    max_lead_time: Ints  # (L,) factors included
+    max_lead_time: Ints  # (L,) factors and closed days included
+    protection: (
+        Ints  # (L,) periods from a request until the next one's arrival, at most; lead time + 1 without calendar
+    )
+    lane_pattern: tuple[Bools, ...]  # each (cycle,) periods in which a lane can be asked
+    node_pattern: tuple[Bools, ...]  # each (cycle,) periods in which a node works
+    initial_lead_time: Ints  # (L, K) of what is under way at the start
     lane_capacity: Floats  # (L,) volume
     lane_priority: Ints  # (L,)
     purchase_cost: Floats  # (L, P)
@@ -78,6 +85,7 @@ class Tables:
     lane_emissions: Floats  # (L, P) kg a unit
     commitment: Floats  # (L, P) units a period
     batch: Floats  # (L, P) units, 0 = none
+    minimum_order: Floats  # (L, P) units, a multiple of the batch, 0 = none
     return_share: Floats  # (L, P)
     recovery: Floats  # (L, P)
     distance_km: Floats  # (L,)
@@ -97,6 +105,7 @@ class Tables:
     backorder_cost: Floats  # (C, P) a unit and period
     price: Floats  # (C, P)
     patience: Ints  # (C, P) periods, -1 = unlimited
+    opening_backlog: Floats  # (C, P) units
     lifo: Bools  # (C,)
     customer_priority: Ints  # (C,)
     segment: tuple[str, ...]
@@ -129,6 +138,11 @@ class Tables:
     def S(self) -> int:
         """Number of source-customer pairs."""
         return len(self.pairs)
+
+    @property
+    def smooth(self) -> bool:
+        """Whether any amount can be asked for, so that gradients exist."""
+        return not (self.integer or self.batch.any() or self.minimum_order.any())
 
     @property
     def has_prices(self) -> bool:
@@ -171,6 +185,15 @@ def compile_tables(scenario: Scenario) -> Tables:
     mean_demand, demand_sd = _moments(scenario, products)
     nominal = _ints(int(np.ceil(lane.lead_time.mean - 1e-9)) for lane in lanes)
     longest, stretched = _longest(scenario, lanes)
+    lane_patterns = tuple(lane_pattern(lane) for lane in lanes)
+    node_patterns = tuple(node_pattern(scenario, name) for name in scenario.nodes)
+    sources, targets = ([node_pattern(scenario, getattr(lane, end)) for lane in lanes] for end in ("source", "target"))
+    stretched |= np.array([not target.all() for target in targets], dtype=bool)
+    longest = longest + _ints(waits(target).max() for target in targets)
+    protected = _ints(
+        protection(together(own, source), target, int(lead))
+        for own, source, target, lead in zip(lane_patterns, sources, targets, nominal, strict=True)
+    )
     K = max(int(longest.max(initial=0)) - 1, 1)
     lane_source = _ints(node_index.get(lane.source, -1) for lane in lanes)
     lane_target = _ints(node_index[lane.target] for lane in lanes)
@@ -185,11 +208,15 @@ def compile_tables(scenario: Scenario) -> Tables:
         for p in range(len(products)):
             if first_source[c, p] >= 0:
                 mean_flow[echelon[:, first_source[c, p], p], p] += mean_demand[c, p]
-    on_hand, in_transit = _initial(scenario, primary, mean_flow, nominal, K)
+    on_hand, in_transit = _initial(scenario, primary, mean_flow, nominal, protected, K)
+    initial_lead = np.repeat(nominal[:, None], K, 1)
+    for lane, wait in enumerate(waits(target) for target in targets):
+        initial_lead[lane] += wait[(nominal[lane] - np.arange(K) - 1) % len(wait)]
     lives = [product.shelf_life or 0 for product in scenario.products.values()]
     patience = np.array(
         [by_product(_unlimited(item.patience), products, -1) for item in customers], dtype=np.int64
     ).reshape(len(customers), len(products))
+    batch, least = np.nan_to_num(amounts(lanes, "batch")), amounts(lanes, "minimum_order")
     per_unit = sum(amounts(customers, key) for key in ("lost_sale_cost", "backorder_cost", "price"))
     scale = scenario.reward_scale
     return Tables(
@@ -236,6 +263,10 @@ def compile_tables(scenario: Scenario) -> Tables:
         lead_time_random=stretched,
         nominal_lead_time=nominal,
         max_lead_time=longest,
+        protection=protected,
+        lane_pattern=lane_patterns,
+        node_pattern=node_patterns,
+        initial_lead_time=initial_lead,
         lane_capacity=numbers(lanes, "capacity"),
         lane_priority=_ints(lane.priority for lane in lanes),
         purchase_cost=amounts(lanes, "purchase_cost"),
@@ -243,7 +274,8 @@ def compile_tables(scenario: Scenario) -> Tables:
         in_transit_cost=amounts(lanes, "in_transit_cost"),
         lane_emissions=amounts(lanes, "emissions_kg"),
         commitment=amounts(lanes, "commitment"),
-        batch=np.nan_to_num(amounts(lanes, "batch")),
+        batch=batch,
+        minimum_order=np.where(batch > 0, np.ceil(least / np.where(batch > 0, batch, 1.0) - 1e-9) * batch, least),
         return_share=np.nan_to_num(amounts(lanes, "return_share")) * lane_carries,
         recovery=amounts(lanes, "recovery", 1.0),
         distance_km=numbers(lanes, "distance_km"),
@@ -263,6 +295,7 @@ def compile_tables(scenario: Scenario) -> Tables:
         backorder_cost=amounts(customers, "backorder_cost"),
         price=amounts(customers, "price"),
         patience=patience,
+        opening_backlog=amounts(customers, "opening_backlog"),
         lifo=np.array([customer.issuing == "lifo" for customer in customers], dtype=bool),
         customer_priority=_ints(customer.priority for customer in customers),
         segment=tuple(customer.segment for customer in customers),
@@ -333,11 +366,14 @@ def _echelons(primary: Ints, lane_source: Ints) -> Bools:
     return echelon
 
 
-def _initial(scenario: Scenario, primary: Ints, mean_flow: Floats, nominal: Ints, K: int) -> tuple[Floats, Floats]:
+def _initial(
+    scenario: Scenario, primary: Ints, mean_flow: Floats, nominal: Ints, protected: Ints, K: int
+) -> tuple[Floats, Floats]:
     """Stock at the start of period 0: on hand (N, P) and in the slots of each lane (L, P, K).
 
     ``auto`` fills the primary pipeline with the mean flow and raises the node's position to
-    ``mean flow x (lead time + 1)``. Integer worlds round each shipment and the position half up.
+    ``mean flow x (lead time + 1)``, or + the review period by calendars. Integer worlds round each
+    shipment and the position half up.
     """
     N, P = primary.shape
     whole = (lambda x: np.floor(x + 0.5)) if scenario.units == "integer" else (lambda x: x)
@@ -355,6 +391,6 @@ def _initial(scenario: Scenario, primary: Ints, mean_flow: Floats, nominal: Ints
                 continue
             shipment, slots = whole(mean_flow[n, p]), max(int(nominal[lane]) - 1, 0)
             in_transit[lane, p, :slots] = shipment
-            position = whole(mean_flow[n, p] * (nominal[lane] + 1))
+            position = whole(mean_flow[n, p] * protected[lane])
             on_hand[n, p] = max(position - shipment * slots, 0.0)
     return on_hand, in_transit

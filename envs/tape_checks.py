@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .calendars import Calendars
 from .config import MOST
 from .errors import expected
 
@@ -102,11 +103,32 @@ def complete(tape: Tape, scenario: Scenario) -> dict[str, Any]:
     if tape.forecast.shape[4] == 0 < tables.F:
         mean = np.broadcast_to(_seasonal_means(scenario, T)[:, None], (T, B, tables.C, P, tables.F))
         changes["forecast"] = mean
+    changes |= _held_to_calendars(tape, scenario, changes)
     kind = np.int64 if tables.integer else np.float64
     if tape.demand.dtype != kind:
         demand = changes.get("demand", tape.demand)
         changes["demand"] = np.moveaxis(batch_last(demand).astype(kind), -1, 1)
     return changes
+
+
+def _held_to_calendars(tape: Tape, scenario: Scenario, changes: dict[str, Any]) -> dict[str, Any]:
+    """What calendars of the scenario change in the tape: nothing in one that keeps to them.
+
+    Raises
+    ------
+    InputError
+        If waiting for an open day makes a lead time longer than any of the scenario.
+    """
+    calendars, longest = Calendars(scenario.tables), scenario.tables.K + 1
+    if not calendars.any:
+        return {}
+    names = ("lane_availability", "node_availability", "lead_time")
+    arrays = {name: changes.get(name, getattr(tape, name)) for name in names}
+    found = calendars.applied(arrays, batch_axis=1)
+    if "lead_time" in found and found["lead_time"].max() > longest:
+        most = int(found["lead_time"].max())
+        raise expected("lead_time", most, f"at most {longest}, closed days of the target included", "tape")
+    return {name: array for name, array in found.items() if not np.array_equal(array, arrays[name])}
 
 
 def _seasonal_means(scenario: Scenario, periods: int) -> Array:

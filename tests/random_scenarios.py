@@ -69,7 +69,43 @@ def random_scenario(rng, units="continuous", size="any"):
         scenario["correlation"] = {"between": "region", "demand": round(float(rng.uniform(0, 0.6)), 2), "periods": 0.2}
     if chance(rng, 0.4):
         scenario["observe"] = {"lead_time": "quoted"} if chance(rng, 0.5) else {"demand": "sales"}
+    if chance(rng, 0.4):
+        add_ordering(rng, scenario, products, units)
     return scenario
+
+
+def add_ordering(rng, scenario, products, units):
+    """Minimum orders, review periods, calendars and opening backlogs, here and there."""
+
+    def calendar():
+        cycle = int(rng.integers(2, 8))
+        days = sorted(rng.permutation(cycle)[: int(rng.integers(1, cycle))].tolist())
+        return {pick(rng, ("open", "closed")): days} | ({} if cycle == 7 else {"cycle": cycle})
+
+    for lane in scenario["lanes"].values():
+        if "return_share" in lane:
+            continue
+        if chance(rng, 0.3):
+            sizes = (1, 3, 8) if units == "integer" else (0.5, 3.25, 8)
+            lane["minimum_order"] = per_product(rng, products, lambda sizes=sizes: pick(rng, sizes))
+        if chance(rng, 0.25):
+            every = int(rng.integers(1, 6))
+            lane["review"] = {"every": every, "first": int(rng.integers(0, every))}
+        elif chance(rng, 0.2):
+            lane["calendar"] = calendar()
+    for name, node in scenario["nodes"].items():
+        leaving = [lane for lane in scenario["lanes"].values() if lane["source"] == name]
+        if chance(rng, 0.2) and not any("review" in lane or "calendar" in lane for lane in leaving):
+            node["calendar"] = calendar()
+    for customer in scenario["customers"].values():
+        lost, patience = customer["lost_share"], customer.get("patience")
+        waits = {
+            p: (lost[p] if isinstance(lost, dict) else lost) < 1
+            and (patience[p] if isinstance(patience, dict) else patience) != 0
+            for p in products
+        }
+        if chance(rng, 0.5) and any(waits.values()):
+            customer["opening_backlog"] = {p: int(rng.integers(0, 9)) if waits[p] else 0 for p in products}
 
 
 def random_product(rng):

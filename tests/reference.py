@@ -14,9 +14,11 @@ The steps that move stock are in `reference_period`, how amounts are computed (f
 `reference_amounts`, what a scenario says, defaults filled in, in `reference_scenario`.
 """
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
+from reference_amounts import as_written
 from reference_period import COST_LINES, close, load, receive, serve, ship, take_back
 from reference_scenario import read_scenario
 
@@ -31,7 +33,7 @@ def simulate(scenario, tape, history, requests, reserve=None, slots=None):
     `vehicles` (T, L), `emissions` (T,), and for the balance `opening`, `closing`, `supplied` (T, P).
     """
     world = read_scenario(scenario)
-    tape = {name: np.asarray(values) for name, values in tape.items()}
+    tape = keep_calendars(world, {name: np.asarray(values) for name, values in tape.items()})
     periods = len(tape["lead_time"])
     longest = int(tape["lead_time"].max()) if tape["lead_time"].size else 1
     slots = max(world.slots, longest - 1) if slots is None else slots
@@ -63,8 +65,22 @@ def simulate(scenario, tape, history, requests, reserve=None, slots=None):
 # ---------------------------------------------------------------------------------------------------- the start
 
 
+def keep_calendars(world, tape):
+    """The tape with nothing leaving on closed days, and nothing arriving on them: what is due then comes later."""
+    tape = {name: values.copy() for name, values in tape.items()}
+    for t in range(len(tape["lead_time"])):
+        for i, node in enumerate(world.nodes.values()):
+            if not node.works(t):
+                tape["node_availability"][t, i] = 0
+        for i, lane in enumerate(world.lanes.values()):
+            if not (lane.reviewed(t) and lane.departs(t)):
+                tape["lane_availability"][t, i] = 0
+            tape["lead_time"][t, i] = world.arrives(lane, t + int(tape["lead_time"][t, i])) - t
+    return tape
+
+
 def opening_state(world):
-    """Stock before period 0: nobody waits, nothing has been asked for."""
+    """Stock before period 0: who waits has done so for a period, nothing has been asked for."""
     a = world.amounts
     on_hand = {n: {p: [a.zero] * world.classes for p in world.products} for n in world.nodes}
     under_way = []
@@ -81,14 +97,18 @@ def opening_state(world):
             if lane is None:
                 continue
             flow = world.mean_flow(node.name, p)
-            shipment, position = a.round_mean(flow), a.round_mean(flow * (lane.nominal_lead_time + 1))
+            shipment, position = a.round_mean(flow), a.round_mean(flow * world.lasts(lane))
             on_the_road = a.zero
             for slot in range(lane.nominal_lead_time - 1):
                 sent = -(slot + 1)
-                under_way.append(load(world, lane, p, sent, lane.nominal_lead_time, fresh, shipment))
+                due = world.arrives(lane, sent + lane.nominal_lead_time)
+                under_way.append(load(world, lane, p, sent, due - sent, fresh, shipment))
                 on_the_road += shipment
             on_hand[node.name][p][fresh] = max(position - on_the_road, a.zero)
     backlog = {c: {p: [a.zero] * world.waits for p in world.products} for c in world.customers}
+    for c in world.customers.values():
+        for p in world.products:
+            backlog[c.name][p][0 if c.patience[p] is None else min(c.patience[p], 1)] += a.read(c.opening_backlog[p])
     unfilled = {lane: dict.fromkeys(world.products, a.zero) for lane in world.lanes}
     return SimpleNamespace(on_hand=on_hand, under_way=under_way, backlog=backlog, unfilled=unfilled)
 
@@ -181,11 +201,21 @@ def round_requests(world, asked):
     """Whole units or whole batches, the nearest, half up; any amount where units are continuous and there is no batch."""
     asked = np.asarray(asked)
     return {
-        lane.name: {
-            p: world.amounts.round_request(asked[i, k].item(), lane.batch[p]) for k, p in enumerate(world.products)
-        }
+        lane.name: {p: round_request(world, lane, p, asked[i, k].item()) for k, p in enumerate(world.products)}
         for i, lane in enumerate(world.lanes.values())
     }
+
+
+def round_request(world, lane, p, asked):
+    """To the nearest amount that the lane takes; below the least order, to that or to nothing, half up."""
+    a, batch, least = world.amounts, lane.batch[p], lane.minimum_order[p]
+    if not least:
+        return a.round_request(asked, batch)
+    if batch:
+        least = a.read(math.ceil(as_written(least) / as_written(batch)) * batch)
+    if asked >= least:
+        return a.round_request(asked, batch)
+    return a.read(least) if asked >= least / 2 else a.zero
 
 
 def read_reserve(world, held_back):

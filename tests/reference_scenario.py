@@ -1,5 +1,6 @@
 """What a scenario mapping says, for the reference simulator: names kept, defaults filled in, numbers by product."""
 
+import itertools
 import math
 from fractions import Fraction
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ LANE_BY_PRODUCT = {
     "emissions_kg": 0.0,
     "commitment": 0.0,
     "batch": 0,
+    "minimum_order": 0,
     "return_share": 0.0,
     "recovery": 1.0,
 }
@@ -26,7 +28,9 @@ CUSTOMER_BY_PRODUCT = {
     "backorder_cost": 0.0,
     "price": 0.0,
     "patience": None,
+    "opening_backlog": 0,
 }
+FAR = 400  # periods, beyond which calendars of the tests have repeated
 CUSTOMER = {"priority": 1, "issuing": "fifo"}
 
 
@@ -52,12 +56,18 @@ class World:
         }
         patience = [c.patience[p] for c in self.customers.values() for p in self.products]
         self.waits = 1 + max((x for x in patience if x is not None), default=0)
-        self.slots = max(1, *(longest_lead_time(scenario, name, lane) - 1 for name, lane in self.lanes.items()))
+        self.slots = max(1, *(self.longest(scenario, name, lane) - 1 for name, lane in self.lanes.items()))
+
+    def longest(self, scenario, name, lane):
+        """Longest lead time of a lane, with the longest wait for an open day of its target."""
+        wait = max(self.arrives(lane, due) - due for due in range(FAR))
+        return longest_lead_time(scenario, name, lane) + wait
 
     def read_node(self, name, given):
         return SimpleNamespace(
             name=name,
             supplier=given.get("kind") == "supplier",
+            works=on_days(given.get("calendar")),
             **self.by_product(given, NODE_BY_PRODUCT),
             **plain(given, NODE),
         )
@@ -72,6 +82,8 @@ class World:
             products=list(given.get("products") or self.products),
             lead_time_values=[value for value, _ in values],
             nominal_lead_time=math.ceil(sum(value * chance for value, chance in values)),
+            departs=on_days(given.get("calendar")),
+            reviewed=on_review_days(given.get("review")),
             **self.by_product(given, LANE_BY_PRODUCT),
             **plain(given, LANE),
         )
@@ -94,6 +106,23 @@ class World:
         return {
             key: {p: of_product(given.get(key, default), p) for p in self.products} for key, default in defaults.items()
         }
+
+    def may_ask(self, lane, t):
+        """Whether units can leave on the lane in period t, by its review period, its calendar and its source's."""
+        source = self.nodes.get(lane.source)
+        return lane.reviewed(t) and lane.departs(t) and (source is None or source.works(t))
+
+    def arrives(self, lane, due):
+        """The period in which units due in one arrive: then, or on the target's next open day."""
+        while not self.nodes[lane.target].works(due):
+            due += 1
+        return due
+
+    def lasts(self, lane):
+        """Periods that an order has to last for, at most: from asking to the arrival of what is asked next."""
+        asking = [t for t in range(FAR) if self.may_ask(lane, t)]
+        arrival = {t: self.arrives(lane, t + lane.nominal_lead_time) for t in asking}
+        return max(arrival[later] - t for t, later in itertools.pairwise(asking))
 
     def fresh(self, p):
         """Life class of a fresh unit; goods that never expire stand in the last one."""
@@ -127,6 +156,23 @@ class World:
             if choices and self.in_echelon(choices[0][0], p, node):
                 flow += customer.mean_demand[p]
         return flow
+
+
+def on_days(calendar):
+    """A function of the period: whether it is an open day."""
+    if calendar is None:
+        return lambda t: True
+    cycle = calendar.get("cycle", 7)
+    if "open" in calendar:
+        return lambda t: t % cycle in calendar["open"]
+    return lambda t: t % cycle not in calendar["closed"]
+
+
+def on_review_days(review):
+    """A function of the period: whether a lane can be asked, by its review period."""
+    if review is None:
+        return lambda t: True
+    return lambda t: (t - review.get("first", 0)) % review["every"] == 0
 
 
 def read_scenario(scenario):

@@ -68,14 +68,15 @@ def first_box(scenario: Scenario, demands: list[Ints]) -> Box:
     most_local = np.ceil(np.maximum(auto.local, 0)).astype(np.int64)
     position = np.ceil(np.maximum(auto.local, 0) + 0.25 * spread).astype(np.int64) + 1
     request = np.ceil(auto.flow[target] + spread[target]).astype(np.int64) + 1
-    batch = np.maximum(t.batch.astype(np.int64), 1)
-    request = np.maximum(request, batch)
+    step = order_step(t)
+    request = np.maximum(request, step)
     # Where an order costs something whatever its size, small ones may look as if none were worth it.
     orders = _economic_orders(t, auto.flow[target])
     request = np.maximum(request, orders + auto.flow[target].astype(np.int64))
     for lane in range(t.L):
         position[t.lane_target[lane]] = np.maximum(
-            position[t.lane_target[lane]], most_local[t.lane_target[lane]] + orders[lane]
+            position[t.lane_target[lane]],
+            most_local[t.lane_target[lane]] + np.maximum(orders[lane], t.minimum_order[lane].astype(np.int64)),
         )
     waits = (t.lost_share < 1) & (t.patience != 0)
     backlog = np.minimum(np.ceil(t.mean_demand + 3 * t.demand_sd).astype(np.int64) + 1, 2 * most + 1)
@@ -85,9 +86,14 @@ def first_box(scenario: Scenario, demands: list[Ints]) -> Box:
         request,
         np.where(waits, backlog, 0),
         half,
-        np.maximum(half[target], batch),
+        np.maximum(half[target], step),
         np.where(waits, np.maximum(np.ceil(t.demand_sd).astype(np.int64), 1), 0),
     )
+
+
+def order_step(t: Tables) -> Ints:
+    """(L, P) smallest order of each lane: a unit, its batch, or its minimum order."""
+    return np.asarray(np.maximum(np.maximum(t.batch, t.minimum_order), 1).astype(np.int64))
 
 
 def _economic_orders(t: Tables, flow: Floats) -> Ints:
@@ -150,12 +156,14 @@ class Decisions:
             limit = np.minimum(limit, _units(node_room[:, source], t.volume[p], limit))
             limit = np.minimum(limit, _units(lane_room[:, lane], t.volume[p], limit))
             batch = max(int(t.batch[lane, p]), 1)
-            options = np.maximum(limit, 0) // batch + 1
+            skipped = max(int(t.minimum_order[lane, p]) // batch - 1, 0)  # multiples below the minimum order
+            options = np.maximum(np.maximum(limit, 0) // batch - skipped, 0) + 1
             total = int(options.sum())
             if total > most or total * (2 * t.N + t.L) * t.P > MOST_NUMBERS:
                 return total
             rows = np.repeat(np.arange(len(owner)), options)
-            quantity = (np.arange(len(rows)) - np.repeat(np.cumsum(options) - options, options)) * batch
+            number = np.arange(len(rows)) - np.repeat(np.cumsum(options) - options, options)
+            quantity = (number + skipped * (number > 0)) * batch
             owner, position, stock, requests = owner[rows], position[rows], stock[rows], requests[rows]
             node_room, lane_room = node_room[rows], lane_room[rows]
             requests[:, lane * t.P + p] = quantity

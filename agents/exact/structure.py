@@ -46,7 +46,7 @@ class Chain:
 
 
 def check_stationary(scenario: Scenario, method: str) -> None:
-    """Refuse what makes the future depend on more than the stock: seasons, memory in demand, dates, forecasts.
+    """Refuse what makes the future depend on more than the stock: seasons, calendars, memory in demand, dates, forecasts.
 
     Raises
     ------
@@ -64,6 +64,13 @@ def check_stationary(scenario: Scenario, method: str) -> None:
     for name, disruption in scenario.disruptions.items():
         if not disruption.when.random:
             raise refuse(f"disruptions.{name}.when", "from, to", "mean_up and mean_down (no set dates)")
+    for section in ("lanes", "nodes"):
+        for name, item in getattr(scenario, section).items():
+            for key in ("review", "calendar"):
+                given = getattr(item, key, None)
+                if given is not None and not given.pattern.all():
+                    cycle = f"a cycle of {len(given.pattern)} periods"
+                    raise refuse(f"{section}.{name}.{key}", cycle, "none (every period alike)")
     for customer, processes in scenario.demand_processes.items():
         for process in processes.values():
             field = f"customers.{customer}.demand"
@@ -176,6 +183,8 @@ def _check_stage(scenario: Scenario, n: int, lane: int, refuse: Any, fixed_cost:
         raise refuse(f"{lane_field}.lead_time", scenario.lanes[t.lanes[lane]].lead_time.values, "a fixed one")
     if t.batch[lane, 0] > (1 if t.integer else 0):
         raise refuse(f"{lane_field}.batch", float(t.batch[lane, 0]), "none")
+    if t.minimum_order[lane, 0] > (1 if t.integer else 0):
+        raise refuse(f"{lane_field}.minimum_order", float(t.minimum_order[lane, 0]), "0")
     if t.commitment[lane, 0] > 0 and t.lane_transport_cost[lane, 0] > 0:
         raise refuse(f"{lane_field}.commitment", float(t.commitment[lane, 0]), "0")
     fixed = t.lane_fixed_cost[lane] + t.carbon_price * t.lane_fixed_emissions[lane]

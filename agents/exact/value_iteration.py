@@ -16,7 +16,7 @@ from .answer import Exact
 from .bellman import Solution, optimise, visits
 from .chance import Chance, Floats, Ints
 from .closure import Process
-from .decisions import Box, first_box
+from .decisions import Box, first_box, order_step
 from .halves import Halves
 from .lots import Lots
 
@@ -43,6 +43,7 @@ def value_iteration(
         If a feature has no finite law, or if there are more states than ``max_states``.
     """
     refuse_returns(scenario, "value_iteration")
+    refuse_cut_minimum_orders(scenario, "value_iteration")
     chance = Chance(scenario, "value_iteration")
     halves = Halves(scenario, chance)
     lots = Lots(halves)
@@ -101,6 +102,20 @@ def refuse_returns(scenario: Scenario, method: str) -> None:
             raise expected(f"lanes.{name}.return_share", lane.return_share, f"none for method {method}", scenario.name)
 
 
+def refuse_cut_minimum_orders(scenario: Scenario, method: str) -> None:
+    """Refuse minimum orders that may be cut when they are shipped: then asking for more than there is does something."""
+    t = scenario.tables
+    for lane, name in enumerate(t.lanes):
+        source = t.lane_source[lane]
+        cut = np.isfinite(t.lane_capacity[lane]) or (
+            source >= 0 and (not t.is_supplier[source] or np.isfinite(t.node_capacity[source]))
+        )
+        least = float(t.minimum_order[lane].max())
+        if cut and least > 1:
+            hint = f"0 for method {method}, but on lanes without capacity from suppliers without one"
+            raise expected(f"lanes.{name}.minimum_order", least, hint, scenario.name)
+
+
 def touched(process: Process, solution: Solution) -> tuple[Floats, Floats, Floats]:
     """Limits on positions (N, P), requests (L, P) and backlogs (C, P) that an optimal policy meets on the long run.
 
@@ -119,7 +134,7 @@ def touched(process: Process, solution: Solution) -> tuple[Floats, Floats, Float
         if t.lane_source[lane] >= 0:
             position[:, t.lane_source[lane]] -= requests[:, lane]
     stocked = ~t.is_supplier[:, None] & (t.primary_lane >= 0)
-    batch = np.maximum(t.batch.astype(np.int64), 1)
+    batch = order_step(t)
     into = np.ones((t.N, t.P), dtype=np.int64)
     for lane in range(t.L):
         into[t.lane_target[lane]] = np.maximum(into[t.lane_target[lane]], batch[lane])

@@ -124,7 +124,7 @@ class LevelsHead(Head):
         target = t.lane_target[lanes] * t.P + products
         primary = self.base.forest.primary[target] == features.lanes
         deviation = automatic_levels(scenario).flow_deviation.reshape(-1)[target]
-        covered = np.sqrt(t.nominal_lead_time[lanes] + 1) * deviation
+        covered = np.sqrt(t.protection[lanes]) * deviation
         unit = reach * np.where(primary, self.base.spread[target], covered)
         self.outputs = 2 if self.base.capped else 1
         # From outputs by lane to (N * P) levels of primary lanes, and (L * P) of others and of caps.

@@ -102,7 +102,7 @@ def relaxation(scenario: Scenario) -> Scenario:
     InputError
         If it has none.
     """
-    found = scenario if scenario.units == "continuous" and not scenario.tables.batch.any() else scenario.relaxed()
+    found = scenario.relaxed()
     if found is None:
         raise InputError(f"{scenario.name}: has no relaxation in continuous units: expected one, as gradients need it")
     return found

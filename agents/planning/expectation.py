@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from echelongym.envs.calendars import Calendars
 from echelongym.envs.observation import Observation
 from echelongym.envs.processes.disruption import When, active_within
 from echelongym.envs.processes.recorded.statement import playable
@@ -25,6 +26,7 @@ class Expectations:
     - Demand: the process's mean in each period, season included; of recorded demand, the mean of each place in a block
       over training worlds. A forecast, where the scenario has one, takes the place of the mean as far as it looks (a look
       is the conditional mean). Scheduled disruptions scale it; random ones are not foreseen.
+    - Calendars are known: when lanes can be asked, and that nothing arrives on closed days.
     - Lead times are nominal, stretched by scheduled disruptions; today's are those quoted, where they are. What is under
       way on a lane of random lead time is expected after the mean of the lead times still possible, rounded up.
     - Availability: scheduled disruptions are known. What is short of that now stays so for the mean duration left of the
@@ -55,6 +57,7 @@ class Expectations:
                     lasting = self._lasting[effect.kind]
                     lasting[chosen] = np.maximum(lasting[chosen], float(when.mean_down or 1.0))
         self.slot_lead_time = self._slots()
+        self._calendars = Calendars(t)
 
     # Demand --------------------------------------------------------------------------------------
 
@@ -117,6 +120,9 @@ class Expectations:
     def _available(self, kind: str, now: Floats, first: int) -> Floats | None:
         """(T, size) availability expected, given today's (size,)."""
         expected = self.scheduled(kind, "availability", first, len(now))
+        works = self._calendars.open(kind, first, self.periods)
+        if works is not None:
+            expected = expected * works
         usual = expected[0] > 0
         short = np.where(usual, now / np.where(usual, expected[0], 1.0), 1.0)
         lasts = np.arange(self.periods)[:, None] < np.maximum(np.floor(self._lasting[kind] + 0.5), 1)
@@ -143,6 +149,7 @@ class Expectations:
         """(T, L) lead times expected of what ships in the periods from ``first`` on."""
         factor = self.scheduled("lanes", "lead_time_factor", first, self.tables.L)
         found = np.ceil(self.tables.nominal_lead_time * factor - 1e-9).astype(np.int64)
+        found = self._calendars.arriving(found, np.arange(first, first + self.periods))
         if quoted is not None:
             found[0] = quoted
         return found
@@ -171,9 +178,10 @@ class Expectations:
 
     def standing(self, observation: Observation, world: int) -> Standing:
         """Where things stand in one world of a batch."""
+        sent = int(observation.period[world]) - np.arange(self.tables.K) - 1
         return Standing(
             np.asarray(observation.on_hand[world], dtype=np.float64),
             np.asarray(observation.in_transit[world], dtype=np.float64),
-            self.slot_lead_time,
+            self._calendars.arriving(self.slot_lead_time, sent, lanes=0),
             np.asarray(observation.backlog[world], dtype=np.float64),
         )

@@ -154,7 +154,7 @@ def _covers(scenario: Scenario, cells: Ints) -> Ints:
     forest = Forest(t)
     lead = np.zeros(t.N * t.P, dtype=np.int64)
     fed = forest.primary >= 0
-    lead[fed] = t.nominal_lead_time[forest.primary[fed] // t.P]
+    lead[fed] = t.protection[forest.primary[fed] // t.P] - 1
     further = np.zeros(t.N * t.P, dtype=np.int64)
     for cell in np.argsort(-forest.depth, kind="stable"):
         above = forest.parent[cell]

@@ -78,9 +78,9 @@ def _probability(z: float) -> float:
 
 
 def _leads(t: Tables) -> Ints:
-    """(N, P) nominal lead time of each fed node's primary lane, 0 elsewhere."""
+    """(N, P) periods less one that an order on a fed node's primary lane has to last for, 0 elsewhere."""
     fed = (t.primary_lane >= 0) & ~t.is_supplier[:, None]
-    return np.where(fed, t.nominal_lead_time[np.maximum(t.primary_lane, 0)], 0)
+    return np.where(fed, t.protection[np.maximum(t.primary_lane, 0)] - 1, 0)
 
 
 def _ways(t: Tables, forest: Forest, lead: Ints) -> Ints:

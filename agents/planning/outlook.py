@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from echelongym.envs.dynamics import opening_backlog
 from echelongym.envs.tables import Tables
 from echelongym.envs.tape import Tape
 
@@ -77,5 +78,4 @@ class Standing:
         for p in range(t.P):
             on_hand[:, p, life[p]] = whole(t.initial_on_hand[:, p])
             in_transit[:, p, :, life[p]] = whole(t.initial_in_transit[:, p])
-        lead_time = np.repeat(t.nominal_lead_time[:, None], t.K, 1)
-        return cls(on_hand, in_transit, lead_time, np.zeros((t.C, t.P, t.W)))
+        return cls(on_hand, in_transit, t.initial_lead_time, opening_backlog(t))

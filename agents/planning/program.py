@@ -11,6 +11,7 @@ What is not linear is relaxed, always so that every policy's flows remain feasib
 - vehicles: volume / vehicle volume instead of its ceiling; where no vehicle volume is given, volume / lane capacity, and
   nothing where there is no capacity either;
 - fixed costs of nodes are left out;
+- an order may be smaller than the least a lane takes;
 - batches and whole units may be fractions (a rounded share, of yield, say, lies within one unit of the share);
 - how customers share scarce stock, their priorities, the order in which units of unlike life go (oldest first on lanes,
   FIFO or LIFO to customers), serving whatever can be served, and serving the longest wait first are left to the program.
@@ -166,6 +167,7 @@ def relaxations(tables: Tables) -> list[str]:
     found = [
         (fixed.any(), "vehicles may be fractions; a lane without vehicle volume and capacity costs no vehicle"),
         ((t.node_fixed_cost > 0).any(), "fixed costs of nodes are left out"),
+        (t.minimum_order.any(), "orders may be smaller than the minimum"),
         (t.batch.any(), "batches may be fractions"),
         (t.integer, "whole units may be fractions"),
         (mortal, "which units go first, by remaining life, is left to the program"),

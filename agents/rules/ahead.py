@@ -37,7 +37,7 @@ class Covered(NamedTuple):
     def of(cls, scenario: Scenario, forest: Forest, further: Bools) -> Covered:
         """Echelon levels cover all lead times down to the customer and one period; a further lane its own and one.
 
-        Nominal lead times; ``further`` (L * P,) are the lane cells with a level of their own.
+        Nominal lead times, review periods included; ``further`` (L * P,) are the lane cells with a level of their own.
         """
         t = scenario.tables
         rows: list[tuple[int, int, int]] = []
@@ -48,11 +48,11 @@ class Covered(NamedTuple):
             for node in (cell, *forest.ancestors(cell)):
                 above.setdefault(node, []).append(c * t.P + p)
                 if forest.primary[node] >= 0:
-                    total += int(t.nominal_lead_time[forest.primary[node] // t.P])
+                    total += int(t.protection[forest.primary[node] // t.P]) - 1
                     rows.append((node, c * t.P + p, total + 1))
         for lane in np.flatnonzero(further).tolist():
             target = int(t.lane_target[lane // t.P]) * t.P + lane % t.P
-            covered = int(t.nominal_lead_time[lane // t.P]) + 1
+            covered = int(t.protection[lane // t.P])
             rows += [(t.N * t.P + lane, customer, covered) for customer in above.get(target, [])]
         level, customer, periods = np.array(rows, dtype=np.int64).reshape(-1, 3).T
         return cls(level, customer, periods, (t.N + t.L) * t.P)

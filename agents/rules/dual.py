@@ -112,7 +112,7 @@ class DualSourcing(BaseStock):
         """
         t, cells, sources = self.tables, self.cells, self.sources
         lanes, target = np.arange(t.L * t.P) // t.P, cells.target
-        lead, premium = np.asarray(t.nominal_lead_time[lanes], dtype=np.float64), self._premium()
+        lead, premium = np.asarray(t.protection[lanes] - 1, dtype=np.float64), self._premium()
         short, holding = faced(t)[0].reshape(-1)[target], t.holding_cost.reshape(-1)[target]
         flow, deviation = cells.flow[target], cells.flow_deviation[target]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from echelongym.envs.backend import Array, Ops
+from echelongym.envs.calendars import waits
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.observation import Observation
 from echelongym.envs.positions import Forest
@@ -71,12 +72,17 @@ class Outages:
         from_node = ops.constant((t.lane_source >= 0)[:, None])
         fed_by = self.primary[self.target]
         feeding, fed = ops.index(np.maximum(fed_by, 0)), ops.constant((fed_by >= 0)[:, None])
-        usual = ops.whole(np.array([values.max() for values in t.lead_time_values])[:, None])
+        longest = np.array([values.max() for values in t.lead_time_values], dtype=np.int64)
+        longest += np.array([waits(t.node_pattern[node]).max() for node in t.lane_target], dtype=np.int64)
+        usual = ops.whole(longest[:, None])
+        open_lanes, open_nodes = _on_open_days(t.lane_pattern, ops), _on_open_days(t.node_pattern, ops)
         scheduled = [(first, last, every, ops.constant(mask[:, None])) for first, last, every, mask in self.scheduled]
 
         def look(observation: Observation) -> tuple[Array, Array]:
             lane = ops.cast(ops.moveaxis(observation.lane_availability, 0, -1) < 1, ops.float)
             node = ops.cast(ops.moveaxis(observation.node_availability, 0, -1) < 1, ops.float)
+            # A closed day is no outage.
+            lane, node = open_lanes(lane, observation.period), open_nodes(node, observation.period)
             impaired = ops.maximum(lane, node[source] * from_node)
             if observation.lead_time is not None:
                 late = ops.moveaxis(observation.lead_time, 0, -1) > usual
@@ -91,6 +97,23 @@ class Outages:
             return ways, impaired[feeding] * fed
 
         return look
+
+
+def _on_open_days(patterns: Sequence[Bools], ops: Ops) -> Callable[[Array, Array], Array]:
+    """A function that leaves rows (entities, B) as they are in periods (B,) in which they are open, and makes others 0."""
+    by_cycle: dict[int, Bools] = {}
+    for i, pattern in enumerate(patterns):
+        if not pattern.all():
+            table = by_cycle.setdefault(len(pattern), np.ones((len(patterns), len(pattern)), dtype=bool))
+            table[i] = pattern
+    tables = [(cycle, ops.constant(table)) for cycle, table in by_cycle.items()]
+
+    def kept(rows: Array, period: Array) -> Array:
+        for cycle, table in tables:
+            rows = rows * table[:, ops.to_int(period) % cycle]
+        return rows
+
+    return kept
 
 
 def _mask(chosen: Ints, size: int) -> Bools:

@@ -49,7 +49,8 @@ def economic_orders(scenario: Scenario, forest: Forest) -> Floats:
     Products of a lane share its vehicles and are ordered together every T = sqrt(2 K / sum of lambda h p / (p + h))
     periods (Harris 1913; with backorders Zipkin, Foundations of Inventory Management, 2000, section 3.3), K a vehicle's
     fixed cost, lambda the mean flow, h what a unit costs more at the target than at a stock node that feeds it. No
-    cycle is longer than it takes to fill one vehicle, as a second one saves nothing.
+    cycle is longer than it takes to fill one vehicle, as a second one saves nothing. No order is smaller than the
+    lane's minimum.
     """
     t = scenario.tables
     flow = t.mean_flow.reshape(-1)
@@ -71,6 +72,8 @@ def economic_orders(scenario: Scenario, forest: Forest) -> Floats:
         longest = min(LONGEST_CYCLE * t.horizon, t.vehicle_volume[lane] / volume)
         cycle = min(np.sqrt(2 * fixed[lane] / rate), longest) if rate > 0 else longest
         found[cells] = flow[cells] * cycle
+    fed = forest.primary >= 0
+    found[fed] = np.maximum(found[fed], t.minimum_order.reshape(-1)[forest.primary[fed]])
     return found
 
 

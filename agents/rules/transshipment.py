@@ -60,12 +60,12 @@ class Transshipment(BaseStock):
     def _covered(self, cells: Cells) -> Floats:
         """(L * P,) mean demand until a lateral lane delivers, and one period more."""
         lanes = np.arange(len(cells.target)) // self.tables.P
-        return np.asarray(cells.flow[cells.target] * (self.tables.nominal_lead_time[lanes] + 1), dtype=np.float64)
+        return np.asarray(cells.flow[cells.target] * self.tables.protection[lanes], dtype=np.float64)
 
     def _deviation(self, cells: Cells) -> Floats:
         """(L * P,) standard deviation of that demand."""
         lanes = np.arange(len(cells.target)) // self.tables.P
-        periods = self.tables.nominal_lead_time[lanes] + 1
+        periods = self.tables.protection[lanes]
         return np.asarray(cells.flow_deviation[cells.target] * np.sqrt(periods), dtype=np.float64)
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from .period import Dynamics
 from .segments import Segments
-from .state import Arrivals, Exogenous, Flows, State
+from .state import Arrivals, Exogenous, Flows, State, opening_backlog
 from .units import GRAIN
 
-__all__ = ["GRAIN", "Arrivals", "Dynamics", "Exogenous", "Flows", "Segments", "State"]
+__all__ = ["GRAIN", "Arrivals", "Dynamics", "Exogenous", "Flows", "Segments", "State", "opening_backlog"]

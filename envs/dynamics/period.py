@@ -18,7 +18,7 @@ from .road import Road
 from .segments import Segments
 from .serve import Service, Serving
 from .ship import Shipping
-from .state import Arrivals, Exogenous, Flows, State
+from .state import Arrivals, Exogenous, Flows, State, opening_backlog
 from .units import DUST, units_of
 
 
@@ -85,7 +85,7 @@ class Dynamics:
             units.amount(on_hand) + batch,
             rows,
             leads,
-            units.amount(np.zeros((t.C, t.P, t.W, 1))) + batch,
+            units.amount(opening_backlog(t)[..., None]) + batch,
             units.amount(np.zeros((t.L, t.P, 1))) + batch,
         )
 

@@ -86,8 +86,9 @@ class Road:
         self.varied_kept = ops.index(np.flatnonzero(np.isin(rows, kept)))
         self.kept_varied = ops.index(np.flatnonzero(np.isin(kept, rows)))
         self.varied_start = ops.index(self.row_lane[rows[self.row_slot[rows] == 0]])
-        nominal = t.nominal_lead_time[self.row_lane[rows[np.isin(rows, kept)]]]
-        self.nominal = ops.whole(nominal[:, None])
+        standing = rows[np.isin(rows, kept)]
+        opening = t.initial_lead_time[self.row_lane[standing], self.row_slot[standing]]
+        self.opening = ops.whole(opening[:, None])
 
     # The road in a period ------------------------------------------------------------------------
 
@@ -98,7 +99,7 @@ class Road:
         rows = np.zeros((len(self.kept_lane), t.P, t.A, worlds))
         for p in range(t.P):
             rows[:, p, life[p]] = t.initial_in_transit[self.kept_lane, p, self.kept_slot][:, None]
-        leads = self.nominal + ops.whole(np.zeros((1, worlds))) if self.varied else None
+        leads = self.opening + ops.whole(np.zeros((1, worlds))) if self.varied else None
         return self.units.amount(rows), leads
 
     def dispatch(

@@ -19,6 +19,7 @@ class Shipping:
         t = tables
         self.open = None if t.lane_open.all() else units.amount(t.lane_open[..., None])
         self.batch = units.amount(t.batch[..., None]) if t.batch.any() else None
+        self.minimum = units.amount(t.minimum_order[..., None]) if t.minimum_order.any() else None
         self.volume = ops.constant(t.volume[None, :, None])
         self.source_of_lane = ops.index(np.maximum(t.lane_source, 0))
         capped = np.flatnonzero(np.isfinite(t.lane_capacity))
@@ -66,8 +67,15 @@ class Shipping:
         self.lanes_by_capped_node = Segments(of_lane[lanes], len(nodes), ops)
 
     def requested(self, requests: Array) -> Array:
-        """(L, P, B) requests in this world's units and batches."""
-        return self.units.rounded(requests, self.batch)
+        """(L, P, B) requests in this world's units and batches; below a minimum order, that or nothing.
+
+        The nearer of the two, half up.
+        """
+        rounded = self.units.rounded(requests, self.batch)
+        if self.minimum is None:
+            return rounded
+        enough = self.ops.cast(2 * requests >= self.minimum, self.units.dtype)
+        return self.ops.maximum(rounded, self.minimum) * enough
 
     def quantities(self, requests: Array, stock: Array, exogenous: Exogenous) -> Array:
         """(L, P, B) units shipped of ``requests``, given ``stock`` (N, P, B)."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..backend import Array
+from ..tables import Tables
 
 
 class State(NamedTuple):
@@ -60,3 +63,12 @@ class Flows(NamedTuple):
     in_transit: Array | None  # (L, P, B) under way at close; None where nothing can be or asks
     backlog: Array | None  # (C, P, B) waiting at close; None where nobody waits
     present: Array | None  # (N, B) 1 where any unit stood after arrivals; None if no node asks
+
+
+def opening_backlog(tables: Tables) -> Any:
+    """(C, P, W) units that wait when period 0 begins, as if they had come up in the period before."""
+    t = tables
+    waiting = np.zeros((t.C, t.P, t.W))
+    customers, products = np.indices((t.C, t.P))
+    waiting[customers, products, np.where(t.patience > 0, 1, 0)] = t.opening_backlog
+    return waiting

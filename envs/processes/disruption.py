@@ -248,7 +248,7 @@ class Disruption(Config):
 
 
 def disturbed(scenario: Scenario) -> dict[str, NDArray[np.bool_]]:
-    """Arrays of a tape that disruptions can make other than 1, each with its (entities,) that any of them hits.
+    """Arrays of a tape that disruptions and calendars can make other than 1, each with its (entities,) that any hits.
 
     Among ``node_availability`` (N,), ``lane_availability`` and ``lane_yield`` (L,); what nothing hits is not there.
     """
@@ -261,4 +261,8 @@ def disturbed(scenario: Scenario) -> dict[str, NDArray[np.bool_]]:
             if effect.availability is not None:
                 size = t.N if effect.kind == "nodes" else t.L
                 found.setdefault(f"{effect.kind[:-1]}_availability", np.zeros(size, dtype=bool))[chosen] = True
+    for name, patterns in (("node_availability", t.node_pattern), ("lane_availability", t.lane_pattern)):
+        closes = np.array([not pattern.all() for pattern in patterns], dtype=bool)
+        if closes.any():
+            found[name] = found.get(name, False) | closes
     return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..calendars import Calendars
 from .correlation import correlated_scores
 from .demand import DemandProcess, Factor
 from .events import Events
@@ -36,6 +37,7 @@ class Sampler:
         self._forecast = scenario.forecast
         self._correlation = scenario.correlation
         self._events = Events(scenario)
+        self._calendars = Calendars(scenario.tables)
         self._drawn: list[tuple[int, int, DemandProcess]] = []
         self._replayed: list[tuple[int, int, ReplayedDemand]] = []
         for c, customer in enumerate(self._customers):
@@ -72,7 +74,7 @@ class Sampler:
         lanes = len(self._lead_times)
         stretch = self._events.product("lanes", "lead_time_factor", lanes, now)
         stretched = self._events.affects("lanes", "lead_time_factor")
-        return {
+        drawn = {
             "demand": demand[: history + periods],
             "lead_time": sample_lead_times(self._lead_times, streams, periods, stretch, stretched),
             "node_availability": product("nodes", "availability", len(self._nodes)),
@@ -83,6 +85,7 @@ class Sampler:
             "split": self._fractions("split", self._splits, len(self._nodes), streams, periods),
             "thin": self._fractions("thin", self._thins, self._thin_rows, streams, periods),
         }
+        return drawn | self._calendars.applied(drawn, batch_axis=2)
 
     def demand_given_events(self, events: Streams, demand: Streams, periods: int) -> NDArray[Any]:
         """Demand (H + T, C, P, B) as ``demand`` draws it under the disruptions that ``events`` draws."""
