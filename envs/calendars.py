@@ -88,7 +88,7 @@ class Calendar(Config):
     def pattern(self) -> Bools:
         """(cycle,) True on open days."""
         days = np.arange(self.cycle)
-        return np.isin(days, self.open) if self.open is not None else ~np.isin(days, self.closed)
+        return np.isin(days, self.open) if self.open is not None else ~np.isin(days, self.closed or ())
 
 
 def _number_alone(raw: Any) -> Any:

@@ -99,10 +99,11 @@ def _nested(t: Tables, forest: Forest, echelon: Floats, lead: Floats) -> tuple[F
 
 
 def _primary_lead(t: Tables, forest: Forest) -> Floats:
-    """(N, P) periods less one that an order on each cell's primary lane has to last for, 0 without one."""
+    """(N, P) nominal lead time of each cell's primary lane and mean wait until it can be asked, 0 without one."""
     lead = np.zeros(t.N * t.P)
     fed = forest.primary >= 0
-    lead[fed] = t.protection[forest.primary[fed] // t.P] - 1
+    lanes = forest.primary[fed] // t.P
+    lead[fed] = t.nominal_lead_time[lanes] + (t.review[lanes] - 1) / 2
     return lead.reshape((t.N, t.P))
 
 

@@ -87,7 +87,7 @@ class Lane(Config):
     fixed_emissions_kg: NonNegative = 0.0
     commitment: AmountByProduct = 0.0
     batch: AmountByProduct | None = None
-    minimum_order: AmountByProduct = 0.0
+    minimum_order: AmountByProduct | None = None
     review: ReviewField | None = None
     calendar: Calendar | None = None
     return_share: ShareByProduct | None = None
@@ -131,7 +131,7 @@ class Customer(Config):
     backorder_cost: AmountByProduct = 0.0
     price: AmountByProduct = 0.0
     patience: PatienceField | None = None
-    opening_backlog: AmountByProduct = 0.0
+    opening_backlog: AmountByProduct | None = None
     priority: Annotated[int, number(-(10**6), 10**6, integer=True)] = 1
     issuing: Literal["fifo", "lifo"] = "fifo"
     targets: Targets = Targets()
@@ -243,7 +243,7 @@ class Network(Config):
     def _check_backlog(self, field: str, customer: Customer) -> None:
         """Only customers who wait can have waited when period 0 begins."""
         products = tuple(self.products)
-        opening = by_product(customer.opening_backlog, products)
+        opening = by_product(customer.opening_backlog or 0.0, products)
         lost = by_product(customer.lost_share, products)
         patience = by_product(customer.patience, products, None)
         for product, units, share, periods in zip(products, opening, lost, patience, strict=True):

@@ -167,23 +167,31 @@ def cover(tables: Tables, forest: Forest, echelon: bool) -> tuple[Floats, Floats
 
     Local: the node's mean flow over its primary lead time and one period. Echelon: of every customer first served
     in the echelon, its demand over all primary lead times down to its source and one period (Clark and Scarf,
-    Management Science 6(4), 1960). Nominal lead times, with the review period of lanes that cannot be asked every
-    period in place of the one (Tables.protection); demands of periods and customers taken as independent.
+    Management Science 6(4), 1960). Where a lane can be asked every R periods only, what stands in a period is what the
+    last request left of lead time + 1 to lead time + R periods of demand: their mean, and as a further source of variance
+    that they differ. Nominal lead times; demands of periods and customers taken as independent.
     """
     t = tables
     mean, variance = np.zeros(t.N * t.P), np.zeros(t.N * t.P)
     lead = np.zeros(t.N * t.P)
     fed = forest.primary >= 0
-    lead[fed] = t.protection[forest.primary[fed] // t.P] - 1
+    review = np.ones(t.N * t.P)
+    review[fed] = t.review[forest.primary[fed] // t.P]
+    lead[fed] = t.nominal_lead_time[forest.primary[fed] // t.P]
+    lead = lead + (review - 1) / 2
+    apart, timing = (review**2 - 1) / 12, np.zeros(t.N * t.P)
     for c in range(t.C):
         for p in range(t.P):
             if t.first_source[c, p] < 0:
                 continue
-            cell, total = int(t.first_source[c, p]) * t.P + p, 0.0
+            cell, total, differs = int(t.first_source[c, p]) * t.P + p, 0.0, 0.0
             for node in (cell, *forest.ancestors(cell)):
                 total = total + lead[node] if echelon else lead[node]
                 mean[node] += t.mean_demand[c, p] * (total + 1)
                 variance[node] += t.demand_sd[c, p] ** 2 * (total + 1)
+                differs = differs + apart[node] if echelon else apart[node]
+                timing[node] += t.mean_demand[c, p] * np.sqrt(differs)
+    variance += timing**2
     return mean.reshape((t.N, t.P)), np.sqrt(variance).reshape((t.N, t.P))
 
 

@@ -140,6 +140,11 @@ class Tables:
         return len(self.pairs)
 
     @property
+    def review(self) -> Ints:
+        """(L,) longest time between two opportunities to ask, closed days of the target included; 1 without calendars."""
+        return np.asarray(self.protection - self.nominal_lead_time)
+
+    @property
     def smooth(self) -> bool:
         """Whether any amount can be asked for, so that gradients exist."""
         return not (self.integer or self.batch.any() or self.minimum_order.any())
@@ -210,13 +215,13 @@ def compile_tables(scenario: Scenario) -> Tables:
                 mean_flow[echelon[:, first_source[c, p], p], p] += mean_demand[c, p]
     on_hand, in_transit = _initial(scenario, primary, mean_flow, nominal, protected, K)
     initial_lead = np.repeat(nominal[:, None], K, 1)
-    for lane, wait in enumerate(waits(target) for target in targets):
-        initial_lead[lane] += wait[(nominal[lane] - np.arange(K) - 1) % len(wait)]
+    for k, wait in enumerate(waits(target) for target in targets):
+        initial_lead[k] += wait[(nominal[k] - np.arange(K) - 1) % len(wait)]
     lives = [product.shelf_life or 0 for product in scenario.products.values()]
     patience = np.array(
         [by_product(_unlimited(item.patience), products, -1) for item in customers], dtype=np.int64
     ).reshape(len(customers), len(products))
-    batch, least = np.nan_to_num(amounts(lanes, "batch")), amounts(lanes, "minimum_order")
+    batch, least = np.nan_to_num(amounts(lanes, "batch")), np.nan_to_num(amounts(lanes, "minimum_order"))
     per_unit = sum(amounts(customers, key) for key in ("lost_sale_cost", "backorder_cost", "price"))
     scale = scenario.reward_scale
     return Tables(
@@ -295,7 +300,7 @@ def compile_tables(scenario: Scenario) -> Tables:
         backorder_cost=amounts(customers, "backorder_cost"),
         price=amounts(customers, "price"),
         patience=patience,
-        opening_backlog=amounts(customers, "opening_backlog"),
+        opening_backlog=np.nan_to_num(amounts(customers, "opening_backlog")),
         lifo=np.array([customer.issuing == "lifo" for customer in customers], dtype=bool),
         customer_priority=_ints(customer.priority for customer in customers),
         segment=tuple(customer.segment for customer in customers),

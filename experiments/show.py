@@ -24,9 +24,15 @@ from .yardsticks import said_limits
 _LONG = 30  # rows of a table in the terminal; the CSV has all
 _NOTHING: tuple[Any, ...] = (None, "", 0, 0.0)
 _SHOWN = {
-    "nodes": "node kind primary_lane mean_flow auto_level initial_on_hand holding_cost capacity storage_capacity".split(),
-    "lanes": "lane source target mode lead_time longest primary capacity unit_cost fixed_cost emissions_kg".split(),
-    "customers": "customer segment region sources mean_demand deviation lost_share lost_sale_cost backorder_cost price".split(),
+    "nodes": (
+        "node kind primary_lane mean_flow auto_level initial_on_hand holding_cost capacity storage_capacity open_days"
+    ).split(),
+    "lanes": (
+        "lane source target mode lead_time longest open_days primary capacity minimum_order unit_cost fixed_cost emissions_kg"
+    ).split(),
+    "customers": (
+        "customer segment region sources mean_demand deviation lost_share lost_sale_cost backorder_cost opening_backlog price"
+    ).split(),
 }
 
 
@@ -112,10 +118,21 @@ def headline(scenario: Scenario) -> str:
     features = [f"disruption {name}" for name in scenario.disruptions]
     features += [f"shelf life of {name} {life} periods" for name, life in _named(t.products, t.shelf_life) if life]
     features += [f"forecast of {t.F} periods, skill {scenario.forecast.skill:g}"] if t.F else []
+    features += [f"{what} ordered {how}" for what, how in _ordering(t)]
     features += ["lost demand is not seen"] if t.censored else []
     features += ["today's lead times are seen"] if t.quoted else []
     time = f"{scenario.units} units; {t.horizon} periods, the first {t.warm_up} left out of figures"
     return f"{t.name}: {kinds}; {time}.\n{'; '.join(features) or 'no disruptions, no forecast'}."
+
+
+def _ordering(t: Tables) -> Iterator[tuple[str, str]]:
+    """Lanes with a minimum order, and lanes and nodes with closed days, each with what it has."""
+    for k, name in enumerate(t.lanes):
+        least, days = float(t.minimum_order[k].max()), open_days(t.lane_pattern[k])
+        said = [f"in at least {least:g} units"] if least else []
+        said += [f"on days {days}"] if days else []
+        if said:
+            yield f"lane {name}:", " ".join(said)
 
 
 def variation_rows(scenario: Scenario) -> list[dict[str, Any]]:
@@ -153,6 +170,7 @@ def node_rows(t: Tables) -> list[dict[str, Any]]:
             "holding_cost": by_product(t, t.holding_cost[n]),
             "disposal_cost": by_product(t, t.disposal_cost[n]),
             "capacity": finite(t.node_capacity[n]),
+            "open_days": open_days(t.node_pattern[n]),
             "storage_capacity": finite(t.storage_capacity[n]),
             "overflow_cost": float(t.overflow_cost[n]),
             "fixed_cost": float(t.node_fixed_cost[n]),
@@ -172,6 +190,8 @@ def lane_rows(t: Tables) -> list[dict[str, Any]]:
             "lead_time": span(t.lead_time_values[k]),
             "mean_lead_time": float(t.lead_time_values[k] @ t.lead_time_probabilities[k]),
             "longest": int(t.max_lead_time[k]),
+            "minimum_order": by_product(t, t.minimum_order[k], t.lane_carries[k]),
+            "open_days": open_days(t.lane_pattern[k]),
             "primary": bool((t.primary_lane == k).any()),
             "products": None
             if t.lane_carries[k].all()
@@ -207,6 +227,7 @@ def customer_rows(t: Tables) -> list[dict[str, Any]]:
             "price": by_product(t, t.price[c]),
             "patience": distinct([int(life) if life >= 0 else None for life in t.patience[c]]),
             "priority": int(t.customer_priority[c]),
+            "opening_backlog": by_product(t, t.opening_backlog[c]),
         }
         for c, name in enumerate(t.customers)
     ]
@@ -240,6 +261,13 @@ def distinct(values: Sequence[Any]) -> Any:
     """What is there, each once."""
     found = list(dict.fromkeys(value for value in values if value is not None))
     return found[0] if len(found) == 1 else (found or None)
+
+
+def open_days(pattern: Any) -> str | None:
+    """``0 2 4 of 7``; None where every period is open."""
+    if pattern.all():
+        return None
+    return f"{' '.join(str(day) for day in pattern.nonzero()[0])} of {len(pattern)}"
 
 
 def finite(value: float) -> float | None:

@@ -5,7 +5,8 @@ A `Case` holds a scenario, what stands on the tape, the requests, and what must 
 An entity is written `store` (or `store/milk` where there are several products), a pair `store>shop`.
 
 The cases lie in `hand_cases_stock` (receive, request, ship), `hand_cases_service` (serve, wait, return), `hand_cases_money`
-(close, costs, initial stock) and `hand_cases_whole` (worlds of whole units).
+(close, costs, initial stock), `hand_cases_whole` (worlds of whole units) and `hand_cases_ordering` (minimum orders,
+review periods, calendars, opening backlogs).
 """
 
 from dataclasses import dataclass, field

@@ -1,6 +1,7 @@
 """The package's period held to hand-computed worlds and to an independent simulator on random networks with all features."""
 
 import hand_cases_money
+import hand_cases_ordering
 import hand_cases_service
 import hand_cases_stock
 import hand_cases_whole
@@ -16,7 +17,8 @@ from echelongym.envs import Decision, Scenario, Tape, simulate
 from echelongym.envs.backend import TorchOps
 from echelongym.envs.simulate import periods
 
-CASES = [*hand_cases_stock.CASES, *hand_cases_service.CASES, *hand_cases_money.CASES, *hand_cases_whole.CASES]
+ROOMS = (hand_cases_stock, hand_cases_service, hand_cases_money, hand_cases_whole, hand_cases_ordering)
+CASES = [case for room in ROOMS for case in room.CASES]
 FIELDS = "on_hand in_transit backlog requests shipped received returned recovered served lost disposed".split()
 UNITS = ("continuous", "integer")
 

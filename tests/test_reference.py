@@ -3,6 +3,7 @@
 import collections
 
 import hand_cases_money
+import hand_cases_ordering
 import hand_cases_service
 import hand_cases_stock
 import hand_cases_whole
@@ -14,7 +15,8 @@ import scenario_features
 from hand_cases import HISTORY, check, one_store, requests_of, reserve_of, tape_of
 from hypothesis import given
 
-CASES = [*hand_cases_stock.CASES, *hand_cases_service.CASES, *hand_cases_money.CASES, *hand_cases_whole.CASES]
+ROOMS = (hand_cases_stock, hand_cases_service, hand_cases_money, hand_cases_whole, hand_cases_ordering)
+CASES = [case for room in ROOMS for case in room.CASES]
 UNITS = ("continuous", "integer")
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies
 from random_scenarios import random_scenario
+from reference_scenario import read_scenario
 
 from echelongym.agents import load_policy
 from echelongym.agents.rules import RULES
@@ -75,6 +76,7 @@ class Walk:
 
     def __init__(self, scenario, product):
         self.scenario, self.product = scenario, product
+        self.world = read_scenario(scenario.to_dict())
         self.name = list(scenario.products)[product]
         self.first = {}
         for key, lane in scenario.lanes.items():
@@ -87,7 +89,8 @@ class Walk:
                 self.home[key] = sources[0]
 
     def lead(self, node):
-        return math.ceil(self.scenario.lanes[self.first[node]].lead_time.mean - 1e-9)
+        """Lead time, or more where the lane cannot be asked every period or nothing arrives on some."""
+        return self.world.lasts(self.world.lanes[self.first[node]]) - 1
 
     def way_down(self, node, home):
         """Periods from the supplier of ``node`` down to ``home``; None if home is not below it."""
@@ -144,13 +147,16 @@ class Walk:
     def impaired(self, lane, observation, world):
         t, item = self.scenario.tables, self.scenario.lanes[lane]
         k = t.lanes.index(lane)
-        if observation.lane_availability[world, k] < 1:
+        now, item_of_world = int(observation.period[world]), self.world.lanes[lane]
+        asked = item_of_world.reviewed(now) and item_of_world.departs(now)
+        if observation.lane_availability[world, k] < 1 and asked:
             return True
-        if observation.node_availability[world, t.nodes.index(item.source)] < 1:
+        closed = item.source in self.world.nodes and not self.world.nodes[item.source].works(now)
+        if observation.node_availability[world, t.nodes.index(item.source)] < 1 and not closed:
             return True
-        if observation.lead_time is not None and observation.lead_time[world, k] > max(item.lead_time.values):
+        wait = max(self.world.arrives(item_of_world, due) - due for due in range(100))
+        if observation.lead_time is not None and observation.lead_time[world, k] > max(item.lead_time.values) + wait:
             return True
-        now = int(observation.period[world])
         for disruption in self.scenario.disruptions.values():
             when = disruption.when
             if when.first is not None and when.first <= now <= when.last:
