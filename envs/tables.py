@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .calendars import lane_pattern, node_pattern, protection, together, waits
 from .config import by_product
+from .opening import initial_lead_times, initial_stock
 
 if TYPE_CHECKING:
     from .scenario import Scenario
@@ -213,10 +214,7 @@ def compile_tables(scenario: Scenario) -> Tables:
         for p in range(len(products)):
             if first_source[c, p] >= 0:
                 mean_flow[echelon[:, first_source[c, p], p], p] += mean_demand[c, p]
-    on_hand, in_transit = _initial(scenario, primary, mean_flow, nominal, protected, K)
-    initial_lead = np.repeat(nominal[:, None], K, 1)
-    for k, wait in enumerate(waits(target) for target in targets):
-        initial_lead[k] += wait[(nominal[k] - np.arange(K) - 1) % len(wait)]
+    on_hand, in_transit = initial_stock(scenario, primary, mean_flow, nominal, protected, K)
     lives = [product.shelf_life or 0 for product in scenario.products.values()]
     patience = np.array(
         [by_product(_unlimited(item.patience), products, -1) for item in customers], dtype=np.int64
@@ -271,7 +269,7 @@ def compile_tables(scenario: Scenario) -> Tables:
         protection=protected,
         lane_pattern=lane_patterns,
         node_pattern=node_patterns,
-        initial_lead_time=initial_lead,
+        initial_lead_time=initial_lead_times(nominal, targets, K),
         lane_capacity=numbers(lanes, "capacity"),
         lane_priority=_ints(lane.priority for lane in lanes),
         purchase_cost=amounts(lanes, "purchase_cost"),
@@ -369,33 +367,3 @@ def _echelons(primary: Ints, lane_source: Ints) -> Bools:
                 lane = primary[node, p]
                 node = int(lane_source[lane]) if lane >= 0 else -1
     return echelon
-
-
-def _initial(
-    scenario: Scenario, primary: Ints, mean_flow: Floats, nominal: Ints, protected: Ints, K: int
-) -> tuple[Floats, Floats]:
-    """Stock at the start of period 0: on hand (N, P) and in the slots of each lane (L, P, K).
-
-    ``auto`` fills the primary pipeline with the mean flow and raises the node's position to
-    ``mean flow x (lead time + 1)``, or + the review period by calendars. Integer worlds round each
-    shipment and the position half up.
-    """
-    N, P = primary.shape
-    whole = (lambda x: np.floor(x + 0.5)) if scenario.units == "integer" else (lambda x: x)
-    on_hand = np.zeros((N, P))
-    in_transit = np.zeros((len(scenario.lanes), P, K))
-    for n, node in enumerate(scenario.nodes.values()):
-        if node.kind == "supplier":
-            continue
-        for p, initial in enumerate(by_product(node.initial, tuple(scenario.products), "auto")):
-            if initial != "auto":
-                on_hand[n, p] = initial
-                continue
-            lane = primary[n, p]
-            if lane < 0:
-                continue
-            shipment, slots = whole(mean_flow[n, p]), max(int(nominal[lane]) - 1, 0)
-            in_transit[lane, p, :slots] = shipment
-            position = whole(mean_flow[n, p] * protected[lane])
-            on_hand[n, p] = max(position - shipment * slots, 0.0)
-    return on_hand, in_transit
