@@ -114,6 +114,9 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
         ("synthetic:grocery?seed=1.5", "seed = '1.5': expected a whole number >= 0"),
         ("synthetic:grocery?seed=-1", "seed = '-1': expected a whole number >= 0"),
         ("synthetic:grocery?mean=", "mean = '': expected a number >= 0"),
+        ("synthetic:grocery?periods=1e15", "periods = '1e15': expected a whole number >= 1 and <= 1e+06"),
+        ("synthetic:grocery?mean=1e300", "mean = '1e300': expected a number >= 0 and <= 1e+06"),
+        ("~nobody_at_all/x.csv", "expected a table that exists in"),
         ("synthetic:grocery?periods=0", "periods = '0': expected a whole number >= 1"),
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
 
-from ..config import Config, NonNegative, Positive, PositiveCount, Share, is_number, number
+from ..config import Config, NonNegative, Positive, PositiveCount, Share, number
 from ..errors import expected, unknown
 from ..names import as_text
 from .recorded.record import iso_date
@@ -55,12 +55,14 @@ Selector = Annotated[str | tuple[str, ...] | dict[str, Any], BeforeValidator(_se
 
 def _moment(value: Any) -> int | datetime.date:
     """A period, or a date of the record."""
-    if is_number(value) and value >= 0 and value == int(value):
-        return int(value)
     date = iso_date(value)
-    if date is None:
-        raise ValueError("expected a whole number >= 0, or a date such as 2024-03-01")
-    return date
+    if date is not None:
+        return date
+    try:
+        period: int = number(0, integer=True).func(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or a date such as 2024-03-01") from None
+    return period
 
 
 # Any: what is written out as JSON on the way to a file is a text then.

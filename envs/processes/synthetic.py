@@ -25,6 +25,7 @@ from ..errors import expected, unknown
 from .recorded.record import Floats, Recorded
 
 _WEEKDAYS = np.array([1.31, 1.03, 0.91, 0.84, 0.82, 0.90, 1.19])  # from Sunday; mean 1
+_MOST = {"seed": 2**53, "mean": 1e6, "periods": 1e6}
 _LEVEL_SD = 0.67  # of the logarithm, over columns
 _DAY_VARIANCE = 0.02
 _TRAFFIC_VARIANCE = 0.6
@@ -51,9 +52,9 @@ def load_synthetic(name: str, where: str | None = None) -> Recorded:
         except ValueError:
             value = math.nan
         low = 1 if key == "periods" else 0
-        if not (math.isfinite(value) and value >= low) or (key != "mean" and value != int(value)):
+        if not low <= value <= _MOST[key] or (key != "mean" and value != int(value)):
             kind = "a number" if key == "mean" else "a whole number"
-            raise expected(f"file synthetic:{name}: {key}", text, f"{kind} >= {low}", where)
+            raise expected(f"file synthetic:{name}: {key}", text, f"{kind} >= {low} and <= {_MOST[key]:g}", where)
         options[key] = value
     return _load(name, int(options["seed"]), options["mean"], int(options["periods"]))
 

@@ -43,11 +43,11 @@ def load_recorded(
     if not is_table(file) or "\0" in file:
         known = "the path of a .csv table, completejourney:daily or synthetic:grocery?seed=1"
         raise expected("file", file, f"{known} (or .csv.gz, .xlsx, .parquet)", where)
-    path = Path(base_dir) / Path(file).expanduser()
     try:
+        path = Path(base_dir) / Path(file).expanduser()
         stamp = path.stat()
-    except OSError:
-        raise expected("file", file, f"a table that exists in {path.parent}", where) from None
+    except (OSError, ValueError, RuntimeError):  # no such file, no such name, no such user
+        raise expected("file", file, f"a table that exists in {base_dir}", where) from None
     if not path.is_file():
         raise expected("file", file, "a file", where)
     return read_table(path.resolve(), file, (stamp.st_mtime_ns, stamp.st_size), dialect or Dialect())
