@@ -296,3 +296,10 @@ def test_where_a_target_is_missed_the_rule_tuned_on_cost_alone_stands_beside() -
     (limit,) = found["service_limits"]
     assert limit["beyond_reach"]  # two of thirty periods have nothing to serve from
     assert limit["limit"]["mean"] == pytest.approx(28 / 30, abs=0.01)
+
+
+if __name__ == "__main__":
+    for setting in ((17, 13, 512), (17, 13, 64), (8, 13, 64), (5, 5, 32), (3, 6, 64)):
+        for noise in (0.0, 1.5):
+            season, record = coverage(1000, *setting, noise)
+            print(*setting, f"noise {noise}: another season {100 * season:.1f} %, this record {100 * record:.0f} %")
