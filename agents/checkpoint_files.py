@@ -5,8 +5,10 @@ Torch reads them with ``weights_only=True``: tensors and plain data, nothing tha
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,18 +21,23 @@ from echelongym.envs.files import write_bytes
 from echelongym.envs.reading import check_members, regular_file
 
 _PATTERN = "checkpoint_*.pt"
+_NAMED = re.compile(r"checkpoint_\d+-([0-9a-f]{16})\.pt")
 T = TypeVar("T")
 
 
 def write_checkpoint(folder: Path, env_steps: int, content: dict[str, Any]) -> Path:
-    """Write ``checkpoint_<env-steps>.pt``, then delete all but this and the one before."""
+    """Write ``checkpoint_<env-steps>-<digest of the content>.pt``, then delete all but this and the one before."""
     stream = io.BytesIO()
     torch.save(content, stream)
-    path = folder / f"checkpoint_{env_steps:012d}.pt"
+    path = folder / f"checkpoint_{env_steps:012d}-{_digest(stream.getvalue())}.pt"
     write_bytes(stream.getvalue(), path)
     for old in sorted(folder.glob(_PATTERN))[:-2]:
         old.unlink()
     return path
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def read_checkpoint(path: Path, understood: Callable[[dict[str, Any]], T]) -> T:
@@ -43,7 +50,10 @@ def read_checkpoint(path: Path, understood: Callable[[dict[str, Any]], T]) -> T:
     """
     try:
         _check_archive(path)
-        content = torch.load(regular_file(path, "checkpoint"), map_location="cpu", weights_only=True)
+        raw = regular_file(path, "checkpoint").read_bytes()
+        if (named := _NAMED.fullmatch(path.name)) and named[1] != _digest(raw):
+            raise InputError(f"{path}: is no checkpoint, or a damaged one: its content is not what its name says")
+        content = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
         if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
             raise expected("(file)", content, "a checkpoint, a mapping by name", str(path))
         return understood(content)

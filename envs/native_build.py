@@ -10,10 +10,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from functools import cache
 from pathlib import Path
 
-from .processes.completejourney import cache_folder
+from .cache import cache_folder, content_digest, is_own_file, is_private
+from .files import sync_folder
 
 #: No contraction and no reordering: results are those of the operations written down, one by one. No
 #: -fno-trapping-math either: GCC then takes a number cut to a whole one and back for trunc(), which keeps the sign of -0.
@@ -21,6 +23,7 @@ _FLAGS = (
     "-std=gnu11 -O2 -ftree-vectorize -ffp-contract=off -fno-fast-math -fno-math-errno "
     "-fwrapv -fno-strict-aliasing -fvisibility=hidden -fPIC -shared -w"
 ).split()
+_NEW = "new-"  # how names of folders begin in which a compiler works
 _SECONDS = 120  # a compiler that takes longer is given up
 _libraries: dict[str, ctypes.CDLL] = {}
 
@@ -60,16 +63,20 @@ def _library(text: str, key: str, command: list[str], load: type[ctypes.CDLL]) -
     folder = _folder()
     for path in sorted(folder.glob(f"{key}-*")) if folder else ():
         try:
-            if path.stem == f"{key}-{_digest(path)}":
+            if is_own_file(path) and path.stem == f"{key}-{_digest(key, path)}":
                 return load(str(path))
             path.unlink()
         except OSError:  # not to be read, or to be loaded: make it anew
             continue
     try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix="new-", ignore_cleanup_errors=True) as temporary:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=_NEW, ignore_cleanup_errors=True) as temporary:
             made = _compiled(command, text, Path(temporary))
             if folder is not None:
-                made = made.replace(folder / f"{key}-{_digest(made)}{made.suffix}")
+                with made.open("rb+") as stream:  # the new name is to be there only with all of the content
+                    os.fsync(stream.fileno())
+                made = made.replace(folder / f"{key}-{_digest(key, made)}{made.suffix}")
+                made.chmod(0o700)
+                sync_folder(folder)
             return load(str(made))
     except OSError as error:
         raise CannotCompile(f"what {command[0]} makes cannot be kept or loaded: {error}") from None
@@ -83,6 +90,18 @@ def _compiler() -> list[str]:
         if found:
             return [found, *command[1:]]
     raise CannotCompile(f"no C compiler: {' '.join(asked) or 'cc, gcc, clang'} not found")
+
+
+@cache
+def compiler() -> dict[str, str] | None:
+    """Name, version and flags of the C compiler; None where there is none and NumPy or PyTorch compute everything."""
+    try:
+        command = _compiler()
+        flags, _ = _flags(tuple(command))
+        version = _run([*command, "--version"]).stdout.strip().partition("\n")[0]
+    except CannotCompile:
+        return None
+    return {"command": Path(command[0]).name, "version": version, "flags": " ".join((*command[1:], *flags))}
 
 
 @cache
@@ -114,16 +133,20 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def _folder() -> Path | None:
-    """The cache's folder, if nobody else can write into it: what lies there is run."""
+    """The cache's folder, if nobody else can write into it or into what it lies in: what lies there is run.
+
+    Folders that compilers left which were killed are removed.
+    """
     folder = cache_folder() / "native"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = folder.stat()
+        for left in folder.glob(f"{_NEW}*"):
+            if time.time() - left.lstat().st_mtime > 10 * _SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+        return folder if is_private(folder) and os.access(folder, os.W_OK) else None
     except OSError:
         return None
-    mine = os.name != "posix" or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
-    return folder if mine and os.access(folder, os.W_OK) else None
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:40]
+def _digest(key: str, path: Path) -> str:
+    return content_digest(key, path.read_bytes())[:40]

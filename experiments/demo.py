@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from echelongym.agents.rules import RULES
+from echelongym.envs import journal
 from echelongym.envs.config import Config, Count, Positive, PositiveCount, number
 from echelongym.envs.errors import require, unknown
 from echelongym.envs.names import folder_name
@@ -64,9 +65,12 @@ def run(settings: Settings, folder: Path) -> Path:
     chosen, scenario = settings.training, settings.scenario
     runs = Path("runs")
     seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
-    trained = {seed: runs / "train" / folder_name(scenario.name) / f"{folder.name}-seed_{seed}" for seed in seeds}
-    tuned = {rule: runs / "tune" / folder_name(scenario.name) / f"{folder.name}-{rule}" for rule in settings.rules}
-    for target in (*trained.values(), *tuned.values()):
+    # A run that goes on keeps its name, under which it finds what it had trained.
+    before = journal.known("demo: name", [])
+    name = journal.step("demo: name", [], lambda: folder.name)
+    trained = {seed: runs / "train" / folder_name(scenario.name) / f"{name}-seed_{seed}" for seed in seeds}
+    tuned = {rule: runs / "tune" / folder_name(scenario.name) / f"{name}-{rule}" for rule in settings.rules}
+    for target in () if before else (*trained.values(), *tuned.values()):
         check_free(target)
     started = time.monotonic()
     kind = settings.agent.get("kind", "a learner")
@@ -139,6 +143,8 @@ def _train(
     from .train import train
 
     started = time.monotonic()
+    if (target / "summary.json").is_file():
+        return f"{agent['kind']}, seed {seed}: trained before"
     budget = {"cpu_seconds": cpu_seconds}
     with contextlib.redirect_stdout(io.StringIO()):
         train(

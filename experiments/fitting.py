@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
@@ -17,8 +16,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from echelongym.agents.policy import load_policy
 from echelongym.agents.rules import RULES, Rule
+from echelongym.agents.starts import rule_from_dict
 from echelongym.agents.tuning import Report, Tuned, tune
-from echelongym.envs.errors import is_installed, unknown
+from echelongym.envs.cache import is_whole, seal
+from echelongym.envs.errors import InputError, is_installed, unknown
 from echelongym.envs.files import read_yaml
 from echelongym.envs.names import folder_name
 from echelongym.envs.scenario import Scenario
@@ -29,7 +30,7 @@ from .settings import Tuning
 from .sources import digest
 from .terminal import console, say
 
-RULE_FILE, _DONE = "rule.yaml", "tuning.json"
+RULE_FILE, _DONE, _SEAL = "rule.yaml", "tuning.json", "sha256"
 # Settings that change nothing in a result.
 _NEUTRAL = {"cache", "refresh", "workers"}
 
@@ -85,11 +86,9 @@ def fit_all(
     found: list[Fitted | None] = [
         None if tuning.refresh else look_up(scenario, rule, parameters, tuning) for rule, parameters in jobs
     ]
-    missing = [number for number, one in enumerate(found) if one is None]
-    with tempfile.TemporaryDirectory() as scratch:
-        _side_by_side(scenario, {number: jobs[number] for number in missing}, tuning, Path(scratch), show_progress)
-        for number in missing:
-            found[number] = _read(Path(scratch) / str(number), scenario)
+    missing = {number: jobs[number] for number, one in enumerate(found) if one is None}
+    for number, (rule, summary) in _side_by_side(scenario, missing, tuning, show_progress).items():
+        found[number] = Fitted(rule_from_dict(rule, scenario, "tuning"), summary)
     results = []
     for one in found:
         assert one is not None
@@ -144,15 +143,29 @@ def look_up(scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning
         raise unknown("rule", rule, RULES)
     if tuning.cache is None:
         return None
-    folder = Path(tuning.cache) / _key(scenario, rule, parameters, tuning)
-    # The summary is written last.
-    return _read(folder, scenario, folder) if (folder / _DONE).is_file() else None
+    key = _key(scenario, rule, parameters, tuning)
+    folder = Path(tuning.cache) / key
+    if not is_whole(folder / _SEAL, key, [folder / name for name in (RULE_FILE, _DONE)]):
+        return None
+    try:
+        found = load_policy(str(folder / RULE_FILE), scenario)
+        summary = json.loads((folder / _DONE).read_text(encoding="utf-8"))
+    except (InputError, OSError, ValueError):
+        return None
+    return Fitted(found, summary, folder) if isinstance(found, Rule) else None
 
 
 def keep(tuned: Tuned, scenario: Scenario, parameters: Mapping[str, Any], tuning: Tuning) -> None:
-    """Put a tuned rule where :func:`fitted` will find it."""
-    if tuning.cache is not None:
-        tuned.save(Path(tuning.cache) / _key(scenario, tuned.rule.name, parameters, tuning))
+    """Put a tuned rule where :func:`fitted` will find it; where it cannot be written, that is said and no more."""
+    if tuning.cache is None:
+        return
+    key = _key(scenario, tuned.rule.name, parameters, tuning)
+    folder = Path(tuning.cache) / key
+    try:
+        (folder / _SEAL).unlink(missing_ok=True)
+        seal(folder / _SEAL, key, tuned.save(folder))
+    except OSError as error:
+        say(f"{shown(folder)}: cannot be written ({error.strerror}): {tuned.rule.name} will be tuned again next time")
 
 
 def budget_of(path: Path) -> int | None:
@@ -160,12 +173,6 @@ def budget_of(path: Path) -> int | None:
     budget = (read_yaml(path).get("tuning") or {}).get("tuning_budget") or {}
     spent = budget.get("env_periods")
     return int(spent) if isinstance(spent, int) else None
-
-
-def _read(folder: Path, scenario: Scenario, kept: Path | None = None) -> Fitted:
-    rule = load_policy(str(folder / RULE_FILE), scenario)
-    assert isinstance(rule, Rule)
-    return Fitted(rule, json.loads((folder / _DONE).read_text(encoding="utf-8")), kept)
 
 
 def _key(scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: Tuning) -> str:
@@ -188,40 +195,40 @@ def _key(scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: T
 
 
 def _side_by_side(
-    scenario: Scenario, jobs: Mapping[int, Job], tuning: Tuning, scratch: Path, show_progress: bool
-) -> None:
-    """Tune rules in processes of their own, each into ``scratch`` / its number."""
+    scenario: Scenario, jobs: Mapping[int, Job], tuning: Tuning, show_progress: bool
+) -> dict[int, tuple[dict[str, Any], dict[str, Any]]]:
+    """Tune rules in processes of their own; each one's rule and summary as plain data, by its number."""
+    results: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
     if not jobs:
-        return
+        return results
     with (
         started_manager() as manager,
         _bars({number: rule for number, (rule, _) in jobs.items()}, told := manager.Queue(), show_progress) as done,
         worker_pool(min(tuning.workers, len(jobs))) as pool,
     ):
         waiting = {
-            pool.submit(_fit_into, scratch / str(number), scenario, *job, tuning, number, told): number
-            for number, job in jobs.items()
+            pool.submit(_fit_beside, scenario, *job, tuning, number, told): number for number, job in jobs.items()
         }
         try:
             for finished in as_completed(waiting):
-                finished.result()
+                results[waiting[finished]] = finished.result()
                 done(waiting[finished])
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    return results
 
 
-def _fit_into(
-    folder: Path, scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: Tuning, number: int, told: Any
-) -> None:
-    """Tune in a process of its own, into a folder: a rule itself holds what does not travel."""
+def _fit_beside(
+    scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: Tuning, number: int, told: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tune in a process of its own; plain data, as a rule itself holds what does not travel."""
 
     def report(env_periods: int, text: str) -> None:
         told.put((number, env_periods, text))
 
     found = fitted(scenario, rule, parameters, tuning, show_progress=False, report=report)
-    found.rule.save(folder / RULE_FILE, tuning=found.summary)
-    (folder / _DONE).write_text(json.dumps(found.summary), encoding="utf-8")
+    return found.rule.to_dict(), found.summary
 
 
 @contextmanager

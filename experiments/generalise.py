@@ -198,7 +198,8 @@ def _trained(settings: Settings, scenario: Scenario, folder: Path) -> tuple[Entr
     with contextlib.redirect_stdout(io.StringIO()):
         budget = {"cpu_seconds": spot.cpu_seconds}
         plain = {"reference": "automatic", "bound": False, "progress": settings.progress}
-        made = train(scenario, spot.agent, folder, seed=spot.seed, budget=budget, **plain)
+        done = (folder / "summary.json").is_file()  # before the process was killed
+        made = folder if done else train(scenario, spot.agent, folder, seed=spot.seed, budget=budget, **plain)
     seconds = _seconds(made) or time.process_time() - started
     policy = load_policy(made, scenario, trust=settings.trust)
     name = f"{spot.agent} trained on the spot"

@@ -28,6 +28,7 @@ from echelongym.envs.simulate import simulate
 from echelongym.envs.world_sample import WorldSample, sample_of
 
 from .claims import Claim, claimed, current, merged, unfinished
+from .provenance import environment
 from .runs import RunFolder, check_free, portable, scenario_argument, shown
 from .service import ServiceComparison, compare_kpis
 from .settings import RunSettings, Tuning
@@ -283,6 +284,7 @@ def _summary(
             "cost_per_period": mean_interval(trained.cost, sample).to_dict(),
             "targets": trained.targets,
         },
+        "environment": environment(settings.threads),
         "intervals": sample.to_dict(),
         "reference": marks.reference.to_dict(sample),
         "versus": validated.comparison.to_dict() | ({} if served is None else served.to_dict()),

@@ -19,6 +19,7 @@ from echelongym.agents.planning.open_loop import OpenLoopPlan, plan_open_loop
 from echelongym.agents.planning.program import relaxations
 from echelongym.agents.planning.service_limit import ServiceLimit, service_limits
 from echelongym.agents.planning.tightened import fit, tightened
+from echelongym.envs.cache import content_digest
 from echelongym.envs.errors import InputError
 from echelongym.envs.files import write_text
 from echelongym.envs.names import folder_name
@@ -36,6 +37,7 @@ from .terminal import Advance, progress, say
 Floats = NDArray[np.float64]
 
 OPEN_LOOP = OpenLoopPlan.name
+_DIGEST = "sha256"  # of what a file of the cache holds
 PERFECT, TIGHTENED = "perfect_information", "penalised"
 _NAMES = {PERFECT: "perfect information", TIGHTENED: "information at a price"}
 
@@ -114,8 +116,8 @@ def bounds_of(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, show_p
     started, file = time.perf_counter(), None
     if chosen.cache is not None:
         file = Path(chosen.cache) / f"{_key(scenario, evaluation, chosen, worlds, periods)}.json"
-        if file.is_file():
-            kept = json.loads(file.read_text(encoding="utf-8"))
+        kept = _kept(file)
+        if kept is not None:
             return Bounded({kind: np.array(costs) for kind, costs in kept.items()}, notes, sample)
     tape = scenario.sample(worlds, evaluation.seed, "test", periods)
     costs = {}
@@ -128,7 +130,7 @@ def bounds_of(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, show_p
             bound = tightened(scenario, tape, evaluation.seed, "test", weights, chosen.workers, _counter(advance))
         costs[TIGHTENED] = bound.cost
     if file is not None:
-        write_text(json.dumps({kind: found.tolist() for kind, found in costs.items()}) + "\n", file)
+        _keep(file, {kind: found.tolist() for kind, found in costs.items()})
     say(f"bounds: {worlds} worlds in {time.perf_counter() - started:.0f} s")
     return Bounded(costs, notes, sample)
 
@@ -142,13 +144,14 @@ def open_loop(scenario: Scenario, seed: int, cache: str | None, show_progress: b
         "code": digest(("echelongym.agents.planning.open_loop",), ()),
     }
     file = None if cache is None else Path(cache) / f"plan-{folder_name(scenario.name)}-{_hash(made_from)}.json"
-    if file is not None and file.is_file():
-        plan = OpenLoopPlan.load(scenario, file)
+    kept = None if file is None else _kept(file)
+    if kept is not None:
+        plan = OpenLoopPlan.from_dict(scenario, kept, str(file))
     else:
         with progress("open-loop plan", 1.0, "", show_progress) as advance:
             plan = plan_open_loop(scenario, seed, progress=_share(advance))
         if file is not None:
-            plan.save(file)
+            _keep(file, plan.to_dict())
     return Entrant(OpenLoopPlan.name, (plan,), note="planned", source=OpenLoopPlan.name)
 
 
@@ -177,6 +180,27 @@ def cost_alone(scenario: Scenario, entrant: Entrant, tuning: Tuning, show_progre
     return Entrant(
         f"{entrant.name} (cost alone)", (rule,), tuning_budget=spent, note="cost alone", source=entrant.source
     )
+
+
+def _kept(file: Path) -> dict[str, Any] | None:
+    """What was kept in a file of the cache; None where there is nothing, or something else than was written."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return found if found.pop(_DIGEST) == _digest(file, found) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _keep(file: Path, found: dict[str, Any]) -> None:
+    """Keep plain data; where it cannot be written, that is said and no more."""
+    try:
+        write_text(json.dumps({**found, _DIGEST: _digest(file, found)}) + "\n", file)
+    except OSError as error:
+        say(f"{file}: cannot be written ({error.strerror}): it will be computed again next time")
+
+
+def _digest(file: Path, found: dict[str, Any]) -> str:
+    return content_digest(file.stem, json.dumps(found, sort_keys=True).encode())
 
 
 def _counter(advance: Advance) -> Callable[[int, int], None]:

