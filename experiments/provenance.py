@@ -14,7 +14,7 @@ from .sources import tree
 
 
 def environment(threads: int) -> dict[str, Any]:
-    """The summary's ``environment``: with the same settings and the same of these, a budget in steps alone gives the same policy.
+    """The summary's ``environment``: where it is the same, too, a budget in steps alone gives the same policy.
 
     Sums of floating-point numbers depend on the order in which they are taken, and that on the compiler, PyTorch's kernels
     for the processor at hand, and the number of threads.
