@@ -58,8 +58,9 @@ class Claim:
 
     def state(self, config: Mapping[str, Any]) -> None:
         """Write down what the run is asked for."""
-        stated = {"config": _comparable(config), "code": _code(), "visible": self.visible}
-        write_text(json.dumps(stated) + "\n", self.working / _SETTINGS)
+        given = {key: value for key, value in config.items() if key not in ("run", "resume", "progress")}
+        stated = {"config": _comparable(config), "given": given, "code": _code(), "visible": self.visible}
+        write_text(json.dumps(stated, default=str) + "\n", self.working / _SETTINGS)
 
     def finish(self) -> Path:
         """Give results the name of the run folder, if they are not in it already; returns the folder."""
@@ -210,7 +211,7 @@ def current(folder: Path) -> Claim | None:
 def unfinished(folder: Path) -> dict[str, Any] | None:
     """Settings of the unfinished run that was to fill a folder; None where there is none."""
     found = _settings(_working(folder))
-    return None if found is None else dict(found["config"])
+    return None if found is None else dict(found.get("given") or found["config"])
 
 
 def merged(data: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,7 +244,7 @@ def _equal_one(parent: Path, wanted: Mapping[str, Any], visible: bool) -> tuple[
     """The unfinished run with the same settings and code that nobody works on, and its lock."""
     for working in sorted(parent.glob(f".*{_SUFFIX}")):
         found = _settings(working)
-        if found == {"config": wanted, "code": _code(), "visible": visible}:
+        if found is not None and {"config": wanted, "code": _code(), "visible": visible}.items() <= found.items():
             lock = take(working / _LOCK)
             if lock is not None:
                 if _settings(working) == found and (not visible or not (_folder_of(working) / "summary.json").exists()):

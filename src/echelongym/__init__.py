@@ -11,6 +11,11 @@ takes no longer than Gymnasium does.
 
 from __future__ import annotations
 
+import sys
+
+if sys.argv[:1] == ["-m"]:  # Python is finding `python -m echelongym...`, and would search the working folder first
+    from .experiments import import_path as import_path
+
 import importlib
 from importlib import metadata
 from typing import TYPE_CHECKING, Any

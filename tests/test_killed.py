@@ -1,0 +1,394 @@
+"""Runs that are killed, doubled, or come upon damage: they go on to the same result, and share nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from echelongym.envs.cache import is_own_file, is_private
+from echelongym.envs.errors import InputError
+from echelongym.envs.journal import Journal, note, recording, step
+from echelongym.envs.locks import take
+from echelongym.experiments import trainers
+from echelongym.experiments.claims import claim, claimed, unfinished
+from echelongym.experiments.compose import launch
+from echelongym.experiments.main import main
+
+CODE = "import sys; from echelongym.experiments.main import main; sys.exit(main(sys.argv[1:]))"
+STORE = """
+horizon: 30
+warm_up: 5
+nodes: {supplier: {kind: supplier}, store: {holding_cost: 1.0, initial: 12}}
+lanes: {supply: {source: supplier, target: store, lead_time: 2, purchase_cost: 1.0}}
+customers:
+  shop: {sources: {store: {}}, demand: {kind: gamma, mean: 5, standard_deviation: 2}, lost_share: 0.0, backorder_cost: 9.0}
+"""
+TUNE = ["tune", "scenario=store.yaml", "tuning=quick", "tuning.worlds=8", "tuning.judged=16", "tuning.budget=24000"]
+TUNE += ["tuning.cache=null", "progress=false"]
+# What a clock, the name of the folder or the number of processes says is no part of a result.
+TIMES = {"resume", "seconds", "cpu_seconds", "run", "from_cache", "workers", "time"}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "store.yaml").write_text(STORE)
+    return tmp_path
+
+
+def result(folder):
+    """All that a run folder holds, without times."""
+
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items() if key not in TIMES}
+        return [plain(item) for item in value] if isinstance(value, list) else value
+
+    found = {}
+    for path in sorted(Path(folder).rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.suffix == ".json":
+            found[name] = plain(json.loads(path.read_text()))
+        elif path.suffix == ".yaml":
+            found[name] = plain(yaml.safe_load(path.read_text()))
+        elif path.suffix == ".csv" and name != "progress.csv":
+            found[name] = path.read_text()
+    return found
+
+
+# The journal ---------------------------------------------------------------------------------------
+
+
+def test_a_step_is_computed_once_and_kept_to_the_bit(tmp_path):
+    values = [0.1 + 0.2, np.nan, -0.0, [1, "text", None, True], {"array": np.linspace(0, 1, 7, dtype=np.float32)}]
+    calls = []
+    for _ in range(2):
+        with recording(Journal(tmp_path / "steps")):
+            found = step("values", [np.arange(3), "x"], lambda: calls.append(1) or values)
+    assert len(calls) == 1
+    assert repr(found[:4]) == repr(values[:4])
+    assert found[4]["array"].dtype == np.float32
+    assert (found[4]["array"] == values[4]["array"]).all()
+    with recording(Journal(tmp_path / "steps")):
+        assert step("values", [np.arange(3), "y"], lambda: 5) == 5  # other inputs, another step
+        assert step("values", [np.arange(3.0), "x"], lambda: 6) == 6
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped", "emptied", "swapped", "binary"])
+def test_a_damaged_journal_costs_time_only(tmp_path, how):
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        folder = tmp_path / f"steps{rng.integers(1 << 60)}"
+        with recording(Journal(folder)):
+            for number in range(5):
+                step("square", number, lambda number=number: number**2)
+            note("state", 1, [1.5], last=False)
+            note("state", 1, [2.5], last=False)
+        for path in folder.iterdir():
+            content = bytearray(path.read_bytes())
+            place = int(rng.integers(len(content)))
+            if how == "cut":
+                content = content[:place]
+            elif how == "flipped":
+                content[place] ^= 1 << int(rng.integers(8))
+            elif how == "emptied":
+                content = b""
+            elif how == "swapped":
+                content = content.replace(b'"value":4}', b'"value":5}')
+            else:
+                content = rng.bytes(200) + b"\n" + content
+            path.write_bytes(content)
+        with recording(Journal(folder)):
+            assert [step("square", number, lambda number=number: number**2) for number in range(5)] == [0, 1, 4, 9, 16]
+
+
+# Run folders ---------------------------------------------------------------------------------------
+
+
+def test_a_name_belongs_to_one_run(tmp_path):
+    with claimed(tmp_path / "run", {"seed": 1}):
+        with pytest.raises(InputError, match=r"run = .*run': expected another folder, as process \d+ is at work"):
+            claim(tmp_path / "run", {"seed": 1}, named=True)
+        other = claim(tmp_path / "run", {"seed": 1}, named=False)
+        assert other.folder == tmp_path / "run-2"
+        other.abandon()
+    assert [path.name for path in tmp_path.iterdir()] == ["store.yaml"]
+
+
+def test_an_unfinished_run_is_taken_up_by_the_same_settings_alone(tmp_path):
+    def interrupted():
+        with claimed(tmp_path / "run", {"seed": 1, "progress": True}):
+            step("one", 1, lambda: 1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert unfinished(tmp_path / "run") == {"seed": 1}  # with what it was asked for
+    with pytest.raises(InputError, match="holds an unfinished run with another seed"):
+        claim(tmp_path / "run", {"seed": 2})
+    again = claim(tmp_path / "later", {"seed": 1, "progress": False}, named=False)
+    assert (again.folder, again.taken_up) == (tmp_path / "later", 1)
+    again.abandon(refused=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["store.yaml"]
+
+
+def test_stray_folders_of_dead_runs_are_cleared(tmp_path):
+    stray = tmp_path / ".old.unfinished"
+    (stray / "results").mkdir(parents=True)
+    (stray / "results" / "half.csv").write_text("a,b")
+    alive = take(tmp_path / ".alive.unfinished" / "lock")
+    claim(tmp_path / "run", {}).abandon()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".alive.unfinished", "store.yaml"]
+    alive.release()
+
+
+def start(words, **more):
+    return subprocess.Popen(
+        [sys.executable, "-c", CODE, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **more
+    )
+
+
+def test_a_killed_command_typed_again_ends_in_the_same(capsys):
+    assert main([*TUNE, "run=whole"]) == 0
+    child = start([*TUNE, "run=half"])
+    wait_for(child, lambda: any(path.stat().st_size > 500 for path in Path().glob(".half.unfinished/steps/*.steps")))
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert not Path("half").exists()
+    capsys.readouterr()
+    assert main(["tune", "resume=half", "progress=false"]) == 0
+    assert "steps were finished before" in capsys.readouterr().out
+    assert result("half") == result("whole")
+    assert not list(Path().glob(".half*"))
+    assert main([*TUNE, "run=half"]) == 2
+    assert main([*TUNE, "run=half", "resume=true"]) == 0
+    assert "is finished already" in capsys.readouterr().out
+
+
+def wait_for(child, reached):
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert child.poll() is None, child.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_training_killed_before_its_first_checkpoint_is_no_dead_end():
+    words = [
+        "train",
+        "scenario=store.yaml",
+        "budget.env_steps=64",
+        "agent.worlds=4",
+        "agent.n_steps=8",
+        "agent.batch_size=8",
+    ]
+    words += ["validation.worlds=2", "validation.times=2", "reference=automatic", "bound=false", "tensorboard=false"]
+    words += ["progress=false"]
+    assert main([*words, "run=whole"]) == 0
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainers.Learning, "run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            launch("train", [*words[1:], "run=half"])
+    assert Path("half/config.yaml").is_file()
+    assert main([*words, "run=half"]) == 0
+    assert result("half") == result("whole")
+    with np.load("half/policy.npz") as half, np.load("whole/policy.npz") as whole:
+        for name in whole.files:
+            assert name == "config" or (half[name] == whole[name]).all()
+
+
+# Caches --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners and modes")
+def test_compiled_code_is_taken_from_private_places_alone(tmp_path):
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    assert is_private(private)
+    own = private / "own.so"
+    own.write_bytes(b"")
+    own.chmod(0o700)
+    assert is_own_file(own)
+    own.chmod(0o722)
+    assert not is_own_file(own)
+    (private / "link.so").symlink_to(own)
+    assert not is_own_file(private / "link.so")
+    opened = tmp_path / "opened"
+    (opened / "inside").mkdir(parents=True)
+    opened.chmod(0o777)  # anybody could rename `inside` and put another in its place
+    assert not is_private(opened)
+    assert not is_private(opened / "inside")
+    (private / "way").symlink_to(opened / "inside")
+    assert not is_private(private / "way")
+
+
+SLOWLY = [pytest.param(how, marks=pytest.mark.slow) for how in ("cut", "emptied", "binary")]
+
+
+@pytest.mark.parametrize("how", ["flipped", "other", *SLOWLY])
+def test_a_damaged_cache_is_made_anew(how, tmp_path):
+    words = [
+        "benchmark",
+        "scenario=store.yaml",
+        "policies=[echelon_base_stock]",
+        "evaluation.worlds=4",
+        "pictures=false",
+    ]
+    words += ["tuning=quick", "tuning.worlds=2", "tuning.judged=2", "tuning.budget=400", "tuning.method=search"]
+    words += ["bounds=quick", "bounds.worlds=2", "bounds.penalty=false", "bounds.workers=1", "progress=false"]
+    rng = np.random.default_rng(5)
+    assert main([*words, "run=first"]) == 0
+    entries = sorted(path for path in Path("runs/cache").rglob("*") if path.is_file())
+    assert len(entries) == 5  # rule, summary and seal of a tuning; a bound; a plan
+    before = {path: path.read_bytes() for path in entries}
+    for path in entries:
+        content = bytearray(before[path])
+        place = int(rng.integers(len(content)))
+        if how == "cut":
+            content = content[:place]
+        elif how == "flipped":
+            content[place] ^= 1 << int(rng.integers(8))
+        elif how == "emptied":
+            content = b""
+        elif how == "other":
+            content = before[entries[0] if path != entries[0] else entries[1]]
+        else:
+            content = rng.bytes(300)
+        path.write_bytes(content)
+    assert main([*words, "run=second"]) == 0
+    assert result("second") == result("first")
+
+
+# The import path -----------------------------------------------------------------------------------
+
+CANARIES = ["hydra_plugins/x", "cython", "dill", "numpy", "torch", "yaml", "sitecustomize", "usercustomize", "pickle"]
+CANARIES += ["struct", "multiprocessing", "rich", "matplotlib", "IPython", "pandas", "highspy", "cma", "optuna", "evil"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("started", [["-c", CODE], ["-m", "echelongym.experiments.main"]], ids=["script", "module"])
+def test_nothing_that_lies_beside_a_command_is_executed(tmp_path, started):
+    for name in CANARIES:
+        path = tmp_path / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"open({str(tmp_path / 'RAN')!r}, 'a').write({name!r} + '\\n')\n")
+    (tmp_path / "matplotlibrc").write_text("backend: module://evil\nlines.linewidth: 77\n")
+    words = [
+        "bound",
+        "scenario=store.yaml",
+        "bounds.worlds=8",
+        "bounds.workers=2",
+        "bounds.penalty=false",
+        "tune=false",
+    ]
+    words += ["open_loop=false", "exact=false", "progress=false", "run=out"]
+    # A console script has its own folder in front, `python -c` the working folder: -P stands for the script.
+    safe = ["-P"] if started[0] == "-c" else []
+    clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONSAFEPATH")}
+    for line in (words, ["show", "scenario=store.yaml", "run=shown"]):
+        done = subprocess.run(
+            [sys.executable, *safe, *started, *line], env=clean, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "RAN").exists(), (tmp_path / "RAN").read_text()
+
+
+def test_a_policy_beside_the_command_is_found_last_and_its_folder_is_left(tmp_path):
+    (tmp_path / "my_policy.py").write_text(
+        "def ask(observation):\n    raise SystemExit\n\n\nclass Nothing:\n    pass\n"
+    )
+    (tmp_path / "json.py").write_text("raise RuntimeError('this one hides what is installed')\n")
+    before = list(sys.path)
+    assert main(["simulate", "scenario=store.yaml", "policy=my_policy:asks", "run=out"]) == 2
+    assert "my_policy" in sys.modules
+    assert [entry for entry in sys.path if entry == str(tmp_path)] == []
+    assert len(sys.path) <= len(before)
+
+
+def test_a_file_cannot_have_hydra_call_things(tmp_path, capsys):
+    (tmp_path / "bad.yaml").write_text("hydra: {callbacks: {x: {_target_: os.system}}}\nseed: 1\n")
+    assert main(["train", "experiment=bad.yaml", "run=out"]) == 2
+    assert "expected no settings of Hydra in a file" in capsys.readouterr().err
+
+
+# Processes -----------------------------------------------------------------------------------------
+
+
+def children(number):
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == number:
+            found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_end_with_their_parent():
+    words = [
+        "bound",
+        "scenario=store.yaml",
+        "bounds.worlds=400",
+        "bounds.workers=2",
+        "bounds.penalty=false",
+        "tune=false",
+    ]
+    child = start([*words, "scenario.horizon=300", "open_loop=false", "exact=false", "progress=false", "run=out"])
+    wait_for(child, lambda: len(children(child.pid)) >= 3)  # two workers and what tracks their resources
+    workers = children(child.pid)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    deadline = time.monotonic() + 20
+    while [number for number in workers if Path(f"/proc/{number}").exists()]:
+        assert time.monotonic() < deadline, "orphans go on"
+        time.sleep(0.02)
+
+
+def test_processes_of_one_second_share_no_folder():
+    """The name of all is the same second; each has its results whole, in a folder of its own."""
+    again(eight=3)
+
+
+@pytest.mark.slow
+def test_eight_processes_five_times():
+    for _ in range(5):
+        again(eight=8)
+
+
+def again(eight):
+    before = set(Path("runs").glob("simulate/store/*")) if Path("runs").exists() else set()
+    name = "run=runs/simulate/store/${now:%Y}"  # the second, made longer
+    code = CODE.replace(
+        "sys.exit", "import echelongym.experiments.compose as c; c._names_run = lambda job: False; sys.exit"
+    )
+    words = ["simulate", "scenario=store.yaml", "evaluation.worlds=4", "progress=false", name]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, *words, f"evaluation.seed={seed}"], stdout=subprocess.DEVNULL)
+        for seed in range(eight)
+    ]
+    assert [process.wait() for process in processes] == [0] * eight
+    folders = set(Path("runs").glob("simulate/store/*")) - before
+    seeds = [json.loads((folder / "summary.json").read_text())["seed"] for folder in folders]
+    assert sorted(seeds) == list(range(eight))
+    for folder in folders:
+        assert {path.name for path in folder.iterdir()} == {
+            "config.yaml",
+            "scenario.yaml",
+            "summary.json",
+            "worlds.csv",
+        }
+    assert not list(Path("runs/simulate/store").glob(".*"))
