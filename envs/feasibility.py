@@ -165,8 +165,9 @@ def carried_share(tables: Tables, forest: Forest) -> Floats:
         node_load[t.lane_source[t.primary_lane[n, p]]] += volume
     if not (np.isfinite(t.lane_capacity).any() or np.isfinite(t.node_capacity).any()):
         return share
-    lane_share = np.where(lane_load > t.lane_capacity, t.lane_capacity / np.where(lane_load > 0, lane_load, 1.0), 1.0)
-    node_share = np.where(node_load > t.node_capacity, t.node_capacity / np.where(node_load > 0, node_load, 1.0), 1.0)
+    lane_most, node_most = t.mean_capacity
+    lane_share = np.where(lane_load > lane_most, lane_most / np.where(lane_load > 0, lane_load, 1.0), 1.0)
+    node_share = np.where(node_load > node_most, node_most / np.where(node_load > 0, node_load, 1.0), 1.0)
     for cell in np.argsort(forest.depth, kind="stable"):
         n, p = divmod(int(cell), t.P)
         lane = t.primary_lane[n, p]
@@ -256,13 +257,14 @@ def _most_served(t: Tables, demanded: Bools) -> tuple[Floats, list[str]]:
     for (node, _), terms in into.items():
         if not t.is_supplier[node]:
             row(terms, 0.0, None)
+    lane_most, node_most = t.mean_capacity
     limited = np.flatnonzero(np.isfinite(t.lane_capacity) & (t.lane_source >= 0)).tolist()
     for lane in limited:
         terms = [(k, float(t.volume[p])) for k, (one, p) in enumerate(lanes) if one == lane]
-        row(terms, float(t.lane_capacity[lane]), f"lane {t.lanes[lane]}")
+        row(terms, float(lane_most[lane]), f"lane {t.lanes[lane]}")
     for node in np.flatnonzero(np.isfinite(t.node_capacity)).tolist():
         terms = [(k, float(t.volume[p])) for k, (one, p) in enumerate(lanes) if t.lane_source[one] == node]
-        row(terms, float(t.node_capacity[node]), f"node {t.nodes[node]}")
+        row(terms, float(node_most[node]), f"node {t.nodes[node]}")
     for c, p in np.argwhere(demanded).tolist():
         own = [(k, 1.0) for k, (s, q) in enumerate(pairs, len(lanes)) if q == p and t.pair_customer[s] == c]
         row(own, float(t.mean_demand[c, p]), None)

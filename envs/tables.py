@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .calendars import lane_pattern, node_pattern, protection, together, waits
+from .calendars import ALWAYS, lane_pattern, node_pattern, protection, together, waits
 from .config import by_product
 from .opening import initial_lead_times, initial_stock
 
@@ -144,6 +144,14 @@ class Tables:
     def review(self) -> Ints:
         """(L,) longest time between two opportunities to ask, closed days of the target included; 1 without calendars."""
         return np.asarray(self.protection - self.nominal_lead_time)
+
+    @property
+    def mean_capacity(self) -> tuple[Floats, Floats]:
+        """(L,) and (N,) volume a period that may leave, closed days included."""
+        works = [self.node_pattern[node] if node >= 0 else ALWAYS for node in self.lane_source]
+        asked = [together(own, source).mean() for own, source in zip(self.lane_pattern, works, strict=True)]
+        open_days = [pattern.mean() for pattern in self.node_pattern]
+        return self.lane_capacity * np.array(asked), self.node_capacity * np.array(open_days)
 
     @property
     def smooth(self) -> bool:

@@ -156,9 +156,9 @@ def _network_rows(given: Config, prefix: str = "network.") -> Iterator[tuple[str
 
 
 def node_rows(t: Tables) -> list[dict[str, Any]]:
-    """One row a node. ``auto_level`` is mean flow x (lead time of the primary lane + 1), by product."""
-    lead = np.where(t.primary_lane >= 0, t.nominal_lead_time[np.maximum(t.primary_lane, 0)], 0) if t.L else 0
-    auto = np.where(t.primary_lane >= 0, t.mean_flow * (lead + 1), 0.0)
+    """One row a node. ``auto_level`` is mean flow x (lead time of the primary lane + its review period), by product."""
+    lasts = np.where(t.primary_lane >= 0, t.protection[np.maximum(t.primary_lane, 0)], 1) if t.L else 1
+    auto = np.where(t.primary_lane >= 0, t.mean_flow * lasts, 0.0)
     return [
         {
             "node": name,

@@ -18,6 +18,7 @@ from echelongym.agents.planning.program import relaxations
 from echelongym.agents.planning.rolling import RollingHorizon
 from echelongym.agents.rules import RULES
 from echelongym.envs import Decision, Network, Scenario, Tape, simulate
+from echelongym.envs.feasibility import problems
 from echelongym.envs.levels import automatic_levels
 
 STORE: dict[str, Any] = {
@@ -265,3 +266,12 @@ def test_tables_round_trip(units: str, tmp_path: Path) -> None:
         assert Network.from_csv(tmp_path / str(seed)) == scenario.network
         scenario.save(tmp_path / "one.yaml")
         assert Scenario.load(tmp_path / "one.yaml").digest == scenario.digest
+
+
+def test_capacity_counts_on_open_days_only() -> None:
+    """3 a day are asked for: 25 a week suffice, 14 do not, and it is said which lane is short."""
+    assert not problems(store(**{"lanes.truck.capacity": 25, "lanes.truck.review": 7}))
+    short = problems(store(**{"lanes.truck.capacity": 14, "lanes.truck.review": 7}))
+    assert len(short) == 1
+    assert "truck" in str(short[0])
+    assert not problems(store(**{"lanes.truck.capacity": 14}))
