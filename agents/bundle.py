@@ -8,6 +8,7 @@ bundle is pickled. :mod:`echelongym.agents.export` writes bundles; here they are
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,8 +19,7 @@ from echelongym.envs.config import Config, number, validate
 from echelongym.envs.errors import InputError, expected, missing_extra, shorten
 from echelongym.envs.observation import Decision, Observation, observation_shapes
 from echelongym.envs.reading import read_content, read_json
-
-from .rules.rule import check_network
+from echelongym.envs.signature import check_network, is_complete
 
 if TYPE_CHECKING:
     from echelongym.envs.scenario import Scenario
@@ -45,7 +45,7 @@ class Facts(Config):
     scenario: str
     digest: str  # of the scenario it was checked on
     units: Literal["continuous", "integer"]
-    network: dict[str, tuple[str, ...]]  # names and order of products, nodes, lanes, customers
+    network: dict[str, Any]  # its signature: names in their order, ends of lanes, pairs, products carried, units
     pairs: tuple[tuple[str, str], ...]  # (source, customer), the order of `reserve`
     observation: tuple[Port, ...]  # inputs, those that the policy reads
     decision: tuple[Port, ...]  # outputs
@@ -92,14 +92,32 @@ class BundlePolicy:
     def __call__(self, observation: Observation) -> Decision:
         """Requests (B, L, P), and the reserve (B, S, P) if it decides one; tensors if the observation is of tensors."""
         ops = ops_of(observation.on_hand)
-        arrays = {name: getattr(observation, name) for name, _ in self.inputs}
-        feeds = {name: np.ascontiguousarray(ops.numpy(arrays[name]), dtype) for name, dtype in self.inputs}
+        feeds = {port.name: self._fed(port, getattr(observation, port.name, None), ops) for port in self.facts.observation}
+        sizes = {name: len(array) for name, array in feeds.items()}
+        if len(set(sizes.values())) > 1:
+            raise expected("worlds of the observation", sizes, "as many in each array", self.where)
         try:
             values = self.session.run(self.outputs, feeds)
         except Exception as error:  # its errors share no other base
             raise InputError(f"{self.where}: the graph cannot be run: {shorten(str(error))}") from None
         found = dict(zip(self.outputs, values, strict=True))
         return Decision(**{name: ops.asarray(value) for name, value in found.items()})
+
+
+    def _fed(self, port: Port, value: Any, ops: Any) -> np.ndarray[Any, Any]:
+        """One array of the observation in the shape and type that the graph takes."""
+        try:
+            array = np.asarray(ops.numpy(value))
+        except (TypeError, ValueError, AttributeError):
+            array = np.asarray(None)
+        wanted = ", ".join(map(str, ("worlds", *port.shape[1:])))
+        if array.dtype.kind not in "biuf" or array.shape[1:] != tuple(port.shape[1:]) or not array.ndim:
+            found = f"{array.dtype} of shape {array.shape}" if array.dtype.kind in "biuf" else shorten(value)
+            raise InputError(f"{self.where}: observation.{port.name} is {found}: expected numbers of shape ({wanted})")
+        dtype = np.dtype(port.dtype)
+        if dtype.kind == "i" and array.dtype.kind == "f" and not (array == np.floor(array)).all():
+            raise InputError(f"{self.where}: observation.{port.name} has fractions: expected whole numbers")
+        return np.ascontiguousarray(array, dtype)
 
 
 def is_bundle(path: str | Path) -> bool:
@@ -129,7 +147,14 @@ def load_bundle(path: str | Path, scenario: Scenario) -> BundlePolicy:
     folder = Path(path)
     facts = read_facts(folder)
     where = str(folder / FACTS_FILE)
-    check_network(facts.network, scenario.tables, where)
+    # Bundles of earlier versions have names alone in `network`, and the pairs beside it.
+    check_network({"pairs": facts.pairs, **facts.network}, scenario.tables, where)
+    if not is_complete(facts.network):
+        warnings.warn(
+            f"{where}: exported by an earlier version: names and pairs agree, ends of lanes were not compared; "
+            "export the policy anew to have them compared",
+            stacklevel=2,
+        )
     _check_observation(facts, scenario, where)
     if not (folder / GRAPH_FILE).exists():
         raise InputError(f"{folder / GRAPH_FILE}: cannot be read: No such file or directory")

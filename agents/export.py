@@ -28,11 +28,12 @@ from echelongym.envs.errors import InputError, expected, missing_extra
 from echelongym.envs.files import write_bytes, write_text
 from echelongym.envs.observation import Policy
 from echelongym.envs.scenario import Scenario
+from echelongym.envs.signature import signature
 
 from .bundle import FACTS_FILE, GRAPH_FILE, BundlePolicy, Facts, Port
 from .graph import Traced, onnx_graph
 from .parity import Arrays, Gap, decided, gap, in_batches, observation_of, observations
-from .rules.rule import NETWORK, Rule
+from .rules.rule import Rule
 
 #: Largest difference that is accepted, as a share of the largest request of the lane and product (at least one unit).
 TOLERANCE = 1e-5
@@ -221,7 +222,7 @@ def _facts(policy: Policy, scenario: Scenario, model: Any, arrays: Arrays, outpu
         scenario=scenario.name,
         digest=scenario.digest,
         units=scenario.units,
-        network={key: getattr(t, key) for key in NETWORK},
+        network=signature(t),
         pairs=t.pairs,
         observation=ports([value.name for value in model.graph.input], arrays),
         decision=ports(list(outputs), outputs),

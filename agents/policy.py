@@ -11,9 +11,10 @@ from echelongym.envs.files import as_path, read_yaml
 from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.plain import check_plain
 from echelongym.envs.scenario import Scenario
+from echelongym.envs.signature import check_network
 
 from .imported import imported_policy
-from .rules import RULES, Rule, check_network
+from .rules import RULES, Rule
 
 #: What a rule's file holds; further keys are notes.
 _RULE_KEYS = ("rule", "scenario", "network", "parameters")

@@ -25,10 +25,10 @@ from echelongym.envs.observation import observation_shapes
 from echelongym.envs.plain import check_plain
 from echelongym.envs.reading import parse_json, read_npz, text_of
 from echelongym.envs.scenario import Scenario
+from echelongym.envs.signature import check_network, signature
 
 from .actor import Actor, ActorPolicy, RecurrentActor, policy_of
 from .graph_features import GraphFeatures, SharedHead, graph_layout
-from .rules.rule import NETWORK, check_network
 from .starts import rule_from_dict
 
 _SCHEMA = 2
@@ -46,10 +46,9 @@ def save_actor(path: Path, policy: ActorPolicy) -> None:
     actor = policy.actor
     if not isinstance(actor, Actor | RecurrentActor):
         raise expected("policy.actor", type(actor).__name__, "an Actor or a RecurrentActor")
-    t = policy.scenario.tables
     config = {
         "schema": _SCHEMA,
-        "network": {key: getattr(t, key) for key in NETWORK},
+        "network": signature(policy.scenario.tables),
         "digest": policy.scenario.digest,
         "scenario": policy.scenario.to_dict(),
         "action": policy.action,
@@ -180,6 +179,8 @@ def _trained_scenario(config: dict[str, Any], scenario: Scenario, path: Path) ->
     if config["digest"] == scenario.digest:
         return scenario
     trained = Scenario.from_mapping({**config["scenario"], "base_dir": scenario.base_dir}, where=str(path))
+    # Files of earlier versions give names alone; the scenario that they hold says the rest.
+    check_network(signature(trained.tables), tables, str(path))
     theirs, ours = observation_shapes(trained.tables), observation_shapes(tables)
     for name in {**ours, **theirs}:
         if theirs.get(name) != ours.get(name):

@@ -13,8 +13,9 @@ from echelongym.envs.decoding import ActionDecoder
 from echelongym.envs.errors import InputError, expected, unknown
 from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.scenario import Scenario
+from echelongym.envs.signature import check_network
 
-from .rules import RULES, Rule, check_network
+from .rules import RULES, Rule
 
 ZERO = "zero"
 

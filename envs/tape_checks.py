@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .calendars import Calendars
 from .config import MOST
 from .errors import expected
+from .signature import NAMES, check_network
 
 if TYPE_CHECKING:
     from .scenario import Scenario
@@ -31,7 +32,6 @@ AXES = {
     "thin": "period world share product",
 }
 ARRAYS = tuple(AXES)
-NAMES = ("products", "nodes", "lanes", "customers")
 USUAL = np.iinfo(np.int64).min  # stands for a lane's usual lead time
 
 
@@ -161,6 +161,9 @@ def check_names(tape: Tape, scenario: Scenario, where: str) -> None:
             if one != other:
                 hint = f"{other!r}, as in scenario {scenario.name!r}" if other else "no more names"
                 raise expected(f"{key}[{k}]", one, f"{hint}; the tape is of another network", where)
+    # How the network is connected: files of earlier versions and those made by hand do not say.
+    if tape.connections is not None:
+        check_network({**{key: getattr(tape, key) for key in NAMES}, **tape.connections}, scenario.tables, where)
 
 
 def check_sizes(tape: Tape, scenario: Scenario, where: str) -> None:

@@ -13,7 +13,6 @@ from torch import nn
 
 from echelongym.agents.policy_file import weights
 from echelongym.agents.rules import RULES, Rule
-from echelongym.agents.rules.rule import NETWORK, check_network
 from echelongym.envs.backend import TorchOps
 from echelongym.envs.config import validate
 from echelongym.envs.errors import InputError, expected, shorten
@@ -22,6 +21,7 @@ from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.plain import check_plain
 from echelongym.envs.reading import parse_json, read_npz, text_of
 from echelongym.envs.scenario import Scenario
+from echelongym.envs.signature import check_network, signature
 
 from .bodies import BODIES, Body
 from .config import Layout
@@ -145,12 +145,11 @@ def make_policy(
 
 def save_pathwise(path: Path, policy: PathwisePolicy) -> None:
     """Write a policy file, whole or not at all."""
-    t = policy.scenario.tables
     base = getattr(policy.actor.head, "base", None)
     content = {
         "schema": _SCHEMA,
         "kind": KIND,
-        "network": {key: getattr(t, key) for key in NETWORK},
+        "network": signature(policy.scenario.tables),
         "digest": policy.scenario.digest,
         "scenario": policy.scenario.to_dict(),
         "config": policy.config.model_dump(mode="json", include=set(Layout.model_fields)),
@@ -211,6 +210,8 @@ def load_pathwise(path: Path, scenario: Scenario) -> PathwisePolicy:
             if content["digest"] != scenario.digest:
                 data = {**content["scenario"], "base_dir": scenario.base_dir}
                 trained = Scenario.from_mapping(data, where=str(path))
+                # Files of earlier versions give names alone; the scenario that they hold says the rest.
+                check_network(signature(trained.tables), scenario.tables, str(path))
         start = None
         if rule is not None:
             start = untuned(rule["name"], trained) if shared else RULES[rule["name"]](trained, **rule["parameters"])

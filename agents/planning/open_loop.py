@@ -23,9 +23,9 @@ from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.plain import real_array
 from echelongym.envs.reading import read_json
 from echelongym.envs.scenario import Scenario
+from echelongym.envs.signature import check_network, signature
 from echelongym.envs.simulate import backend_of, periods, simulate
 
-from ..rules.rule import NETWORK, check_network
 from .assembly import Floats
 from .expectation import Expectations
 from .outlook import Outlook, Standing
@@ -81,9 +81,8 @@ class OpenLoopPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """The plan with the names of its network, as plain data."""
-        names = {key: list(getattr(self.tables, key)) for key in NETWORK}
         requests = self.requests.round(9).tolist()
-        return {"plan": self.name, "scenario": self.tables.name, "network": names, "requests": requests}
+        return {"plan": self.name, "scenario": self.tables.name, "network": signature(self.tables), "requests": requests}
 
     def save(self, path: str | Path) -> None:
         """Write the plan as JSON, whole or not at all."""

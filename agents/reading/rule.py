@@ -19,9 +19,10 @@ from echelongym.envs.files import read_yaml
 from echelongym.envs.observation import Observation
 from echelongym.envs.positions import Owned
 from echelongym.envs.scenario import Scenario
+from echelongym.envs.signature import check_network
 
 from ..rules.base_stock import BaseStock, Cells, Numbers, Shift, is_numbers
-from ..rules.rule import Floats, Group, Space, check_network
+from ..rules.rule import Floats, Group, Space
 from ..rules.steps import Step
 from .named import Feature, named_features, season_length
 

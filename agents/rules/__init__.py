@@ -8,7 +8,7 @@ from .just_in_time import JustInTime
 from .random_requests import RandomRequests
 from .reorder import CanOrder, ReorderPointOrderUpTo, ReorderPointQuantity
 from .responsive import DisruptionAwareBaseStock, ForecastBaseStock, Playbook
-from .rule import Rule, Space, check_network
+from .rule import Rule, Space
 from .sterman import AnchoringAndAdjustment
 from .transshipment import ProactiveTransshipment, ReactiveTransshipment
 
@@ -66,5 +66,4 @@ __all__ = [
     "SingleIndex",
     "Space",
     "TailoredBaseSurge",
-    "check_network",
 ]

@@ -21,11 +21,11 @@ from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.plain import check_plain
 from echelongym.envs.positions import Forest
 from echelongym.envs.scenario import Scenario
+from echelongym.envs.signature import signature
 from echelongym.envs.tables import Tables
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-NETWORK = ("products", "nodes", "lanes", "customers")
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,9 +233,9 @@ class Rule(ABC):
     # Files ---------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """The rule with the names of its network, as plain data."""
-        names = {key: list(getattr(self.tables, key)) for key in NETWORK}
-        return {"rule": self.name, "scenario": self.tables.name, "network": names, "parameters": self.parameters}
+        """The rule with the signature of its network, as plain data."""
+        network = signature(self.tables)
+        return {"rule": self.name, "scenario": self.tables.name, "network": network, "parameters": self.parameters}
 
     def save(self, path: str | Path, **further: Any) -> None:
         """Write the rule as YAML, whole or not at all; ``further`` top-level keys are kept as notes."""
@@ -294,31 +294,3 @@ def _placed(values: Array, cells: Any, vector: Array, entries: Any) -> Array:
     base = vector.new_tensor(np.asarray(values))
     where = vector.new_tensor(cells).long()
     return base.index_put((where,), vector[vector.new_tensor(entries).long()])
-
-
-def check_network(names: Mapping[str, Any], tables: Tables, where: str) -> None:
-    """Refuse what was made for a network of other names.
-
-    Raises
-    ------
-    InputError
-        Naming the first name that differs.
-    """
-    if not isinstance(names, Mapping) or set(names) != set(NETWORK):
-        raise expected("network", names, f"a mapping with {', '.join(NETWORK)}", where)
-    for key in NETWORK:
-        given, ours = names[key] or (), list(getattr(tables, key))
-        if not isinstance(given, list | tuple):
-            raise expected(f"network.{key}", given, "a list of names", where)
-        theirs = list(given)
-        if theirs == ours:
-            continue
-        place = next((i for i, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), None)
-        if place is None:
-            place = min(len(theirs), len(ours))
-        their = shorten(theirs[place], 60) if place < len(theirs) else "nothing"
-        our = repr(ours[place]) if place < len(ours) else "nothing"
-        raise InputError(
-            f"{where}: made for another network than scenario {tables.name!r}: {key}[{place}] is {their}, "
-            f"expected {our}"
-        )
