@@ -92,7 +92,9 @@ class BundlePolicy:
     def __call__(self, observation: Observation) -> Decision:
         """Requests (B, L, P), and the reserve (B, S, P) if it decides one; tensors if the observation is of tensors."""
         ops = ops_of(observation.on_hand)
-        feeds = {port.name: self._fed(port, getattr(observation, port.name, None), ops) for port in self.facts.observation}
+        feeds = {
+            port.name: self._fed(port, getattr(observation, port.name, None), ops) for port in self.facts.observation
+        }
         sizes = {name: len(array) for name, array in feeds.items()}
         if len(set(sizes.values())) > 1:
             raise expected("worlds of the observation", sizes, "as many in each array", self.where)
@@ -102,7 +104,6 @@ class BundlePolicy:
             raise InputError(f"{self.where}: the graph cannot be run: {shorten(str(error))}") from None
         found = dict(zip(self.outputs, values, strict=True))
         return Decision(**{name: ops.asarray(value) for name, value in found.items()})
-
 
     def _fed(self, port: Port, value: Any, ops: Any) -> np.ndarray[Any, Any]:
         """One array of the observation in the shape and type that the graph takes."""

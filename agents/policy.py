@@ -51,7 +51,9 @@ def load_policy(name: str | Path, scenario: Scenario, trust: bool = False, **par
     trust
         Whether a pickle may be loaded from a path.
     parameters
-        Of a rule or a factory; for a rule from a file they replace those of the file.
+        Of a rule or a factory; for a rule from a file they replace those of the file. A rule by name without them has
+        automatic levels here: only ``echelongym`` commands take what was tuned. Of a zip: ``normalize``
+        (:func:`echelongym.agents.sb3_zip.load_sb3_policy`).
 
     Raises
     ------
@@ -123,6 +125,10 @@ def _remarked(rule: Rule) -> Rule:
 
 
 def _from_path(path: Path, scenario: Scenario, trust: bool, parameters: dict[str, Any]) -> Callable[..., Any]:
+    if path.is_file() and path.suffix == ".zip":
+        from .sb3_zip import load_sb3_policy
+
+        return load_sb3_policy(path, scenario, trust=trust, **parameters)
     if parameters:
         raise expected("parameters", parameters, f"none, as {path} is a policy with parameters of its own")
     if path.is_dir():
@@ -138,6 +144,6 @@ def _from_path(path: Path, scenario: Scenario, trust: bool, parameters: dict[str
     file = path / POLICY_FILE if path.is_dir() else path
     if is_pathwise(file):
         return load_pathwise(file, scenario)
-    from .sb3 import load_sb3_policy
+    from .sb3_zip import load_sb3_policy
 
     return load_sb3_policy(path, scenario, trust=trust)

@@ -1,15 +1,11 @@
-"""Stable-Baselines3 glue: its models made from a learner's settings, their actors as plain modules, their zip files."""
+"""Stable-Baselines3 glue: its models made from a learner's settings, their actors as plain modules."""
 
 from __future__ import annotations
 
 import copy
 import importlib
 import io
-import json
 import math
-import warnings
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +17,10 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch import nn
 
-from echelongym.envs.errors import InputError, MissingExtra, expected, missing_extra
-from echelongym.envs.reading import check_members, regular_file
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.errors import expected, missing_extra
+from echelongym.envs.signature import signature
 
-from .actor import Actor, ActorPolicy, RecurrentActor, policy_of
+from .actor import Actor, ActorPolicy, RecurrentActor
 from .graph_features import GraphFeatures, SharedHead, graph_layout
 from .graph_policy import GraphExtractor, GraphPolicy
 from .learners import (
@@ -41,10 +36,7 @@ from .learners import (
 )
 from .moves import move_table
 from .networks import ACTIVATIONS
-from .policy import POLICY_FILE
-from .policy_file import load_actor
-from .rules.rule import NETWORK, check_network
-from .starts import ZERO, rule_from_dict
+from .starts import ZERO
 from .vec_env import SB3VecEnv
 
 
@@ -267,15 +259,14 @@ def _perceptron(
 
 
 def model_zip(model: Any, config: SB3Learner, policy: ActorPolicy) -> bytes:
-    """A model as Stable-Baselines3 saves it, with what :func:`load_sb3_policy` needs to know."""
+    """A model as Stable-Baselines3 saves it, with what :mod:`echelongym.agents.sb3_zip` needs to know."""
     model.learning_rate = config.learning_rate  # a number, which any installation can read
     model._setup_lr_schedule()
     if isinstance(config, DQNConfig):
         model.exploration_schedule = None
-    tables = policy.scenario.tables
     model.echelongym = {
         "kind": config.kind,
-        "network": {key: getattr(tables, key) for key in NETWORK},
+        "network": signature(policy.scenario.tables),
         "action": policy.action,
         "moves": list(config.moves) if isinstance(config, DQNConfig) else None,
         "rule": None if policy.rule is None else policy.rule.to_dict(),
@@ -285,99 +276,12 @@ def model_zip(model: Any, config: SB3Learner, policy: ActorPolicy) -> bytes:
     return stream.getvalue()
 
 
-def load_sb3_policy(path: str | Path, scenario: Scenario, trust: bool = False) -> ActorPolicy:
-    """A trained policy from a run folder of ``echelongym train``, its ``policy.npz``, or a Stable-Baselines3 zip.
-
-    Parameters
-    ----------
-    trust
-        A zip holds pickled Python, which can do anything when it is read: it is opened only with ``trust=True``.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, it is damaged or not trusted, or it was trained on another network.
-    """
-    path = Path(path)
-    if path.is_dir():
-        path = path / POLICY_FILE
-        if not path.is_file():
-            raise expected("policy", str(path.parent), f"a run folder of train, with a {POLICY_FILE} in it")
-    if path.suffix != ".zip":
-        return load_actor(path, scenario)
-    if not trust:
-        raise expected(
-            "trust",
-            trust,
-            f"true to load {path}: a zip of Stable-Baselines3 holds pickled Python, which can do anything",
-        )
-    return _load_zip(path, scenario)
-
-
-# Keys of a zip that only one kind has, in the order in which they tell one from another.
-_KINDS = {
-    "top_quantiles_to_drop_per_net": "tqc",
-    "target_entropy": "sac",
-    "policy_delay": "td3",
-    "exploration_fraction": "dqn",
-    "_last_lstm_states": "recurrent_ppo",
-    "clip_range": "ppo",
-    "gae_lambda": "a2c",
-}
-
-
-def _load_zip(path: Path, scenario: Scenario) -> ActorPolicy:
-    path = regular_file(path, "policy")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            check_members(archive, str(path))
-            data = json.loads(archive.read("data"))
-        kind = next((_KINDS[key] for key in _KINDS if key in data), None)
-    except InputError:
-        raise
-    except Exception:  # of zipfile, zlib, json: they share no base
-        raise InputError(f"{path}: is no zip of Stable-Baselines3, or a damaged one") from None
-    if kind is None or not isinstance(data, dict):
-        raise expected("policy", str(path), f"a zip of {', '.join(LEARNERS)}")
-    algorithm = algorithm_of(kind)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it remarks on its own settings of a replay buffer that is not there
-            model = algorithm.load(path, device="cpu")
-    except MissingExtra:
-        raise
-    except Exception as error:  # of unpickling, torch, Stable-Baselines3 ...: they share no base
-        raise InputError(
-            f"{path}: Stable-Baselines3 cannot load this zip, it is damaged or of another version: "
-            f"{type(error).__name__}"
-        ) from error
-    facts: dict[str, Any] = getattr(model, "echelongym", {})
-    if not isinstance(facts, dict) or (facts and not {"network", "rule"} <= set(facts)):
-        raise expected("echelongym", facts, "what train writes of a model, or no such key", str(path))
-    rule = None
-    if facts:
-        check_network(facts["network"], scenario.tables, str(path))
-        rule = None if facts["rule"] is None else rule_from_dict(facts["rule"], scenario, str(path))
-    action = facts.get("action", "order_up_to")
-    blank = ActorPolicy(scenario, nn.Identity(), action)
-    seen, acted = model.observation_space.shape, model.action_space.shape
-    moves = None if kind != "dqn" else move_table(blank.decoder.size, facts.get("moves") or ())
-    wanted = ((blank.encoder.size,), (blank.decoder.size,) if moves is None else ())
-    if (seen, acted) != wanted or (moves is not None and len(moves) != getattr(model.action_space, "n", 0)):
-        raise InputError(
-            f"{path}: was trained on observations {seen} and actions {acted}: expected {wanted[0]} and {wanted[1]}, "
-            f"those of scenario {scenario.name!r}"
-        )
-    return policy_of(scenario, actor_module(model, moves), action, None, rule)
-
-
 __all__ = [
     "CosineSchedule",
     "ExplorationSchedule",
     "SB3VecEnv",
     "actor_module",
     "algorithm_of",
-    "load_sb3_policy",
     "make_model",
     "model_zip",
     "moves_of",

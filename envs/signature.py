@@ -7,6 +7,7 @@ the products that they carry are. Whatever is made for a network and kept in a f
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from .errors import InputError, expected, shorten
@@ -48,6 +49,13 @@ def signature(tables: Tables) -> dict[str, Any]:
         "carried": carried,
         "units": "integer" if t.integer else "continuous",
     }
+
+
+@lru_cache(maxsize=64)
+def connections(tables: Tables) -> Mapping[str, Any]:
+    """How a network is connected: the part of its signature that a tape carries beside the names; not to be changed."""
+    found = signature(tables)
+    return {key: found[key] for key in CONNECTIONS if key != "units"}
 
 
 def check_network(given: Any, tables: Tables, where: str) -> None:

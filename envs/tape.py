@@ -8,7 +8,7 @@ first, then the world; in memory the world comes last, and what never varies is 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from .processes.laws import Floats
 from .processes.recorded.statement import check_room
 from .processes.sampling import Sampler
 from .processes.series import Streams
+from .signature import connections
 from .tape_checks import (
     ARRAYS,
     AXES,
@@ -39,7 +40,7 @@ from .tape_checks import (
     complete,
     neutral,
 )
-from .tape_files import read_names, read_tape, write_tape
+from .tape_files import read_connections, read_names, read_tape, write_tape
 
 if TYPE_CHECKING:
     from .scenario import Scenario
@@ -93,6 +94,7 @@ class Tape:
     history: int  # H
     worlds: tuple[int, ...]  # labels of the batch
     fixed_lead_time: tuple[int, ...] | None = None  # (L,) periods, -1 = random; set by `check`
+    connections: Mapping[str, Any] | None = None  # how the network is connected, where the tape says so
 
     def __post_init__(self) -> None:
         check_shapes(self)
@@ -193,7 +195,7 @@ class Tape:
         """
         arrays = read_tape(as_path(path, "tape"))
         where = printable(path)
-        names = read_names(arrays, where)
+        names: dict[str, Any] = {**read_names(arrays, where), "connections": read_connections(arrays, where)}
         given = {name: arrays[name] for name in ARRAYS if name in arrays}
         history, labels = arrays.get("history"), arrays.get("worlds")
         if history is not None and (history.ndim or history.dtype.kind not in "iu" or history < 0):
@@ -231,7 +233,8 @@ class Tape:
         for name, array in given.items():
             if array.ndim == axes[name] - 1:
                 given[name] = np.repeat(array[:, None], batch, axis=1)
-        names = {key: tuple(getattr(scenario, key)) for key in NAMES}
+        names: dict[str, Any] = {key: tuple(getattr(scenario, key)) for key in NAMES}
+        names["connections"] = connections(scenario.tables)
         return _tape_of(given, names, scenario.observe.history, None, "tape").check(scenario)
 
 
@@ -304,6 +307,7 @@ def sample_tape(
     drawn = _sampler(scenario).sample(_streams(labels, seed, purpose), int(count))
     arrays: dict[str, Any] = {name: np.moveaxis(array, -1, 1) for name, array in drawn.items()}
     names: dict[str, Any] = {key: tuple(getattr(scenario, key)) for key in NAMES}
+    names["connections"] = connections(scenario.tables)
     return Tape(
         **arrays,
         **names,

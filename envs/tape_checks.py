@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .calendars import Calendars
 from .config import MOST
 from .errors import expected
-from .signature import NAMES, check_network
+from .signature import NAMES, check_network, connections
 
 if TYPE_CHECKING:
     from .scenario import Scenario
@@ -162,7 +162,7 @@ def check_names(tape: Tape, scenario: Scenario, where: str) -> None:
                 hint = f"{other!r}, as in scenario {scenario.name!r}" if other else "no more names"
                 raise expected(f"{key}[{k}]", one, f"{hint}; the tape is of another network", where)
     # How the network is connected: files of earlier versions and those made by hand do not say.
-    if tape.connections is not None:
+    if tape.connections is not None and tape.connections is not connections(scenario.tables):
         check_network({**{key: getattr(tape, key) for key in NAMES}, **tape.connections}, scenario.tables, where)
 
 

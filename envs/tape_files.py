@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from .tape import Tape
 
 _COUNTS = ("no", "one", "two", "three", "four", "five")
-_KEYS = (*ARRAYS, *NAMES, "history", "worlds")
+_KEYS = (*ARRAYS, *NAMES, "history", "worlds", "connections")
 
 
 def write_tape(tape: Tape, path: Path) -> None:
@@ -35,6 +36,8 @@ def write_tape(tape: Tape, path: Path) -> None:
         arrays[key] = np.array(getattr(tape, key), dtype=np.str_)
     arrays["history"] = np.array(tape.history, dtype=np.int64)
     arrays["worlds"] = np.array(tape.worlds, dtype=np.int64)
+    if tape.connections is not None:
+        arrays["connections"] = np.array(json.dumps(tape.connections), dtype=np.str_)
     buffer = io.BytesIO()
     # The fastest compression already takes what repeats down to nothing.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -88,3 +91,17 @@ def read_names(arrays: dict[str, Any], where: str) -> dict[str, tuple[str, ...]]
             raise expected(key, array.tolist(), "an array of names", where)
         names[key] = tuple(str(name) for name in array)
     return names
+
+
+def read_connections(arrays: dict[str, Any], where: str) -> dict[str, Any] | None:
+    """How the tape's network is connected (:mod:`.signature`); None where the file does not say."""
+    array = arrays.get("connections")
+    if array is None:
+        return None
+    try:
+        found = json.loads(str(array)) if array.ndim == 0 and array.dtype.kind == "U" else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not set(found) <= {"suppliers", "ends", "pairs", "carried"}:
+        raise expected("connections", array.tolist(), "the text that a saved tape has there", where)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -272,7 +273,16 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
 def spaces_of(batch: NetworkBatch) -> tuple[spaces.Box, spaces.Box]:
     """Observation and action space of one world."""
     observation = spaces.Box(-BOUND, BOUND, (batch.encoder.size,), np.float32)
-    return observation, spaces.Box(-1.0, 1.0, (batch.decoder.size,), np.float32)
+    action = spaces.Box(-1.0, 1.0, (batch.decoder.size,), np.float32)
+    # Learners keep spaces with their models: what the numbers mean goes along.
+    noted = {
+        "action": batch.decoder.kind,
+        "digest": batch.scenario.digest,
+        "scenario": json.dumps(batch.scenario.to_dict()),
+    }
+    for space in (observation, action):
+        space.echelongym = noted  # type: ignore[attr-defined]
+    return observation, action
 
 
 def _ended(slots: Ints) -> InputError:

@@ -82,7 +82,12 @@ class OpenLoopPlan:
     def to_dict(self) -> dict[str, Any]:
         """The plan with the names of its network, as plain data."""
         requests = self.requests.round(9).tolist()
-        return {"plan": self.name, "scenario": self.tables.name, "network": signature(self.tables), "requests": requests}
+        return {
+            "plan": self.name,
+            "scenario": self.tables.name,
+            "network": signature(self.tables),
+            "requests": requests,
+        }
 
     def save(self, path: str | Path) -> None:
         """Write the plan as JSON, whole or not at all."""
