@@ -25,7 +25,7 @@ from echelongym.envs.observation import observation_shapes
 from echelongym.envs.plain import check_plain
 from echelongym.envs.reading import parse_json, read_npz, text_of
 from echelongym.envs.scenario import Scenario
-from echelongym.envs.signature import check_network, signature
+from echelongym.envs.signature import check_network, is_complete, signature
 
 from .actor import Actor, ActorPolicy, RecurrentActor, policy_of
 from .graph_features import GraphFeatures, SharedHead, graph_layout
@@ -176,7 +176,7 @@ def _trained_scenario(config: dict[str, Any], scenario: Scenario, path: Path) ->
     """The scenario a policy was trained on, if what it sees and decides fits ``scenario``."""
     tables = scenario.tables
     check_network(config["network"], tables, str(path))
-    if config["digest"] == scenario.digest:
+    if config["digest"] == scenario.digest and is_complete(config["network"]):
         return scenario
     trained = Scenario.from_mapping({**config["scenario"], "base_dir": scenario.base_dir}, where=str(path))
     # Files of earlier versions give names alone; the scenario that they hold says the rest.

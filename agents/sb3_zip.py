@@ -51,6 +51,8 @@ class Normalization(nn.Module):
     def __init__(self, mean: Any, variance: Any, epsilon: float, clip: float) -> None:
         super().__init__()
         self.epsilon, self.clip = epsilon, clip
+        self.mean: torch.Tensor
+        self.deviation: torch.Tensor
         self.register_buffer("mean", torch.as_tensor(np.asarray(mean, dtype=np.float64)))
         self.register_buffer("deviation", torch.as_tensor(np.sqrt(np.asarray(variance, dtype=np.float64) + epsilon)))
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from .backend import NUMPY, Array, Ops
 from .dynamics.state import Flows, State
+from .dynamics.units import dust_of
 from .errors import expected
 from .priced import PricedSums, Term, priced, row_major
 from .tables import Tables
@@ -34,9 +35,6 @@ COST_LINES = (
 )
 REVENUE = "revenue"
 LINES = (*COST_LINES, REVENUE)
-
-# Less than this is dust of floating point where the question is whether anything moves.
-DUST = 1e-9
 
 
 class Fleet:
@@ -62,6 +60,13 @@ class Fleet:
         self.given = ops.constant(given[:, None])
         # An absent vehicle volume is an absent step, never an infinity.
         self.vehicle_volume = ops.constant(np.where(given, t.vehicle_volume[lanes], 1.0)[:, None])
+        # Rounding of floating point that is not to be taken for a further unit or vehicle.
+        self.dust: Any = dust_of(t, ops)
+        self.overfull: Any = self.dust
+        if not isinstance(self.dust, float):
+            dust = self.dust[t.lane_target[lanes]]
+            share = dust * t.volume.max(initial=0.0) / np.where(given, t.vehicle_volume[lanes], 1.0)
+            self.dust, self.overfull = ops.constant(dust[:, None]), ops.constant(np.clip(share, 0.0, 0.5)[:, None])
 
     def moved(self, flows: Flows) -> Array:
         """(n, P, B) units entering each lane counted: shipped, or recovered from customers."""
@@ -76,19 +81,19 @@ class Fleet:
     def vehicles(self, moved: Array) -> Array:
         """(..., n, B) vehicles that units (..., n, P, B) take in a period; flat, no gradient.
 
-        A vehicle filled to within 1e-9 of its volume is one vehicle.
+        A vehicle filled to within 1e-9 of its volume is one vehicle (in single precision: to within what rounding leaves).
         """
         ops = self.ops
         if self.none_given:
             return self._any(moved)
-        full = ops.ceil(self.volumes(moved) / self.vehicle_volume - DUST)
+        full = ops.ceil(self.volumes(moved) / self.vehicle_volume - self.overfull)
         if self.all_given:
             return full
         return ops.where(self.given > 0, full, self._any(moved))
 
     def _any(self, moved: Array) -> Array:
         units = row_major(self.ops.to_float(moved) if self.integer else moved)
-        return self.ops.cast(self.ops.total(units, -2) > DUST, self.ops.float)
+        return self.ops.cast(self.ops.total(units, -2) > self.dust, self.ops.float)
 
 
 class Ledger:

@@ -145,8 +145,15 @@ class Scenario(Network):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the scenario's canonical JSON: equal for equal configs, wherever they lie."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        """SHA-256 of the scenario's canonical JSON: equal for equal configs, wherever they lie.
+
+        The order of entities and sources counts: the first lane into a node is its primary one, the first source of a
+        customer is asked first.
+        """
+        data = self.to_dict()
+        order = [list(data.get(key) or ()) for key in ("products", "nodes", "lanes", "customers")]
+        order += [list(one.get("sources") or ()) for one in (data.get("customers") or {}).values()]
+        text = json.dumps([data, order], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:

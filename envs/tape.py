@@ -24,12 +24,11 @@ from .processes.laws import Floats
 from .processes.recorded.statement import check_room
 from .processes.sampling import Sampler
 from .processes.series import Streams
-from .signature import connections
+from .signature import NAMES, connections
 from .tape_checks import (
     ARRAYS,
     AXES,
     GRAIN,
-    NAMES,
     Array,
     batch_last,
     check_names,

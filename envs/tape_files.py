@@ -14,7 +14,8 @@ import numpy as np
 from .errors import InputError, closest, expected, shorten
 from .files import write_bytes
 from .reading import Header, read_npz
-from .tape_checks import ARRAYS, AXES, NAMES, Array, compact, neutral
+from .signature import NAMES
+from .tape_checks import ARRAYS, AXES, Array, compact, neutral
 
 if TYPE_CHECKING:
     from .tape import Tape

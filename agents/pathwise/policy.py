@@ -21,7 +21,7 @@ from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.plain import check_plain
 from echelongym.envs.reading import parse_json, read_npz, text_of
 from echelongym.envs.scenario import Scenario
-from echelongym.envs.signature import check_network, signature
+from echelongym.envs.signature import check_network, is_complete, signature
 
 from .bodies import BODIES, Body
 from .config import Layout
@@ -207,7 +207,7 @@ def load_pathwise(path: Path, scenario: Scenario) -> PathwisePolicy:
         trained = scenario
         if not shared:
             check_network(content["network"], scenario.tables, str(path))
-            if content["digest"] != scenario.digest:
+            if content["digest"] != scenario.digest or not is_complete(content["network"]):
                 data = {**content["scenario"], "base_dir": scenario.base_dir}
                 trained = Scenario.from_mapping(data, where=str(path))
                 # Files of earlier versions give names alone; the scenario that they hold says the rest.

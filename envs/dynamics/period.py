@@ -19,7 +19,7 @@ from .segments import Segments
 from .serve import Service, Serving
 from .ship import Shipping
 from .state import Arrivals, Exogenous, Flows, State, opening_backlog
-from .units import DUST, units_of
+from .units import dust_of, units_of
 
 
 class Dynamics:
@@ -52,6 +52,8 @@ class Dynamics:
         keep_freed_memory()
         self.tables, self.ops = t, ops
         self.units = units_of(t.integer, ops)
+        dust = dust_of(t, ops)
+        self.dust: Any = dust if isinstance(dust, float) else ops.constant(dust[:, None])
         self.shipping = Shipping(t, ops, self.units)
         self.serving = Serving(t, ops, self.units)
         self.by_target = Segments(t.lane_target, t.N, ops)
@@ -201,7 +203,7 @@ class Dynamics:
             on_hand=standing,
             in_transit=self.road.under_way(rows) if self.count_under_way else None,
             backlog=waits,
-            present=None if present is None else ops.cast(ops.total(present, 1) > DUST, self.units.dtype),
+            present=None if present is None else ops.cast(ops.total(present, 1) > self.dust, self.units.dtype),
         )
         return State(on_hand, rows, leads, backlog, requests - shipped), flows
 
