@@ -14,12 +14,8 @@ from numpy.typing import NDArray
 
 from echelongym.envs.backend import Array
 from echelongym.envs.config import is_number
-<<<<<<< HEAD
-from echelongym.envs.errors import InputError, expected, shorten, unknown
-from echelongym.envs.feasibility import carried_share, seconds
-=======
 from echelongym.envs.errors import InputError, expected, unknown
->>>>>>> b4b688a (Changelog: policies and their networks, zips of Stable-Baselines3, single precision)
+from echelongym.envs.feasibility import carried_share, seconds
 from echelongym.envs.files import write_yaml
 from echelongym.envs.observation import Decision, Observation
 from echelongym.envs.plain import check_plain
