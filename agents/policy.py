@@ -92,6 +92,8 @@ def _from_elsewhere(text: str, scenario: Scenario, trust: bool, parameters: dict
         return _from_path(path, scenario, trust, parameters)
     if ":" in text and "/" not in text:
         return imported_policy(text, scenario, parameters)
+    if "/" in text:
+        raise expected("policy", text, "the path of a run folder, a rule.yaml, a bundle or a policy file that exists")
     known = (*RULES, "open_loop_plan", "a .yaml file", "a run folder", "a bundle", "package.module:attribute")
     raise unknown("policy", text, known)
 

@@ -328,16 +328,19 @@ def _progress(show: bool, title: str, total: int | None, report: Report | None) 
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
+    # The time left stands before what a narrow terminal cuts off.
+    last = TextColumn("{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
+        BarColumn(bar_width=12),
+        TextColumn("{task.fields[rate]}"),
+        last,
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True), expand=True) as bar:
         task = bar.add_task(title, total=total, rate="", text="")
 
         def told(env_periods: int, text: str) -> None:

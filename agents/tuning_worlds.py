@@ -78,7 +78,7 @@ class Judge:
         self.scenario, self.worlds, self.first = scenario, worlds, first
         self.seed, self.budget = seed, budget
         self.targets: list[Target] = targets_of(scenario)
-        self.best = np.inf
+        self.best, self.said = np.inf, ""
         self.closest: dict[str, float] = {}  # by target, the least any candidate missed of it
 
     @cached_property
@@ -107,14 +107,16 @@ class Judge:
         def compute() -> list[Any]:
             outcome = simulate(self.scenario, rule, self.tape, kpis=bool(self.targets))
             missing = missed(self.targets, outcome) if self.targets else []
-            return [float(np.mean(self._raised(outcome, missing))), [float(short) for short in missing]]
+            plain = float(np.mean(outcome.net_cost_per_period))
+            return [float(np.mean(self._raised(outcome, missing))), [float(short) for short in missing], plain]
 
         found = step("tuning: cost of a candidate", [self.fingerprint, rule.name, rule.parameters], compute)
         cost, missing = float(found[0]), found[1]
         self.budget.evaluations += 1
         self._remember(missing)
-        self.best = min(self.best, cost)
-        self.budget.spend(self.price, f"best {self.best:.4f}")
+        if cost < self.best:
+            self.best, self.said = cost, _said(found[2] if len(found) > 2 else cost, missing)
+        self.budget.spend(self.price, self.said)
         return cost
 
     def penalised(self, outcome: Outcome) -> Floats:
@@ -137,6 +139,12 @@ class Judge:
         return journal.fingerprint(
             [self.scenario.digest, self.worlds, self.first, self.seed, np.asarray(self.tape.demand)]
         )
+
+
+def _said(cost: float, missing: Sequence[float]) -> str:
+    """What a progress bar says of the best so far: its cost as everywhere else, and that it misses targets."""
+    short = sum(short > 0 for short in missing)
+    return f"best {cost:.5g}" + (f", {short} target{'s' if short > 1 else ''} missed" if short else "")
 
 
 class Candidates:

@@ -112,12 +112,25 @@ def validate(model: type[Model], data: Any, where: str) -> Model:
         raise InputError(describe(error, where)) from None
 
 
+# What pydantic says of types, in words of a file.
+_PLAIN = {
+    "tuple_type": "expected a list, as in [a, b]",
+    "list_type": "expected a list, as in [a, b]",
+    "dict_type": "expected a mapping, as in {name: value}",
+    "model_type": "expected a mapping, as in {name: value}",
+    "string_type": "expected text",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+}
+
+
 def describe(error: ValidationError, where: str) -> str:
     """Lines ``where: key = value: expected ...`` for the faults pydantic found."""
     lines = []
     for fault in error.errors():
         key = ".".join(str(part) for part in fault["loc"])
         text = fault["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+        text = _PLAIN.get(fault["type"], text)
         if not key:
             lines.append(f"{where}: {text}")
         elif fault["type"] == "missing":

@@ -66,11 +66,14 @@ def launch(command: str, given: Sequence[str]) -> None:
     sweep = bool({"-m", "--multirun"} & set(flags))
     overrides = [*_QUIET, *_FOLDERS, *arguments(command, words, sweep)]
     failed: list[Exception] = []
+    folders: list[Path] = []
 
     def task(config: Any) -> Any:
         try:
             with naming_extras():
-                return _run(command, config)
+                made = _run(command, config)
+            folders.append(made)
+            return made
         except (InputError, MissingExtra, OSError) as error:
             # Hydra would print a line of its own; of a sweep, which may run elsewhere, it is to tell the failed job.
             if sweep:
@@ -88,6 +91,10 @@ def launch(command: str, given: Sequence[str]) -> None:
             hydra.main(version_base="1.3", config_path=f"pkg://{PACKAGE}", config_name=command)(task)()
     if failed:
         raise failed[0]
+    if command == "train" and len(folders) > 1:
+        from .seeds_table import show_seeds
+
+        show_seeds(folders)
 
 
 def compose(command: str, given: Sequence[str] = ()) -> dict[str, Any]:

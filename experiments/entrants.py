@@ -45,7 +45,12 @@ def _entry(value: Any) -> Any:
     return {"policy": value} if isinstance(value, str | list | tuple) else value
 
 
-Entries = tuple[Annotated[Entry, BeforeValidator(_entry)], ...]
+def _entries(value: Any) -> Any:
+    """One policy alone stands for a list of one."""
+    return (value,) if isinstance(value, str | dict) else value
+
+
+Entries = Annotated[tuple[Annotated[Entry, BeforeValidator(_entry)], ...], BeforeValidator(_entries)]
 
 
 def entrants(

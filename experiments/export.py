@@ -97,9 +97,9 @@ def scenario_of(settings: Settings) -> Scenario:
     beside = (path if path.is_dir() else path.parent) / _SCENARIO
     if not path.exists() or not beside.is_file():
         raise expected(
-            "export: scenario",
-            None,
-            f"a scenario: policy {settings.policy.name!r} is no run folder that has a {_SCENARIO}",
+            "policy",
+            settings.policy.name,
+            f"the folder of a run, which has a {_SCENARIO}; for a rule or a file say for which scenario=... it is",
         )
     return Scenario.load(beside)
 

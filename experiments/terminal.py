@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -23,6 +23,7 @@ from .runs import shown
 
 _WIDTH = 180  # where nobody says how wide the output is
 _WARNINGS = 10  # of one command
+_NAME = 30  # letters of the first column that stand in one line
 _WORD = 12  # letters that are not broken over lines
 
 
@@ -38,26 +39,57 @@ def say(text: str) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], notes: Sequence[str] = ()) -> None:
-    """Print a table: text to the left, numbers to the right, None as an empty cell; notes below it."""
-    body = [[printable(cell(item)) for item in row] for row in rows]
-    made = Table(
-        title=Text(printable(title)),
-        title_justify="left",
-        title_style="bold",
-        header_style="bold",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    for index, column in enumerate(columns):
-        numeric = all(_is_numeric(row[index]) for row in body)
-        heading = Text(printable(column))
-        whole = index == 0 or max((len(row[index]) for row in body), default=0) <= _WORD
-        made.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
-    for row in body:
-        made.add_row(*(Text(item) for item in row))
-    console().print(made)
+    """Print a table: text to the left, numbers to the right, None as an empty cell; notes below it.
+
+    Where the terminal is too narrow for all columns, those left over follow below, again beside the first.
+    """
+    body = [[cell(item) for item in row] for row in rows]
+    out = console()
+    least = [
+        _least([column, *(row[index] for row in body)], 30 if not index else _WORD)
+        for index, column in enumerate(columns)
+    ]
+    for number, part in enumerate(_parts(least, out.width)):
+        made = Table(
+            title=None if number else title,
+            title_justify="left",
+            title_style="bold",
+            header_style="bold",
+            box=SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+        )
+        for index in part:
+            numeric = all(_is_numeric(row[index]) for row in body)
+            # Words of a head stand below each other where they must; no word is broken, and no short cell.
+            width = min(least[index], max(out.width - 2, 1))
+            side: Literal["left", "right"] = "right" if numeric else "left"
+            made.add_column(Text(columns[index]), justify=side, min_width=width, overflow="fold")
+        for row in body:
+            made.add_row(*(Text(row[index]) for index in part))
+        out.print(made)
     for note in notes:
         say(f"  {note}")
+
+
+def _least(texts: Sequence[str], short: int) -> int:
+    """Letters that a column needs: the longest word of its head, and its cells where these are short."""
+    head, *cells = texts
+    widest = max((len(one) for one in cells), default=0)
+    longest = max((len(word) for word in head.split()), default=1)
+    return max(longest, min(widest, short))
+
+
+def _parts(least: Sequence[int], width: int) -> list[list[int]]:
+    """Columns by the table they stand in: the first in each of them, with as many others as fit."""
+    room, parts = width - 2, [[0]]  # the box takes one at the ends, and three beside each column
+    used = least[0] + 3
+    for index in range(1, len(least)):
+        if used + least[index] + 3 > room and len(parts[-1]) > 1:
+            parts.append([0])
+            used = least[0] + 3
+        parts[-1].append(index)
+        used += least[index] + 3
+    return parts
 
 
 def cell(item: Any) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from echelongym.agents.budget import Progress
 from echelongym.agents.learners import label
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
 def reported(settings: Settings, out: RunFolder, marks: Marks) -> Iterator[Callable[[Progress], None]]:
     """What is done with progress: the learning curve goes to disk, and a bar or, without a terminal, lines are shown."""
     terminal, name = console(stderr=True), label(settings.agent)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    # The time left stands first: what a narrow terminal cuts off is the end of the description.
+    kept = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    described = TextColumn("{task.description}", markup=False, table_column=kept)
+    columns = (TaskProgressColumn(), TimeRemainingColumn(), BarColumn(bar_width=12), described)
     shows_bar = settings.progress and terminal.is_terminal
-    bar = Bar(*columns, console=terminal, transient=True, disable=not shows_bar)
+    bar = Bar(*columns, console=terminal, transient=True, disable=not shows_bar, expand=True)
     task = bar.add_task(f"{name} on {settings.scenario.name}", total=1.0)
     rows, first = 0, (0, 0.0, time.monotonic())
 

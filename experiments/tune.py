@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from echelongym.envs.errors import EXTRAS, is_installed, missing_extra
+from echelongym.agents.rules import RULES
+from echelongym.envs.errors import EXTRAS, closest, expected, is_installed, missing_extra
 
+from .compose import choices
 from .fitting import RULE_FILE, Fitted, fitted
 from .pictures import rule_parameters
 from .runs import check_free, run_folder, scenario_argument, shown
@@ -34,6 +36,15 @@ def run(settings: Settings, folder: Path) -> Path:
     """
     check_free(folder)
     chosen = settings.policy
+    if chosen.name not in RULES:
+        meant = (
+            f" (learners are trained: echelongym train agent={chosen.name})" if chosen.name in choices("agent") else ""
+        )
+        raise expected(
+            "policy",
+            chosen.name,
+            f"the name of a rule, as others have nothing to tune{closest(chosen.name, RULES)}{meant}",
+        )
     limits = said_limits(settings.scenario, settings.tuning.seed)
     tuned = fitted(settings.scenario, chosen.name, chosen.parameters, settings.tuning, settings.progress)
     with run_folder(folder, settings.to_dict(), settings.scenario) as out:

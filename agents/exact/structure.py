@@ -58,12 +58,20 @@ def check_stationary(scenario: Scenario, method: str) -> None:
         return expected(field, value, f"{expectation} for method {method}", scenario.name)
 
     if scenario.correlation.periods > 0:
-        raise refuse("correlation.periods", scenario.correlation.periods, "0 (demands independent over periods)")
+        raise refuse(
+            "correlation.periods",
+            scenario.correlation.periods,
+            "0, demands independent over periods: scenario.correlation.periods=0",
+        )
     if scenario.forecast.horizon > 0:
-        raise refuse("forecast.horizon", scenario.forecast.horizon, "0 (nothing known of coming demand)")
+        raise refuse(
+            "forecast.horizon",
+            scenario.forecast.horizon,
+            "0, as exact solutions are for demand that nobody foresees: scenario.forecast.horizon=0",
+        )
     for name, disruption in scenario.disruptions.items():
         if not disruption.when.random:
-            raise refuse(f"disruptions.{name}.when", "from, to", "mean_up and mean_down (no set dates)")
+            raise refuse(f"disruptions.{name}.when", "from, to", "mean_up and mean_down, no set dates,")
     for section in ("lanes", "nodes"):
         for name, item in getattr(scenario, section).items():
             for key in ("review", "calendar"):
