@@ -49,6 +49,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], not
         _least([column, *(row[index] for row in body)], 30 if not index else _WORD)
         for index, column in enumerate(columns)
     ]
+    natural = [max(map(len, [column, *(row[k] for row in body)])) for k, column in enumerate(columns)]
     for number, part in enumerate(_parts(least, out.width)):
         made = Table(
             title=None if number else title,
@@ -58,12 +59,12 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], not
             box=SIMPLE_HEAD,
             padding=(0, 1, 0, 0),
         )
+        widths = _widths(part, least, natural, out.width)
         for index in part:
             numeric = all(_is_numeric(row[index]) for row in body)
             # Words of a head stand below each other where they must; no word is broken, and no short cell.
-            width = min(least[index], max(out.width - 2, 1))
             side: Literal["left", "right"] = "right" if numeric else "left"
-            made.add_column(Text(columns[index]), justify=side, min_width=width, overflow="fold")
+            made.add_column(Text(columns[index]), justify=side, width=widths[index], overflow="fold")
         for row in body:
             made.add_row(*(Text(row[index]) for index in part))
         out.print(made)
@@ -77,6 +78,19 @@ def _least(texts: Sequence[str], short: int) -> int:
     widest = max((len(one) for one in cells), default=0)
     longest = max((len(word) for word in head.split()), default=1)
     return max(longest, min(widest, short))
+
+
+def _widths(part: Sequence[int], least: Sequence[int], natural: Sequence[int], width: int) -> dict[int, int]:
+    """Width of each column: what it needs, and from the left what it would like while there is room."""
+    found = {index: least[index] for index in part}
+    spare = max(width - 2 - sum(found.values()) - 3 * len(part), 0)
+    for index in part:
+        more = min(natural[index] - found[index], spare)
+        found[index] += more
+        spare -= more
+    if len(part) == 1:
+        found[part[0]] = min(found[part[0]], max(width - 2, 1))
+    return found
 
 
 def _parts(least: Sequence[int], width: int) -> list[list[int]]:
