@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from echelongym.agents.exact import best, evaluate, solve
-from echelongym.agents.policy import load_policy
 from echelongym.agents.rules import RULES, Rule
 from echelongym.envs.config import PositiveCount
 from echelongym.envs.errors import InputError
 
 from .entrants import beside_the_usual_rule
+from .policy_choice import chosen_policy
 from .runs import check_free, run_folder, scenario_argument, shown
 from .settings import PolicyChoice, RunSettings
 from .terminal import finish, say, table, typed
@@ -85,7 +85,7 @@ def _of_policy(settings: Settings, chosen: PolicyChoice) -> tuple[dict[str, Any]
         rule, cost = best(scenario, chosen.name, None, chosen.parameters, settings.states, telling)
         what, parameters, made = f"best {chosen.name}", rule.parameters, rule
     else:
-        policy = load_policy(chosen.name, scenario, **chosen.parameters)
+        policy = chosen_policy(chosen, scenario)
         cost = evaluate(scenario, policy, settings.states, telling)
         made = policy if isinstance(policy, Rule) else None
         what, parameters = chosen.name, made.parameters if made is not None else {}

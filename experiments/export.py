@@ -16,6 +16,7 @@ from echelongym.envs.config import Config, Count, Positive, number
 from echelongym.envs.errors import expected
 from echelongym.envs.scenario import Scenario
 
+from .policy_choice import chosen_policy
 from .runs import check_free, portable, run_folder, scenario_argument, shown
 from .settings import USUAL_RULE, PolicyChoice
 from .terminal import finish, listed, say, table, typed
@@ -66,9 +67,8 @@ def run(settings: Settings, folder: Path) -> Path:
     scenario = scenario_of(settings)
     settings = settings.model_copy(update={"scenario": scenario})
     from echelongym.agents.export import make_bundle
-    from echelongym.agents.policy import load_policy
 
-    policy = load_policy(settings.policy.name, scenario, trust=settings.trust, **settings.policy.parameters)
+    policy = chosen_policy(settings.policy, scenario, settings.trust)
     started, check = time.monotonic(), settings.check
     bundle = make_bundle(policy, scenario, check.observations, check.seed, check.tolerance)
     seconds = time.monotonic() - started

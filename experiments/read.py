@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from echelongym.agents.policy import load_policy
 from echelongym.agents.reading import (
     Curve,
     Readable,
@@ -32,6 +31,7 @@ from . import reading_pictures, reading_tables
 from .benchmark import check_periods
 from .evaluate import Entrant, Scores, evaluate, net
 from .fitting import RULE_FILE
+from .policy_choice import chosen_policy
 from .runs import RunFolder, check_free, run_folder, scenario_argument, shown
 from .service import ServiceComparison, compare_service
 from .settings import Evaluation, PolicyChoice, RunSettings
@@ -120,7 +120,7 @@ def run(settings: Settings, folder: Path) -> Path:
     check_free(folder)
     check_periods(settings.scenario, settings.evaluation)
     chosen = settings.policy
-    policy = load_policy(chosen.name, settings.scenario, trust=settings.trust, **chosen.parameters)
+    policy = chosen_policy(chosen, settings.scenario, settings.trust)
     reading = read(settings, policy)
     with run_folder(folder, settings.to_dict(), settings.scenario) as out:
         names = _write(settings, reading, out)

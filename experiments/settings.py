@@ -54,6 +54,7 @@ class PolicyChoice(Config):
 
     name: Annotated[str, Field(min_length=1)]
     parameters: dict[str, Any]
+    tuned: bool = True  # a rule by name is the tuned one, where it was tuned; false: automatic levels
 
 
 class RunSettings(Config):

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from echelongym.agents.policy import load_policy
 from echelongym.envs.files import write_bytes
 from echelongym.envs.memory_limits import worlds_that_fit
 from echelongym.envs.scenario import Scenario
@@ -21,6 +20,7 @@ from echelongym.envs.world_sample import WorldSample, sample_of, sample_of_tape
 from .benchmark import check_periods
 from .entrants import beside_the_usual_rule
 from .parts import simulate_worlds
+from .policy_choice import chosen_policy
 from .runs import RunFolder, check_free, run_folder, scenario_argument
 from .settings import Evaluation, PolicyChoice, RunSettings
 from .statistics import cost_limits, mean_interval
@@ -52,7 +52,7 @@ def run(settings: Settings, folder: Path) -> Path:
     check_free(folder)
     scenario, chosen = settings.scenario, settings.evaluation
     check_periods(scenario, chosen)
-    policy = load_policy(settings.policy.name, scenario, trust=settings.trust, **settings.policy.parameters)
+    policy = chosen_policy(settings.policy, scenario, settings.trust)
     tape = None if settings.tape is None else Tape.load(settings.tape).check(scenario)
     if tape is None:
         worlds_that_fit(scenario, chosen.worlds, chosen.periods or scenario.horizon)  # refuses what does not
