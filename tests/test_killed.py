@@ -56,9 +56,9 @@ def result(folder):
         name = str(path.relative_to(folder))
         if path.suffix == ".json":
             found[name] = plain(json.loads(path.read_text()))
-        elif path.suffix == ".yaml":
+        elif path.suffix == ".yaml" and path.name != "multirun.yaml":  # of Hydra: the words typed
             found[name] = plain(yaml.safe_load(path.read_text()))
-        elif path.suffix == ".csv" and name != "progress.csv":
+        elif path.suffix == ".csv" and path.name != "progress.csv":
             found[name] = path.read_text()
     return found
 
