@@ -196,6 +196,8 @@ class _Search:
         """Simulate a plan, rounded where units are whole; whether it is the cheapest so far."""
         if self.scenario.tables.integer:
             requests = _carried(requests)
+        if self.scenario.tables.minimum_order.any():
+            requests = _saved_up(requests, self.scenario.tables.minimum_order)
         outcome = simulate(self.scenario, OpenLoopPlan(self.scenario, requests), self.tape, kpis=False)
         cost = float(np.mean(outcome.episode_net_cost_per_period))
         if cost >= self.cost:
@@ -214,6 +216,17 @@ def _carried(requests: Floats) -> Floats:
     """Whole units whose running sums stay within half a unit of the plan's, so that no flow is rounded away."""
     total = np.floor(np.cumsum(requests, 0) + 0.5)
     return np.diff(total, axis=0, prepend=0.0)
+
+
+def _saved_up(requests: Floats, least: Floats) -> Floats:
+    """Requests (T, L, P) with those below a minimum order (L, P) saved up until half of it is owed, so that none is lost."""
+    found, owed = np.zeros(requests.shape), np.zeros(least.shape)
+    for period, planned in enumerate(requests):
+        owed = owed + planned
+        due = (planned > 0) & (2 * owed >= least)
+        found[period] = np.where(due, np.maximum(owed, least), 0.0)
+        owed = owed - found[period]
+    return np.where(least > 0, found, requests)
 
 
 class FirstPlans:
