@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from echelongym.envs.config import is_number
 from echelongym.envs.errors import expected, unknown
 from echelongym.envs.files import write_text
 from echelongym.envs.scenario import Scenario
@@ -156,10 +157,23 @@ def tune(
         For an unknown rule, method or parameter, a number out of bounds, a scenario that the rule makes no sense for,
         or a budget too small for a single evaluation.
     """
-    if rule not in RULES:
+    if not isinstance(scenario, Scenario):
+        raise expected("scenario", scenario, "a Scenario, as Scenario.load gives")
+    if not isinstance(rule, str) or rule not in RULES:
         raise unknown("rule", rule, RULES)
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise unknown("method", method, METHODS)
+    numbers = {
+        "worlds": worlds,
+        "judged": judged,
+        "seed": seed,
+        "refit": refit,
+        "tolerance": tolerance,
+        "patience": patience,
+    }
+    for name, value in (numbers if budget is None else {**numbers, "budget": budget}).items():
+        if not is_number(value):
+            raise expected(name, value, "a number")
     for name, value in (("worlds", worlds), ("judged", judged)):
         if not isinstance(value, int) or value < 2:
             raise expected(name, value, "a whole number >= 2")

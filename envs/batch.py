@@ -71,7 +71,7 @@ class NetworkBatch:
             ("dtype", dtype, DTYPES),
             ("info", info, LEVELS),
         ):
-            if value not in known:
+            if not isinstance(value, str) or value not in known:
                 raise unknown(name, value, known)
         self.periods = t.horizon if periods is None else whole_number("periods", periods)
         self.encoder = ObservationEncoder(self.scenario)
@@ -269,4 +269,6 @@ def whole_number(field: str, value: Any, least: int = 1) -> int:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
     if not whole:
         raise expected(field, value, f"a whole number >= {least}")
+    if value >= 1 << 63:
+        raise expected(field, value, f"a whole number >= {least} and below 2^63")
     return int(value)

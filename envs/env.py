@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batch import NetworkBatch, whole_number
-from .errors import InputError, expected, unknown
+from .errors import expected, unknown
 from .observation import Decision, Observation, checked_requests
 from .scenario import Scenario
 from .vector_env import RENDER_MODES, NetworkVectorEnv, spaces_of
@@ -100,7 +100,7 @@ class NetworkEnv(gym.Env[Any, Any]):
             On a seed that is no whole number >= 0, or options (there are none).
         """
         if options:
-            raise InputError(f"options = {options!r}: expected none")
+            raise expected("options", options, "none")
         batch = self.batch
         if seed is not None:
             super().reset(seed=whole_number("seed", seed, 0))

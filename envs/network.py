@@ -33,6 +33,12 @@ InitialField = Annotated[float | str | dict[str, float | str], number_by_product
 PatienceField = Annotated[int | dict[str, int], number_by_product(0, integer=True)]
 
 
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("expected a mapping with kind, or a mapping by product")
+    return dict(value)
+
+
 class Product(Config):
     """One article. ``shelf_life`` in periods (left out: never expires), ``volume`` a unit."""
 
@@ -122,7 +128,7 @@ class Targets(Config):
 class Customer(Config):
     """A stream of demand, the nodes that serve it, and what happens to what they cannot serve."""
 
-    demand: Annotated[dict[str, Any], BeforeValidator(dict)]
+    demand: Annotated[dict[str, Any], BeforeValidator(_mapping)]
     lost_share: ShareByProduct
     sources: Annotated[dict[str, Source], Named]
     segment: Label = "default"

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .errors import expected, shorten, unknown
+from .plain import check_plain
 from .variation import NETWORK, is_undrawn
 
 #: Sections of a scenario that are mappings by name.
@@ -27,6 +28,7 @@ def overridden(data: Mapping[str, Any], changes: Mapping[str, Any], prefix: str 
     """
     if not isinstance(changes, Mapping):
         raise expected("overrides", changes, "a mapping from dotted keys to values")
+    check_plain(changes, "overrides")
     found: dict[str, Any] = copy.deepcopy(dict(data))
     for key, value in changes.items():
         parts = key.split(".") if isinstance(key, str) else [""]

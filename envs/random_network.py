@@ -15,6 +15,7 @@ from .errors import expected
 from .ranges import Numbers, Range, RangeField, WholeField
 
 SUPPLIER, WAREHOUSE = "supplier", "warehouse"
+_MOST = 20_000
 _SMALLEST = 3  # nodes: supplier, warehouse and one store
 _SMALLEST_WITH_DEPOT = 4
 
@@ -126,10 +127,14 @@ class _Drawing:
     def _sizes(self) -> tuple[list[str], list[str]]:
         """Names of the stores and of the depots."""
         nodes = self._value("nodes", self.config.nodes)
+        if nodes > _MOST:
+            raise expected("randomise.network.nodes", nodes, f"at most {_MOST:,}")
         below = nodes - 2
         depots = 0
         if nodes >= _SMALLEST_WITH_DEPOT and self.numbers.chance("depots", self.config.depots):
             each = self._value("stores_per_depot", self.config.stores_per_depot)
+            if each < 1:
+                raise expected("randomise.network.stores_per_depot", each, "a whole number >= 1")
             depots = min(max(round(below / (1 + each)), 1), below // 2)
         return [f"store_{k + 1}" for k in range(below - depots)], [f"depot_{k + 1}" for k in range(depots)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, ClassVar, Protocol, Self
 
-from pydantic import AfterValidator, BeforeValidator, PlainValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, StrictBool, model_validator
 
 from .config import Config, Positive, is_number
 from .errors import expected
@@ -41,7 +41,7 @@ class Range(Config):
 
     low: Finite | None = None
     high: Finite | None = None
-    whole: bool = False
+    whole: StrictBool = False
     values: tuple[Any, ...] | None = None
 
     @model_validator(mode="after")
@@ -112,7 +112,7 @@ class Draw(Range):
     _KINDS: ClassVar[str] = "low and high, values, or factor"
 
     factor: Factor | None = None
-    together: bool = False
+    together: StrictBool = False
 
     def _check_ends(self) -> None:
         if self.factor is None:

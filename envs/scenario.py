@@ -13,7 +13,7 @@ from pydantic import Field, ModelWrapValidatorHandler, PlainValidator, Validatio
 
 from .config import Config, Count, NonNegative, PositiveCount, Share, is_number, validate
 from .errors import InputError, expected, unknown
-from .files import read_yaml, write_yaml
+from .files import as_path, read_yaml, write_yaml
 from .names import Label, Named
 from .network import Network
 from .overrides import overridden
@@ -22,6 +22,7 @@ from .processes.demand import parse_demand
 from .processes.disruption import Disruption
 from .processes.events import dated_span
 from .processes.forecast import Forecast
+from .reading import regular_file
 from .variation import NETWORK, Choice, Variation, check, is_drawn, is_undrawn, variant, with_network
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Scenario(Network):
 
     def save(self, path: str | Path) -> None:
         """Write the scenario as one YAML file, whole or not at all."""
-        write_yaml(self.to_dict(), Path(path).expanduser())
+        write_yaml(self.to_dict(), as_path(path, "scenario"))
 
     def replace(self, **changes: Any) -> Scenario:
         """A copy with keys changed (as plain data), validated anew: :meth:`with_overrides` by keywords."""
@@ -292,11 +293,8 @@ def shipped_scenarios() -> tuple[str, ...]:
 
 def scenario_path(name: str | Path) -> Path:
     """Path of a scenario's file; a value ending in ``.yaml`` is a path, any other a name."""
-    if str(name).endswith((".yaml", ".yml")):
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise expected("scenario", str(name), "the path of a file that exists")
-        return path
+    if as_path(name, "scenario").suffix in (".yaml", ".yml"):
+        return regular_file(name, "scenario")
     if str(name) not in shipped_scenarios():
         raise unknown("scenario", str(name), (*shipped_scenarios(), "a path ending in .yaml"))
     return scenario_folder() / f"{name}.yaml"

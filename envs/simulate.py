@@ -183,6 +183,8 @@ def backend_of(backend: str | Ops, dtype: Any = None) -> Ops:
     """``"numpy"``, ``"torch"`` or a backend itself."""
     if isinstance(backend, NumpyOps | TorchOps):
         return backend
+    if not isinstance(backend, str):
+        raise expected("backend", backend, "'numpy' or 'torch'")
     if backend == "numpy":
         return NUMPY if dtype is None else NumpyOps(dtype)
     if backend == "torch":
@@ -255,6 +257,12 @@ def simulate(
     InputError
         If the tape is of another network or too short for the warm-up, or a decision does not fit.
     """
+    for name, value, wanted in (("scenario", scenario, "demand_processes"), ("tape", tape, "fixed_lead_time")):
+        if not hasattr(type(value), wanted):
+            raise expected(name, value, f"a {name.capitalize()}")
+    for name, one in (("policy", policy), ("progress", progress)):
+        if not callable(one) and (one is not None or name == "policy"):
+            raise expected(name, one, "a callable")
     t = scenario.tables
     ops = backend_of(backend)
     if tape.periods <= t.warm_up:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import Config
 from .errors import InputError, expected, missing_extra, printable, unknown
-from .files import write_text
+from .files import as_path, write_text
 from .yaml_reading import LONGEST_NUMBER, read_text
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def read_csv(folder: str | Path) -> dict[str, Any]:
         For a missing table, another encoding, an unknown column or one given twice, a name given twice, a row of the wrong
         length, or a number of which nobody can say whether its point is a decimal one.
     """
-    base = Path(folder)
+    base = as_path(folder, "tables")
     if base.suffix.lower() in _WORKBOOKS or base.is_file():
         hint = f"a folder with {', '.join(f'{section}.csv' for section in SECTIONS[1:])}"
         sheets = " (save each sheet of a workbook as 'CSV UTF-8')" if base.suffix.lower() in _WORKBOOKS else ""

@@ -133,7 +133,12 @@ class Tape:
         )
 
     def __getitem__(self, worlds: int | slice | Sequence[int] | NDArray[np.int64]) -> Tape:
-        place = np.atleast_1d(np.arange(self.batch)[worlds])
+        try:
+            place = np.atleast_1d(np.arange(self.batch)[worlds])
+        except (IndexError, TypeError, ValueError, OverflowError):
+            raise expected("worlds", worlds, f"places in a batch of {self.batch}") from None
+        if place.ndim != 1:
+            raise expected("worlds", worlds, f"places in a batch of {self.batch}, one after the other")
         picked: dict[str, Any] = {name: _pick(getattr(self, name), place) for name in ARRAYS}
         labels = tuple(self.worlds[k] for k in place)
         return dataclasses.replace(self, **picked, worlds=labels)
@@ -241,7 +246,17 @@ def _arrays(given: dict[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in ARRAYS:
             raise unknown("array", name, ARRAYS, "tape")
-    return {name: np.asarray(value) for name, value in given.items()}
+    return {name: _array(value, name) for name, value in given.items()}
+
+
+def _array(value: Any, name: str) -> Array:
+    try:
+        array = np.asarray(value)
+    except Exception:  # whatever NumPy, or the value's own conversion, says of it
+        raise expected(name, value, "an array of real numbers", "tape") from None
+    if array.dtype.kind not in "iuf":
+        raise expected(name, value, "an array of real numbers", "tape")
+    return array
 
 
 def _tape_of(
@@ -296,7 +311,7 @@ def sample_tape(
         record has for the purpose.
     """
     count = scenario.horizon if periods is None else periods
-    if not _is_whole(count) or count < 1:
+    if not _is_whole(count) or not 1 <= count < 1 << 40:
         raise expected("periods", periods, "a whole number >= 1")
     batch = int(cast(int, worlds)) if _is_whole(worlds) else len(worlds) if hasattr(worlds, "__len__") else 1
     needed = tape_bytes(scenario, batch, int(count))
@@ -354,14 +369,22 @@ def fixed_lead_times(scenario: Scenario) -> tuple[int, ...]:
     return tuple(int(value) for value in fixed)
 
 
+_MOST_WORLDS = 100_000_000
+
+
 def _labels(worlds: int | Sequence[int]) -> tuple[int, ...]:
     if _is_whole(worlds):
         count = int(cast(int, worlds))
-        if count < 1:
-            raise expected("worlds", worlds, "at least one world")
+        if not 1 <= count < 1 << 40:
+            raise expected("worlds", worlds, "at least one world, and fewer than a million millions")
         return tuple(range(count))
-    labels = list(worlds) if isinstance(worlds, Sequence | np.ndarray | range) else []
-    if not labels or isinstance(worlds, str) or not all(_is_whole(k) and k >= 0 for k in labels):
+    listed = isinstance(worlds, Sequence | np.ndarray | range) and not isinstance(worlds, str | bytes)
+    if isinstance(worlds, np.ndarray) and worlds.ndim != 1:
+        listed = False
+    if listed and len(worlds) > _MOST_WORLDS:  # type: ignore[arg-type]
+        raise expected("worlds", worlds, f"at most {_MOST_WORLDS:,} of them")
+    labels = list(worlds) if listed else []  # type: ignore[arg-type]
+    if not labels or not all(_is_whole(k) and 0 <= k < 1 << 63 for k in labels):
         raise expected("worlds", worlds, "a number of worlds >= 1, or a list of world indices >= 0")
     return tuple(int(label) for label in labels)
 

@@ -153,6 +153,8 @@ def check_names(tape: Tape, scenario: Scenario, where: str) -> None:
     InputError
         Naming the first product, node, lane or customer that differs.
     """
+    if not hasattr(type(scenario), "demand_processes"):
+        raise expected("scenario", scenario, "a Scenario, as Scenario.load gives")
     for key in NAMES:
         have, want = getattr(tape, key), tuple(getattr(scenario, key))
         for k in range(max(len(have), len(want))):

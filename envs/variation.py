@@ -39,8 +39,8 @@ class Named:
     """
 
     def __init__(self, number: int, seed: int, purpose: str) -> None:
-        if not _is_whole(number) or number < 0:
-            raise expected("variant", number, "a whole number >= 0")
+        if not _is_whole(number) or not 0 <= number < 1 << 62:
+            raise expected("variant", number, "a whole number >= 0 and below 2^62")
         self._streams = Streams(purpose, seed, np.array([number], dtype=np.int64))  # type: ignore[arg-type]
 
     def uniform(self, name: str) -> float:

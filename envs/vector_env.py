@@ -249,14 +249,16 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _reset_mask(self, seed: Any, options: dict[str, Any] | None) -> Bools | None:
         """The slots to reset, None for all of them."""
+        if options is not None and not isinstance(options, dict):
+            raise expected("options", options, "a mapping with reset_mask or episode")
         for name in options or {}:
             if name not in ("reset_mask", "episode"):
                 raise unknown("options", name, ["reset_mask", "episode"])
             if name == "episode" and seed is None:
                 raise expected("options.episode", (options or {})[name], "a seed along with it")
-        mask = (options or {}).get("reset_mask")
-        if mask is None:
+        if "reset_mask" not in (options or {}):
             return None
+        mask = (options or {})["reset_mask"]
         fits = isinstance(mask, np.ndarray) and mask.shape == (self.num_envs,) and mask.dtype == bool
         if not fits or not mask.any():
             raise expected("options.reset_mask", mask, f"an array ({self.num_envs},) of booleans, some True")
@@ -296,6 +298,6 @@ def _mode(mode: Any) -> AutoresetMode:
     known = {one.value: one for one in AutoresetMode} | {one.name: one for one in AutoresetMode}
     if isinstance(mode, AutoresetMode):
         return mode
-    if mode not in known:
+    if not isinstance(mode, str) or mode not in known:
         raise unknown("autoreset_mode", mode, [one.name for one in AutoresetMode])
     return known[mode]

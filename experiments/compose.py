@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from echelongym.envs.config import validate
-from echelongym.envs.errors import InputError, MissingExtra, expected, naming_extras, unknown
+from echelongym.envs.errors import InputError, MissingExtra, expected, naming_extras, shorten, unknown
 from echelongym.envs.feasibility import check_feasible
 from echelongym.envs.files import read_yaml
 from echelongym.envs.names import folder_name
@@ -42,6 +42,7 @@ PACKAGE = "echelongym.configs"
 # Hydra's flags that take a value as a word of its own.
 _VALUED = {"--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"}
 _VALUED |= {"--info", "-i"}
+_LONGEST_WORD, _MOST_BRACKETS = 100_000, 100
 # Parts of a dotted key that Hydra's grammar knows.
 _KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$\-]*|0|[1-9][0-9]*")
 # Hydra writes nothing but our run folder, and logs nothing of its own.
@@ -139,6 +140,7 @@ def arguments(command: str, given: Sequence[str], sweep: bool = False) -> list[s
     found: list[str] = []
     given = [_at_home(word) for word in given]
     for word in given:
+        _check_word(word)
         key, equals, value = word.partition("=")
         if word.startswith(("+", "~", "hydra.", "hydra/")):
             found.append(word)
@@ -172,6 +174,18 @@ def _word(key: str, value: str) -> str:
     for part in reversed(parts[odd:]):
         value = f"{{{part}: {value}}}"
     return f"++{'.'.join(parts[:odd])}={value}"
+
+
+def _check_word(word: str) -> None:
+    """Refuse what Hydra's grammar cannot read without ending in an error of its own."""
+    if len(word) > _LONGEST_WORD:
+        raise InputError(f"argument {shorten(word, 60)}: expected at most {_LONGEST_WORD:,} characters")
+    if not word.isprintable():
+        raise InputError(f"argument {shorten(word)}: expected printable signs in one line")
+    if re.search(r"\d{401}", word) or max(word.count("["), word.count("{"), word.count("(")) > _MOST_BRACKETS:
+        raise InputError(f"argument {shorten(word, 60)}: expected numbers of at most 400 digits, and fewer brackets")
+    if word.lstrip("+~").startswith(("hydra.job.chdir", "hydra.run.dir", "hydra.sweep.dir")):
+        raise InputError(f"argument {shorten(word)}: expected run=FOLDER, which names the folder for the results")
 
 
 def _check_names(command: str, given: Sequence[str], sweep: bool) -> None:

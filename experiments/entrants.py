@@ -17,6 +17,7 @@ from echelongym.agents.rules import RULES
 from echelongym.envs.config import Config
 from echelongym.envs.errors import InputError, expected
 from echelongym.envs.files import read_yaml
+from echelongym.envs.names import Label
 from echelongym.envs.scenario import Scenario
 
 from .evaluate import Entrant
@@ -37,7 +38,7 @@ class Entry(Config):
     """
 
     policy: Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
-    name: str | None = None
+    name: Label | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -107,6 +108,8 @@ def _every(entries: Sequence[Entry], scenario: Scenario) -> list[Entry]:
 def _sources(entry: Entry) -> list[str]:
     """Paths and names of an entry, patterns resolved."""
     found: list[str] = []
+    if not entry.policy:
+        raise expected("policies", [], "a rule, a path or package.module:thing for each policy")
     for text in entry.policy:
         if not isinstance(text, str) or not text:
             raise expected("policies", text, "a rule, a path or package.module:thing")

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        return _complain(f"command {name!r}: expected one of {', '.join(COMMANDS)}{hint} (echelongym --help)")
+        return _complain(f"command {name[:60]!r}: expected one of {', '.join(COMMANDS)}{hint} (echelongym --help)")
     if {"-h", "--help"} & set(rest):
         print(manual(name))
         return 0
@@ -106,10 +106,26 @@ def _run(name: str, rest: list[str]) -> int:
         what = f" ({error})" if str(error) else ""
         return _complain(f"out of memory{what}: try fewer worlds or periods, or a smaller evaluation.chunk")
     except OSError as error:
-        if error.filename is None:
-            raise
-        return _complain(f"{error.filename}: {error.strerror}")
+        return _complain(f"{error.filename or name}: {error.strerror or error}")
+    except SystemExit as error:  # of Hydra, which has said what is wrong with a flag
+        return 0 if not error.code else _complain("flags: expected -m, or --cfg job, all others as key=value")
+    except Exception as error:
+        return _unexpected(name, error)
     return 0
+
+
+def _unexpected(name: str, error: Exception) -> int:
+    """The last resort: one line, and a report for whoever mends it."""
+    import tempfile
+    import traceback
+
+    from echelongym.agents.imported import told
+
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="echelongym-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as report:
+        report.write("".join(traceback.format_exception(error)))
+    return _complain(f"{name}: ended in {told(error)}; the whole report is in {report.name}", 1)
 
 
 def overview() -> str:
@@ -150,12 +166,12 @@ def _groups(text: str) -> list[tuple[str, str]]:
     return re.findall(r"(\w+): *(\w+)", re.sub("#.*", "", defaults[1])) if defaults else []
 
 
-def _complain(message: str) -> int:
+def _complain(message: str, code: int = 2) -> int:
     from echelongym.envs.errors import printable
 
     for line in message.split("\n"):
         print(f"echelongym: {printable(line)}", file=sys.stderr)
-    return 2
+    return code
 
 
 if __name__ == "__main__":

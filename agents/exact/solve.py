@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from echelongym.envs.errors import InputError, unknown
+from echelongym.envs.errors import InputError, expected, unknown
 from echelongym.envs.scenario import Scenario
 
 from .answer import Exact
@@ -51,6 +51,10 @@ def solve(
     >>> round(exact.value, 6), exact.method
     (4.728526, 'value_iteration')
     """
+    if not isinstance(scenario, Scenario):
+        raise expected("scenario", scenario, "a Scenario, as Scenario.load gives")
+    if not isinstance(method, str):
+        raise unknown("method", method, ("auto", *METHODS))
     one = {"newsvendor": newsvendor, "clark_scarf": clark_scarf, "reorder_point": reorder_point}
     if method in one:
         return one[method](scenario)

@@ -95,6 +95,10 @@ class Rule(ABC):
         if reason is not None:
             raise InputError(f"{self.name}: {reason} (scenario {scenario.name})")
         check_plain(parameters, self.name)
+        if not scenario.lanes:
+            raise InputError(
+                f"{self.name}: lanes: expected at least one in scenario {scenario.name}, to ask for anything"
+            )
         self.scenario = scenario
         self.tables: Tables = scenario.tables
         self.groups = {group.name: group for group in self._make_groups()}

@@ -87,7 +87,7 @@ class Streams:
     @classmethod
     def of(cls, purpose: str, seed: int, worlds: NDArray[np.int64]) -> Streams:
         """The series of a purpose, ``learn`` and ``validate`` among them."""
-        return cls(APART.get(purpose, purpose), seed, worlds, purpose)  # type: ignore[arg-type]
+        return cls(APART.get(purpose, purpose) if isinstance(purpose, str) else purpose, seed, worlds, purpose)  # type: ignore[arg-type]
 
     @property
     def shown(self) -> str:
@@ -95,11 +95,11 @@ class Streams:
         return self.recorded or self.purpose
 
     def __post_init__(self) -> None:
-        if self.purpose not in PURPOSES:
+        if not isinstance(self.purpose, str) or self.purpose not in PURPOSES:
             raise expected("purpose", self.purpose, f"one of {', '.join(PURPOSES)}")
         whole = isinstance(self.seed, int | np.integer) and not isinstance(self.seed, bool)
-        if not whole or self.seed < 0:
-            raise expected("seed", self.seed, "a whole number >= 0")
+        if not whole or not 0 <= self.seed < 1 << 63:
+            raise expected("seed", self.seed, "a whole number >= 0 and below 2^63")
 
     @property
     def batch(self) -> int:
