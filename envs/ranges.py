@@ -155,7 +155,11 @@ def constant(value: Any) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    return {**value, "whole": True} if isinstance(value, dict) and "low" in value else value
+    if not isinstance(value, dict) or "low" not in value:
+        return value
+    if value.get("whole", True) is not True:
+        raise ValueError("whole: expected true or nothing, as these are whole numbers")
+    return {**value, "whole": True}
 
 
 def _of_numbers(given: Range) -> Range:

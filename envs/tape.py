@@ -313,7 +313,7 @@ def sample_tape(
     count = scenario.horizon if periods is None else periods
     if not _is_whole(count) or not 1 <= count < 1 << 40:
         raise expected("periods", periods, "a whole number >= 1")
-    batch = int(cast(int, worlds)) if _is_whole(worlds) else len(worlds) if hasattr(worlds, "__len__") else 1
+    batch = _batch(worlds)
     needed = tape_bytes(scenario, batch, int(count))
     require_memory(needed, f"{batch} worlds of {count} periods", "fewer worlds or periods")
     labels = _labels(worlds)
@@ -369,21 +369,29 @@ def fixed_lead_times(scenario: Scenario) -> tuple[int, ...]:
     return tuple(int(value) for value in fixed)
 
 
-_MOST_WORLDS = 100_000_000
+_MOST_WORLDS = 1 << 40
+
+
+def _batch(worlds: int | Sequence[int]) -> int:
+    """How many worlds are asked for."""
+    if _is_whole(worlds):
+        count = int(cast(int, worlds))
+        if not 1 <= count < _MOST_WORLDS:
+            raise expected("worlds", worlds, f"at least one world, and fewer than {_MOST_WORLDS:,}")
+        return count
+    listed = isinstance(worlds, Sequence | np.ndarray | range) and not isinstance(worlds, str | bytes)
+    if not listed or (isinstance(worlds, np.ndarray) and worlds.ndim != 1):
+        raise expected("worlds", worlds, "a number of worlds >= 1, or a list of world indices >= 0")
+    if len(cast(Sequence[int], worlds)) > _MOST_WORLDS:
+        raise expected("worlds", worlds, f"at most {_MOST_WORLDS:,} of them")
+    return len(cast(Sequence[int], worlds))
 
 
 def _labels(worlds: int | Sequence[int]) -> tuple[int, ...]:
+    count = _batch(worlds)
     if _is_whole(worlds):
-        count = int(cast(int, worlds))
-        if not 1 <= count < 1 << 40:
-            raise expected("worlds", worlds, "at least one world, and fewer than a million millions")
         return tuple(range(count))
-    listed = isinstance(worlds, Sequence | np.ndarray | range) and not isinstance(worlds, str | bytes)
-    if isinstance(worlds, np.ndarray) and worlds.ndim != 1:
-        listed = False
-    if listed and len(worlds) > _MOST_WORLDS:  # type: ignore[arg-type]
-        raise expected("worlds", worlds, f"at most {_MOST_WORLDS:,} of them")
-    labels = list(worlds) if listed else []  # type: ignore[arg-type]
+    labels = list(cast(Sequence[int], worlds))
     if not labels or not all(_is_whole(k) and 0 <= k < 1 << 63 for k in labels):
         raise expected("worlds", worlds, "a number of worlds >= 1, or a list of world indices >= 0")
     return tuple(int(label) for label in labels)
