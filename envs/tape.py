@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,10 @@ from .tape_checks import (
     check_values,
     compact,
     complete,
+    is_whole,
     neutral,
+    world_count,
+    world_labels,
 )
 from .tape_files import read_connections, read_names, read_tape, write_tape
 
@@ -311,12 +314,12 @@ def sample_tape(
         record has for the purpose.
     """
     count = scenario.horizon if periods is None else periods
-    if not _is_whole(count) or not 1 <= count < 1 << 40:
+    if not is_whole(count) or not 1 <= count < 1 << 40:
         raise expected("periods", periods, "a whole number >= 1")
-    batch = _batch(worlds)
+    batch = world_count(worlds)
     needed = tape_bytes(scenario, batch, int(count))
     require_memory(needed, f"{batch} worlds of {count} periods", "fewer worlds or periods")
-    labels = _labels(worlds)
+    labels = world_labels(worlds)
     check_room(scenario, purpose, int(count) - beyond)
     drawn = _sampler(scenario).sample(_streams(labels, seed, purpose), int(count))
     arrays: dict[str, Any] = {name: np.moveaxis(array, -1, 1) for name, array in drawn.items()}
@@ -345,7 +348,7 @@ def demand_of_other_worlds(
     """
     if len(worlds) != len(others):
         raise expected("others", len(others), f"as many world indices as worlds, {len(worlds)}")
-    events, demand = (_streams(_labels(given), seed, purpose) for given in (worlds, others))
+    events, demand = (_streams(world_labels(given), seed, purpose) for given in (worlds, others))
     return np.moveaxis(_sampler(scenario).demand_given_events(events, demand, periods), -1, 1)
 
 
@@ -367,38 +370,6 @@ def fixed_lead_times(scenario: Scenario) -> tuple[int, ...]:
     tables = scenario.tables
     fixed = np.where(tables.lead_time_random, -1, tables.nominal_lead_time)
     return tuple(int(value) for value in fixed)
-
-
-_MOST_WORLDS = 1 << 40
-
-
-def _batch(worlds: int | Sequence[int]) -> int:
-    """How many worlds are asked for."""
-    if _is_whole(worlds):
-        count = int(cast(int, worlds))
-        if not 1 <= count < _MOST_WORLDS:
-            raise expected("worlds", worlds, f"at least one world, and fewer than {_MOST_WORLDS:,}")
-        return count
-    listed = isinstance(worlds, Sequence | np.ndarray | range) and not isinstance(worlds, str | bytes)
-    if not listed or (isinstance(worlds, np.ndarray) and worlds.ndim != 1):
-        raise expected("worlds", worlds, "a number of worlds >= 1, or a list of world indices >= 0")
-    if len(cast(Sequence[int], worlds)) > _MOST_WORLDS:
-        raise expected("worlds", worlds, f"at most {_MOST_WORLDS:,} of them")
-    return len(cast(Sequence[int], worlds))
-
-
-def _labels(worlds: int | Sequence[int]) -> tuple[int, ...]:
-    count = _batch(worlds)
-    if _is_whole(worlds):
-        return tuple(range(count))
-    labels = list(cast(Sequence[int], worlds))
-    if not labels or not all(_is_whole(k) and 0 <= k < 1 << 63 for k in labels):
-        raise expected("worlds", worlds, "a number of worlds >= 1, or a list of world indices >= 0")
-    return tuple(int(label) for label in labels)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _unless_one(array: Floats) -> Floats | None:

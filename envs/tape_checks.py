@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -231,3 +231,37 @@ def _refuse(tape: Tape, name: str, array: Array, place: Any, hint: str, where: s
             said.append(f"{axis} {index}")
     value = array[tuple(place)].item()
     raise expected(f"{name} of {', '.join(said)}", value, hint, where)
+
+
+_MOST_WORLDS = 1 << 40
+
+
+def world_count(worlds: int | Sequence[int]) -> int:
+    """How many worlds are asked for."""
+    if is_whole(worlds):
+        count = int(cast(int, worlds))
+        if not 1 <= count < _MOST_WORLDS:
+            raise expected("worlds", worlds, f"at least one world, and fewer than {_MOST_WORLDS:,}")
+        return count
+    listed = isinstance(worlds, Sequence | np.ndarray | range) and not isinstance(worlds, str | bytes)
+    if not listed or (isinstance(worlds, np.ndarray) and worlds.ndim != 1):
+        raise expected("worlds", worlds, "a number of worlds >= 1, or a list of world indices >= 0")
+    if len(cast(Sequence[int], worlds)) > _MOST_WORLDS:
+        raise expected("worlds", worlds, f"at most {_MOST_WORLDS:,} of them")
+    return len(cast(Sequence[int], worlds))
+
+
+def world_labels(worlds: int | Sequence[int]) -> tuple[int, ...]:
+    """Indices of the worlds asked for."""
+    count = world_count(worlds)
+    if is_whole(worlds):
+        return tuple(range(count))
+    labels = list(cast(Sequence[int], worlds))
+    if not labels or not all(is_whole(k) and 0 <= k < 1 << 63 for k in labels):
+        raise expected("worlds", worlds, "a number of worlds >= 1, or a list of world indices >= 0")
+    return tuple(int(label) for label in labels)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
