@@ -29,6 +29,10 @@ class InputError(ValueError):
         super().__init__("\n".join(_line(line) for line in str(message).split("\n")))
 
 
+class NoSuchPlace(InputError, IndexError):
+    """An index names no place of a batch; an IndexError, too, as Python's iteration needs one."""
+
+
 class CannotWrite(InputError, OSError):
     """A file cannot be written: the disk is full, say, or the folder may not be written to."""
 

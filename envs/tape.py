@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError, expected, printable, unknown
+from .errors import InputError, NoSuchPlace, expected, printable, unknown
 from .files import as_path
 from .memory_limits import require_memory, tape_bytes
 from .processes.laws import Floats
@@ -139,7 +139,7 @@ class Tape:
         try:
             place = np.atleast_1d(np.arange(self.batch)[worlds])
         except (IndexError, TypeError, ValueError, OverflowError):
-            raise expected("worlds", worlds, f"places in a batch of {self.batch}") from None
+            raise NoSuchPlace(str(expected("worlds", worlds, f"places in a batch of {self.batch}"))) from None
         if place.ndim != 1:
             raise expected("worlds", worlds, f"places in a batch of {self.batch}, one after the other")
         picked: dict[str, Any] = {name: _pick(getattr(self, name), place) for name in ARRAYS}
