@@ -254,11 +254,9 @@ def _arrays(given: dict[str, Any]) -> dict[str, Any]:
 
 def _array(value: Any, name: str) -> Array:
     try:
-        array = np.asarray(value)
+        array: Array = np.asarray(value)
     except Exception:  # whatever NumPy, or the value's own conversion, says of it
         raise expected(name, value, "an array of real numbers", "tape") from None
-    if array.dtype.kind not in "iuf":
-        raise expected(name, value, "an array of real numbers", "tape")
     return array
 
 
