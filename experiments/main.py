@@ -75,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[0] == "--version":
         print(metadata.version("echelongym"))
         return 0
+    if given[0] in ("--completion", "--complete"):
+        return _completion(given)
     name, *rest = given
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
@@ -84,6 +86,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(manual(name))
         return 0
     return _run(name, rest)
+
+
+def _completion(given: Sequence[str]) -> int:
+    """``--completion SHELL`` prints the script that a shell loads, which calls ``--complete LINE``."""
+    from .completion import SCRIPTS, complete
+
+    flag, *rest = given
+    if flag == "--complete":
+        for word in complete(rest[0] if rest else "", COMMANDS):
+            print(word)
+        return 0
+    if len(rest) != 1 or rest[0] not in SCRIPTS:
+        return _complain(f"--completion {' '.join(rest)}: expected one of {', '.join(SCRIPTS)}")
+    print(SCRIPTS[rest[0]])
+    return 0
 
 
 def _run(name: str, rest: list[str]) -> int:
@@ -139,6 +156,7 @@ def overview() -> str:
         "",
         "Any value of the scenario can be changed: scenario.lanes.hub_north_express.capacity=40",
         "A scenario is a name or a path ending in .yaml; echelongym COMMAND --help lists a command's keys.",
+        'Tab completion: eval "$(echelongym --completion bash)" (or zsh); fish: echelongym --completion fish | source',
     ]
     return "\n".join(lines)
 
