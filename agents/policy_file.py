@@ -29,6 +29,7 @@ from echelongym.envs.signature import check_network, is_complete, signature
 
 from .actor import Actor, ActorPolicy, RecurrentActor, policy_of
 from .graph_features import GraphFeatures, SharedHead, graph_layout
+from .origin import scenario_within
 from .starts import rule_from_dict
 
 _SCHEMA = 2
@@ -178,7 +179,7 @@ def _trained_scenario(config: dict[str, Any], scenario: Scenario, path: Path) ->
     check_network(config["network"], tables, str(path))
     if config["digest"] == scenario.digest and is_complete(config["network"]):
         return scenario
-    trained = Scenario.from_mapping({**config["scenario"], "base_dir": scenario.base_dir}, where=str(path))
+    trained = scenario_within(config["scenario"], scenario, str(path))
     # Files of earlier versions give names alone; the scenario that they hold says the rest.
     check_network(signature(trained.tables), tables, str(path))
     theirs, ours = observation_shapes(trained.tables), observation_shapes(tables)

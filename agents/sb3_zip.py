@@ -28,6 +28,7 @@ from echelongym.envs.signature import check_network, signature
 from .actor import ActorPolicy, policy_of
 from .learners import LEARNERS
 from .moves import move_table
+from .origin import scenario_within
 from .policy import POLICY_FILE
 from .policy_file import load_actor
 from .sb3 import actor_module, algorithm_of
@@ -175,8 +176,7 @@ def _origin(model: Any, facts: dict[str, Any], scenario: Scenario, where: str) -
     )
     trained = scenario
     if noted and noted["digest"] != scenario.digest:
-        data = {**json.loads(noted["scenario"]), "base_dir": scenario.base_dir}
-        trained = Scenario.from_mapping(data, where=where)
+        trained = scenario_within(json.loads(noted["scenario"]), scenario, where)
         check_network(signature(trained.tables), scenario.tables, where)
     return trained, str(facts.get("action") or noted.get("action") or "order_up_to")
 

@@ -207,7 +207,7 @@ def tune(
     more = None
     if found.earlier is not None:
         before = outcome if found.earlier is found.rule else judge.outcome(found.earlier)
-        more = more_budget(judge.penalised(before), judge.penalised(outcome), found.ended)
+        more = more_budget(judge.penalised(before), judge.penalised(outcome), found.ended, sample.kind != "none")
     kpis = outcome.figures() if judge.targets else None
     return Tuned(
         rule=found.rule,
@@ -293,7 +293,7 @@ def _search(
     )
 
 
-def more_budget(before: Floats, after: Floats, ended: str) -> dict[str, Any]:
+def more_budget(before: Floats, after: Floats, ended: str, known: bool = True) -> dict[str, Any]:
     """What the last quarter of the budget brought, which is what more of it could be expected to bring at most.
 
     Parameters
@@ -303,6 +303,8 @@ def more_budget(before: Floats, after: Floats, ended: str) -> dict[str, Any]:
         are targets, raised by what is missing of them.
     ended
         Why tuning ended.
+    known
+        Whether there is an interval: not where all worlds are one history.
 
     Returns
     -------
@@ -317,8 +319,9 @@ def more_budget(before: Floats, after: Floats, ended: str) -> dict[str, Any]:
     verdict = "no" if high < WORTH else "maybe"
     said = {"no": "would not have helped", "maybe": "might have helped"}[verdict]
     why = {"budget": "it was spent", "patience": "it ended early", "converged": "nothing better was in reach"}[ended]
-    text = f"more budget {said}: its last quarter brought {gain:.2g} % [{low:.2g}, {high:.2g}]; {why}"
-    return {"gain_percent": {"mean": gain, "ci95": [low, high]}, "verdict": verdict, "text": text}
+    interval = f" [{low:.2g}, {high:.2g}]" if known else ""
+    text = f"more budget {said}: its last quarter brought {gain:.2g} %{interval}; {why}"
+    return {"gain_percent": {"mean": gain, "ci95": [low, high] if known else None}, "verdict": verdict, "text": text}
 
 
 def spread_percent(costs: list[float]) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from echelongym.envs.errors import InputError
 from echelongym.envs.files import read_yaml
 from echelongym.envs.scenario import Scenario
 
-from .runs import scenario_argument, shown
+from .runs import portable, scenario_argument, shown
 from .settings import PolicyChoice
 from .terminal import say
 
@@ -48,26 +50,39 @@ def chosen_policy(chosen: PolicyChoice, scenario: Scenario, trust: bool = False)
         say(f"{chosen.name}: tuned for this scenario, taken from {shown(folder)} ({spent / 1e6:.3g} M env-periods)")
         return rule
     held = "".join(f" policy.parameters.{key}={json.dumps(item)}" for key, item in chosen.parameters.items())
-    argument = scenario_argument(scenario, Path())
     say(
-        f"{chosen.name}: UNTUNED, automatic levels; type  echelongym tune scenario={argument} policy={chosen.name}{held}"
+        f"{chosen.name}: UNTUNED, automatic levels; type  echelongym tune {_typed(scenario)} policy={chosen.name}{held}"
     )
     return automatic
 
 
+def _typed(scenario: Scenario) -> str:
+    """The scenario as it was typed, its overrides included; by its name where none was."""
+    words = [shlex.quote(word) for word in sys.argv[1:] if word.startswith(("scenario=", "scenario.", "+scenario."))]
+    return " ".join(words) or f"scenario={scenario_argument(scenario, Path())}"
+
+
 def _tunings(chosen: PolicyChoice, scenario: Scenario) -> list[Path]:
     """Run folders of ``tune`` of the same scenario, rule and held parameters, the most recent first."""
-    found = []
+    found, here = [], _plain(portable(scenario))  # copies in run folders name records by whole paths
     for file in TUNED.glob("*/*/summary.json"):
         try:
             summary = json.loads(file.read_text(encoding="utf-8"))
             config = read_yaml(file.parent / "config.yaml")
-            same = summary["digest"] == scenario.digest and summary["rule"] == chosen.name
-            if same and (config["policy"].get("parameters") or {}) == chosen.parameters:
+            same = summary["digest"] == scenario.digest or _plain(read_yaml(file.parent / "scenario.yaml")) == here
+            if (
+                same
+                and summary["rule"] == chosen.name
+                and (config["policy"].get("parameters") or {}) == chosen.parameters
+            ):
                 found.append((file.stat().st_mtime, file.parent))
         except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
     return [folder for _, folder in sorted(found, reverse=True)]
+
+
+def _plain(data: object) -> str:
+    return json.dumps(data)  # the order of entities counts
 
 
 __all__ = ["chosen_policy"]

@@ -72,6 +72,16 @@ class Estimate:
         record = None if self.record is None else (min(x := [end * factor for end in self.record]), max(x))
         return Estimate(self.mean * factor, low, high, record)
 
+    def not_negative(self) -> Estimate:
+        """The estimate of a quantity known to be 0 or more: its intervals are cut there.
+
+        A negative mean is left as it is, with its interval: it contradicts what is known, and shall be seen.
+        """
+        if not self.known or self.mean < 0:
+            return self
+        record = None if self.record is None else (max(self.record[0], 0.0), self.record[1])
+        return Estimate(self.mean, max(self.low, 0.0), self.high, record)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -80,6 +90,11 @@ class Comparison:
     difference: Estimate
     percent: Estimate | None  # of the other's mean cost; None where that is 0
     probability_better: float | None  # None where the worlds are no sample
+
+    def not_negative(self) -> Comparison:
+        """The comparison with something that nothing can be cheaper than."""
+        percent = None if self.percent is None else self.percent.not_negative()
+        return Comparison(self.difference.not_negative(), percent, self.probability_better)
 
     def to_dict(self) -> dict[str, Any]:
         """The form of the summary's ``versus``."""

@@ -68,7 +68,8 @@ class Bounded:
         """How much a policy costs above a bound, on its worlds: no more than that can be gained."""
         worlds = min(self.worlds, one.sample.worlds)
         costs = self.costs[kind][None, :worlds]
-        return seeds_comparison(one.episode_net_cost[:, :worlds], costs, sample=one.sample.first(worlds))
+        found = seeds_comparison(one.episode_net_cost[:, :worlds], costs, sample=one.sample.first(worlds))
+        return found.not_negative()
 
     def lines(self) -> list[str]:
         """What to say below a table."""

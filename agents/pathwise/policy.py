@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from echelongym.agents.origin import scenario_within
 from echelongym.agents.policy_file import weights
 from echelongym.agents.rules import RULES, Rule
 from echelongym.envs.backend import TorchOps
@@ -208,8 +209,7 @@ def load_pathwise(path: Path, scenario: Scenario) -> PathwisePolicy:
         if not shared:
             check_network(content["network"], scenario.tables, str(path))
             if content["digest"] != scenario.digest or not is_complete(content["network"]):
-                data = {**content["scenario"], "base_dir": scenario.base_dir}
-                trained = Scenario.from_mapping(data, where=str(path))
+                trained = scenario_within(content["scenario"], scenario, str(path))
                 # Files of earlier versions give names alone; the scenario that they hold says the rest.
                 check_network(signature(trained.tables), scenario.tables, str(path))
         start = None

@@ -250,6 +250,7 @@ def parse_demand(
             specs.update(_by_product(spec, (name,), f"{where}.{name}"))
     # A recorded column named after the customer alone is meant for its only recorded product.
     alone = sum(spec.get("kind") == "trace" for _, spec in specs.values()) == 1
+    named = [spec.get("series") for _, spec in specs.values()]
     processes: dict[str, DemandProcess | ReplayedDemand] = {}
     for name in products:
         if name not in specs:
@@ -257,7 +258,9 @@ def parse_demand(
         place, spec = specs[name]
         config = validate(FAMILIES[spec["kind"]], spec, place)
         if isinstance(config, Trace):
-            series = config.bind(base_dir, customer, name, alone, place, horizon, integer)
+            # So is the column that the demand of one product names as its series.
+            own = alone or (config.series is not None and named.count(config.series) == 1)
+            series = config.bind(base_dir, customer, name, own, place, horizon, integer)
             processes[name] = ReplayedDemand(config, series, integer)
         elif isinstance(config, Family):
             if integer:

@@ -72,7 +72,21 @@ def record_split(scenario: Scenario) -> tuple[str, ...]:
 
     Empty where no demand is recorded.
     """
-    return tuple(_sentence(series, scenario) for series in recorded_series(scenario))
+    found = list(recorded_series(scenario))
+    return tuple(_sentence(series, scenario) for series in found) + _beginnings(found)
+
+
+def _beginnings(found: list[TraceSeries]) -> tuple[str, ...]:
+    """What is to be said where dated records, replayed in order, are judged from different days on."""
+    days: dict[str, str] = {}
+    for series in found:
+        test, record = series.spans["test"], series.recorded
+        if series.block is None and test is not None and record.calendar is not None:
+            days.setdefault(record.label(test[0]), record.file)
+    if len(days) < 2:
+        return ()
+    said = ", ".join(f"{day} in {file}" for day, file in days.items())
+    return (f"Days of the calendar do not meet: period 0 is {said}. Windows given by date put the same days together.",)
 
 
 def _sentence(series: TraceSeries, scenario: Scenario) -> str:

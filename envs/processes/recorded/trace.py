@@ -120,6 +120,12 @@ class Trace(Config):
         if alone and series in recorded and (column not in recorded or recorded.columns is None):
             column = series
         elif column not in recorded:
+            if product in recorded:
+                hint = (
+                    f"a column {column} (series/product), or demand by product: {{{product}: {{kind: trace, file: "
+                    f"{self.file}, series: {product}}}, ...}}, as {self.file} has a column {product}"
+                )
+                raise expected("series", series, hint, where)
             raise unknown("series", column, recorded.columns or (), where)
         record = recorded.record
         found = spans(self.windows, record, self.block, horizon, where)
