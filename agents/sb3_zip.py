@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch import nn
 
 from echelongym.envs.encoding import BOUND
@@ -183,12 +184,17 @@ def _origin(model: Any, facts: dict[str, Any], scenario: Scenario, where: str) -
 
 def _normalization(path: Path, model: Any, normalize: Any, size: int) -> Normalization | None:
     """What stands between the env's observations and the model."""
-    under = getattr(model, "_last_original_obs", None) is not None
+    # Kept under VecNormalize, by off-policy algorithms in any case; of what train made it is known that there was none.
+    kept = getattr(model, "_last_original_obs", None) is not None and not hasattr(model, "echelongym")
     if normalize is None:
-        if under:
+        if kept:
+            unsure = isinstance(model, OffPolicyAlgorithm)
+            said = (
+                "does not say whether it was trained under VecNormalize" if unsure else "was trained under VecNormalize"
+            )
             raise InputError(
-                f"{path}: was trained under VecNormalize: expected its statistics, "
-                "policy.parameters.normalize=vecnormalize.pkl (or none, where it normalised rewards alone)"
+                f"{path}: {said}: expected its statistics, policy.parameters.normalize=vecnormalize.pkl "
+                "(or none, where observations were not normalised)"
             )
         return None
     if normalize == NONE:

@@ -18,7 +18,7 @@ import pytest
 from echelongym.agents import load_policy
 from echelongym.agents.tuning import tune
 from echelongym.envs import simulate
-from echelongym.envs.estimators import interval
+from echelongym.envs.world_sample import WorldSample
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def test_tuner_finds_all_of_them(oracle):
 def test_interval_of_a_mean_is_three_errors_wide_enough():
     """The interval that tuning reports is that of Student's t: against tables for 10 worlds (2.262)."""
     values = np.arange(10.0)
-    low, high = interval(4.5, values - 4.5)
+    low, high = WorldSample(10).estimate(4.5, values - 4.5)["ci95"]
     assert high - low == pytest.approx(2 * 2.262 * values.std(ddof=1) / math.sqrt(10), rel=1e-3)
 
 
