@@ -249,6 +249,10 @@ def _array_cases(folder: Path) -> Iterator[Case]:
                         "tape array", f"{label} = {value}", attempt({member: value}), "either" if fine else "refused"
                     )
                 continue
+            if array.dtype.kind == "U" and not array.ndim:
+                for value in (5, ["a"], "", "x" * 100_000, "a\x1b[31m", np.nan, True):
+                    yield Case("tape array", f"{label} = {str(value)[:20]}", attempt({member: value}), "either")
+                continue
             if array.dtype.kind == "U":
                 for value in (array[::-1], array[:-1], [*array, "more"], [*array[:-1], "a\x1b[31m"], np.arange(len(array)), "x", [],
                               [list(array)], np.char.encode(array), [*array[:-1], "y" * 100_000], [""] * len(array)):  # fmt: skip
