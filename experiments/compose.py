@@ -180,6 +180,10 @@ def _check_word(word: str) -> None:
     """Refuse what Hydra's grammar cannot read without ending in an error of its own."""
     if len(word) > _LONGEST_WORD:
         raise InputError(f"argument {shorten(word, 60)}: expected at most {_LONGEST_WORD:,} characters")
+    if word.startswith("run=") and (
+        word[4:5] in ("{", "[") or word[4:].lower() in ("", ".", "..", "null", "true", "false")
+    ):
+        raise InputError(f"argument {shorten(word)}: expected run=FOLDER, a folder that is new or empty")
     if not word.isprintable():
         raise InputError(f"argument {shorten(word)}: expected printable signs in one line")
     if re.search(r"\d{401}", word) or max(word.count("["), word.count("{"), word.count("(")) > _MOST_BRACKETS:
