@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from .errors import InputError, expected, shorten
+from .errors import InputError, expected, printable, shorten
 from .tables import Tables
 
 #: Keys that every signature has: names in their order.
@@ -86,7 +86,7 @@ def is_complete(given: Mapping[str, Any]) -> bool:
 
 
 def _arrow(pair: Any) -> str:
-    return f"{pair[0]} -> {pair[1]}"
+    return f"{printable(pair[0])[:60]} -> {printable(pair[1])[:60]}"
 
 
 def _check_form(given: Any, where: str) -> None:
@@ -139,7 +139,8 @@ def _at(values: list[Any], place: int) -> Any:
 
 def _told(key: str, place: int, one: Any, other: Any, ours: Mapping[str, Any]) -> str:
     if key == "ends" and one and other:
-        return f"lane {ours['lanes'][place]} goes from {one[0]} to {one[1]}, expected from {other[0]} to {other[1]}"
+        start, end = (printable(name)[:60] for name in one[:2])
+        return f"lane {ours['lanes'][place]} goes from {start} to {end}, expected from {other[0]} to {other[1]}"
     if key == "pairs":
         have, want = ("nothing" if pair is None else _arrow(pair) for pair in (one, other))
         return f"source of a customer: pairs[{place}] is {have}, expected {want}"
