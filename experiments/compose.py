@@ -86,9 +86,10 @@ def launch(command: str, given: Sequence[str]) -> None:
             overrides.insert(0, f"hydra.sweep.subdir='{_sweep_name(overrides)}'")
         import hydra
 
+        from .launching import typing
         from .terminal import warnings_as_lines
 
-        with warnings_as_lines(), _hydra_arguments([*flags, *overrides]):
+        with typing(words), warnings_as_lines(), _hydra_arguments([*flags, *overrides]):
             hydra.main(version_base="1.3", config_path=f"pkg://{PACKAGE}", config_name=command)(task)()
     if failed:
         raise failed[0]

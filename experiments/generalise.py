@@ -31,7 +31,7 @@ from .generality import Cell, Trial
 from .runs import RunFolder, check_free, run_folder, scenario_argument, shown
 from .service import compare_service
 from .settings import Evaluation, RunSettings, Tuning
-from .terminal import can_draw, finish, say, typed
+from .terminal import can_draw, finish, listed, say, typed
 
 _NODES = "randomise.network.nodes"
 
@@ -75,6 +75,9 @@ def run(settings: Settings, folder: Path) -> Path:
     found = cells(settings)
     _check(settings, found)
     reference = f"tuned {settings.rules[0]}"
+    untuned = [entry.name or name for entry in settings.policies for name in entry.policy if name in RULES]
+    if untuned:
+        say(f"{', '.join(untuned)} of policies: automatic levels, untuned; rules={listed(*settings.rules)} are tuned")
     with run_folder(folder, settings.to_dict(), settings.scenario) as out:
         trials = [_trial(settings, cell, number, out) for cell in found for number in range(settings.variants)]
         result = generality.lines(trials)

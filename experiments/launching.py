@@ -5,18 +5,21 @@ from __future__ import annotations
 import atexit
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from echelongym.envs.errors import expected
 from echelongym.envs.locks import Lock, take
+from echelongym.envs.scenario import Scenario, shipped_scenarios
 
 from .claims import NEUTRAL, claimed, merged, unfinished
 from .runs import prune, shown
 
 _sweeps: dict[Path, tuple[Path, Lock]] = {}
 _at_work: list[tuple[str, Path]] = []  # the command, and its run folder
+_typed: list[str] = []  # what the user typed after the command
 
 
 def run(command: str, data: dict[str, Any], folder: Path, named: bool, given: Sequence[str], sweep: bool) -> Any:
@@ -76,6 +79,26 @@ def run(command: str, data: dict[str, Any], folder: Path, named: bool, given: Se
 def at_work() -> str:
     """The words that go on with the command that was interrupted: ``train resume=FOLDER``; empty where there is none."""
     return f"{_at_work[-1][0]} resume={shown(_at_work[-1][1])}" if _at_work else ""
+
+
+@contextmanager
+def typing(words: Sequence[str]) -> Iterator[None]:
+    """Keep the words that the user typed while their command runs, for :func:`scenario_words`."""
+    before = list(_typed)
+    _typed[:] = words
+    try:
+        yield
+    finally:
+        _typed[:] = before
+
+
+def scenario_words(scenario: Scenario) -> list[str]:
+    """The words that mean this scenario in another command: as they were typed here, else its name as shipped."""
+    words = [word for word in _typed if word.lstrip("+~").startswith(("scenario=", "scenario."))]
+    if any(word.startswith("scenario=") for word in words):
+        return words
+    name = scenario.name if scenario.name in shipped_scenarios() else "PATH.yaml"
+    return [f"scenario={name}", *words]
 
 
 def own_sweep(folder: Path, sweep: Path, named: bool) -> Path:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shlex
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from echelongym.envs.errors import InputError
 from echelongym.envs.files import read_yaml
 from echelongym.envs.scenario import Scenario
 
-from .runs import portable, scenario_argument, shown
+from .launching import scenario_words
+from .runs import portable, shown
 from .settings import PolicyChoice
 from .terminal import say
 
 TUNED = Path("runs/tune")  # where the command `tune` leaves what it found
+ELSEWHERE = TUNED / "elsewhere.txt"  # run folders of `tune` that the user put in other places, one in a line
 
 
 def chosen_policy(chosen: PolicyChoice, scenario: Scenario, trust: bool = False) -> Callable[..., Any]:
@@ -49,23 +52,20 @@ def chosen_policy(chosen: PolicyChoice, scenario: Scenario, trust: bool = False)
             continue
         say(f"{chosen.name}: tuned for this scenario, taken from {shown(folder)} ({spent / 1e6:.3g} M env-periods)")
         return rule
-    held = "".join(f" policy.parameters.{key}={json.dumps(item)}" for key, item in chosen.parameters.items())
-    say(
-        f"{chosen.name}: UNTUNED, automatic levels; type  echelongym tune {_typed(scenario)} policy={chosen.name}{held}"
-    )
+    held = [f"policy.parameters.{key}={_value(item)}" for key, item in _flat(chosen.parameters)]
+    command = shlex.join(["echelongym", "tune", *scenario_words(scenario), f"policy={chosen.name}", *held])
+    say(f"{chosen.name}: UNTUNED, automatic levels; type  {command}")
     return automatic
-
-
-def _typed(scenario: Scenario) -> str:
-    """The scenario as it was typed, its overrides included; by its name where none was."""
-    words = [shlex.quote(word) for word in sys.argv[1:] if word.startswith(("scenario=", "scenario.", "+scenario."))]
-    return " ".join(words) or f"scenario={scenario_argument(scenario, Path())}"
 
 
 def _tunings(chosen: PolicyChoice, scenario: Scenario) -> list[Path]:
     """Run folders of ``tune`` of the same scenario, rule and held parameters, the most recent first."""
     found, here = [], _plain(portable(scenario))  # copies in run folders name records by whole paths
-    for file in TUNED.glob("*/*/summary.json"):
+    try:
+        others = [Path(line) / "summary.json" for line in ELSEWHERE.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError):
+        others = []
+    for file in dict.fromkeys([*TUNED.glob("*/*/summary.json"), *others]):
         try:
             summary = json.loads(file.read_text(encoding="utf-8"))
             config = read_yaml(file.parent / "config.yaml")
@@ -85,4 +85,28 @@ def _plain(data: object) -> str:
     return json.dumps(data)  # the order of entities counts
 
 
-__all__ = ["chosen_policy"]
+def note_tuning(folder: Path) -> None:
+    """A run folder of ``tune`` outside ``runs/tune`` noted there, so that the rule's name finds it."""
+    place = Path(os.path.relpath(folder))
+    if place.parent.parent == TUNED:
+        return
+    TUNED.mkdir(parents=True, exist_ok=True)
+    with ELSEWHERE.open("a", encoding="utf-8") as notes:
+        notes.write(f"{place}\n")
+
+
+def _flat(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested parameters as they are typed: ``levels.hub`` and its value."""
+    for key, item in parameters.items():
+        if isinstance(item, Mapping) and item:
+            yield from _flat(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", item
+
+
+def _value(item: Any) -> str:
+    """A value as it is typed: a plain word as it is, all else as JSON."""
+    return item if isinstance(item, str) and re.fullmatch(r"[A-Za-z][\w./-]*", item) else json.dumps(item)
+
+
+__all__ = ["chosen_policy", "note_tuning"]

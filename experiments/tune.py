@@ -12,6 +12,7 @@ from echelongym.envs.errors import EXTRAS, closest, expected, is_installed, miss
 from .compose import choices
 from .fitting import RULE_FILE, Fitted, fitted
 from .pictures import rule_parameters
+from .policy_choice import note_tuning
 from .runs import check_free, run_folder, scenario_argument, shown
 from .settings import PolicyChoice, RunSettings, Tuning
 from .terminal import can_draw, finish, listed, say, table, typed
@@ -54,6 +55,7 @@ def run(settings: Settings, folder: Path) -> Path:
         out.json("summary.json", {"schema": 1, "digest": settings.scenario.digest, **tuned.summary, **found})
         title = f"{tuned.rule.name} tuned for {settings.scenario.name}"
         drawn = can_draw() and rule_parameters(out / "parameters.png", title, tuned.rule.parameters)
+    note_tuning(out.path)
     _show(tuned)
     for line in settings.scenario.record_split():
         say(line)

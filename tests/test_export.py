@@ -411,7 +411,7 @@ def test_the_command_writes_a_bundle_that_benchmark_takes(pilot: Path, capsys: p
     [
         (
             ["policy=echelon_base_stock"],
-            "export: scenario = None: expected a scenario: policy 'echelon_base_stock' is no run",
+            "policy = 'echelon_base_stock': expected the folder of a run, which has a scenario.yaml",
         ),
         (
             ["policy=pilot_logic:numpy_alone", "scenario=lost_sales"],
