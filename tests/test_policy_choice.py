@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from echelongym.agents.policy import load_policy
+from echelongym.envs import simulate
 from echelongym.envs.files import write_text, write_yaml
 from echelongym.envs.scenario import Scenario
-from echelongym.envs.simulation import simulate
 from echelongym.experiments.main import main
 from echelongym.experiments.policy_choice import chosen_policy
 from echelongym.experiments.settings import PolicyChoice
@@ -56,12 +56,12 @@ def test_name_is_the_tuned_rule_and_says_so(here, capsys):
 # The commands ---------------------------------------------------------------------------------------
 
 FILE = "my places/it's one.yaml"
-CHANGED = "scenario.horizon=30"
+CHANGED = "scenario.horizon=60"
 COMMANDS = {
     "simulate": ["evaluation.worlds=2", "progress=false"],
     "exact": ["search=false", "progress=false"],
     "export": ["check.observations=8"],
-    "read": ["evaluation.worlds=2", "pictures=false", "progress=false"],
+    "read": ["evaluation.worlds=2", "progress=false"],
 }
 
 
@@ -86,7 +86,7 @@ def test_every_command_takes_what_tune_left(own, capsys, command):
     words = COMMANDS[command]
     said = ran(capsys, command, [*own, *words, "run=before"])
     assert "UNTUNED" in said
-    scenario = Scenario.load(FILE).with_overrides({"horizon": 30})
+    scenario = Scenario.load(FILE).with_overrides({"horizon": 60})
     left_by_tune(Path("runs/tune/lost_sales/a"), 33.0, scenario)
     assert "taken from runs/tune/lost_sales/a" in ran(capsys, command, [*own, *words, "run=after"])
     if command in ("exact", "read"):
