@@ -94,7 +94,9 @@ def test_every_command_takes_what_tune_left(own, capsys, command):
     if command == "export":
         bundle, rule = load_policy("after", scenario), load_policy("runs/tune/lost_sales/a/rule.yaml", scenario)
         tape = scenario.sample(2, 1, "test")
-        assert (simulate(scenario, bundle, tape).cost == simulate(scenario, rule, tape).cost).all()
+        assert (
+            simulate(scenario, bundle, tape).cost_per_period == simulate(scenario, rule, tape).cost_per_period
+        ).all()
 
 
 def test_command_to_type_is_the_users_own_and_is_found_wherever_it_wrote(own, capsys):
