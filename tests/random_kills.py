@@ -59,7 +59,7 @@ def once(name: str, number: int, seconds: float, rng: random.Random) -> dict[str
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
         found["kills"] = int(str(found["kills"])) + 1
-        time.sleep(1.0)
+        time.sleep(3.0)
         found["orphans"] = int(str(found["orphans"])) + sum(Path(f"/proc/{one}").exists() for one in workers)
         whole = name in ("train", "sweep") or not Path(folder).exists() or Path(folder, "config.yaml").exists()
         found["half"] = int(str(found["half"])) + (not whole)
@@ -81,6 +81,7 @@ def main(count: int, seed: int = 0, chosen: list[str] | None = None) -> None:
         Path("store.yaml").write_text(STORE)
         seconds, rows, kills = {}, [], 0
         for name in names:
+            subprocess.run(["rm", "-rf", "runs"], check=True)
             begun = time.monotonic()
             child = start(words_of(name, f"whole_{name}"))
             assert child.wait() == 0, (name, child.stderr and child.stderr.read().decode())

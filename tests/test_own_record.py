@@ -66,7 +66,7 @@ def test_a_policy_runs_on_the_copy_of_its_scenario_in_a_run_folder(tmp_path):
         np.testing.assert_array_equal(*costs)
 
 
-def test_the_rule_tuned_for_a_scenario_is_the_rule_of_its_copy(tmp_path, monkeypatch, capsys):
+def test_the_rule_tuned_for_a_scenario_is_the_rule_of_its_copy(tmp_path, monkeypatch):
     from echelongym.agents.policy import load_policy
     from echelongym.envs.files import write_yaml
     from echelongym.experiments.policy_choice import chosen_policy
@@ -84,11 +84,6 @@ def test_the_rule_tuned_for_a_scenario_is_the_rule_of_its_copy(tmp_path, monkeyp
     choice = PolicyChoice.model_validate({"name": "local_base_stock", "parameters": {}})
     rule = chosen_policy(choice, copied(scenario, tmp_path / "run"))
     assert rule.parameters["levels"]["shop"] == {"tea": 31.0, "coffee": 32.0}
-    words = ["echelongym", "read", "scenario=my folder/x.yaml", "scenario.horizon=31", "policy=local_base_stock"]
-    monkeypatch.setattr("sys.argv", words)
-    chosen_policy(choice, scenario.replace(horizon=31))
-    expected = "tune 'scenario=my folder/x.yaml' scenario.horizon=31 policy=local_base_stock"
-    assert expected in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_a_column_may_be_called_after_its_product_where_demand_is_given_by_product(tmp_path):

@@ -81,7 +81,7 @@ class OpenLoopPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """The plan with the names of its network, as plain data."""
-        requests = self.requests.round(9).tolist()
+        requests = self.requests.tolist()  # to the last bit: a plan that is read decides as the one that was made
         return {
             "plan": self.name,
             "scenario": self.tables.name,
