@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from echelongym.envs.errors import expected
+from echelongym.envs.files import read_yaml
 from echelongym.envs.locks import Lock, take
 from echelongym.envs.scenario import Scenario, shipped_scenarios
 
@@ -52,7 +53,7 @@ def run(command: str, data: dict[str, Any], folder: Path, named: bool, given: Se
             data["resume"] = resume = _resumable(folder, visible, bool(given) or sweep)
             if resume is True and not visible:
                 data = _resumed(command, data, folder)
-            more = visible and (not sweep or any(key.startswith("budget") for key in given))
+            more = visible and (not sweep or data.get("budget") != _budget(folder))
             if resume is True and _finished(folder, visible) and not more:
                 _say(f"{shown(folder)}: is finished already")
                 return folder
@@ -157,6 +158,12 @@ def _resumed(command: str, data: dict[str, Any], folder: Path) -> dict[str, Any]
             said = value["name"] if key == "scenario" else value
             raise expected(f"{command}: {key}", said, f"that of the run in {shown(folder)}, or nothing")
     return merged(data, stored)
+
+
+def _budget(folder: Path) -> Any:
+    """The budget of the run in a folder, as its config has it; None where there is none."""
+    config = folder / "config.yaml"
+    return read_yaml(config).get("budget") if config.is_file() else None
 
 
 def _finished(folder: Path, visible: bool) -> bool:
