@@ -46,7 +46,7 @@ def test_every_key_that_is_offered_is_one(command: str) -> None:
 def test_shells_offer_what_is_asked_for(shell: str, tmp_path: Path) -> None:
     program = shutil.which(shell)
     if program is None:
-        return  # only bash is certain to be there
+        pytest.skip(f"{shell} is not installed here")
     script = {
         "bash": 'eval "$(echelongym --completion bash)"; COMP_LINE="echelongym show scenario=tw"; COMP_POINT=${#COMP_LINE}\n'
         '_echelongym; echo "${COMPREPLY[@]}"',
