@@ -34,7 +34,9 @@ class Review(Config):
     """A lane can be asked in period ``first`` and every ``every`` periods from there."""
 
     every: Cycle
+    """Periods from one review to the next."""
     first: Annotated[int, number(0, LONGEST_CYCLE, integer=True)] = 0
+    """Period of the first review."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -64,8 +66,11 @@ class Calendar(Config):
     """
 
     open: Days | None = None
+    """Days of the cycle that are open, counted from 0."""
     closed: Days | None = None
+    """Days of the cycle that are closed, counted from 0."""
     cycle: Cycle = 7
+    """Days of the cycle; period 0 is its day 0."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -19,7 +19,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Config(BaseModel):
     """Base of all config models: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod

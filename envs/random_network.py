@@ -31,8 +31,11 @@ class RandomDemand(Config):
     """
 
     kind: Literal["normal", "gamma", "poisson", "negative_binomial"] = "normal"
+    """Family of the demand."""
     mean: RangeField = Range(low=2.0, high=8.0)
+    """Mean demand in a period, in units."""
     coefficient_of_variation: RangeField = Range(low=0.2, high=0.6)
+    """Standard deviation divided by the mean; not for `poisson`."""
 
     def draw(self, numbers: Numbers, store: str) -> dict[str, Any]:
         """The process of one store's customers as plain data."""
@@ -50,16 +53,22 @@ class LeadTimes(Config):
     """Lead times in periods of the lanes into a warehouse, a depot and a store."""
 
     warehouse: WholeField = _whole(1, 4)
+    """Of the lane into the warehouse, in periods."""
     depot: WholeField = _whole(1, 3)
+    """Of the lanes into depots, in periods."""
     store: WholeField = _whole(1, 4)
+    """Of the lanes into stores, in periods."""
 
 
 class ExtraLane(Config):
     """Lanes beside the regular one: how likely each is, and what they are like."""
 
     probability: Share
+    """Probability that such a lane exists."""
     lead_time: WholeField = _whole(1, 1)
+    """Its lead time in periods."""
     transport_cost: RangeField = Range(values=(1.0,))
+    """Its transport cost for a unit."""
 
 
 class RandomNetwork(Config):
@@ -73,17 +82,29 @@ class RandomNetwork(Config):
     """
 
     nodes: WholeField = _whole(4, 12)
+    """Number of nodes, supplier and warehouse included; at least 3."""
     depots: Share = 0.5
+    """Probability that depots stand between the warehouse and the stores."""
     stores_per_depot: WholeField = _whole(2, 5)
+    """Mean number of stores for each depot, from which the number of depots follows."""
     demand: RandomDemand = RandomDemand()
+    """Demand of each store's customers."""
     lead_time: LeadTimes = LeadTimes()
+    """Lead times of the regular lanes."""
     holding_cost: RangeField = Range(low=0.2, high=0.5)
+    """Holding cost at the warehouse."""
     holding_rise: RangeField = Range(low=1.2, high=2.0)
+    """Factor from the holding cost of a node to that of a node which it supplies."""
     penalty: RangeField = Range(low=4.0, high=20.0)
+    """Cost of a lost unit, or of a unit and period waiting, as a multiple of the store's holding cost."""
     lost: Share = 1.0
+    """Probability that unserved demand of a store is lost; otherwise it waits."""
     transport_cost: RangeField = Range(values=(0.0,))
+    """Transport cost of the regular lanes."""
     express: ExtraLane | None = None
+    """Second lane into a store from its source, of mode `express`; left out: none."""
     lateral: ExtraLane | None = None
+    """Lanes both ways between two neighbouring stores of one source, of mode `transshipment`; left out: none."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -40,9 +40,13 @@ class Range(Config):
     _KINDS: ClassVar[str] = "low and high, or values"
 
     low: Finite | None = None
+    """Least value."""
     high: Finite | None = None
+    """Greatest value."""
     whole: StrictBool = False
+    """Whether only whole numbers are drawn."""
     values: tuple[Any, ...] | None = None
+    """Values of which one is drawn, instead of `low` and `high`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -88,7 +92,9 @@ class Factor(Config):
     """A factor on the number that the scenario has: ``low`` to ``high``, its logarithm uniform."""
 
     low: Positive
+    """Least factor."""
     high: Positive
+    """Greatest factor."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -112,7 +118,9 @@ class Draw(Range):
     _KINDS: ClassVar[str] = "low and high, values, or factor"
 
     factor: Factor | None = None
+    """Factor on the number that the scenario has, instead of `low` and `high` or `values`."""
     together: StrictBool = False
+    """Whether all numbers that the pattern matches are drawn at one place of the range, instead of each by itself."""
 
     def _check_ends(self) -> None:
         if self.factor is None:

@@ -42,15 +42,20 @@ class Observe(Config):
     """What a policy sees beyond the usual: today's lead times, and whether lost demand shows."""
 
     lead_time: Literal["hidden", "quoted"] = "hidden"
+    """Whether policies see the lead times of the period (`quoted`) or not (`hidden`)."""
     demand: Literal["demand", "sales"] = "demand"
+    """Whether policies see all demand of past periods, or only what was sold."""
     history: PositiveCount = 4
+    """Past periods of demand that policies see."""
 
 
 class ScenarioTargets(Config):
     """Targets of the whole scenario; like those of customers they never enter the cost."""
 
     emissions_kg_per_unit: NonNegative | None = None
+    """Most emissions for a unit served, kg CO2e."""
     waste_share: Share | None = None
+    """Most units disposed of, as a share of the units supplied."""
 
 
 class Scenario(Network):
@@ -65,17 +70,29 @@ class Scenario(Network):
     """
 
     name: Label = "scenario"
+    """Name used in tables and run folders; left out: the name of the file."""
     units: Literal["continuous", "integer"] = "continuous"
+    """`continuous` amounts, or `integer`: whole units, exact, without gradients."""
     horizon: PositiveCount = 200
+    """Periods of an episode."""
     warm_up: Count = 0
+    """Periods at the start of an episode that reported figures leave out."""
     carbon_price: NonNegative = 0.0
+    """Cost of a kg CO2e."""
     correlation: Correlation = Correlation()
+    """Correlation of demand between customers and over time."""
     disruptions: Annotated[dict[str, Disruption], Named] = Field(default_factory=dict)
+    """Disruptions by name."""
     forecast: Forecast = Forecast()
+    """Forecasts of demand that policies see."""
     observe: Observe = Observe()
+    """What policies see beyond stock, orders and availability."""
     targets: ScenarioTargets = ScenarioTargets()
+    """Targets of the whole scenario; targets never enter the cost."""
     reward_scale: Annotated[float | str, PlainValidator(_reward_scale)] = "auto"
+    """Cost that one unit of reward stands for; `auto`: mean demand times lost-sale + backorder cost + price."""
     randomise: Variation | None = None
+    """What varies from one variant of the scenario to the next; left out: nothing."""
     base_dir: Annotated[str | None, Field(exclude=True, repr=False)] = None
 
     @model_validator(mode="after")

@@ -97,7 +97,9 @@ class Variation(Config):
     """The key ``randomise``: ``values`` by path pattern, and ``network`` where that is drawn too."""
 
     values: Annotated[dict[str, Draw], BeforeValidator(_flat)] = Field(default_factory=dict)
+    """What numbers are drawn from, by the path of the key; `*` stands for any name."""
     network: RandomNetwork | None = None
+    """Sizes and costs of a network that is drawn as a whole; left out: the network as written."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -221,8 +223,11 @@ class Choice(Config):
     """The key ``variant``, given where a scenario is chosen: the number alone, or with a seed and purpose."""
 
     number: Count
+    """Number of the variant, from 0."""
     seed: Count = 0
+    """Seed of the series of variants."""
     purpose: Purpose = "train"
+    """Series of variants: `train`, `tune` or `test`."""
 
     @model_validator(mode="before")
     @classmethod

@@ -2,23 +2,43 @@
 
 import os
 import re
+import typing
 from pathlib import Path
 
 import pytest
 
 from echelongym.agents.rules import RULES
 from echelongym.envs import Scenario, simulate
-from echelongym.envs.network import Customer, Lane, Node, Product, Source, Targets
+from echelongym.envs.calendars import Review
+from echelongym.envs.config import Config
 from echelongym.envs.processes.families import FAMILIES
+from echelongym.envs.processes.recorded.windows import Windows
+from echelongym.envs.ranges import Factor, Range
 
 ROOT = Path(os.environ.get("ECHELONGYM_CHECKOUT", Path(__file__).parent.parent))
 
 
-@pytest.mark.parametrize("model", [Scenario, Product, Node, Lane, Customer, Source, Targets])
+def models(model):
+    """A model of a scenario file and all that its keys lead to."""
+    found = {model: None}
+    for field in model.model_fields.values():
+        for inner in parts(field.annotation):
+            found |= {inner: None} | (models(inner) if inner is not model else {})
+    return found
+
+
+def parts(annotation):
+    """Models inside an annotation: ``Annotated[dict[str, Lane], Named]`` holds ``Lane``."""
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return [annotation]
+    return [model for argument in typing.get_args(annotation) for model in parts(argument)]
+
+
+@pytest.mark.parametrize("model", [*models(Scenario), *FAMILIES.values(), Windows, Range, Factor, Review])
 def test_every_key_is_described(model):
-    page = (ROOT / "docs" / "scenario.md").read_text()
-    for key in model.model_fields:
-        assert key == "base_dir" or f"`{key}" in page, key
+    """The reference of the scenario file is made from these descriptions."""
+    for key, field in model.model_fields.items():
+        assert key == "base_dir" or (field.description or "").endswith("."), key
 
 
 def test_every_kind_of_demand_is_described():

@@ -27,8 +27,11 @@ class Correlation(Config):
     """
 
     between: Literal["region", "segment", "all"] = "all"
+    """Customers whose demand is correlated: `all`, or those of one `region` or `segment`."""
     demand: Coefficient = 0.0
+    """Correlation within a period, of the normal scores that demand is drawn from."""
     periods: Coefficient = 0.0
+    """Correlation from one period to the next, of the same scores."""
 
 
 def correlated_scores(own: Floats, common: Floats | None, correlation: Correlation, zero: int) -> Floats:

@@ -82,10 +82,15 @@ class When(Config):
     model_config = ConfigDict(serialize_by_alias=True)
 
     mean_up: Annotated[float, number(1.0)] | None = None
+    """Mean number of periods between two disruptions; random, geometric."""
     mean_down: Annotated[float, number(1.0)] | None = None
+    """Mean number of periods that a disruption lasts; random, geometric."""
     first: Moment | None = Field(None, alias="from")
+    """First period of a planned disruption, or its date where demand is a record replayed in order."""
     last: Moment | None = Field(None, alias="to")
+    """Last period of a planned disruption, included, or its date."""
     every: PositiveCount | None = None
+    """Periods after which a planned disruption comes again."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -147,12 +152,19 @@ class Effect(Config):
     model_config = ConfigDict(serialize_by_alias=True)
 
     nodes: Selector | None = None
+    """Nodes affected: a name, a list of names, `all`, or attributes such as `{kind: supplier}`."""
     lanes: Selector | None = None
+    """Lanes affected: a name, a list of names, `all`, or attributes such as `{target: north}`."""
     customers: Selector | None = None
+    """Customers affected: a name, a list of names, `all`, or attributes such as `{region: north}`."""
     availability: Share | None = None
+    """Share of the capacity of nodes or lanes that is left; 0 or 1 where they have no capacity."""
     lead_time_factor: Positive | None = None
+    """Factor on lead times, rounded up."""
     demand_factor: NonNegative | None = None
+    """Factor on the customers' demand."""
     yield_share: Share | None = Field(None, alias="yield")
+    """Share of the units arriving on a lane that is good."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -220,7 +232,9 @@ class Disruption(Config):
     """An event: when it is active, and what it does then. Several active effects multiply."""
 
     when: When
+    """When the disruption is active."""
     effects: Annotated[tuple[Effect, ...], Field(min_length=1)]
+    """What it does while it is active."""
 
     def select(self, network: Network, field: str = "disruption") -> list[tuple[Effect, NDArray[np.int64]]]:
         """Each effect with the indices it selects in a network.

@@ -25,8 +25,11 @@ class Season(Config):
     """A rhythm: demand times ``1 + amplitude sin(2 pi (t + phase) / period)`` in period t."""
 
     amplitude: Share
+    """Largest deviation from the mean, as a share of it."""
     period: Annotated[float, number(2.0)]
+    """Periods of one season."""
     phase: Annotated[float, number(-math.inf)] = 0.0
+    """Periods by which the season is shifted to an earlier time."""
 
     def factor(self, periods: NDArray[np.int64]) -> Floats:
         """Factor in each of ``periods (n,)``, which may lie before period 0."""
@@ -45,7 +48,9 @@ class Family(Config):
     """
 
     kind: str
+    """Family of distributions."""
     season: Season | None = None
+    """Season of the mean; left out: none."""
 
     def law(self, factor: float, integer: bool) -> Steps | Smooth:
         """Law of a period's demand at a factor; a smooth one at factor 1, to be scaled."""
@@ -76,7 +81,9 @@ class Deterministic(Family):
     """The same every period: ``mean`` times the factor."""
 
     kind: Literal["deterministic"]
+    """Family of the demand."""
     mean: Mean
+    """Demand in each period, in units."""
 
     @property
     def written(self) -> bool:
@@ -96,7 +103,9 @@ class Poisson(Family):
     """Poisson with that ``mean``, which is also the variance."""
 
     kind: Literal["poisson"]
+    """Family of the demand."""
     mean: Mean
+    """Mean demand in a period, in units."""
 
     def law(self, factor: float, integer: bool) -> Steps:
         """See :class:`Family`."""
@@ -111,8 +120,11 @@ class NegativeBinomial(Family):
     """Negative binomial: variance ``mean + dispersion mean^2``; dispersion 0 is Poisson."""
 
     kind: Literal["negative_binomial"]
+    """Family of the demand."""
     mean: Mean
+    """Mean demand in a period, in units."""
     dispersion: NonNegative
+    """Dispersion d: the variance is mean + d mean^2."""
 
     def law(self, factor: float, integer: bool) -> Steps:
         """See :class:`Family`."""
@@ -150,8 +162,11 @@ class Normal(_Scaled):
     """
 
     kind: Literal["normal"]
+    """Family of the demand."""
     mean: Mean
+    """Mean demand in a period, in units, after clipping at 0."""
     standard_deviation: NonNegative
+    """Standard deviation before clipping at 0, in units."""
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
@@ -184,8 +199,11 @@ class GammaDemand(_Scaled):
     """Gamma with that ``mean`` and ``standard_deviation``."""
 
     kind: Literal["gamma"]
+    """Family of the demand."""
     mean: Annotated[float, number(0.0, 1e9, strict=True)]
+    """Mean demand in a period, in units."""
     standard_deviation: Annotated[float, number(0.0, strict=True)]
+    """Standard deviation, in units."""
 
     @model_validator(mode="after")
     def _not_too_wild(self) -> Self:
@@ -204,8 +222,11 @@ class UniformDemand(_Scaled):
     """Uniform on ``[low, high]``; where units are integer, low to high in whole numbers."""
 
     kind: Literal["uniform"]
+    """Family of the demand."""
     low: Mean
+    """Least demand in a period, in units."""
     high: Mean
+    """Greatest demand in a period, in units."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -245,8 +266,11 @@ class Discrete(Family):
     """One of ``values``, with ``probabilities``."""
 
     kind: Literal["discrete"]
+    """Family of the demand."""
     values: Amounts
+    """Possible demands in a period, in units."""
     probabilities: Amounts
+    """Their probabilities."""
 
     @model_validator(mode="after")
     def _total(self) -> Self:
@@ -271,7 +295,9 @@ class Empirical(Family):
     """One of ``values``, each equally likely, drawn anew every period."""
 
     kind: Literal["empirical"]
+    """Family of the demand."""
     values: Amounts
+    """Demands of which each period draws one, all equally likely, in units."""
 
     @property
     def written(self) -> bool:

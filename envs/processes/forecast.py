@@ -26,7 +26,9 @@ class Forecast(Config):
     """
 
     horizon: Count = 0
+    """Periods that forecasts look ahead, this period included; 0: no forecasts."""
     skill: Share = 0.0
+    """Share of the variance of demand known one period ahead; h periods ahead it is `skill^h`."""
 
 
 def sample_forecasts(

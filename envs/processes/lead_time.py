@@ -20,7 +20,9 @@ class LeadTime(Config):
     """Distribution of a lane's lead time in periods: ``values`` with ``probabilities`` > 0."""
 
     values: tuple[int, ...]
+    """Possible lead times in whole periods."""
     probabilities: tuple[float, ...]
+    """Their probabilities."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -33,9 +33,13 @@ class Columns(Config):
     """Names of the columns of a table: of the dates, and, of a long one, of what each row is about."""
 
     date: str | None = None
+    """Column of dates or period numbers."""
     customer: str | None = None
+    """Column that names the customer, in a long table."""
     product: str | None = None
+    """Column that names the product, in a long table."""
     units: str | None = None
+    """Column of the units demanded, in a long table."""
 
 
 class Trace(Config):
@@ -60,15 +64,25 @@ class Trace(Config):
     """
 
     kind: Literal["trace"] = "trace"
+    """Demand recorded in a file."""
     file: str
+    """Table beside the scenario (CSV, also `.gz`; Excel or Parquet), `completejourney:daily`, or `synthetic:grocery?seed=1`."""
     series: str | None = None
+    """Name of the column, or its part before `/product` where several products are recorded; left out: the customer's name."""
     windows: Annotated[Any, PlainValidator(_windows)] = None
+    """Windows of the record; `whole`: every purpose sees all of it; left out: a split in time."""
     block: PositiveCount | None = None
+    """Periods in a block: worlds are drawn block by block with replacement; left out: the record is replayed in order."""
     missing: Literal["refuse", "zero"] = "refuse"
+    """What a gap or an empty cell means: an error (`refuse`), or demand 0 (`zero`)."""
     columns: Columns = Columns()
+    """Names of the table's columns."""
     date_format: str | None = None
+    """Format of dates that can be read in two ways, such as `"%d/%m/%Y"`."""
     decimal: Literal[".", ","] | None = None
+    """Decimal mark, where `1,250` can be read in two ways."""
     sheet: str | None = None
+    """Sheet of a workbook that has several."""
 
     @property
     def dialect(self) -> Dialect:

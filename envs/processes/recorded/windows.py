@@ -56,8 +56,11 @@ class Windows(Config):
     """
 
     train: Window | None = None
+    """Periods that training sees; left out: those of `tune`."""
     tune: Window | None = None
+    """Periods that tuning sees; left out: those of `train`."""
     test: Window | None = None
+    """Periods that policies are judged on."""
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
