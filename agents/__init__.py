@@ -1,6 +1,6 @@
 """Whatever decides: rules, planners, exact solutions, tuners and learners."""
 
-from .policy import Policy, load_policy
+from .loading import Policy, load_policy
 from .rules import RULES, Rule
 
 __all__ = ["RULES", "Policy", "Rule", "load_policy"]

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.errors import expected
-from echelongym.envs.observation import Policy
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.errors import expected
+from echelongym.envs.interface.observation import Policy
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import Outcome, simulate
-from echelongym.envs.tape import Tape
+from echelongym.envs.worlds.tape import Tape
 
-from .targets import shortfall, targets_of
-from .tuning_worlds import MISSING
+from .service_targets import shortfall, targets_of
+from .tuning.judging import MISSING
 
 Floats = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ class Judged:
     score
         Mean cost, raised by what is missing of targets as the tuner of rules has it: the best has the lowest.
     targets
-        See :meth:`echelongym.agents.targets.Target.judge`.
+        See :meth:`echelongym.agents.service_targets.Target.judge`.
     figures
         For TensorBoard, where they were asked for.
     """

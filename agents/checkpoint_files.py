@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from echelongym.envs.errors import InputError, expected, shorten
-from echelongym.envs.files import write_bytes
-from echelongym.envs.reading import check_members, regular_file
+from echelongym.envs.core.errors import InputError, expected, shorten
+from echelongym.envs.storage.files import write_bytes
+from echelongym.envs.storage.outside_files import check_members, regular_file
 
 _PATTERN = "checkpoint_*.pt"
 _NAMED = re.compile(r"checkpoint_\d+-([0-9a-f]{16})\.pt")

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from echelongym.envs.errors import InputError, MissingExtra, expected, printable, shorten, unknown
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.errors import InputError, MissingExtra, expected, printable, shorten, unknown
+from echelongym.envs.scenario.scenario import Scenario
 
 _NAMES = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 

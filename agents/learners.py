@@ -13,7 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, PlainValidator, model_validator
 
-from echelongym.envs.config import (
+from echelongym.envs.core.errors import expected, unknown
+from echelongym.envs.core.validation import (
     MOST,
     Config,
     Count,
@@ -25,8 +26,7 @@ from echelongym.envs.config import (
     number,
     validate,
 )
-from echelongym.envs.errors import expected, unknown
-from echelongym.envs.files import read_yaml
+from echelongym.envs.storage.files import read_yaml
 
 from .pathwise.config import PathwiseConfig, Width, Worlds
 
@@ -203,7 +203,7 @@ class TD3Config(OffPolicyActor):
 
 
 class DQNConfig(OffPolicy):
-    """Deep Q-network (Mnih et al. 2015, Nature 518), on the moves of :mod:`echelongym.agents.moves`."""
+    """Deep Q-network (Mnih et al. 2015, Nature 518), on the moves of :mod:`echelongym.agents.sb3.discrete_actions`."""
 
     logged = ("loss",)
     supports_clone = False

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.scenario.scenario import Scenario
 
 
 def scenario_within(data: Mapping[str, Any], scenario: Scenario, where: str) -> Scenario:

@@ -5,16 +5,16 @@ Importing it (or ``echelongym`` alone) registers ``echelongym/Network-v1`` and o
 
 from echelongym.registration import register_envs, registered_ids
 
-from .checker import check_vector_env
-from .encoding import ActionDecoder, ObservationEncoder
-from .env import NetworkEnv, NetworkVectorEnv
-from .errors import InputError, MissingExtra, NetworkWarning
-from .network import Customer, Lane, Network, Node, Product
-from .observation import Decision, Observation, Policy
-from .scenario import Scenario, shipped_scenarios
+from .core.errors import InputError, MissingExtra, NetworkWarning
+from .gym.checker import check_vector_env
+from .gym.env import NetworkEnv, NetworkVectorEnv
+from .interface.observation import Decision, Observation, Policy
+from .interface.observation_encoder import ActionDecoder, ObservationEncoder
+from .network.network import Customer, Lane, Network, Node, Product
+from .scenario.randomise import variants
+from .scenario.scenario import Scenario, shipped_scenarios
 from .simulate import Outcome, simulate
-from .tape import Tape
-from .variation import variants
+from .worlds.tape import Tape
 
 __all__ = [
     "ActionDecoder",

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .backend import NUMPY, Array, NumpyOps, Ops, TorchOps
+from .accounts.kpis import KpiAccumulator, Kpis, windows
+from .accounts.ledger import COST_LINES, REVENUE, Ledger
+from .core.backend import NUMPY, Array, NumpyOps, Ops, TorchOps
+from .core.errors import expected
 from .dynamics import Arrivals, Dynamics, Exogenous, Flows, State
-from .errors import expected
-from .kpis import KpiAccumulator, Kpis, windows
-from .ledger import COST_LINES, REVENUE, Ledger
-from .observation import Decision, Observation, Policy, checked_requests
-from .tables import Tables
-from .tape import Tape
+from .interface.observation import Decision, Observation, Policy, checked_requests
+from .network.tables import Tables
+from .worlds.tape import Tape
 
 if TYPE_CHECKING:
-    from .scenario import Scenario
+    from .scenario.scenario import Scenario
 
 
 class World:
@@ -156,7 +156,7 @@ class Outcome:
         return self.cost_per_period if self.profit_per_period is None else -self.profit_per_period
 
     def kpis(self) -> dict[str, Any]:
-        """Key performance indicators of the reported periods; see :mod:`echelongym.envs.kpis`.
+        """Key performance indicators of the reported periods; see :mod:`echelongym.envs.accounts.kpis`.
 
         Raises
         ------

@@ -2,7 +2,7 @@
 
 A folder of scenarios may come from anywhere. Were it searched for modules, a ``dill.py`` or ``hydra_plugins/`` in it would
 run with any command, as installed packages look for such modules by themselves. A policy given as ``module:attribute`` is
-the one thing that is looked for there (:func:`echelongym.agents.policy.load_policy`).
+the one thing that is looked for there (:func:`echelongym.agents.loading.load_policy`).
 """
 
 from __future__ import annotations

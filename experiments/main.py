@@ -33,7 +33,7 @@ class Command:
 
     def module(self, name: str) -> Any:
         """The command's module, imported now."""
-        return importlib.import_module(f"echelongym.experiments.{name}")
+        return importlib.import_module(f"echelongym.experiments.commands.{name}")
 
 
 COMMANDS = {
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _completion(given: Sequence[str]) -> int:
     """``--completion SHELL`` prints the script that a shell loads, which calls ``--complete LINE``."""
-    from .completion import SCRIPTS, complete
+    from .cli.completion import SCRIPTS, complete
 
     flag, *rest = given
     if flag == "--complete":
@@ -106,16 +106,16 @@ def _completion(given: Sequence[str]) -> int:
 def _run(name: str, rest: list[str]) -> int:
     # Arrays are small: several threads of NumPy or PyTorch would spend their time waiting for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from echelongym.envs.errors import InputError, MissingExtra
+    from echelongym.envs.core.errors import InputError, MissingExtra
 
-    from .compose import launch
+    from .cli.compose import launch
 
     try:
         launch(name, rest)
     except (InputError, MissingExtra) as error:
         return _complain(str(error))
     except KeyboardInterrupt:
-        from .launching import at_work
+        from .cli.launching import at_work
 
         _complain(f"stopped; to go on: echelongym {at_work()}" if at_work() else "stopped")
         return 130
@@ -185,7 +185,7 @@ def _groups(text: str) -> list[tuple[str, str]]:
 
 
 def _complain(message: str, code: int = 2) -> int:
-    from echelongym.envs.errors import printable
+    from echelongym.envs.core.errors import printable
 
     for line in message.split("\n"):
         print(f"echelongym: {printable(line)}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 A cost matrix is (seeds, worlds): one row a training seed, one column a world. Worlds are common to all policies, so what
 compares two policies is the difference in each world. What the worlds are a sample of, and so what an interval is about, is
-said by a :class:`echelongym.envs.world_sample.WorldSample`; without one they count as independent.
+said by a :class:`echelongym.envs.worlds.world_sample.WorldSample`; without one they count as independent.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from echelongym.envs.errors import InputError, expected
-from echelongym.envs.estimators import Ratio
-from echelongym.envs.world_sample import ANY, NON_NEGATIVE, Limits, WorldSample
+from echelongym.envs.accounts.estimators import Ratio
+from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, Limits, WorldSample
 
 Floats = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.scenario.scenario import Scenario
 
 POISSON = {"kind": "poisson", "mean": 5}
 

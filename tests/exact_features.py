@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.scenario.scenario import Scenario
 
 THREE = {"kind": "discrete", "values": [0, 1, 2], "probabilities": [0.25, 0.5, 0.25]}
 TWO = {"kind": "discrete", "values": [0, 1], "probabilities": [0.4, 0.6]}

@@ -9,7 +9,7 @@ import oracle_instances as instances
 from echelongym.agents import load_policy
 from echelongym.agents.exact import best, evaluate, solve
 from echelongym.agents.exact.newsvendor import normal_newsvendor
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.scenario.scenario import Scenario
 
 BASE, CAPPED = "echelon_base_stock", "capped_echelon_base_stock"
 DUAL, CAPPED_DUAL = "dual_index", "capped_dual_index"

@@ -14,8 +14,8 @@ from fuzz_scenarios import VALUES, bases
 
 from echelongym.agents import load_policy
 from echelongym.envs import Decision, Scenario, Tape, simulate
-from echelongym.envs.env import NetworkEnv
-from echelongym.envs.vector_env import NetworkVectorEnv
+from echelongym.envs.gym.env import NetworkEnv
+from echelongym.envs.gym.vector_env import NetworkVectorEnv
 
 CATEGORIES = ("action", "decision", "environment", "sampling", "tape from Python", "tune and solve")
 
@@ -327,7 +327,7 @@ def _tape_cases() -> Iterator[Case]:
 
 def _solve_cases() -> Iterator[Case]:
     from echelongym.agents.exact import solve
-    from echelongym.agents.tuning import tune
+    from echelongym.agents.tuning.tuner import tune
 
     lost = Scenario.load("lost_sales").replace(horizon=6, warm_up=1)
     usual: dict[str, Any] = {"worlds": 2, "judged": 2, "seed": 1, "budget": 60}

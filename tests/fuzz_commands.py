@@ -51,7 +51,7 @@ QUICK = {
 @cache
 def composed(command: str) -> dict[str, Any]:
     """The settings of a command on a small scenario, as plain data."""
-    from echelongym.experiments.compose import compose, groups
+    from echelongym.experiments.cli.compose import compose, groups
 
     words = list(QUICK[command])
     if "scenario" in groups(command) and command != "generalise":
@@ -63,7 +63,7 @@ def composed(command: str) -> dict[str, Any]:
 
 
 def _settings_cases() -> Iterator[Case]:
-    from echelongym.experiments.compose import checked
+    from echelongym.experiments.cli.compose import checked
 
     for command in COMMANDS:
         data = composed(command)

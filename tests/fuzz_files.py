@@ -323,7 +323,7 @@ def _disk_cases() -> Iterator[Case]:
 
     from fuzz_inputs import Nonsense
 
-    from echelongym.envs.files import write_text, write_yaml
+    from echelongym.envs.storage.files import write_text, write_yaml
 
     scenario = Scenario.load("lost_sales").replace(horizon=4, warm_up=0)
     writers: dict[str, Callable[[Path], Any]] = {

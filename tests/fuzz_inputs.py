@@ -65,7 +65,7 @@ class Nonsense(Exception):
 
 def judged(case: Case, folder: Path) -> Verdict:
     """Try one case in this process."""
-    from echelongym.envs.errors import InputError, MissingExtra
+    from echelongym.envs.core.errors import InputError, MissingExtra
 
     class TooLong(BaseException):
         """The alarm rang."""

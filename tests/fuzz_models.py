@@ -132,11 +132,11 @@ def trained() -> dict[str, dict[str, bytes]]:
     """Sound policy files: an actor, a recurrent one, a pathwise policy."""
     import tempfile
 
-    from echelongym.agents.actor import Actor, ActorPolicy, constant_policy
     from echelongym.agents.learners import learner_config
     from echelongym.agents.pathwise.config import PathwiseConfig
     from echelongym.agents.pathwise.policy import make_policy, save_pathwise
-    from echelongym.agents.policy_file import save_actor
+    from echelongym.agents.sb3.actor import Actor, ActorPolicy, constant_policy
+    from echelongym.agents.sb3.policy_file import save_actor
 
     found = {}
     with tempfile.TemporaryDirectory() as name:
@@ -214,7 +214,7 @@ def bundle() -> dict[str, bytes]:
     """Files of a sound bundle."""
     import tempfile
 
-    from echelongym.agents.export import export_policy
+    from echelongym.agents.export.export import export_policy
 
     with tempfile.TemporaryDirectory() as name:
         export_policy(load_policy("echelon_base_stock", small()), small(), Path(name) / "b")
@@ -374,8 +374,8 @@ def _endless(onnx: Any, model: Any) -> bytes:
 
 
 def _checkpoint_cases() -> Iterator[Case]:
-    from echelongym.agents.checkpoint import load_checkpoint as sb3
     from echelongym.agents.pathwise.checkpoint import load_checkpoint as pathwise
+    from echelongym.agents.sb3.checkpoint import load_checkpoint as sb3
 
     sound = {"schema": 1, "kind": "pathwise", "facts": json.dumps({"a": 1}), "weights": torch.zeros(3)}
     stream = io.BytesIO()
@@ -504,10 +504,10 @@ class Odd:
 
 @cache
 def _real_zip() -> bytes:
-    from echelongym.agents.actor import ActorPolicy
     from echelongym.agents.learners import learner_config
-    from echelongym.agents.sb3 import SB3VecEnv, actor_module, make_model, model_zip
-    from echelongym.envs.vector_env import NetworkVectorEnv
+    from echelongym.agents.sb3.actor import ActorPolicy
+    from echelongym.agents.sb3.models import SB3VecEnv, actor_module, make_model, model_zip
+    from echelongym.envs.gym.vector_env import NetworkVectorEnv
 
     config = learner_config("ppo").model_copy(update={"hidden": (4,), "worlds": 2, "n_steps": 8, "batch_size": 16})
     env = SB3VecEnv(NetworkVectorEnv(small(), num_envs=2, autoreset_mode="SAME_STEP", info="none"))

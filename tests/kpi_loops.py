@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from reference_scenario import read_scenario
 
-from echelongym.envs import kpis as kpis_module
+from echelongym.envs.accounts import kpis as kpis_module
+from echelongym.envs.accounts.kpis import KpiAccumulator
 from echelongym.envs.dynamics.state import Flows
-from echelongym.envs.kpis import KpiAccumulator
 
 
 def chain(shop=None, **more):

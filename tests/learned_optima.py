@@ -14,9 +14,9 @@ import numpy as np
 from echelongym.agents.budget import Budget
 from echelongym.agents.exact import evaluate, solve
 from echelongym.agents.pathwise.trainer import PathwiseTrainer
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
-from echelongym.experiments.compose import prepare
+from echelongym.experiments.cli.compose import prepare
 
 SEEDS = (0, 1, 2)
 

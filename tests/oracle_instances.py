@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.scenario.scenario import Scenario
 
 SUPPLIER = {"supplier": {"kind": "supplier"}}
 

@@ -11,7 +11,7 @@ from echelongym.agents.budget import objective
 from echelongym.agents.learners import learner_config
 from echelongym.agents.pathwise.config import PathwiseConfig
 from echelongym.agents.pathwise.policy import make_policy
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 
 DEFAULTS = learner_config("pathwise").model_dump()

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from echelongym.agents.learners import learner_config
-from echelongym.agents.pathwise.native_unroll import NativeUnroll
+from echelongym.agents.pathwise.compiled.gradient import NativeUnroll
 from echelongym.agents.pathwise.policy import make_policy
 from echelongym.agents.pathwise.unroll import Unroll, Window, relaxation
-from echelongym.envs.config import validate
-from echelongym.envs.scenario import Scenario, shipped_scenarios
+from echelongym.envs.core.validation import validate
+from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
 
 
 def milliseconds(way, unroll, actor, worlds, times):

@@ -82,7 +82,7 @@ def episode_cost(outcome, world=0):
 
 
 def decision_times():
-    from echelongym.agents.planning.bound import perfect_information
+    from echelongym.agents.planning.perfect_information import perfect_information
     from echelongym.agents.planning.rolling import RollingHorizon
 
     print("nodes  horizon  rows  columns  ms a decision (start-up left out)  s a world of the bound")
@@ -110,7 +110,7 @@ def decision_times():
 
 def against_base_stock(name, worlds, **parameters):
     from echelongym.agents.planning.rolling import RollingHorizon
-    from echelongym.agents.tuning import tune
+    from echelongym.agents.tuning.tuner import tune
 
     scenario = Scenario.load(name)
     tape = scenario.sample(worlds=worlds, seed=0, purpose="test")

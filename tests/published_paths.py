@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from echelongym.agents import load_policy
-from echelongym.agents.planning.bound import perfect_information
+from echelongym.agents.planning.perfect_information import perfect_information
 from echelongym.envs import Scenario, Tape, simulate
 
 FACTS = json.loads((Path(__file__).parent / "peer_networks.json").read_text())

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies
 from echelongym.agents import load_policy
 from echelongym.agents.rules.allocation import equalise, marginal, marginal_positions
 from echelongym.envs import InputError, Scenario, simulate
-from echelongym.envs.backend import NUMPY, TorchOps
+from echelongym.envs.core.backend import NUMPY, TorchOps
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.simulate import periods
 

@@ -10,12 +10,12 @@ import pytest
 import yaml
 from scipy import stats
 
-from echelongym.envs.errors import InputError
-from echelongym.envs.estimators import Largest, Ratio, Spread
-from echelongym.envs.scenario import Scenario
-from echelongym.experiments.benchmark import Settings, compare, run
-from echelongym.experiments.compose import prepare
-from echelongym.experiments.evaluate import OverSeeds, chunk_size, chunks, concatenated
+from echelongym.envs.accounts.estimators import Largest, Ratio, Spread
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.experiments.cli.compose import prepare
+from echelongym.experiments.commands.benchmark import Settings, compare, run
+from echelongym.experiments.comparison.evaluate import OverSeeds, chunk_size, chunks, concatenated
 from echelongym.experiments.main import main
 
 STORE = """
@@ -274,9 +274,9 @@ def _trained(folder: Path, scenario: Scenario, seed: int, shift: float) -> None:
     """A run folder like that of a training: an actor whose action is always the same."""
     import torch
 
-    from echelongym.agents.actor import Actor, ActorPolicy
-    from echelongym.agents.policy import POLICY_FILE
-    from echelongym.agents.policy_file import save_actor
+    from echelongym.agents.loading import POLICY_FILE
+    from echelongym.agents.sb3.actor import Actor, ActorPolicy
+    from echelongym.agents.sb3.policy_file import save_actor
 
     policy = ActorPolicy(scenario, torch.nn.Identity())
     actor = Actor([policy.encoder.size, policy.decoder.size])

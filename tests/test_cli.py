@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 from echelongym.agents.rules import RULES
-from echelongym.envs.config import Config
-from echelongym.envs.errors import InputError
-from echelongym.envs.scenario import Scenario, shipped_scenarios
-from echelongym.experiments.compose import choices, compose, groups, prepare
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.core.validation import Config
+from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
+from echelongym.experiments.cli.compose import choices, compose, groups, prepare
 from echelongym.experiments.main import COMMANDS, main
-from echelongym.experiments.runs import RunFolder, check_free, portable, run_folder, write_csv
+from echelongym.experiments.runs.folders import RunFolder, check_free, portable, run_folder, write_csv
 
 ONE_STORE = """
 horizon: 12
@@ -442,7 +442,7 @@ def test_tables_hold_what_they_were_given(elsewhere: Path) -> None:
 
 
 def test_composing_works_within_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    from echelongym.experiments import show
+    from echelongym.experiments.commands import show
 
     found = []
     monkeypatch.setattr(show, "run", lambda settings, folder: found.append(compose("train")["seed"]))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from echelongym.experiments.completion import SCRIPTS, complete
-from echelongym.experiments.compose import choices
+from echelongym.experiments.cli.completion import SCRIPTS, complete
+from echelongym.experiments.cli.compose import choices
 from echelongym.experiments.main import COMMANDS, main
 
 
@@ -30,7 +30,7 @@ def test_commands_keys_choices_and_paths(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_key_that_is_offered_is_one(command: str) -> None:
-    from echelongym.experiments.compose import compose
+    from echelongym.experiments.cli.compose import compose
 
     config = compose(command)
     for word in complete(f"echelongym {command} ", COMMANDS):

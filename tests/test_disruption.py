@@ -7,7 +7,7 @@ import pytest
 from demand_worlds import customer, scenario
 from scipy import stats
 
-from echelongym.envs.errors import InputError
+from echelongym.envs.core.errors import InputError
 
 WORLDS, PERIODS = 400, 500
 

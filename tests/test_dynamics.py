@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echelongym.envs import Decision, Scenario, Tape, simulate
-from echelongym.envs.backend import TorchOps
+from echelongym.envs.core.backend import TorchOps
 from echelongym.envs.simulate import periods
 
 ROOMS = (hand_cases_stock, hand_cases_service, hand_cases_money, hand_cases_whole, hand_cases_ordering)

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from echelongym.envs import ActionDecoder, Decision, InputError, NetworkEnv, ObservationEncoder, Scenario, simulate
-from echelongym.envs.encoding import BOUND, KINDS
-from echelongym.envs.levels import automatic_levels
+from echelongym.envs.interface.automatic_levels import automatic_levels
+from echelongym.envs.interface.observation_encoder import BOUND, KINDS
 from echelongym.envs.simulate import periods
 
 SCENARIOS = ("two_region", "one_warehouse", "serial", "lost_sales", "dual_sourcing")

@@ -320,9 +320,9 @@ def test_recorded_steps_are_plain_steps(scenario, kwargs):
 
 def test_compiled_steps_are_recorded_steps(monkeypatch):
     """The same of steps that are compiled because they came often (where there is a compiler)."""
-    monkeypatch.setattr("echelongym.envs.program.PATIENCE", 0.0)
+    monkeypatch.setattr("echelongym.envs.compiler.recorder.PATIENCE", 0.0)
     first, rewards = rollout(NetworkEnv("two_region"), 3, 90)
-    monkeypatch.setattr("echelongym.envs.program.PATIENCE", float("inf"))
+    monkeypatch.setattr("echelongym.envs.compiler.recorder.PATIENCE", float("inf"))
     again, expected = rollout(NetworkEnv("two_region"), 3, 90)
     assert np.array_equal(first, again)
     assert np.array_equal(rewards, expected)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from echelongym.envs.estimators import Largest, Ratio, Spread
+from echelongym.envs.accounts.estimators import Largest, Ratio, Spread
 
 
 def test_ratio_with_a_constant_denominator_is_a_mean_with_student_s_interval():

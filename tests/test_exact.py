@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from echelongym.agents import load_policy
 from echelongym.agents.exact import Exact, best, evaluate, solve
 from echelongym.envs import Decision, simulate
-from echelongym.envs.errors import InputError
+from echelongym.envs.core.errors import InputError
 
 ROWS = rows()
 COIN = {0: 0.25, 1: 0.5, 2: 0.25}

@@ -14,19 +14,19 @@ import torch
 from rule_pairs import rule_pairs
 
 from echelongym.agents import load_policy
-from echelongym.agents.actor import ActorPolicy
-from echelongym.agents.bundle import load_bundle
-from echelongym.agents.export import Bundle, export_policy, make_bundle
+from echelongym.agents.export.bundle import load_bundle
+from echelongym.agents.export.export import Bundle, export_policy, make_bundle
+from echelongym.agents.export.parity import gap, in_batches, observations
 from echelongym.agents.learners import learner_config
-from echelongym.agents.parity import gap, in_batches, observations
 from echelongym.agents.rules import RULES
-from echelongym.agents.sb3 import SB3VecEnv, actor_module, make_model
-from echelongym.envs.errors import InputError, MissingExtra
-from echelongym.envs.observation import Decision, Observation, observation_shapes
-from echelongym.envs.scenario import Scenario
+from echelongym.agents.sb3.actor import ActorPolicy
+from echelongym.agents.sb3.models import SB3VecEnv, actor_module, make_model
+from echelongym.envs.core.errors import InputError, MissingExtra
+from echelongym.envs.gym.vector_env import NetworkVectorEnv
+from echelongym.envs.interface.observation import Decision, Observation, observation_shapes
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
-from echelongym.envs.vector_env import NetworkVectorEnv
-from echelongym.experiments.export import Settings, scenario_of
+from echelongym.experiments.commands.export import Settings, scenario_of
 from echelongym.experiments.main import main
 
 # What a hair below a whole number means: 8 wanted, 5 there, weights that make shares of 1/3.
@@ -180,9 +180,9 @@ def test_a_bundle_needs_no_torch(folder: Path, lost_sales: Scenario) -> None:
     """Loaded and simulated in a process of its own, with the world and the loader alone."""
     code = (
         "import sys\n"
-        "from echelongym.envs.scenario import Scenario\n"
+        "from echelongym.envs.scenario.scenario import Scenario\n"
         "from echelongym.envs.simulate import simulate\n"
-        "from echelongym.agents.bundle import load_bundle\n"
+        "from echelongym.agents.export.bundle import load_bundle\n"
         "scenario = Scenario.load('lost_sales')\n"
         "policy = load_bundle(sys.argv[1], scenario)\n"
         "outcome = simulate(scenario, policy, scenario.sample(4, seed=3, purpose='test'))\n"

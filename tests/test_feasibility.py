@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import echelongym.envs  # noqa: F401 (registers the environments)
 from echelongym.agents import RULES, load_policy
 from echelongym.envs import InputError, NetworkVectorEnv, NetworkWarning, Scenario, shipped_scenarios, simulate
-from echelongym.envs.feasibility import check_feasible, problems
-from echelongym.envs.levels import automatic_levels
+from echelongym.envs.interface.automatic_levels import automatic_levels
+from echelongym.envs.interface.feasibility import check_feasible, problems
 from echelongym.experiments.main import main
 
 

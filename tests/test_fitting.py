@@ -5,10 +5,10 @@ import json
 import oracle_instances as instances
 import pytest
 
-from echelongym.experiments import sources
-from echelongym.experiments.fitting import fit_all, fitted, look_up
-from echelongym.experiments.settings import Tuning
-from echelongym.experiments.sources import modules
+from echelongym.experiments.cli.settings import Tuning
+from echelongym.experiments.comparison.fitted_rules import fit_all, fitted, look_up
+from echelongym.experiments.runs import sources
+from echelongym.experiments.runs.sources import modules
 
 
 def short(scenario):
@@ -56,7 +56,9 @@ def test_half_a_result_is_none(tmp_path):
 
 def test_a_result_depends_on_the_code_that_made_it_and_no_other():
     """Dynamics, ledger, processes, the rule and its tuner; not other rules, learners, environments or drawing."""
-    found = modules(("echelongym.agents.tuning", "echelongym.agents.rules.base_stock"), ("echelongym.agents.rules",))
+    found = modules(
+        ("echelongym.agents.tuning.tuner", "echelongym.agents.rules.base_stock"), ("echelongym.agents.rules",)
+    )
     inside = ("agents.rules.base_stock", "agents.rules.allocation", "agents.tuning_gradient", "agents.tuning_search")
     inside += (
         "envs.dynamics.period",

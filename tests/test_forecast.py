@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from demand_worlds import POISSON, customer, scenario
 
-from echelongym.envs.errors import InputError
+from echelongym.envs.core.errors import InputError
 
 NORMAL = {"kind": "normal", "mean": 100, "standard_deviation": 10}
 WORLDS, PERIODS = 2000, 60

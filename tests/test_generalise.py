@@ -9,12 +9,12 @@ from scipy import stats
 
 from echelongym.agents import load_policy
 from echelongym.envs import InputError, Scenario, simulate
-from echelongym.envs.estimators import Ratio
-from echelongym.envs.world_sample import SHARE, WorldSample
-from echelongym.experiments.compose import prepare
-from echelongym.experiments.evaluate import Entrant, Scores
-from echelongym.experiments.generalise import cells
-from echelongym.experiments.generality import Cell, Trial, lines, over_variants
+from echelongym.envs.accounts.estimators import Ratio
+from echelongym.envs.worlds.world_sample import SHARE, WorldSample
+from echelongym.experiments.cli.compose import prepare
+from echelongym.experiments.commands.generalise import cells
+from echelongym.experiments.comparison.evaluate import Entrant, Scores
+from echelongym.experiments.comparison.generality import Cell, Trial, lines, over_variants
 from echelongym.experiments.main import main
 
 FAMILY = "distribution_family"

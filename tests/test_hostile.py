@@ -29,7 +29,7 @@ def test_the_fuzzer_tells_faults_apart(tmp_path):
 
     def says(message):
         def run(folder):
-            from echelongym.envs.errors import InputError
+            from echelongym.envs.core.errors import InputError
 
             raise InputError(message)
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import yaml
 
-from echelongym.envs.cache import is_own_file, is_private
-from echelongym.envs.errors import InputError
-from echelongym.envs.journal import Journal, note, recording, step
-from echelongym.envs.locks import take
-from echelongym.experiments import trainers
-from echelongym.experiments.claims import claim, claimed, unfinished
-from echelongym.experiments.compose import launch
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.storage.cache import is_own_file, is_private
+from echelongym.envs.storage.journal import Journal, note, recording, step
+from echelongym.envs.storage.locks import take
+from echelongym.experiments.cli.compose import launch
 from echelongym.experiments.main import main
+from echelongym.experiments.runs.claims import claim, claimed, unfinished
+from echelongym.experiments.training import trainers
 
 CODE = "import sys; from echelongym.experiments.main import main; sys.exit(main(sys.argv[1:]))"
 STORE = """
@@ -373,7 +373,7 @@ def again(eight):
     before = set(Path("runs").glob("simulate/store/*")) if Path("runs").exists() else set()
     name = "run=runs/simulate/store/${now:%Y}"  # the second, made longer
     code = CODE.replace(
-        "sys.exit", "import echelongym.experiments.compose as c; c._names_run = lambda job: False; sys.exit"
+        "sys.exit", "import echelongym.experiments.cli.compose as c; c._names_run = lambda job: False; sys.exit"
     )
     words = ["simulate", "scenario=store.yaml", "evaluation.worlds=4", "progress=false", name]
     processes = [

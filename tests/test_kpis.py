@@ -7,11 +7,11 @@ import pytest
 from kpi_loops import accumulator, chain, flattened, period
 from scipy import stats
 
+from echelongym.envs.accounts.kpi_definitions import ECHELON, NETWORK, SERVICE
+from echelongym.envs.accounts.kpis import KpiAccumulator, windows
 from echelongym.envs.dynamics.state import Flows
-from echelongym.envs.kpi_definitions import ECHELON, NETWORK, SERVICE
-from echelongym.envs.kpis import KpiAccumulator, windows
-from echelongym.envs.observation import Decision
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.interface.observation import Decision
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 
 

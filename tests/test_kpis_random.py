@@ -11,11 +11,11 @@ from kpi_loops import accumulator, flattened, network_by_loops, service_by_loops
 from random_flows import batch_major, column, random_periods
 from random_scenarios import random_scenario
 
-from echelongym.envs import kpis as kpis_module
+from echelongym.envs.accounts import kpis as kpis_module
+from echelongym.envs.accounts.kpi_definitions import ECHELON, NETWORK
+from echelongym.envs.accounts.kpis import KpiAccumulator
 from echelongym.envs.dynamics.state import Flows
-from echelongym.envs.kpi_definitions import ECHELON, NETWORK
-from echelongym.envs.kpis import KpiAccumulator
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.scenario.scenario import Scenario
 
 WITHIN = (1, 2, 4)
 

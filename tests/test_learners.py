@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 import torch
 
-from echelongym.agents.actor import policy_of
-from echelongym.agents.export import make_bundle
+from echelongym.agents.export.export import make_bundle
 from echelongym.agents.learners import LEARNERS, learner_config
-from echelongym.agents.moves import move_table
-from echelongym.agents.policy import load_policy
-from echelongym.agents.policy_file import load_actor, save_actor
-from echelongym.agents.sb3 import SB3VecEnv, actor_module, make_model, moves_of
-from echelongym.envs.config import validate
-from echelongym.envs.errors import InputError, MissingExtra
-from echelongym.envs.scenario import Scenario
+from echelongym.agents.loading import load_policy
+from echelongym.agents.sb3.actor import policy_of
+from echelongym.agents.sb3.discrete_actions import move_table
+from echelongym.agents.sb3.models import SB3VecEnv, actor_module, make_model, moves_of
+from echelongym.agents.sb3.policy_file import load_actor, save_actor
+from echelongym.envs.core.errors import InputError, MissingExtra
+from echelongym.envs.core.validation import validate
+from echelongym.envs.gym.vector_env import NetworkVectorEnv
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
-from echelongym.envs.vector_env import NetworkVectorEnv
-from echelongym.experiments import train as command
-from echelongym.experiments.compose import compose
-from echelongym.experiments.train import train
+from echelongym.experiments.cli.compose import compose
+from echelongym.experiments.commands import train as command
+from echelongym.experiments.commands.train import train
 
 KINDS = ("ppo", "a2c", "sac", "td3", "dqn", "tqc", "recurrent_ppo")
 SMALL: dict[str, Any] = {"worlds": 4, "hidden": [8], "graph_hidden": 4, "graph_rounds": 1}
@@ -209,7 +209,7 @@ SLOW = [(kind, {}) for kind in ("ppo", "a2c", "sac", "td3")]
     [pytest.param(*case, marks=[pytest.mark.slow] if case in SLOW else []) for case in CASES],
 )
 def test_every_learner_trains_resumes_bit_for_bit_and_loads(scenario, monkeypatch, kind, changes):
-    from echelongym.agents import training
+    from echelongym.agents.sb3 import trainer as training
 
     keys = {**SETTINGS, "budget": {"env_steps": 768}, "seed": 3}
     agent = small(kind, **changes)

@@ -12,12 +12,12 @@ from random_flows import batch_major, column, random_periods
 from random_scenarios import random_scenario
 from reference_scenario import read_scenario
 
-from echelongym.envs import priced
-from echelongym.envs.backend import NumpyOps, TorchOps
+from echelongym.envs.accounts import linear_costs as priced
+from echelongym.envs.accounts.ledger import COST_LINES, LINES, REVENUE, Ledger
+from echelongym.envs.core.backend import NumpyOps, TorchOps
+from echelongym.envs.core.errors import InputError
 from echelongym.envs.dynamics.state import Flows
-from echelongym.envs.errors import InputError
-from echelongym.envs.ledger import COST_LINES, LINES, REVENUE, Ledger
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.scenario.scenario import Scenario
 
 # Two products (volumes 1 and 2), supplier and direct source, hub, store, a return lane; one world unless said.
 HAND = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import echelongym
 from echelongym.envs import Scenario, Tape
-from echelongym.experiments.compose import arguments
+from echelongym.experiments.cli.compose import arguments
 
 LIGHT = Path(__file__).with_name("light.py")
 TUNING = "tuning.worlds=4 tuning.judged=4 tuning.budget=4000 tuning.cache=null"

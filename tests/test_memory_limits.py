@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from echelongym.agents import load_policy
-from echelongym.envs import InputError, NetworkVectorEnv, Scenario, memory_limits, simulate
-from echelongym.envs.memory_limits import free_memory, require_memory, tape_bytes
-from echelongym.experiments.parts import simulate_worlds
-from echelongym.experiments.settings import Evaluation
+from echelongym.envs import InputError, NetworkVectorEnv, Scenario, simulate
+from echelongym.envs.core import memory_limits
+from echelongym.envs.core.memory_limits import free_memory, require_memory, tape_bytes
+from echelongym.experiments.cli.settings import Evaluation
+from echelongym.experiments.comparison.parts import simulate_worlds
 
 MEGABYTE = 2**20
 
@@ -21,7 +22,7 @@ MEGABYTE = 2**20
 def test_what_is_free_follows_the_limits_of_the_process():
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30));"
-        "from echelongym.envs.memory_limits import free_memory; before = free_memory(); block = bytearray(1 << 28);"
+        "from echelongym.envs.core.memory_limits import free_memory; before = free_memory(); block = bytearray(1 << 28);"
         "print(before, before - free_memory())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

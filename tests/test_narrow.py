@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
-from echelongym.experiments import terminal, training_progress
+from echelongym.experiments.cli import terminal
 from echelongym.experiments.main import main
+from echelongym.experiments.training import progress as training_progress
 
 HEADS = [
     "policy",

@@ -7,13 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_programs import RandomFunction, assert_same, random_inputs
 
-from echelongym.envs import Scenario, Tape, native_build, native_terms
-from echelongym.envs import program as recording
-from echelongym.envs.backend import NumpyOps
+from echelongym.envs import Scenario, Tape
+from echelongym.envs.compiler import c_compiler as native_build
+from echelongym.envs.compiler import c_operations as native_terms
+from echelongym.envs.compiler import recorder as recording
+from echelongym.envs.compiler.native import accelerate
+from echelongym.envs.compiler.recorder import Program
+from echelongym.envs.compiler.schedule import plan
+from echelongym.envs.core.backend import NumpyOps
 from echelongym.envs.dynamics import Dynamics, Exogenous, State
-from echelongym.envs.native import accelerate
-from echelongym.envs.native_plan import plan
-from echelongym.envs.program import Program
 from echelongym.envs.simulate import World
 
 

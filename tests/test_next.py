@@ -6,9 +6,9 @@ import pytest
 
 from echelongym.agents.rules import RULES
 from echelongym.envs import Scenario
-from echelongym.experiments.compose import arguments
+from echelongym.experiments.cli.compose import arguments
+from echelongym.experiments.cli.terminal import listed, typed
 from echelongym.experiments.main import main
-from echelongym.experiments.terminal import listed, typed
 
 TUNING = "tuning.worlds=4 tuning.judged=4 tuning.budget=4000 tuning.cache=null tuning.workers=1"
 BOUNDS = "bounds.worlds=2 bounds.cache=null bounds.penalty=false bounds.workers=1 open_loop=false"
@@ -73,7 +73,7 @@ def test_what_is_typed_survives_the_shell_and_hydra():
 
 
 def test_shows_rule_is_one_that_the_scenario_takes(capsys, tmp_path, monkeypatch):
-    from echelongym.experiments.show import _rule
+    from echelongym.experiments.commands.show import _rule
 
     for name in ("lost_sales", "two_region", "beer_game", "production_network"):
         scenario = Scenario.load(name)

@@ -16,9 +16,9 @@ import oracle_instances as instances
 import pytest
 
 from echelongym.agents import load_policy
-from echelongym.agents.tuning import tune
+from echelongym.agents.tuning.tuner import tune
 from echelongym.envs import simulate
-from echelongym.envs.world_sample import WorldSample
+from echelongym.envs.worlds.world_sample import WorldSample
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from gymnasium.utils.env_checker import check_env
 
 from echelongym.agents import load_policy
 from echelongym.agents.exact import solve
-from echelongym.agents.export import export_policy
-from echelongym.agents.planning.bound import perfect_information
+from echelongym.agents.export.export import export_policy
+from echelongym.agents.planning.linear_program.program import relaxations
 from echelongym.agents.planning.open_loop import _saved_up
-from echelongym.agents.planning.program import relaxations
+from echelongym.agents.planning.perfect_information import perfect_information
 from echelongym.agents.planning.rolling import RollingHorizon
 from echelongym.agents.rules import RULES
 from echelongym.envs import Decision, Network, Scenario, Tape, simulate
-from echelongym.envs.feasibility import problems
-from echelongym.envs.levels import automatic_levels
+from echelongym.envs.interface.automatic_levels import automatic_levels
+from echelongym.envs.interface.feasibility import problems
 
 STORE: dict[str, Any] = {
     "name": "store",

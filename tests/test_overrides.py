@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import echelongym.envs  # noqa: F401 (registers the environments)
 from echelongym.envs import InputError, Scenario
-from echelongym.envs.overrides import overridden
-from echelongym.experiments.compose import prepare
+from echelongym.envs.scenario.overrides import overridden
+from echelongym.experiments.cli.compose import prepare
 from echelongym.experiments.main import main
 
 SCENARIO = "two_region"

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from echelongym.envs.errors import InputError
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
-from echelongym.envs.world_sample import sample_of
+from echelongym.envs.worlds.world_sample import sample_of
 
 SCENARIO = """
 units: integer
@@ -33,8 +33,8 @@ def own(folder, demand="{kind: trace, file: sales.csv}", header="date,all/tea,al
 
 def copied(scenario, folder):
     """The copy that a command leaves in its run folder."""
-    from echelongym.envs.files import write_yaml
-    from echelongym.experiments.runs import portable
+    from echelongym.envs.storage.files import write_yaml
+    from echelongym.experiments.runs.folders import portable
 
     folder.mkdir()
     write_yaml(portable(scenario), folder / "scenario.yaml")
@@ -46,10 +46,10 @@ def test_a_policy_runs_on_the_copy_of_its_scenario_in_a_run_folder(tmp_path):
     import torch
     from pathwise_cases import config
 
-    from echelongym.agents.actor import Actor, ActorPolicy
+    from echelongym.agents.loading import load_policy
     from echelongym.agents.pathwise.policy import make_policy, save_pathwise
-    from echelongym.agents.policy import load_policy
-    from echelongym.agents.policy_file import save_actor
+    from echelongym.agents.sb3.actor import Actor, ActorPolicy
+    from echelongym.agents.sb3.policy_file import save_actor
 
     scenario = Scenario.load(own(tmp_path / "mine"))
     copy = copied(scenario, tmp_path / "run")
@@ -67,11 +67,11 @@ def test_a_policy_runs_on_the_copy_of_its_scenario_in_a_run_folder(tmp_path):
 
 
 def test_the_rule_tuned_for_a_scenario_is_the_rule_of_its_copy(tmp_path, monkeypatch):
-    from echelongym.agents.policy import load_policy
-    from echelongym.envs.files import write_yaml
-    from echelongym.experiments.policy_choice import chosen_policy
-    from echelongym.experiments.runs import portable
-    from echelongym.experiments.settings import PolicyChoice
+    from echelongym.agents.loading import load_policy
+    from echelongym.envs.storage.files import write_yaml
+    from echelongym.experiments.cli.settings import PolicyChoice
+    from echelongym.experiments.comparison.policy_choice import chosen_policy
+    from echelongym.experiments.runs.folders import portable
 
     monkeypatch.chdir(tmp_path)
     scenario = Scenario.load(own(tmp_path / "mine"))
@@ -110,7 +110,7 @@ def test_records_that_begin_on_different_days_say_that_their_days_do_not_meet(tm
         "{{tea: {{kind: trace, file: sales.csv, series: all/tea{0}}}, "
         "coffee: {{kind: trace, file: late/sales.csv, series: all/coffee{0}}}}}"
     )
-    from echelongym.envs.processes.recorded.statement import record_split
+    from echelongym.envs.recorded.statement import record_split
 
     apart = Scenario.load(own(tmp_path, each.format("")))
     assert any("2023-05-31 in sales.csv, 2023-07-01 in late/sales.csv" in one for one in record_split(apart)), (
@@ -122,7 +122,7 @@ def test_records_that_begin_on_different_days_say_that_their_days_do_not_meet(tm
 
 
 def test_what_more_budget_brought_has_no_interval_in_one_history(tmp_path):
-    from echelongym.agents.tuning import more_budget
+    from echelongym.agents.tuning.tuner import more_budget
 
     assert sample_of(Scenario.load(own(tmp_path)), 4, 0, "tune").kind == "none"
     found = more_budget(np.full(4, 11.0), np.full(4, 10.0), "budget", known=False)

@@ -11,17 +11,17 @@ import torch
 from pathwise_cases import SHARED, TUNED, config, costs, one_store, stirred, untrained
 
 from echelongym.agents.budget import Budget, objective
+from echelongym.agents.loading import load_policy
 from echelongym.agents.pathwise.features import Features
 from echelongym.agents.pathwise.heads import automatic_start
 from echelongym.agents.pathwise.policy import PathwiseActor, Tensors, make_policy
 from echelongym.agents.pathwise.trainer import PathwiseTrainer
 from echelongym.agents.pathwise.unroll import Unroll, Window, relaxation
-from echelongym.agents.policy import load_policy
-from echelongym.agents.targets import Multipliers
-from echelongym.envs.backend import TorchOps
-from echelongym.envs.errors import InputError
-from echelongym.envs.observation import Observation
-from echelongym.envs.scenario import Scenario, shipped_scenarios
+from echelongym.agents.service_targets import Multipliers
+from echelongym.envs.core.backend import TorchOps
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.interface.observation import Observation
+from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
 from echelongym.envs.simulate import periods, simulate
 
 # Where training starts -----------------------------------------------------------------------------

@@ -11,14 +11,14 @@ import torch
 
 from echelongym.agents.budget import Budget, objective
 from echelongym.agents.learners import learner_config
+from echelongym.agents.loading import load_policy
 from echelongym.agents.pathwise.checkpoint import latest_checkpoint
 from echelongym.agents.pathwise.config import PathwiseConfig
 from echelongym.agents.pathwise.family import FamilyTrainer, family_policy, shares, validation
-from echelongym.agents.policy import load_policy
-from echelongym.envs.errors import InputError
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
-from echelongym.experiments.train import train
+from echelongym.experiments.commands.train import train
 
 STEP = 16 * 12  # env-steps of a gradient
 

@@ -12,13 +12,13 @@ import torch
 from pathwise_cases import SHARED, TUNED, config, costs, one_store, stirred, untrained
 
 from echelongym.agents.budget import Budget
+from echelongym.agents.loading import load_policy
 from echelongym.agents.pathwise.checkpoint import latest_checkpoint, load_checkpoint
 from echelongym.agents.pathwise.heads import automatic_start
 from echelongym.agents.pathwise.policy import load_pathwise, make_policy, save_pathwise
 from echelongym.agents.pathwise.trainer import PathwiseTrainer
-from echelongym.agents.policy import load_policy
-from echelongym.envs.errors import InputError
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import periods
 
 # Resume and files ----------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def test_memory_is_cleared_at_the_start():
 
 def test_policy_with_memory_is_not_exported():
     pytest.importorskip("onnxruntime")
-    from echelongym.agents.export import make_bundle
+    from echelongym.agents.export.export import make_bundle
 
     scenario = one_store()
     with pytest.raises(InputError, match="keeps memory between periods"):
@@ -174,7 +174,7 @@ def test_exported_policy_decides_the_same(tmp_path, head):
     """``make_bundle`` checks ONNX Runtime against the policy itself in simulated worlds."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    from echelongym.agents.export import make_bundle
+    from echelongym.agents.export.export import make_bundle
 
     scenario = one_store()
     bundle = make_bundle(stirred(untrained(scenario, config(head=head))), scenario, count=50)

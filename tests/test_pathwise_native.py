@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from random_scenarios import random_scenario, seeds
 
 from echelongym.agents.learners import learner_config
-from echelongym.agents.pathwise import native_unroll
-from echelongym.agents.pathwise.native_source import WIDTH
-from echelongym.agents.pathwise.native_unroll import NativeUnroll
+from echelongym.agents.pathwise.compiled import gradient as native_unroll
+from echelongym.agents.pathwise.compiled.c_source import WIDTH
+from echelongym.agents.pathwise.compiled.gradient import NativeUnroll
+from echelongym.agents.pathwise.compiled.symbols import SYMBOLS, Graph, Node
 from echelongym.agents.pathwise.policy import make_policy
-from echelongym.agents.pathwise.symbols import SYMBOLS, Graph, Node
 from echelongym.agents.pathwise.unroll import Unroll, Window, relaxation
 from echelongym.agents.rules import RULES
-from echelongym.envs.config import validate
-from echelongym.envs.native_build import CannotCompile, library
-from echelongym.envs.scenario import Scenario, shipped_scenarios
+from echelongym.envs.compiler.c_compiler import CannotCompile, library
+from echelongym.envs.core.validation import validate
+from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
 
 
 def has_compiler():

@@ -10,15 +10,15 @@ import torch
 
 from echelongym.agents.budget import Budget
 from echelongym.agents.learners import learner_config
+from echelongym.agents.loading import load_policy
 from echelongym.agents.pathwise.config import PathwiseConfig
 from echelongym.agents.pathwise.smoothing import SmoothLedger
 from echelongym.agents.pathwise.trainer import PathwiseTrainer
-from echelongym.agents.policy import load_policy
-from echelongym.envs.backend import NUMPY, TorchOps
+from echelongym.envs.accounts.ledger import Ledger
+from echelongym.envs.core.backend import NUMPY, TorchOps
 from echelongym.envs.dynamics import Flows
-from echelongym.envs.ledger import Ledger
-from echelongym.envs.levels import automatic_levels
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.interface.automatic_levels import automatic_levels
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import periods
 
 DEFAULTS = learner_config("pathwise").model_dump()

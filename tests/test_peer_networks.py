@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from echelongym.agents.planning.bound import perfect_information
+from echelongym.agents.planning.perfect_information import perfect_information
 from echelongym.envs import Decision, Scenario, Tape, simulate
 
 FACTS = json.loads(Path(__file__).with_name("peer_networks.json").read_text())

@@ -7,13 +7,13 @@ import pytest
 import random_scenarios
 from planning_networks import episode_cost, one_store, store_network, tape_of
 
-from echelongym.agents.planning.bound import perfect_information
+from echelongym.agents.loading import load_policy
 from echelongym.agents.planning.open_loop import OpenLoopPlan, plan_open_loop
+from echelongym.agents.planning.perfect_information import perfect_information
 from echelongym.agents.planning.rolling import RollingHorizon
 from echelongym.agents.planning.rounding import largest_remainders, requests_of
-from echelongym.agents.policy import load_policy
 from echelongym.envs import Scenario, simulate
-from echelongym.envs.errors import InputError
+from echelongym.envs.core.errors import InputError
 
 UNITS = ("continuous", "integer")
 

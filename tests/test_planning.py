@@ -11,14 +11,14 @@ from scipy.optimize import linprog
 from scipy.sparse import coo_array, vstack
 from test_dynamics import Replayed, run, tape_from
 
-from echelongym.agents.planning.bound import perfect_information
-from echelongym.agents.planning.outlook import Outlook, Standing
-from echelongym.agents.planning.program import Program, relaxations
-from echelongym.agents.planning.solver import Solver
-from echelongym.agents.planning.views import NAMES, view
-from echelongym.agents.policy import load_policy
+from echelongym.agents.loading import load_policy
+from echelongym.agents.planning.linear_program.outlook import Outlook, Standing
+from echelongym.agents.planning.linear_program.program import Program, relaxations
+from echelongym.agents.planning.linear_program.solver import Solver
+from echelongym.agents.planning.linear_program.views import NAMES, view
+from echelongym.agents.planning.perfect_information import perfect_information
 from echelongym.envs import Scenario, simulate
-from echelongym.envs.errors import InputError
+from echelongym.envs.core.errors import InputError
 
 UNITS = ("continuous", "integer")
 

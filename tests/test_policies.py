@@ -5,7 +5,7 @@ import pytest
 
 from echelongym.agents import load_policy
 from echelongym.envs import Decision, InputError, Observation, Scenario, simulate
-from echelongym.envs.observation import observation_shapes
+from echelongym.envs.interface.observation import observation_shapes
 
 CHAIN = {
     "name": "chain",

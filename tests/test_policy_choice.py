@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from echelongym.agents.policy import load_policy
+from echelongym.agents.loading import load_policy
 from echelongym.envs import simulate
-from echelongym.envs.files import write_text, write_yaml
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.storage.files import write_text, write_yaml
+from echelongym.experiments.cli.settings import PolicyChoice
+from echelongym.experiments.comparison.policy_choice import chosen_policy
 from echelongym.experiments.main import main
-from echelongym.experiments.policy_choice import chosen_policy
-from echelongym.experiments.settings import PolicyChoice
 
 SCENARIO = Scenario.load("lost_sales")
 RULE = "echelon_base_stock"

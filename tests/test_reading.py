@@ -12,7 +12,7 @@ from oracle_instances import build, dual_sourcing, one_store, serial
 from scipy.optimize import least_squares
 
 from echelongym.agents import load_policy
-from echelongym.agents.export import make_bundle
+from echelongym.agents.export.export import make_bundle
 from echelongym.agents.reading import (
     ReadableRule,
     demand_shock,
@@ -28,10 +28,10 @@ from echelongym.agents.reading.clipped import fit_clipped
 from echelongym.agents.reading.level import looks_at
 from echelongym.agents.reading.named import named_entries, named_features, season_part
 from echelongym.envs import Decision, Scenario, simulate
-from echelongym.envs.errors import InputError
-from echelongym.envs.scenario import shipped_scenarios
-from echelongym.experiments import reading_pictures
-from echelongym.experiments.compose import launch
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.scenario.scenario import shipped_scenarios
+from echelongym.experiments.cli.compose import launch
+from echelongym.experiments.reading import pictures as reading_pictures
 
 ROOT = Path(os.environ.get("ECHELONGYM_CHECKOUT", Path(__file__).parent.parent))
 STEADY = {"kind": "uniform", "low": 3, "high": 7}  # never 0: a base-stock rule asks in every period

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from echelongym.envs import Decision, NetworkEnv, Scenario, simulate
-from echelongym.envs.errors import InputError
-from echelongym.envs.processes.recorded.blocks import whole_blocks
-from echelongym.envs.processes.recorded.record import Calendar, Record
-from echelongym.envs.processes.recorded.statement import playable, record_split, split_is_apart
-from echelongym.envs.processes.recorded.windows import Windows, spans
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.recorded.blocks import whole_blocks
+from echelongym.envs.recorded.record import Calendar, Record
+from echelongym.envs.recorded.statement import playable, record_split, split_is_apart
+from echelongym.envs.recorded.windows import Windows, spans
 
 START = datetime.date(2024, 1, 1)
 
@@ -145,7 +145,7 @@ def test_the_split_is_said_in_words(tmp_path):
 
 def test_a_training_learns_from_other_days_than_its_checkpoint_is_chosen_on(tmp_path, monkeypatch):
     """What the learner and its judge draw, overheard."""
-    from echelongym.experiments.train import train
+    from echelongym.experiments.commands.train import train
 
     scenario = made(tmp_path, periods=70, demand={"block": 7}, horizon=28)
     drawn: dict[str, set] = {}

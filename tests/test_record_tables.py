@@ -7,9 +7,9 @@ import random
 import numpy as np
 import pytest
 
-from echelongym.envs.errors import InputError
-from echelongym.envs.processes.recorded.files import load_recorded
-from echelongym.envs.processes.recorded.reading import Dialect
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.recorded.files import load_recorded
+from echelongym.envs.recorded.reading import Dialect
 
 UNITS = [0, 3, 12, 1, 0, 7, 2, 5, 4, 9]
 DAYS = [datetime.date(2024, 3, 5) + datetime.timedelta(days=k) for k in range(10)]
@@ -221,7 +221,7 @@ def test_random_bytes_end_in_one_line(tmp_path, name):
 
 
 def test_an_archive_that_inflates_is_stopped(tmp_path, monkeypatch):
-    from echelongym.envs.processes.recorded import cells
+    from echelongym.envs.recorded import cells
 
     monkeypatch.setattr(cells, "MOST_BYTES", 10_000)
     with pytest.raises(InputError, match=r"size = 'more': expected at most"):

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echelongym.envs.config import validate
-from echelongym.envs.errors import InputError, MissingExtra
-from echelongym.envs.files import read_yaml
-from echelongym.envs.processes import completejourney
-from echelongym.envs.processes.recorded.blocks import block_positions, block_starts, replayed, whole_blocks
-from echelongym.envs.processes.recorded.files import load_recorded
-from echelongym.envs.processes.recorded.trace import Trace
-from echelongym.envs.processes.recorded.windows import Windows
+from echelongym.envs.core.errors import InputError, MissingExtra
+from echelongym.envs.core.validation import validate
 from echelongym.envs.processes.replay import ReplayedDemand
 from echelongym.envs.processes.series import Streams
+from echelongym.envs.recorded import completejourney
+from echelongym.envs.recorded.blocks import block_positions, block_starts, replayed, whole_blocks
+from echelongym.envs.recorded.files import load_recorded
+from echelongym.envs.recorded.trace import Trace
+from echelongym.envs.recorded.windows import Windows
+from echelongym.envs.storage.files import read_yaml
 
 
 def table(folder: Path, text: str, name: str = "sales.csv") -> str:

@@ -15,9 +15,9 @@ from echelongym.agents import load_policy
 from echelongym.agents.rules import RULES
 from echelongym.agents.rules.allocation import equalise
 from echelongym.envs import InputError, Scenario, simulate
-from echelongym.envs.backend import NUMPY, TorchOps
+from echelongym.envs.core.backend import NUMPY, TorchOps
 from echelongym.envs.dynamics import Segments
-from echelongym.envs.scenario import shipped_scenarios
+from echelongym.envs.scenario.scenario import shipped_scenarios
 from echelongym.envs.simulate import periods
 
 SHIPPED = [name for name in shipped_scenarios() if name != "grocery"]  # grocery needs an extra

@@ -12,7 +12,7 @@ from test_rules import observations
 
 from echelongym.agents import load_policy
 from echelongym.agents.rules import RULES
-from echelongym.agents.tuning import tune
+from echelongym.agents.tuning.tuner import tune
 from echelongym.envs import InputError, Scenario, simulate
 
 DUAL = ["single_index", "dual_index", "capped_dual_index", "tailored_base_surge", "expedite_threshold"]
@@ -369,7 +369,7 @@ def test_rules_hold_on_random_networks(rule, seed, units, tmp_path):
 def test_gradients_are_finite_differences(rule):
     import torch
 
-    from echelongym.envs.backend import TorchOps
+    from echelongym.envs.core.backend import TorchOps
 
     scenario = Scenario.load("two_region")
     policy = RULES[rule](scenario)

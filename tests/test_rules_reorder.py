@@ -13,7 +13,7 @@ from test_rules import Counted, observations
 
 from echelongym.agents import load_policy
 from echelongym.agents.rules import RULES
-from echelongym.agents.tuning import tune
+from echelongym.agents.tuning.tuner import tune
 from echelongym.envs import InputError, Scenario, simulate
 
 REORDERING = ["reorder_point_order_up_to", "reorder_point_quantity", "can_order"]

@@ -14,9 +14,9 @@ from reference_scenario import read_scenario
 
 from echelongym.agents import load_policy
 from echelongym.agents.rules import RULES
-from echelongym.agents.tuning import tune
+from echelongym.agents.tuning.tuner import tune
 from echelongym.envs import InputError, Scenario, simulate
-from echelongym.envs.backend import TorchOps
+from echelongym.envs.core.backend import TorchOps
 from echelongym.envs.simulate import periods
 
 MINE = (

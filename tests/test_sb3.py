@@ -7,16 +7,16 @@ import pytest
 import torch
 from stable_baselines3 import A2C, PPO, SAC
 
-from echelongym.agents.actor import Actor, ActorPolicy, constant_policy
 from echelongym.agents.learners import learner_config
-from echelongym.agents.policy import load_policy
-from echelongym.agents.policy_file import load_actor, save_actor
-from echelongym.agents.sb3 import SB3VecEnv, actor_module, make_model
-from echelongym.agents.sb3_zip import load_sb3_policy
-from echelongym.envs.errors import InputError
-from echelongym.envs.scenario import Scenario
+from echelongym.agents.loading import load_policy
+from echelongym.agents.sb3.actor import Actor, ActorPolicy, constant_policy
+from echelongym.agents.sb3.models import SB3VecEnv, actor_module, make_model
+from echelongym.agents.sb3.policy_file import load_actor, save_actor
+from echelongym.agents.sb3.zip_files import load_sb3_policy
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.gym.vector_env import NetworkVectorEnv
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
-from echelongym.envs.vector_env import NetworkVectorEnv
 
 PERIODS = 6
 

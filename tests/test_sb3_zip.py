@@ -7,10 +7,10 @@ from gymnasium import spaces
 from stable_baselines3 import A2C, PPO, SAC
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
 
-from echelongym.agents.policy import load_policy
-from echelongym.envs.env import NetworkEnv
-from echelongym.envs.errors import InputError
-from echelongym.envs.scenario import Scenario
+from echelongym.agents.loading import load_policy
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.gym.env import NetworkEnv
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 
 PERIODS, WORLDS = 40, 3

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from echelongym.envs.errors import InputError
+from echelongym.envs.core.errors import InputError
 from echelongym.envs.processes.series import Streams, normal_quantile
 
 

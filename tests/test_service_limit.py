@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echelongym.agents.planning.service_limit import most_served, service_limits
-from echelongym.agents.targets import Target
+from echelongym.agents.service_targets import Target
 from echelongym.envs import Decision, Scenario, Tape, simulate
 
 

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from echelongym.agents.actor import Actor, ActorPolicy, constant_policy
-from echelongym.agents.bundle import BundlePolicy, load_bundle
-from echelongym.agents.export import export_policy
+from echelongym.agents.export.bundle import BundlePolicy, load_bundle
+from echelongym.agents.export.export import export_policy
+from echelongym.agents.loading import load_policy
 from echelongym.agents.pathwise.config import Layout
 from echelongym.agents.pathwise.policy import make_policy, save_pathwise
-from echelongym.agents.policy import load_policy
-from echelongym.agents.policy_file import save_actor
-from echelongym.envs.errors import InputError
-from echelongym.envs.files import read_yaml, write_yaml
-from echelongym.envs.observation import Observation, observation_shapes
-from echelongym.envs.scenario import Scenario
-from echelongym.envs.signature import check_network, signature
-from echelongym.envs.tape import Tape
+from echelongym.agents.sb3.actor import Actor, ActorPolicy, constant_policy
+from echelongym.agents.sb3.policy_file import save_actor
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.interface.observation import Observation, observation_shapes
+from echelongym.envs.network.signature import check_network, signature
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.storage.files import read_yaml, write_yaml
+from echelongym.envs.worlds.tape import Tape
 
 DATA = {
     "name": "crossing",

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from echelongym.agents.policy import load_policy
-from echelongym.envs.backend import NumpyOps
-from echelongym.envs.scenario import Scenario
+from echelongym.agents.loading import load_policy
+from echelongym.envs.core.backend import NumpyOps
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 
 

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from echelongym.agents.actor import ActorPolicy, constant_policy, policy_of
-from echelongym.agents.cloning import actions_of, clone
-from echelongym.agents.graph_features import GraphFeatures, SharedHead, graph_layout
 from echelongym.agents.learners import learner_config
-from echelongym.agents.policy import load_policy
-from echelongym.agents.sb3 import SB3VecEnv, actor_module, make_model
-from echelongym.agents.starts import Residual, starting_rule
-from echelongym.envs.decoding import KINDS, ActionDecoder
-from echelongym.envs.encoding import ObservationEncoder
-from echelongym.envs.errors import InputError
-from echelongym.envs.observation import Decision, Observation
-from echelongym.envs.scenario import Scenario
+from echelongym.agents.loading import load_policy
+from echelongym.agents.networks.graph_features import GraphFeatures, SharedHead, graph_layout
+from echelongym.agents.rules.residual import Residual, starting_rule
+from echelongym.agents.sb3.actor import ActorPolicy, constant_policy, policy_of
+from echelongym.agents.sb3.cloning import actions_of, clone
+from echelongym.agents.sb3.models import SB3VecEnv, actor_module, make_model
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.gym.vector_env import NetworkVectorEnv
+from echelongym.envs.interface.action_decoder import KINDS, ActionDecoder
+from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.interface.observation_encoder import ObservationEncoder
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
-from echelongym.envs.vector_env import NetworkVectorEnv
-from echelongym.experiments.train import train
+from echelongym.experiments.commands.train import train
 
 
 @pytest.fixture(scope="module")

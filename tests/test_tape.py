@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from demand_worlds import POISSON, busy, customer, scenario
 
-from echelongym.envs.errors import InputError
-from echelongym.envs.tape import Tape
-from echelongym.envs.tape_checks import ARRAYS
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.worlds.tape import Tape
+from echelongym.envs.worlds.tape_checks import ARRAYS
 
 UNITS = ["continuous", "integer"]
 

@@ -7,13 +7,13 @@ import oracle_instances as instances
 import pytest
 
 from echelongym.agents import load_policy
-from echelongym.agents.planning.bound import perfect_information
 from echelongym.agents.planning.innovations import QUANTILES, Innovations, known_until, refusal
-from echelongym.agents.planning.outlook import Outlook, Standing
-from echelongym.agents.planning.program import Program
-from echelongym.agents.planning.tightened import Positions, Weights, fit, tightened
+from echelongym.agents.planning.linear_program.outlook import Outlook, Standing
+from echelongym.agents.planning.linear_program.program import Program
+from echelongym.agents.planning.penalised_bound import Positions, Weights, fit, tightened
+from echelongym.agents.planning.perfect_information import perfect_information
 from echelongym.envs import Scenario, simulate
-from echelongym.envs.errors import InputError
+from echelongym.envs.core.errors import InputError
 
 
 def short(scenario: Scenario, horizon: int = 60) -> Scenario:

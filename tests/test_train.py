@@ -17,17 +17,17 @@ import pytest
 import torch
 import yaml
 
-from echelongym.agents.checkpoint import latest_checkpoint, load_checkpoint
-from echelongym.agents.policy import load_policy
-from echelongym.envs.config import validate
-from echelongym.envs.errors import InputError, MissingExtra
-from echelongym.envs.scenario import Scenario
+from echelongym.agents.loading import load_policy
+from echelongym.agents.sb3.checkpoint import latest_checkpoint, load_checkpoint
+from echelongym.envs.core.errors import InputError, MissingExtra
+from echelongym.envs.core.validation import validate
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
-from echelongym.experiments import train as command
-from echelongym.experiments import trainers
-from echelongym.experiments.compose import compose
+from echelongym.experiments.cli.compose import compose
+from echelongym.experiments.commands import train as command
+from echelongym.experiments.commands.train import train
 from echelongym.experiments.main import main
-from echelongym.experiments.train import train
+from echelongym.experiments.training import trainers
 
 START = {"start": "zero", "start_as": "residual", "features": "flat", "graph_hidden": 4, "graph_rounds": 1}
 PPO = {
@@ -135,7 +135,8 @@ def test_run_folder_holds_policy_curve_and_summary(scenario, agent, capsys):
 
 def test_best_policy_is_the_one_kept(scenario, monkeypatch):
     """Even when what follows it is worse: costs of evaluations are made to rise after the second."""
-    from echelongym.agents import budget, training
+    from echelongym.agents import budget
+    from echelongym.agents.sb3 import trainer as training
 
     costs = iter([5.0, 3.0, 4.0, 6.0, 7.0])
     seen: list[dict[str, torch.Tensor]] = []
@@ -227,7 +228,7 @@ def interrupted(
     scenario: Scenario, agent: dict[str, Any], folder: str, after: int, monkeypatch: Any, **changes: Any
 ) -> None:
     """Train, writing a checkpoint after every piece, and die in the piece after ``after`` of them."""
-    from echelongym.agents import training
+    from echelongym.agents.sb3 import trainer as training
 
     check, count = training.Trainer._check_finite, iter(range(10_000))
 

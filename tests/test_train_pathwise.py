@@ -15,15 +15,15 @@ import torch
 import yaml
 
 from echelongym.agents.learners import learner_config
-from echelongym.agents.policy import load_policy
-from echelongym.envs.config import validate
-from echelongym.envs.errors import InputError
-from echelongym.envs.scenario import Scenario
+from echelongym.agents.loading import load_policy
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.core.validation import validate
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
-from echelongym.experiments import train as command
-from echelongym.experiments.compose import choices, compose, prepare
+from echelongym.experiments.cli.compose import choices, compose, prepare
+from echelongym.experiments.commands import train as command
+from echelongym.experiments.commands.train import train
 from echelongym.experiments.main import main
-from echelongym.experiments.train import train
 
 SETTINGS: dict[str, Any] = {
     "validation": {"worlds": 8, "times": 4},

@@ -11,7 +11,7 @@ import pytest
 
 from echelongym.agents import load_policy
 from echelongym.agents.rules import RULES
-from echelongym.agents.tuning import more_budget, tune
+from echelongym.agents.tuning.tuner import more_budget, tune
 from echelongym.envs import InputError, Scenario, simulate
 
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from echelongym.agents.rules import RULES, Space
-from echelongym.agents.targets import Target, targets_of
-from echelongym.agents.tuning_gradient import descend, fitting_legs, window_of
-from echelongym.agents.tuning_search import estimate, evolve, pattern_search
-from echelongym.agents.tuning_worlds import Budget, Candidates, Judge
+from echelongym.agents.service_targets import Target, targets_of
+from echelongym.agents.tuning.gradient import descend, fitting_legs, window_of
+from echelongym.agents.tuning.judging import Budget, Candidates, Judge
+from echelongym.agents.tuning.search import estimate, evolve, pattern_search
 from echelongym.envs import Scenario, simulate
-from echelongym.envs.estimators import Largest, Ratio
-from echelongym.envs.positions import longest_way
+from echelongym.envs.accounts.estimators import Largest, Ratio
+from echelongym.envs.interface.inventory_positions import longest_way
 
 
 def short(scenario):

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from echelongym.agents import load_policy
 from echelongym.envs import InputError, Scenario, shipped_scenarios, simulate, variants
-from echelongym.envs.files import read_yaml, write_yaml
 from echelongym.envs.processes.series import Streams
-from echelongym.envs.random_network import ExtraLane, LeadTimes, RandomDemand, RandomNetwork
-from echelongym.experiments.compose import prepare
+from echelongym.envs.scenario.random_network import ExtraLane, LeadTimes, RandomDemand, RandomNetwork
+from echelongym.envs.storage.files import read_yaml, write_yaml
+from echelongym.experiments.cli.compose import prepare
 from echelongym.experiments.main import main
-from echelongym.experiments.runs import portable
+from echelongym.experiments.runs.folders import portable
 
 ROOT = Path(os.environ.get("ECHELONGYM_CHECKOUT", Path(__file__).parent.parent))
 FAMILY = "distribution_family"

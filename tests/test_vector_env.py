@@ -11,7 +11,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from echelongym.envs import InputError, NetworkEnv, NetworkVectorEnv, Scenario, check_vector_env, shipped_scenarios
-from echelongym.envs.checker import Checked
+from echelongym.envs.gym.checker import Checked
 
 MODES = list(AutoresetMode)
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from echelongym.envs import Scenario
-from echelongym.envs.estimators import Ratio
-from echelongym.envs.recorded_blocks import RecordedBlocks, recorded_blocks
-from echelongym.envs.world_sample import ANY, NON_NEGATIVE, SHARE, WorldSample, sample_of, student_half, within
+from echelongym.envs.accounts.estimators import Ratio
+from echelongym.envs.worlds.recorded_blocks import RecordedBlocks, recorded_blocks
+from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, SHARE, WorldSample, sample_of, student_half, within
+from echelongym.experiments.comparison.service import LESS, compare_fill_rates
 from echelongym.experiments.main import main
-from echelongym.experiments.service import LESS, compare_fill_rates
 from echelongym.experiments.statistics import mean_interval, paired_comparison, seeds_comparison
 
 STORE = """

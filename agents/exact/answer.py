@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from echelongym.envs.observation import Decision, Observation
+from echelongym.envs.interface.observation import Decision, Observation
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from echelongym.envs.errors import InputError, expected
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.scenario.scenario import Scenario
 
 from ..rules import EchelonBaseStock
 from .answer import Exact

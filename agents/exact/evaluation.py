@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from echelongym.envs.backend import NUMPY
-from echelongym.envs.errors import InputError
-from echelongym.envs.observation import Decision, Observation, checked_requests
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.backend import NUMPY
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.interface.observation import Decision, Observation, checked_requests
+from echelongym.envs.scenario.scenario import Scenario
 
-from .bellman import TooManyStates, Unsettled, stationary
-from .chance import Chance, Floats, Ints, expand
-from .halves import Halves
-from .lots import Lots
-from .registry import Registry
+from .markov.bellman import TooManyStates, Unsettled, stationary
+from .markov.finite_laws import Chance, Floats, Ints, expand
+from .markov.half_periods import Halves
+from .markov.rounding_lots import Lots
+from .markov.state_index import Registry
 
 LARGEST = 200_000
 ROWS = 400_000  # states times outcomes followed at a time

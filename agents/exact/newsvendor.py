@@ -11,9 +11,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from echelongym.envs.errors import expected
+from echelongym.envs.core.errors import expected
 from echelongym.envs.processes.laws import ClippedNormal
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.scenario.scenario import Scenario
 
 from ..rules import EchelonBaseStock
 from .answer import Exact

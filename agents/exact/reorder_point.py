@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echelongym.envs.errors import InputError, expected
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.scenario.scenario import Scenario
 
 from ..rules import ReorderPointOrderUpTo
 from .answer import Exact

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from echelongym.envs.errors import InputError, expected, unknown
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.errors import InputError, expected, unknown
+from echelongym.envs.scenario.scenario import Scenario
 
 from .answer import Exact
 from .clark_scarf import clark_scarf

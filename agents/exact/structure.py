@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from echelongym.envs.errors import InputError, expected
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.scenario.scenario import Scenario
 
 from .lattice import Law, law_of
 

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from echelongym.envs.errors import InputError, expected
-from echelongym.envs.observation import Decision, Observation
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.scenario.scenario import Scenario
 
 from ..rules import EchelonBaseStock
 from .answer import Exact
-from .bellman import Solution, optimise, visits
-from .chance import Chance, Floats, Ints
-from .closure import Process
-from .decisions import Box, first_box, order_step
-from .halves import Halves
-from .lots import Lots
+from .markov.bellman import Solution, optimise, visits
+from .markov.decision_process import Process
+from .markov.decisions import Box, first_box, order_step
+from .markov.finite_laws import Chance, Floats, Ints
+from .markov.half_periods import Halves
+from .markov.rounding_lots import Lots
 
 TOUCHED = 1e-8  # long-run share of periods above which a limit of the box counts as touched
 SAME = 1e-8  # relative change of the optimum at which the box is wide enough

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from echelongym.agents.checkpoint_files import newest_checkpoint, read_checkpoint, write_checkpoint
-from echelongym.envs.errors import expected
-from echelongym.envs.reading import parse_json
+from echelongym.envs.core.errors import expected
+from echelongym.envs.storage.outside_files import parse_json
+
+from ..checkpoint_files import newest_checkpoint, read_checkpoint, write_checkpoint
 
 KIND = "pathwise"
 _SCHEMA = 1

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from echelongym.envs.config import Config, Count, Positive, PositiveCount, Share, number
-from echelongym.envs.errors import expected
+from echelongym.envs.core.errors import expected
+from echelongym.envs.core.validation import Config, Count, Positive, PositiveCount, Share, number
 
 Width = Annotated[int, number(1, 65_536, integer=True)]
 Worlds = Annotated[int, number(1, 10**6, integer=True)]  # played side by side

@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.agents.budget import Judged, figures, objective, penalised
-from echelongym.agents.rules import RULES, Rule
-from echelongym.agents.targets import shortfall, targets_of
-from echelongym.envs.errors import InputError, expected
-from echelongym.envs.observation import Policy
-from echelongym.envs.processes.recorded.statement import playable
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.interface.observation import Policy
+from echelongym.envs.recorded.statement import playable
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
-from echelongym.envs.tape import Tape
+from echelongym.envs.worlds.tape import Tape
 
+from ..budget import Judged, figures, objective, penalised
+from ..rules import RULES, Rule
+from ..service_targets import shortfall, targets_of
+from .compiled.gradient import NativeUnroll
 from .config import PathwiseConfig
 from .heads import untuned
-from .native_unroll import NativeUnroll
 from .policy import PathwiseActor, PathwisePolicy, make_policy
 from .trainer import SAFE, PathwiseTrainer
 from .unroll import Unroll, Window, relaxation

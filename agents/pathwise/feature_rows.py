@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.agents.rules.ahead import resembles
-from echelongym.envs.encoding import season_periods
-from echelongym.envs.levels import automatic_levels, faced
-from echelongym.envs.positions import Forest
-from echelongym.envs.processes.disruption import disturbed
+from echelongym.envs.interface.automatic_levels import automatic_levels, faced
+from echelongym.envs.interface.inventory_positions import Forest
+from echelongym.envs.interface.observation_encoder import season_periods
 from echelongym.envs.processes.series import normal_quantile
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.disruption import disturbed
+
+from ..rules.lookahead import resembles
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from echelongym.envs.encoding import season_periods
-from echelongym.envs.observation import Observation
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.interface.observation import Observation
+from echelongym.envs.interface.observation_encoder import season_periods
+from echelongym.envs.scenario.scenario import Scenario
 
 from .feature_rows import Rows, feature_names
 

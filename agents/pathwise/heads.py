@@ -12,17 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from echelongym.agents.rules import RULES, Rule
-from echelongym.agents.rules.base_stock import BaseStock, Shift
-from echelongym.agents.rules.dual import CappedDualIndex
-from echelongym.envs.backend import Ops, ops_of
-from echelongym.envs.decoding import ActionDecoder
+from echelongym.envs.core.backend import Ops, ops_of
+from echelongym.envs.core.errors import expected
 from echelongym.envs.dynamics import Segments
-from echelongym.envs.errors import expected
-from echelongym.envs.levels import automatic_levels
-from echelongym.envs.observation import Decision, Observation
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.interface.action_decoder import ActionDecoder
+from echelongym.envs.interface.automatic_levels import automatic_levels
+from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.scenario.scenario import Scenario
 
+from ..rules import RULES, Rule
+from ..rules.base_stock import BaseStock, Shift
+from ..rules.dual import CappedDualIndex
 from .features import Features
 
 Floats = NDArray[np.float64]

@@ -11,20 +11,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from echelongym.agents.origin import scenario_within
-from echelongym.agents.policy_file import weights
-from echelongym.agents.rules import RULES, Rule
-from echelongym.envs.backend import TorchOps
-from echelongym.envs.config import validate
-from echelongym.envs.errors import InputError, expected, shorten
-from echelongym.envs.files import write_bytes
-from echelongym.envs.observation import Decision, Observation
-from echelongym.envs.plain import check_plain
-from echelongym.envs.reading import parse_json, read_npz, text_of
-from echelongym.envs.scenario import Scenario
-from echelongym.envs.signature import check_network, is_complete, signature
+from echelongym.envs.core.backend import TorchOps
+from echelongym.envs.core.errors import InputError, expected, shorten
+from echelongym.envs.core.plain import check_plain
+from echelongym.envs.core.validation import validate
+from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.network.signature import check_network, is_complete, signature
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.storage.files import write_bytes
+from echelongym.envs.storage.outside_files import parse_json, read_npz, text_of
 
-from .bodies import BODIES, Body
+from ..origin import scenario_within
+from ..rules import RULES, Rule
+from ..sb3.policy_file import weights
+from .backbones import BODIES, Body
 from .config import Layout
 from .features import Features
 from .heads import HEADS, Head, automatic_head, automatic_start, untuned

@@ -19,17 +19,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from echelongym.agents.budget import Budget, Judged, Progress, Trained, cpu_time, judge, next_due
-from echelongym.agents.rules import Rule
-from echelongym.agents.tuning_worlds import MISSING
-from echelongym.envs.errors import InputError
-from echelongym.envs.scenario import Scenario
-from echelongym.envs.tape import Tape
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.tape import Tape
 
+from ..budget import Budget, Judged, Progress, Trained, cpu_time, judge, next_due
+from ..rules import Rule
+from ..tuning.judging import MISSING
 from .checkpoint import save_checkpoint
+from .compiled.c_source import WIDTH
+from .compiled.gradient import NativeUnroll
 from .config import PathwiseConfig
-from .native_source import WIDTH
-from .native_unroll import NativeUnroll
 from .policy import PathwiseActor, PathwisePolicy, make_policy
 from .unroll import Unroll, Window, relaxation
 

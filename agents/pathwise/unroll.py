@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import torch
 
-from echelongym.agents.targets import Multipliers
-from echelongym.agents.tuning_gradient import window_of
-from echelongym.envs.backend import TorchOps
-from echelongym.envs.errors import InputError
-from echelongym.envs.ledger import Ledger
-from echelongym.envs.positions import longest_way
-from echelongym.envs.processes.recorded.statement import playable
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.accounts.ledger import Ledger
+from echelongym.envs.core.backend import TorchOps
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.interface.inventory_positions import longest_way
+from echelongym.envs.recorded.statement import playable
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import periods
 
+from ..service_targets import Multipliers
+from ..tuning.gradient import window_of
 from .config import PathwiseConfig
 from .policy import PathwiseActor
 from .smoothing import SmoothLedger
@@ -37,7 +37,7 @@ class Window:
         """As the config says, and where it says nothing as the scenario's total lead time asks for.
 
         What is ordered last costs inside the window and pays off outside it; leaving out as many periods at the start
-        makes up for it (see :func:`echelongym.agents.tuning_gradient.window_of`).
+        makes up for it (see :func:`echelongym.agents.tuning.gradient.window_of`).
         """
         usual = window_of(scenario)
         scored, skipped = usual.periods - usual.skipped, usual.skipped

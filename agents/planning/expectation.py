@@ -6,15 +6,15 @@ from functools import cached_property
 
 import numpy as np
 
-from echelongym.envs.calendars import Calendars
-from echelongym.envs.observation import Observation
-from echelongym.envs.processes.disruption import When, active_within
-from echelongym.envs.processes.recorded.statement import playable
+from echelongym.envs.interface.observation import Observation
+from echelongym.envs.network.calendars import Calendars
 from echelongym.envs.processes.replay import ReplayedDemand
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.recorded.statement import playable
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.disruption import When, active_within
 
-from .assembly import Bools, Floats, Ints
-from .outlook import Outlook, Standing
+from .linear_program.assembly import Bools, Floats, Ints
+from .linear_program.outlook import Outlook, Standing
 
 #: Training worlds from which the pattern of recorded blocks (weekdays, say) is read.
 RECORDED_WORLDS = 256

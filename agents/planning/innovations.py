@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.errors import InputError
-from echelongym.envs.positions import Forest
-from echelongym.envs.tape import Tape, demand_of_other_worlds
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.interface.inventory_positions import Forest
+from echelongym.envs.worlds.tape import Tape, demand_of_other_worlds
 
 if TYPE_CHECKING:
-    from echelongym.envs.scenario import Scenario
+    from echelongym.envs.scenario.scenario import Scenario
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

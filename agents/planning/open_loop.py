@@ -13,24 +13,24 @@ from typing import Any, Self
 
 import numpy as np
 
-from echelongym.envs import journal
-from echelongym.envs.backend import Ops, ops_of
-from echelongym.envs.config import MOST as LARGEST
-from echelongym.envs.errors import InputError, expected, is_installed
-from echelongym.envs.files import write_text
-from echelongym.envs.ledger import Ledger
-from echelongym.envs.observation import Decision, Observation
-from echelongym.envs.plain import real_array
-from echelongym.envs.reading import read_json
-from echelongym.envs.scenario import Scenario
-from echelongym.envs.signature import check_network, signature
+from echelongym.envs.accounts.ledger import Ledger
+from echelongym.envs.core.backend import Ops, ops_of
+from echelongym.envs.core.errors import InputError, expected, is_installed
+from echelongym.envs.core.plain import real_array
+from echelongym.envs.core.validation import MOST as LARGEST
+from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.network.signature import check_network, signature
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import backend_of, periods, simulate
+from echelongym.envs.storage import journal
+from echelongym.envs.storage.files import write_text
+from echelongym.envs.storage.outside_files import read_json
 
-from .assembly import Floats
 from .expectation import Expectations
-from .outlook import Outlook, Standing
-from .program import Program
-from .solver import Solver
+from .linear_program.assembly import Floats
+from .linear_program.outlook import Outlook, Standing
+from .linear_program.program import Program
+from .linear_program.solver import Solver
 
 #: Plans that are compared first: factors on expected demand, and safety in standard deviations of cumulative demand.
 FACTORS = (0.8, 0.9, 1.0, 1.1)

@@ -8,20 +8,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from echelongym.envs.backend import ops_of
-from echelongym.envs.config import is_number
-from echelongym.envs.errors import expected
-from echelongym.envs.observation import Decision, Observation
-from echelongym.envs.positions import longest_way
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.backend import ops_of
+from echelongym.envs.core.errors import expected
+from echelongym.envs.core.validation import is_number
+from echelongym.envs.interface.inventory_positions import longest_way
+from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.scenario.scenario import Scenario
 
 from ..rules.rule import Bools, Group, Rule
-from .assembly import Floats
 from .expectation import Expectations
-from .margins import PlannedProgram, Targets, automatic_safety_factors
+from .linear_program.assembly import Floats
+from .linear_program.solver import Solver
 from .rounding import requests_of
+from .safety_stock import PlannedProgram, Targets, automatic_safety_factors
 from .scenarios import DemandPaths, Recourse
-from .solver import Solver
 
 # Periods planned beyond the longest way from a supplier, and the most and fewest planned by default.
 REVIEW, LONGEST, SHORTEST = 2, 40, 4
@@ -32,9 +32,9 @@ KEPT = 16
 class RollingHorizon(Rule):
     """Plans the next periods by linear program from what is observed, asks for the first period's shipments, and again.
 
-    The program is the network's own (:mod:`echelongym.agents.planning.program`) with the demand, lead times and
+    The program is the network's own (:mod:`program`) with the demand, lead times and
     availabilities expected (:class:`~echelongym.agents.planning.expectation.Expectations`). Safety stock comes from
-    targets of echelon stock whose shortfall is paid for (:mod:`echelongym.agents.planning.margins`); they also see to it
+    targets of echelon stock whose shortfall is paid for (:mod:`safety_stock`); they also see to it
     that stock is left at the end of the horizon. This is the certainty-equivalent controller of dynamic programming with
     chance margins (Bertsekas, Dynamic Programming and Optimal Control, volume I, section 6.1).
 
@@ -42,7 +42,7 @@ class RollingHorizon(Rule):
     ----------
     safety_factors
         Standard deviations of demand that a node's echelon holds above the mean, by node (and product); left out: those
-        of :func:`echelongym.envs.levels.automatic_levels`.
+        of :func:`echelongym.envs.interface.automatic_levels.automatic_levels`.
     horizon
         Periods planned, >= 1; left out: the longest way from a supplier and two more, 4 to 40.
     margin

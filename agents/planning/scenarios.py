@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from echelongym.envs.processes.recorded.statement import playable
 from echelongym.envs.processes.replay import ReplayedDemand
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.recorded.statement import playable
+from echelongym.envs.scenario.scenario import Scenario
 
-from .assembly import Floats, Problem
-from .margins import PlannedProgram
-from .outlook import Outlook, Standing
+from .linear_program.assembly import Floats, Problem
+from .linear_program.outlook import Outlook, Standing
+from .safety_stock import PlannedProgram
 
 #: First number of the training worlds that paths are taken from, beyond those that learners train on.
 FIRST_WORLD = 30_000_000

@@ -22,16 +22,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from echelongym.agents.targets import Target, targets_of
-from echelongym.envs.errors import expected
-from echelongym.envs.estimators import Ratio
-from echelongym.envs.processes.recorded.statement import playable
-from echelongym.envs.scenario import Scenario
-from echelongym.envs.tables import Tables
-from echelongym.envs.tape import Tape
-from echelongym.envs.world_sample import SHARE, sample_of
+from echelongym.envs.accounts.estimators import Ratio
+from echelongym.envs.core.errors import expected
+from echelongym.envs.network.tables import Tables
+from echelongym.envs.recorded.statement import playable
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.tape import Tape
+from echelongym.envs.worlds.world_sample import SHARE, sample_of
 
-from .assembly import Floats
+from ..service_targets import Target, targets_of
+from .linear_program.assembly import Floats
 
 #: Worlds that a limit is computed in, where nobody says; fewer of large networks.
 WORLDS = 64

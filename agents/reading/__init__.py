@@ -1,13 +1,13 @@
 """Reading a policy: what it asks for as stock, shocks and single observations vary, and a rule that says nearly the same.
 
-Any callable from :class:`echelongym.envs.Observation` to a :class:`echelongym.envs.Decision` can be read: a rule, a trained
+Any callable from :class:`Observation` to a :class:`Decision` can be read: a rule, a trained
 network, a bundle. :mod:`.visits` collects states that it visits; :mod:`.curves`, :mod:`.sensitivity` and :mod:`.shock` ask it
 what it would do otherwise; :mod:`.fitting` fits a :class:`.rule.ReadableRule`.
 """
 
 from .curves import Curve, order_curves
 from .fitting import Line, Readable, fit_readable
-from .rule import ReadableRule, Term, load_readable
+from .readable_rule import ReadableRule, Term, load_readable
 from .sensitivity import Sensitivity, sensitivity
 from .shock import Response, Shock, demand_shock, outage, respond
 from .visits import Visited, visit

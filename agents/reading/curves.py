@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .level import looks_at, used
 from .named import Array, LaneCell, lane_cells
-from .rule import ReadableRule, reader
+from .readable_rule import ReadableRule, reader
 from .sensitivity import TINY
 from .visits import AT_ONCE, Moment, Visited, counted
 

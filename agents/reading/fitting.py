@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.errors import expected
-from echelongym.envs.observation import Decision, Observation
-from echelongym.envs.positions import Forest
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.errors import expected
+from echelongym.envs.interface.inventory_positions import Forest
+from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.scenario.scenario import Scenario
 
 from .clipped import Fit, fit_clipped
 from .level import WORTH, base_fit, positions_of, spread, used, with_cap, with_gain
 from .named import Feature, LaneCell, columns, lane_cells, named_features, season_length, season_part, season_parts
-from .rule import POSITIONS, ReadableRule, Term, reader
+from .readable_rule import POSITIONS, ReadableRule, Term, reader
 from .sensitivity import TINY
 from .visits import Visited, counted, visit
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .clipped import Fit, fit_clipped
-from .rule import POSITIONS, ReadableRule, reader
+from .readable_rule import POSITIONS, ReadableRule, reader
 from .sensitivity import TINY
 from .visits import Visited
 

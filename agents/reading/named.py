@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.encoding import Block, ObservationEncoder
-from echelongym.envs.observation import OBSERVATION_NAMES, observation_shapes
-from echelongym.envs.scenario import Scenario
-from echelongym.envs.tables import Tables
+from echelongym.envs.interface.observation import OBSERVATION_NAMES, observation_shapes
+from echelongym.envs.interface.observation_encoder import Block, ObservationEncoder
+from echelongym.envs.network.tables import Tables
+from echelongym.envs.scenario.scenario import Scenario
 
 Floats = NDArray[np.float64]
 Array = NDArray[Any]

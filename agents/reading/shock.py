@@ -9,14 +9,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.errors import InputError, expected, unknown
-from echelongym.envs.estimators import Ratio
-from echelongym.envs.ledger import Ledger
-from echelongym.envs.observation import Decision, Observation
-from echelongym.envs.positions import longest_way
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.accounts.estimators import Ratio
+from echelongym.envs.accounts.ledger import Ledger
+from echelongym.envs.core.errors import InputError, expected, unknown
+from echelongym.envs.interface.inventory_positions import longest_way
+from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import periods as simulated
-from echelongym.envs.tape import Tape
+from echelongym.envs.worlds.tape import Tape
 
 from .named import LaneCell, lane_cells
 

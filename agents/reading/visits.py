@@ -1,6 +1,6 @@
 """States that a policy visits, kept so that it can be asked again what it would do if something were otherwise.
 
-B worlds, L lanes, P products; further dimensions as in :class:`echelongym.envs.observation.Observation`.
+B worlds, L lanes, P products; further dimensions as in :class:`echelongym.envs.interface.observation.Observation`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.errors import InputError, expected
-from echelongym.envs.observation import Decision, Observation
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.network.tables import Tables
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import periods as simulated
-from echelongym.envs.tables import Tables
 
 Floats = NDArray[np.float64]
 Array = NDArray[Any]

@@ -2,7 +2,7 @@
 
 from ..planning.rolling import RollingHorizon
 from .base_stock import CappedEchelonBaseStock, CappedLocalBaseStock, EchelonBaseStock, LocalBaseStock
-from .critical import CriticalLevels
+from .critical_levels import CriticalLevels
 from .dual import CappedDualIndex, DualIndex, ExpediteThreshold, SingleIndex, TailoredBaseSurge
 from .just_in_time import JustInTime
 from .random_requests import RandomRequests

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.backend import Array, Ops
+from echelongym.envs.core.backend import Array, Ops
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.processes.series import normal_quantile
 
-from .steps import Step
+from .request_order import Step
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -8,15 +8,15 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from echelongym.envs.backend import Array, Ops, ops_of
-from echelongym.envs.errors import expected
-from echelongym.envs.levels import Levels, automatic_levels, faced
-from echelongym.envs.observation import Decision, Observation
-from echelongym.envs.positions import Accumulator, Forest, Owned, Stock, cover
+from echelongym.envs.core.backend import Array, Ops, ops_of
+from echelongym.envs.core.errors import expected
+from echelongym.envs.interface.automatic_levels import Levels, automatic_levels, faced
+from echelongym.envs.interface.inventory_positions import Accumulator, Forest, Owned, Stock, cover
+from echelongym.envs.interface.observation import Decision, Observation
 
 from .allocation import cut_to_shares, lent, marginal_positions
+from .request_order import Ints, Step, is_lateral, plan_steps, rows_of
 from .rule import Bools, Floats, Group, Rule
-from .steps import Ints, Step, is_lateral, plan_steps, rows_of
 
 ALLOCATIONS = ("proportional", "equalise", "marginal")
 ALIASES = {"fair_share": "proportional", "equal_fractile": "equalise"}
@@ -90,7 +90,7 @@ class BaseStock(Rule):
     Parameters
     ----------
     levels
-        Units by node (and product); left out: :func:`echelongym.envs.levels.automatic_levels`.
+        Units by node (and product); left out: :func:`echelongym.envs.interface.automatic_levels.automatic_levels`.
     express_levels, lateral_levels
         Units by further lane (and product); left out or None: the lane is not used (but see :meth:`with_needed`).
     keep_levels

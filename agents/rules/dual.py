@@ -12,18 +12,18 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from echelongym.envs.backend import Array, Ops
-from echelongym.envs.levels import HIGHEST_RATIO, LOWEST_RATIO, faced
-from echelongym.envs.positions import Forest, Owned
+from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.interface.automatic_levels import HIGHEST_RATIO, LOWEST_RATIO, faced
+from echelongym.envs.interface.inventory_positions import Forest, Owned
+from echelongym.envs.network.tables import Tables
 from echelongym.envs.processes.series import normal_quantile
-from echelongym.envs.scenario import Scenario
-from echelongym.envs.tables import Tables
+from echelongym.envs.scenario.scenario import Scenario
 
 from .allocation import TINY
 from .base_stock import BaseStock, Cells, Numbers
 from .reorder import fixed_costs
+from .request_order import Ints, Step, is_lateral
 from .rule import Bools, Floats, Group
-from .steps import Ints, Step, is_lateral
 
 
 class Sources(NamedTuple):

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.backend import Array, Ops, ops_of
-from echelongym.envs.errors import InputError
-from echelongym.envs.observation import Decision, Observation
-from echelongym.envs.positions import Accumulator, Forest, Stock
-from echelongym.envs.tape import Tape
+from echelongym.envs.core.backend import Array, Ops, ops_of
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.interface.inventory_positions import Accumulator, Forest, Stock
+from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.worlds.tape import Tape
 
+from .request_order import Ints, rows_of
 from .rule import Group, Rule
-from .steps import Ints, rows_of
 
 Way = tuple[int, ...]  # lanes, the one asked first
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from echelongym.envs.backend import Array, Ops
-from echelongym.envs.calendars import waits
+from echelongym.envs.core.backend import Array, Ops
 from echelongym.envs.dynamics import Segments
-from echelongym.envs.observation import Observation
-from echelongym.envs.positions import Forest
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.interface.inventory_positions import Forest
+from echelongym.envs.interface.observation import Observation
+from echelongym.envs.network.calendars import waits
+from echelongym.envs.scenario.scenario import Scenario
 
+from .request_order import Ints
 from .rule import Bools
-from .steps import Ints
 
 
 class Outages:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.backend import ops_of
-from echelongym.envs.config import is_number
-from echelongym.envs.errors import expected
-from echelongym.envs.levels import automatic_levels
-from echelongym.envs.observation import Decision, Observation
+from echelongym.envs.core.backend import ops_of
+from echelongym.envs.core.errors import expected
+from echelongym.envs.core.validation import is_number
+from echelongym.envs.interface.automatic_levels import automatic_levels
+from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.processes.series import Streams
-from echelongym.envs.tape import Tape
+from echelongym.envs.worlds.tape import Tape
 
 from .rule import Bools, Group, Rule
 

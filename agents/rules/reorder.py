@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from echelongym.envs.backend import Array, Ops
-from echelongym.envs.errors import expected
-from echelongym.envs.levels import faced
-from echelongym.envs.positions import Forest, Owned
-from echelongym.envs.scenario import Scenario
-from echelongym.envs.tables import Tables
+from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.errors import expected
+from echelongym.envs.interface.automatic_levels import faced
+from echelongym.envs.interface.inventory_positions import Forest, Owned
+from echelongym.envs.network.tables import Tables
+from echelongym.envs.scenario.scenario import Scenario
 
 from .allocation import TINY
 from .base_stock import BaseStock, Cells, Numbers
+from .request_order import Step
 from .rule import Floats, Group, Space
-from .steps import Step
 
 POSITIONS = ("echelon", "local")
 LONGEST_CYCLE = 0.1  # of the horizon, between two orders: beyond it holding costs next to nothing
@@ -30,7 +30,7 @@ CAN_ORDER = 0.5  # where can-order points start, from the reorder point (0) to t
 
 def served_share(tables: Tables) -> Floats:
     """(N * P,) p / (p + h): the share of a cycle of optimal length in which there is stock (economic order quantity
-    with backorders); p and h are what :func:`echelongym.envs.levels.faced` says.
+    with backorders); p and h are what :func:`echelongym.envs.interface.automatic_levels.faced` says.
     """
     penalty, holding, _ = faced(tables)
     both = (penalty + holding).reshape(-1)

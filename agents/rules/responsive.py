@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from echelongym.envs.backend import Array, Ops
-from echelongym.envs.observation import Observation
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.interface.observation import Observation
+from echelongym.envs.scenario.scenario import Scenario
 
-from .ahead import Ahead, Covered, has_calendar, resembles
 from .base_stock import BaseStock, Cells, Shift
-from .critical import CriticalReserves
+from .critical_levels import CriticalReserves
+from .lookahead import Ahead, Covered, has_calendar, resembles
 from .outage import Outages
 from .rule import Bools, Group
 

@@ -12,17 +12,17 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.backend import Array
-from echelongym.envs.config import is_number
-from echelongym.envs.errors import InputError, expected, unknown
-from echelongym.envs.feasibility import carried_share, seconds
-from echelongym.envs.files import write_yaml
-from echelongym.envs.observation import Decision, Observation
-from echelongym.envs.plain import check_plain
-from echelongym.envs.positions import Forest
-from echelongym.envs.scenario import Scenario
-from echelongym.envs.signature import signature
-from echelongym.envs.tables import Tables
+from echelongym.envs.core.backend import Array
+from echelongym.envs.core.errors import InputError, expected, unknown
+from echelongym.envs.core.plain import check_plain
+from echelongym.envs.core.validation import is_number
+from echelongym.envs.interface.feasibility import carried_share, seconds
+from echelongym.envs.interface.inventory_positions import Forest
+from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.network.signature import signature
+from echelongym.envs.network.tables import Tables
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.storage.files import write_yaml
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -146,7 +146,7 @@ class Rule(ABC):
         """The rule as ``load_policy`` gives it without any parameter, where primary lanes cannot carry mean demand.
 
         Where the levels of a node are automatic, the cheapest further lanes ask for the rest, at levels of their own
-        (:attr:`echelongym.envs.levels.Levels.needed`); itself where nothing is needed or the rule has no such levels.
+        (:attr:`needed`); itself where nothing is needed or the rule has no such levels.
         """
         return self
 

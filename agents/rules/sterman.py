@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from echelongym.envs.backend import Array, Ops, ops_of
-from echelongym.envs.config import is_number
+from echelongym.envs.core.backend import Array, Ops, ops_of
+from echelongym.envs.core.errors import expected
+from echelongym.envs.core.validation import is_number
 from echelongym.envs.dynamics import Segments
-from echelongym.envs.errors import expected
-from echelongym.envs.levels import automatic_levels
-from echelongym.envs.observation import Decision, Observation
-from echelongym.envs.positions import Forest, Stock
-from echelongym.envs.tables import Tables
+from echelongym.envs.interface.automatic_levels import automatic_levels
+from echelongym.envs.interface.inventory_positions import Forest, Stock
+from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.network.tables import Tables
 
+from .request_order import rows_of
 from .rule import Bools, Floats, Group, Rule, read_cells
-from .steps import rows_of
 
 #: Numbers between 0 and 1, and what each is where it is not given: the ordering rule of a stationary world.
 _WEIGHTS = {"adjustment_rate": 1.0, "supply_line_weight": 1.0, "smoothing": 0.0}

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from echelongym.envs.backend import Array, Ops
-from echelongym.envs.positions import Forest, Owned
-from echelongym.envs.scenario import Scenario
+from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.interface.inventory_positions import Forest, Owned
+from echelongym.envs.scenario.scenario import Scenario
 
 from .allocation import TINY
 from .base_stock import BaseStock, Cells, Numbers
+from .request_order import Step, is_lateral
 from .rule import Floats, Group
-from .steps import Step, is_lateral
 
 
 class Transshipment(BaseStock):

@@ -1,7 +1,7 @@
 """State and one period of it: pure, batched, one source for NumPy and PyTorch."""
 
+from ..core.segments import Segments
 from .period import Dynamics
-from .segments import Segments
 from .state import Arrivals, Exogenous, Flows, State, opening_backlog
 from .units import GRAIN
 

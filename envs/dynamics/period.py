@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import NUMPY, Array, Ops, replaced
-from ..memory import keep_freed_memory
-from ..tables import Tables
+from ..core.allocator import keep_freed_memory
+from ..core.backend import NUMPY, Array, Ops, replaced
+from ..core.segments import Segments
+from ..network.tables import Tables
 from .road import Road
-from .segments import Segments
 from .serve import Service, Serving
 from .ship import Shipping
 from .state import Arrivals, Exogenous, Flows, State, opening_backlog

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, Ops, replaced
-from ..tables import Tables
-from .segments import Segments
+from ..core.backend import Array, Ops, replaced
+from ..core.segments import Segments
+from ..network.tables import Tables
 from .units import Units
 
 

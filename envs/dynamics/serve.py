@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array, Ops, replaced
-from ..tables import Tables
-from .segments import Segments
+from ..core.backend import Array, Ops, replaced
+from ..core.segments import Segments
+from ..network.tables import Tables
 from .ship import take_in_order
 from .state import Exogenous
 from .units import Units

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import Array, Ops, replaced
-from ..tables import Tables
-from .segments import Segments
+from ..core.backend import Array, Ops, replaced
+from ..core.segments import Segments
+from ..network.tables import Tables
 from .state import Exogenous
 from .units import TINY, Units
 

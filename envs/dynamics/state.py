@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array
-from ..tables import Tables
+from ..core.backend import Array
+from ..network.tables import Tables
 
 
 class State(NamedTuple):

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, Ops
-from .segments import Segments
+from ..core.backend import Array, Ops
+from ..core.segments import Segments
 
 # Below this many units a claim is nothing; it only keeps divisions finite.
 TINY = 1e-12

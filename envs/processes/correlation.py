@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import Config, number
+from ..core.validation import Config, number
 
 Floats = NDArray[np.float64]
 

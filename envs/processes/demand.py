@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import Config, validate
-from ..errors import InputError, expected, unknown
+from ..core.errors import InputError, expected, unknown
+from ..core.validation import Config, validate
+from ..recorded.trace import Columns, Trace
+from ..recorded.windows import Windows
 from .families import FAMILIES, Family, Season
 from .inverse import Index, InverseTables
 from .laws import Floats, Smooth, Steps, Uniform
-from .recorded.trace import Columns, Trace
-from .recorded.windows import Windows
 from .replay import ReplayedDemand
 
 

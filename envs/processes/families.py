@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PlainValidator, model_validator
 
-from ..config import Config, NonNegative, Share, is_number, number
-from ..errors import expected
+from ..core.errors import expected
+from ..core.validation import Config, NonNegative, Share, is_number, number
+from ..recorded.trace import Trace
 from .laws import MOST_WHOLE, ClippedNormal, Floats, Gamma, Smooth, Steps, Uniform, count_law
 from .lead_time import check_probabilities
-from .recorded.trace import Trace
 
 Mean = Annotated[float, number(0.0, 1e9)]
 

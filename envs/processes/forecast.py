@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import Config, Count, Share
+from ..core.validation import Config, Count, Share
 from .series import Streams
 
 Floats = NDArray[np.float64]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_serializer, model_validator
 
-from ..config import Config, is_number
+from ..core.validation import Config, is_number
 from .laws import Steps
 from .series import Streams
 

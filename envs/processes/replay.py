@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..recorded.blocks import block_positions, block_starts, replayed
+from ..recorded.record import Ints
+from ..recorded.trace import Trace, TraceSeries
 from .laws import Floats
-from .recorded.blocks import block_positions, block_starts, replayed
-from .recorded.record import Ints
-from .recorded.trace import Trace, TraceSeries
 from .series import Streams
 
 

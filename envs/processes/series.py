@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import expected
+from ..core.errors import expected
 
 Floats = NDArray[np.float64]
 Keys = NDArray[np.uint64]

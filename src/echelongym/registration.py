@@ -27,8 +27,8 @@ def register_envs() -> None:
     from gymnasium.envs.registration import registry
 
     entries = {
-        "entry_point": "echelongym.envs.env:NetworkEnv",
-        "vector_entry_point": "echelongym.envs.env:NetworkVectorEnv",
+        "entry_point": "echelongym.envs.gym.env:NetworkEnv",
+        "vector_entry_point": "echelongym.envs.gym.env:NetworkVectorEnv",
     }
     general = f"{NAMESPACE}/Network-v{VERSION}"
     for name, scenario in {general: None, **registered_ids()}.items():

@@ -1,0 +1,1 @@
+"""The finite Markov decision process of a small scenario, enumerated from the simulator."""

@@ -1,0 +1,1 @@
+"""Policies as ONNX bundles: written, checked, and run."""

@@ -1,0 +1,151 @@
+"""Policies by name or path: rules, tuned rules, trained policies, exported bundles, and a user's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from echelongym.envs.core.errors import InputError, expected, naming_extras, unknown, warn
+from echelongym.envs.core.plain import check_plain
+from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.network.signature import check_network
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.storage.files import as_path, read_yaml
+
+from .imported import imported_policy
+from .rules import RULES, Rule
+
+#: What a rule's file holds; further keys are notes.
+_RULE_KEYS = ("rule", "scenario", "network", "parameters")
+#: What a run folder of ``train`` holds.
+POLICY_FILE = "policy.npz"
+
+
+class Policy(Protocol):
+    """Any callable from an observation of B worlds to a decision for each.
+
+    Memory, if it has any, is its own; where it has a method ``start(worlds)``, that is called with B before the first
+    period and clears it.
+    """
+
+    def __call__(self, observation: Observation) -> Decision:
+        """Requests (B, L, P), and a reserve (B, S, P) if wanted."""
+        ...
+
+
+def load_policy(name: str | Path, scenario: Scenario, trust: bool = False, **parameters: Any) -> Callable[..., Any]:
+    """A policy for a scenario.
+
+    Parameters
+    ----------
+    name
+        A rule by name (``echelon_base_stock``); the YAML file of a rule (of ``echelongym tune``, say); the folder of a
+        run of ``echelongym train``; ``open_loop_plan`` (made now, some twenty seconds) or the JSON file of one; the
+        folder of an exported bundle; a Stable-Baselines3 zip (``trust=True`` only, as such files can run code); or
+        ``package.module:attribute``: a function from observation to decision, a policy object, or a class or factory
+        that takes the scenario (and ``parameters``).
+    scenario
+        What it decides for; a policy made for another network is refused, unless its weights are shared by nodes and
+        lanes (``agent=pathwise_graph`` trained on a randomised scenario): that one decides for any network.
+    trust
+        Whether a pickle may be loaded from a path.
+    parameters
+        Of a rule or a factory; for a rule from a file they replace those of the file. A rule by name without them has
+        automatic levels here: only ``echelongym`` commands take what was tuned. Of a zip: ``normalize``
+        (:func:`echelongym.agents.sb3.zip_files.load_sb3_policy`).
+
+    Raises
+    ------
+    InputError
+        If there is no such policy, it is for another network, or a parameter does not fit.
+    MissingExtra
+        If it needs a package of an extra that is not installed (trained policies need ``train``).
+    """
+    if not isinstance(scenario, Scenario):
+        raise expected("scenario", scenario, "a Scenario, as Scenario.load gives")
+    text = str(as_path(name, "policy")) if not isinstance(name, str) else name
+    check_plain(parameters, "parameters")
+    if text in RULES:
+        rule = RULES[text](scenario, **parameters)
+        return _remarked(rule if parameters else rule.with_needed())
+    if text == "open_loop_plan":
+        from .planning.open_loop import plan_open_loop
+
+        return plan_open_loop(scenario, **parameters)
+    with naming_extras():
+        return _from_elsewhere(text, scenario, trust, parameters)
+
+
+def _from_elsewhere(text: str, scenario: Scenario, trust: bool, parameters: dict[str, Any]) -> Callable[..., Any]:
+    """A policy that is no rule: from a path, or imported."""
+    path = as_path(text, "policy")
+    if path.suffix == ".json":
+        from .planning.open_loop import OpenLoopPlan
+
+        if parameters:
+            raise expected("parameters", parameters, f"none, as {path} is a plan")
+        return OpenLoopPlan.load(scenario, path)
+    if path.suffix in (".yaml", ".yml"):
+        return _rule_from_file(path, scenario, parameters)
+    if path.exists():
+        return _from_path(path, scenario, trust, parameters)
+    if ":" in text and "/" not in text:
+        return imported_policy(text, scenario, parameters)
+    if "/" in text:
+        raise expected("policy", text, "the path of a run folder, a rule.yaml, a bundle or a policy file that exists")
+    known = (*RULES, "open_loop_plan", "a .yaml file", "a run folder", "a bundle", "package.module:attribute")
+    raise unknown("policy", text, known)
+
+
+def _rule_from_file(path: Path, scenario: Scenario, parameters: dict[str, Any]) -> Rule:
+    if not path.is_file():
+        raise expected("policy", str(path), "the path of a file that exists")
+    data = read_yaml(path)
+    for key in _RULE_KEYS:
+        if key not in data:
+            raise InputError(f"{path}: {key}: expected this key, as in the file of a rule")
+    kinds = RULES
+    if data["rule"] == "readable":  # of `echelongym read`
+        from .reading.readable_rule import ReadableRule
+
+        kinds = {**RULES, ReadableRule.name: ReadableRule}
+    name, given = data["rule"], {} if data["parameters"] is None else data["parameters"]
+    if not isinstance(name, str) or name not in kinds:
+        raise unknown("rule", name, kinds, str(path))
+    check_network(data["network"], scenario.tables, str(path))
+    if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
+        raise expected("parameters", given, "a mapping by name", str(path))
+    return _remarked(kinds[name](scenario, **{**given, **parameters}))
+
+
+def _remarked(rule: Rule) -> Rule:
+    """The rule, after warnings of what it leaves aside."""
+    for line in rule.remarks():
+        warn(f"{rule.scenario.name}: {line}")
+    return rule
+
+
+def _from_path(path: Path, scenario: Scenario, trust: bool, parameters: dict[str, Any]) -> Callable[..., Any]:
+    if path.is_file() and path.suffix == ".zip":
+        from .sb3.zip_files import load_sb3_policy
+
+        return load_sb3_policy(path, scenario, trust=trust, **parameters)
+    if parameters:
+        raise expected("parameters", parameters, f"none, as {path} is a policy with parameters of its own")
+    if path.is_dir():
+        from .export.bundle import is_bundle, load_bundle
+
+        if is_bundle(path):
+            return load_bundle(path, scenario)
+        rule = path / "rule.yaml"
+        if rule.is_file():
+            return _rule_from_file(rule, scenario, {})
+    from .pathwise.policy import is_pathwise, load_pathwise
+
+    file = path / POLICY_FILE if path.is_dir() else path
+    if is_pathwise(file):
+        return load_pathwise(file, scenario)
+    from .sb3.zip_files import load_sb3_policy
+
+    return load_sb3_policy(path, scenario, trust=trust)

@@ -1,0 +1,1 @@
+"""Compiled gradients: a period of a policy and its derivative as C."""

@@ -1,0 +1,215 @@
+"""Losses and gradients by compiled code: the same numbers as :class:`Unroll`'s, many times faster.
+
+A period of a small network is some two hundred PyTorch calls forward and as many back, and each costs microseconds
+whatever it does. Here the period and its derivative are C, sixteen worlds at a time; the first gradient is compared with
+PyTorch's. Where there is no compiler, or a policy or network has no such form, PyTorch does it all; ``reason`` says why.
+``ECHELONGYM_NATIVE=0`` switches it off.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Any
+
+import numpy as np
+import torch
+
+from echelongym.envs.compiler.c_compiler import CannotCompile, library
+from echelongym.envs.core.backend import NumpyOps
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.simulate import World
+
+from ..heads import LevelsHead
+from ..policy import PathwiseActor
+from ..unroll import Unroll, Window
+from .c_source import WIDTH, source
+from .period import exogenous_rows, record
+from .recording import CannotRecord, Layer, Recorded
+
+#: Share of the norm of a gradient by which the two may differ: sums of some thousand numbers of single precision.
+AGREEMENT = 2e-3
+COMPARED = 32  # periods that the first gradient is compared in
+MOST_NODES = 3_000  # a period of more is not compiled: that would take minutes
+
+
+class NativeUnroll(Unroll):
+    """See the module; takes what :class:`Unroll` takes, and the actor it is for."""
+
+    def __init__(self, scenario: Scenario, window: Window, seed: int, smoothing: float, actor: PathwiseActor) -> None:
+        super().__init__(scenario, window, seed, smoothing)
+        self.reason = ""
+        self._run: Any = None
+        if os.environ.get("ECHELONGYM_NATIVE") == "0":
+            self.reason = "ECHELONGYM_NATIVE=0"
+            return
+        try:
+            self._prepare(actor)
+            self._compare(actor)
+        except (CannotRecord, CannotCompile) as error:
+            self.reason = str(error) or type(error).__name__
+        except (TypeError, AttributeError, ValueError, IndexError, KeyError) as error:  # it would only have been faster
+            self.reason = f"{type(error).__name__}: {error}"
+        if self.reason:
+            self._run = None
+
+    @property
+    def native(self) -> bool:
+        """Whether compiled code is used."""
+        return self._run is not None
+
+    def _prepare(self, actor: PathwiseActor) -> None:
+        if self.window.periods == self.scenario.horizon and self.scenario.tables.terminal_value.any():
+            raise CannotRecord("a terminal value")
+        self.made: Recorded = record(actor, self.ledger.smoothing, self.scenario)  # type: ignore[attr-defined]
+        if len(self.made.graph.nodes) > MOST_NODES:
+            raise CannotRecord(f"{len(self.made.graph.nodes)} operations a period")
+        self._run = library(source(self.made), False, ("-ffp-contract=fast",)).run
+        self._run.restype = None
+        self.start = np.array([*self.made.start, 0.0], dtype=np.float32)
+
+    def _compare(self, actor: PathwiseActor) -> None:
+        """Hold the first gradient against PyTorch's, of few worlds and periods and at weights that are not zero."""
+        window, self.window = self.window, Window(WIDTH, min(self.window.periods, COMPARED), 0)
+        kept = {name: value.clone() for name, value in actor.state_dict().items()}
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for one in actor.parameters():
+                one.add_(0.05 * torch.randn(one.shape, generator=generator))
+        try:
+            found = []
+            for way in (super().gradient, self.gradient):
+                for one in actor.parameters():
+                    one.grad = None
+                prices = self.multipliers.price.copy()
+                loss = way(actor, 0, WIDTH)
+                self.multipliers._clear()
+                self.multipliers.price = prices
+                parts = [torch.zeros_like(one) if one.grad is None else one.grad for one in actor.parameters()]
+                found.append((loss, torch.cat([part.reshape(-1) for part in parts])))
+        finally:
+            self.window = window
+            actor.load_state_dict(kept)
+            for one in actor.parameters():
+                one.grad = None
+        (loss, gradient), (native_loss, native_gradient) = found
+        apart = float((gradient - native_gradient).norm() / gradient.norm().clamp(min=1e-12))
+        if abs(loss - native_loss) > 10 * AGREEMENT * abs(loss) or not apart <= 10 * AGREEMENT:
+            raise CannotCompile(f"what was compiled does not agree: gradients are {apart:.2g} apart")
+        self.apart = apart
+
+    def gradient(self, actor: PathwiseActor, first: int, worlds: int) -> float:
+        """The loss; gradients are put where PyTorch puts them."""
+        if self._run is None:
+            return super().gradient(actor, first, worlds)
+        worlds = -(-worlds // WIDTH) * WIDTH
+        tape = self.scenario.sample(
+            worlds=list(range(first, first + worlds)), seed=self.seed, purpose="learn", periods=self.window.periods
+        )
+        rows = _aligned(exogenous_rows(self.made, World(self.scenario.tables, tape, _NUMPY), tape, self.scenario))
+        return self._gradient(actor, rows, worlds)
+
+    def _gradient(self, actor: PathwiseActor, rows: Any, worlds: int) -> float:
+        made, (T, skipped) = self.made, (self.window.periods, self.window.skipped)
+        scored, states = T - skipped, len(made.start)
+        numbers = self._numbers(actor)
+        memory = _empty((T + 1) * max(states, 1) * WIDTH)
+        sums, slopes = _zeros(len(made.outputs) * WIDTH), _zeros(max(made.parameters, 1) * WIDTH)
+        layers = [_LayerMemory(layer, T) for layer in made.layers]
+        arguments = [_pointer(one) for layer in layers for one in layer.arrays]
+        for block in range(0, worlds, WIDTH):
+            self._run(
+                _pointer(self.start), ctypes.c_void_p(rows.ctypes.data + 4 * block), ctypes.c_long(worlds),
+                _pointer(numbers), ctypes.c_long(T), ctypes.c_long(skipped), ctypes.c_float(1.0 / (scored * worlds)),
+                _pointer(memory), _pointer(sums), _pointer(slopes), ctypes.c_int(1), *arguments,
+            )  # fmt: skip
+            for layer in layers:
+                layer.add()
+        for layer in layers:
+            _put(layer.module.weight, layer.by_weight)
+            _put(layer.module.bias, layer.by_bias)
+        self._put_numbers(actor, slopes.reshape(-1, WIDTH).sum(1, dtype=np.float64))
+        found = sums.reshape(-1, WIDTH).sum(1, dtype=np.float64) / worlds
+        self._note(found[1:], scored)
+        return float(found[0] / scored)
+
+    def _numbers(self, actor: PathwiseActor) -> Any:
+        """Learned numbers of the head and prices of missed targets, as the compiled code takes them."""
+        head = actor.head
+        own = head.vector()[head.moving] if isinstance(head, LevelsHead) else _flat(head.levels())
+        prices = self.multipliers.price if self.multipliers.active else np.zeros(0)
+        return np.concatenate([own, prices, [0.0]]).astype(np.float32)
+
+    def _put_numbers(self, actor: PathwiseActor, slopes: Any) -> None:
+        head = actor.head
+        for one in head.levels():
+            slope = slopes[: len(one)]
+            if isinstance(head, LevelsHead):
+                free = head.fixed[head.moving] + head.space.scale[head.moving] * one.detach().double().numpy()
+                slope = slope * head.space.scale[head.moving] * (free >= head.space.lower[head.moving])
+            _put(one, slope)
+
+    def _note(self, found: Any, scored: int) -> None:
+        """Tell the multipliers what was missed."""
+        if self.multipliers.active:
+            unserved, demand, short = found.reshape(3, -1)
+            self.multipliers.note(unserved, demand, short, scored)
+
+
+class _LayerMemory:
+    """What a layer needs, sees and owes in all periods of sixteen worlds, and its gradient so far."""
+
+    def __init__(self, layer: Layer, periods: int) -> None:
+        self.module = layer.module
+        weight = np.ascontiguousarray(layer.module.weight.detach().numpy())
+        self.outputs, self.inputs = weight.shape
+        self.seen, made, self.owed = (
+            _empty(size * layer.calls * periods * WIDTH) for size in (self.inputs, self.outputs, self.outputs)
+        )
+        bias = np.ascontiguousarray(layer.module.bias.detach().numpy())
+        self.arrays = (weight, np.ascontiguousarray(weight.T), bias, self.seen, made, self.owed)
+        self.by_weight, self.by_bias = np.zeros(weight.shape), np.zeros((self.outputs, 1))
+
+    def add(self) -> None:
+        """Add the gradient of the worlds that were run last."""
+        owed = self.owed.reshape(self.outputs, -1)
+        # By torch, as its threads are those that were asked for.
+        product = torch.from_numpy(owed) @ torch.from_numpy(self.seen.reshape(self.inputs, -1)).T
+        self.by_weight += product.numpy()
+        self.by_bias += owed.sum(1, keepdims=True)
+
+
+_NUMPY = NumpyOps()
+
+
+def _flat(parts: list[Any]) -> Any:
+    return np.concatenate([one.detach().double().numpy().reshape(-1) for one in parts]) if parts else np.zeros(0)
+
+
+def _put(parameter: Any, gradient: Any) -> None:
+    parameter.grad = torch.from_numpy(np.asarray(gradient, dtype=np.float32).reshape(parameter.shape))
+
+
+def _empty(size: int) -> Any:
+    """Memory of so many numbers that begins where vectors may."""
+    raw = np.empty(size + 32, dtype=np.float32)
+    first = (-(raw.ctypes.data // 4)) % 16
+    return raw[first : first + size]
+
+
+def _zeros(size: int) -> Any:
+    found = _empty(size)
+    found[:] = 0.0
+    return found
+
+
+def _aligned(rows: Any) -> Any:
+    if rows.ctypes.data % 64 == 0:
+        return rows
+    found = _empty(rows.size).reshape(rows.shape)
+    found[:] = rows
+    return found
+
+
+def _pointer(array: Any) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)

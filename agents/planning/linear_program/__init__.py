@@ -1,0 +1,1 @@
+"""One linear program of the network, for bounds, open-loop plans and a rolling horizon."""

@@ -1,0 +1,144 @@
+"""What no policy can beat: the optimum of every world with all of its future known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.network.tables import Tables
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.storage import journal
+from echelongym.envs.worlds.tape import Tape
+
+from .linear_program.assembly import Floats
+from .linear_program.outlook import Outlook, Standing
+from .linear_program.program import Program, relaxations
+from .linear_program.solver import Solver
+
+#: Worlds solved one after another by one process, each from the basis of the last where the structure is the same. The
+#: number is fixed, so that results do not hang on the number of processes.
+CHUNK = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """A lower bound on what any policy costs, world by world; B worlds."""
+
+    cost: Floats  # (B,) money a period, mean over the whole episode, warm-up included
+    worlds: tuple[int, ...]
+    periods: int
+    relaxations: list[str]  # what of the scenario the program relaxes, in words
+    seconds: float  # wall clock, all worlds
+
+    @property
+    def mean(self) -> float:
+        """Mean over worlds, money a period."""
+        return float(self.cost.mean())
+
+
+def perfect_information(
+    scenario: Scenario,
+    tape: Tape,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Bound:
+    """The perfect-information (clairvoyant) bound: each world's cheapest flows, all of its tape known beforehand.
+
+    The mean over worlds bounds the expected cost of every policy, which knows less, and world by world the bound holds
+    for the cost of every policy in that world. What is not linear is relaxed (:mod:`program`).
+
+    Parameters
+    ----------
+    scenario, tape
+        The scenario and worlds of it.
+    workers
+        Number of processes; the results are the same for any number.
+    progress
+        Called with (worlds done, worlds in all).
+
+    Raises
+    ------
+    InputError
+        If the tape does not fit, or stock left at the end is worth more than it costs to bring (no bound exists).
+    """
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+        raise expected("workers", workers, "a whole number >= 1")
+    tape = tape.check(scenario)
+    started = time.perf_counter()
+    tables, worlds = scenario.tables, range(tape.batch)
+    chunks = [worlds[first : first + CHUNK] for first in range(0, tape.batch, CHUNK)]
+    tasks = ([(Outlook.of_tape(tape, place), tape.worlds[place]) for place in chunk] for chunk in chunks)
+    found: list[Floats] = []
+    keys = [[scenario.digest, tape.periods, tape_fingerprint(tape), list(chunk)] for chunk in chunks]
+    for costs in in_processes(solve_worlds, (tables,), tasks, min(workers, len(chunks)), keys):
+        found.append(costs)
+        if progress is not None:
+            progress(sum(len(one) for one in found), tape.batch)
+    cost = np.concatenate(found)
+    return Bound(cost, tape.worlds, tape.periods, relaxations(tables), time.perf_counter() - started)
+
+
+def tape_fingerprint(tape: Tape) -> str:
+    """What tells a tape from others: all that it holds."""
+    return journal.fingerprint([getattr(tape, one.name) for one in fields(tape)])
+
+
+def in_processes(
+    function: Callable[..., Floats], fixed: tuple[Any, ...], tasks: Iterable[Any], workers: int, keys: Sequence[Any]
+) -> Iterator[Floats]:
+    """``function(*fixed, task)`` of every task in turn, in one or several processes.
+
+    Each is a step of the journal, where one is kept; ``keys`` tell the tasks apart.
+    """
+    name = f"{function.__module__}.{function.__name__}"
+    known = [journal.known(name, key) for key in keys]
+    missing = (task for task, value in zip(tasks, known, strict=True) if value is None)
+    with _computed(function, fixed, missing, workers if any(value is None for value in known) else 1) as computed:
+        for key, value in zip(keys, known, strict=True):
+            if value is None:
+                value = next(computed)
+                journal.note(name, key, value)
+            yield value
+
+
+@contextmanager
+def _computed(
+    function: Callable[..., Floats], fixed: tuple[Any, ...], tasks: Iterable[Any], workers: int
+) -> Iterator[Iterator[Floats]]:
+    if workers == 1:
+        yield (function(*fixed, task) for task in tasks)
+        return
+    from functools import partial
+
+    from echelongym.envs.storage.workers import worker_pool
+
+    with worker_pool(workers) as pool:
+        yield pool.map(partial(function, *fixed), tasks)
+
+
+def solve_worlds(tables: Tables, worlds: Sequence[tuple[Outlook, int]]) -> Floats:
+    """(worlds,) optimal mean cost a period of some worlds from the scenario's start.
+
+    Raises
+    ------
+    InputError
+        Naming the world whose program has no finite optimum.
+    """
+    solver, standing = Solver(), Standing.initial(tables)
+    program: Program | None = None
+    costs = np.zeros(len(worlds))
+    for i, (outlook, label) in enumerate(worlds):
+        if program is None or not program.fits(outlook):
+            program = Program(tables, outlook.lead_time, outlook.lane_yield)
+        try:
+            solution = solver.solve(program.problem(outlook, standing))
+        except InputError as error:
+            raise InputError(f"scenario {tables.name}, world {label}: {error}") from None
+        costs[i] = solution.objective / outlook.periods
+    return costs

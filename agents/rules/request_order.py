@@ -1,0 +1,191 @@
+"""In which order lanes ask: an order is known to every position that it changes and that is computed after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.dynamics import Segments
+from echelongym.envs.interface.inventory_positions import Forest, Later, Rows
+from echelongym.envs.network.tables import Tables
+
+Ints = NDArray[np.int64]
+Index = Any  # what Ops.index gives
+
+
+@dataclass(frozen=True, eq=False)
+class Scarce:
+    """Lanes of a step that leave stock nodes, and who else draws on these nodes."""
+
+    nodes: Index  # (m,) source cells
+    items: Index  # entries of the step that leave them
+    groups: Segments  # those entries by source
+    cells: Ints  # (i,) those entries as numbers
+    group: Ints  # (i,) which of the sources each leaves
+    targets: Index  # their target cells
+    others: tuple[Index, Segments] | None  # lane cells of other steps that leave the same nodes
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """n lane cells that ask at the same time, each with another target."""
+
+    lane_cells: Ints  # (n,)
+    target_cells: Ints  # (n,)
+    lanes: Index
+    targets: Index
+    primary: bool
+    lateral: bool
+    all_lanes: bool  # every lane cell, in order, is in this step
+    later: Later | None
+    by_source: Segments  # by limited source, -1 = none
+    limited: Index  # (m,) cells of limited sources
+    source_cells: Ints  # (m,)
+    scarce: Scarce | None
+    followed: bool  # a later step reads a position that this one changes
+    lends_again: bool  # lateral, and a later lateral step leaves one of its sources
+    by_lane: Segments  # cells of one lane, with its products
+    ops: Ops
+
+    def moved(self, owned: Array, request: Array) -> Array:
+        """What each cell owns (N * P, B) once the requests (n, B) are under way."""
+        out = owned + 0
+        out[self.targets] = out[self.targets] + request
+        if self.by_source.count:
+            out[self.limited] = out[self.limited] - self.by_source.sum(request)
+        return out
+
+    def left(self, standing: Array, request: Array) -> Array:
+        """What stands at each cell (N * P, B) less the requests (n, B) on it."""
+        out = standing + 0
+        out[self.limited] = out[self.limited] - self.by_source.sum(request)
+        return out
+
+
+def rows_of(tables: Tables) -> Rows:
+    """All slots under way, lanes in turn: the layout in which observations of simulations lie in memory."""
+    lane, slot = np.divmod(np.arange(tables.L * tables.K), tables.K)
+    return Rows(lane, slot)
+
+
+class SlowerLater(Later):
+    """What lanes in use that are slower than a primary lane bring later than it would."""
+
+    def __init__(self, tables: Tables, lanes: Ints, ops: Ops, rows: Rows, used: NDArray[np.bool_]) -> None:
+        t = tables
+        due = np.maximum(t.nominal_lead_time[rows.lane] - rows.slot - 1, 1)
+        picked, group = [], []
+        for i, cell in enumerate(lanes):
+            lane, product = divmod(int(cell), t.P)
+            slower = t.nominal_lead_time[rows.lane] > t.nominal_lead_time[lane]
+            into = (t.lane_target[rows.lane] == t.lane_target[lane]) & used[rows.lane * t.P + product]
+            for row in np.flatnonzero(slower & into & (due > t.nominal_lead_time[lane])):
+                picked.append(row * t.P + product)
+                group.append(i)
+        self.any = bool(picked)
+        self.picked = ops.index(np.array(picked, dtype=np.int64))
+        self.segments = Segments(np.array(group, dtype=np.int64), len(lanes), ops)
+
+
+def plan_steps(
+    tables: Tables, forest: Forest, used: NDArray[np.bool_], echelon: bool, ops: Ops, full: bool = False
+) -> list[Step]:
+    """The steps of a period.
+
+    Lanes into one node ask by nominal lead time, fastest first, the primary lane after others as fast. Local
+    positions need what nodes downstream have asked, so there deeper targets come first. Where ``full``, lanes from above
+    leave out nothing of what is under way.
+    """
+    t = tables
+    cells = np.flatnonzero(used)
+    lanes, products = np.divmod(cells, t.P)
+    target, source = t.lane_target[lanes] * t.P + products, t.lane_source[lanes] * t.P + products
+    primary = forest.primary[target] == cells
+    keys: list[tuple[int, ...]] = []
+    for i, cell in enumerate(cells):
+        into = np.flatnonzero(target == target[i]).tolist()
+        order = sorted(into, key=lambda j: (t.nominal_lead_time[lanes[j]], primary[j], cells[j]))
+        place, own = order.index(i), next(n for n, j in enumerate(order) if primary[j])
+        phase = (1, 0) if primary[i] else (0, place) if place < own else (2, place)
+        lateral = not primary[i] and is_lateral(t, forest, int(cell))
+        keys.append((0 if echelon else -int(forest.depth[target[i]]), *phase, int(lateral)))
+    steps: list[Step] = []
+    order_of_keys = sorted(set(keys))
+    for number, key in enumerate(order_of_keys):
+        chosen = np.array([i for i, k in enumerate(keys) if k == key])
+        read_later = {int(target[i]) for i, k in enumerate(keys) if k > key}
+        limited_source = np.where(t.is_supplier[t.lane_source[lanes[chosen]]], -1, source[chosen])
+        changed = {int(c) for c in (*target[chosen], *limited_source)}
+        if echelon:
+            changed |= {above for cell in changed if cell >= 0 for above in forest.ancestors(cell)}
+        nodes = np.unique(limited_source[limited_source >= 0])
+        group = np.where(limited_source >= 0, np.searchsorted(nodes, limited_source), -1)
+        is_primary, lateral = bool(primary[chosen[0]]), bool(key[-1])
+        before = cells[[i for i, k in enumerate(keys) if k < key]]
+        lends_later = {int(source[i]) for i, k in enumerate(keys) if k > key and k[-1]} if lateral else set()
+        of_lane, number_of_lane = np.unique(lanes[chosen], return_inverse=True)
+        steps.append(
+            Step(
+                lane_cells=cells[chosen],
+                target_cells=target[chosen],
+                lanes=ops.index(cells[chosen]),
+                targets=ops.index(target[chosen]),
+                primary=is_primary,
+                lateral=lateral,
+                all_lanes=len(chosen) == t.L * t.P,
+                later=None if full and not lateral else _later(t, cells[chosen], is_primary, used, ops),
+                by_source=Segments(group, len(nodes), ops),
+                limited=ops.index(nodes),
+                source_cells=nodes,
+                scarce=_scarce(t, group, nodes, target[chosen], before, ops) if is_primary else None,
+                followed=number + 1 < len(order_of_keys) and bool(changed & read_later),
+                lends_again=bool(set(nodes.tolist()) & lends_later),
+                by_lane=Segments(number_of_lane, len(of_lane), ops),
+                ops=ops,
+            )
+        )
+    return steps
+
+
+def is_lateral(tables: Tables, forest: Forest, cell: int) -> bool:
+    """Whether a lane cell leaves a stock node that is not above its target in the primary forest."""
+    t = tables
+    lane, product = divmod(cell, t.P)
+    source = int(t.lane_source[lane])
+    if source < 0 or t.is_supplier[source]:
+        return False
+    return source * t.P + product not in forest.ancestors(int(t.lane_target[lane]) * t.P + product)
+
+
+def _later(t: Tables, cells: Ints, primary: bool, used: NDArray[np.bool_], ops: Ops) -> Later | None:
+    """A further lane leaves out all that comes later; a primary lane only what slower lanes in use bring."""
+    rows = rows_of(t)
+    later = SlowerLater(t, cells, ops, rows, used) if primary else Later(t, cells, ops, rows)
+    return later if later.any else None
+
+
+def _scarce(t: Tables, group: Ints, nodes: Ints, targets: Ints, before: Ints, ops: Ops) -> Scarce | None:
+    if not len(nodes):
+        return None
+    items = np.flatnonzero(group >= 0)
+    others = None
+    if len(before):
+        lanes, products = np.divmod(before, t.P)
+        source = t.lane_source[lanes] * t.P + products
+        sharing = np.isin(source, nodes)
+        if sharing.any():
+            of_node = np.searchsorted(nodes, source[sharing])
+            others = ops.index(before[sharing]), Segments(of_node, len(nodes), ops)
+    return Scarce(
+        nodes=ops.index(nodes),
+        items=ops.index(items),
+        groups=Segments(group[items], len(nodes), ops),
+        cells=items,
+        group=group[items],
+        targets=ops.index(targets[items]),
+        others=others,
+    )

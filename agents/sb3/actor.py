@@ -1,0 +1,195 @@
+"""A trained actor as a policy: encoder, network, decoder, with or without a rule that its actions correct.
+
+:mod:`echelongym.agents.sb3.policy_file` saves it without pickle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from echelongym.envs.core.errors import expected
+from echelongym.envs.interface.action_decoder import ActionDecoder
+from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.interface.observation_encoder import ObservationEncoder
+from echelongym.envs.scenario.scenario import Scenario
+
+from ..networks.graph_features import GraphFeatures, SharedHead
+from ..networks.layers import ACTIVATIONS
+from ..rules import Rule
+from ..rules.residual import Residual
+
+
+class Actor(nn.Module):
+    """A multilayer perceptron from the flat observation (B, n) to actions (B, m) in [-1, 1], float32.
+
+    Parameters
+    ----------
+    sizes
+        Widths of all layers, input and output included.
+    activation
+        One of ``tanh``, ``relu``, ``elu``, between layers.
+    squash
+        End in tanh (SAC, TD3) instead of a cut at the bounds (PPO).
+    features
+        What the layers see in place of the observation.
+    head
+        In place of layers: from features to actions.
+    moves
+        (K, m): the last layer values K moves, and the action is the one of the highest value (DQN).
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str = "tanh",
+        squash: bool = False,
+        *,
+        features: GraphFeatures | None = None,
+        head: SharedHead | None = None,
+        moves: NDArray[np.float32] | None = None,
+    ) -> None:
+        super().__init__()
+        self.sizes, self.activation, self.squash = tuple(sizes), activation, squash
+        self.features = features
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(sizes):
+            layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
+        self.layers: nn.Module = nn.Sequential(*layers[:-1]) if head is None else head
+        self.moves: torch.Tensor | None
+        self.register_buffer("moves", None if moves is None else torch.from_numpy(moves))
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        """Actions (B, m) of flat observations (B, n)."""
+        seen = observation if self.features is None else self.features(observation)
+        action: torch.Tensor = self.layers(seen)
+        if self.moves is not None:
+            return self.moves.index_select(0, action.argmax(1))
+        return torch.tanh(action) if self.squash else action.clamp(-1.0, 1.0)
+
+
+class RecurrentActor(nn.Module):
+    """A long short-term memory before an :class:`Actor` (RecurrentPPO).
+
+    Parameters
+    ----------
+    inputs
+        Entries of the flat observation, or of ``features``.
+    remembered
+        Width of the memory.
+    actor
+        From memory to actions.
+    """
+
+    def __init__(self, inputs: int, remembered: int, actor: Actor, features: GraphFeatures | None = None) -> None:
+        super().__init__()
+        self.features, self.actor = features, actor
+        self.lstm = nn.LSTM(inputs, remembered)
+
+    def blank(self, worlds: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The memory (1, B, remembered), twice, before the first period."""
+        empty = torch.zeros(1, worlds, self.lstm.hidden_size)
+        return empty, empty.clone()
+
+    def forward(
+        self, observation: torch.Tensor, memory: tuple[torch.Tensor, torch.Tensor]
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """Actions (B, m) of flat observations (B, n), and the memory afterwards."""
+        seen = observation if self.features is None else self.features(observation)
+        known, memory = self.lstm(seen[None], memory)
+        return self.actor(known[0]), memory
+
+
+class ActorPolicy:
+    """The policy of an actor: encode the observation, act without noise, decode the action.
+
+    Parameters
+    ----------
+    scenario
+        Whose means and deviations are the units of inputs and outputs: the one trained on.
+    actor
+        Any torch module from (B, encoder.size) to (B, decoder.size).
+    action
+        Kind of the action decoder.
+    facts
+        What is known of its training, plain data: ``agent``, ``seed``, ``env_steps`` and so on.
+    rule
+        That actions correct (:class:`echelongym.agents.rules.residual.Residual`); None: they stand for themselves.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        actor: nn.Module,
+        action: str = "order_up_to",
+        facts: dict[str, Any] | None = None,
+        rule: Rule | None = None,
+    ) -> None:
+        self.scenario, self.actor, self.action = scenario, actor, action
+        self.facts = dict(facts or {})
+        self.encoder = ObservationEncoder(scenario)
+        self.decoder = ActionDecoder(scenario, action)
+        self.rule = rule
+        self._residual = None if rule is None else Residual(self.decoder, rule)
+
+    def act(self, flat: torch.Tensor) -> torch.Tensor:
+        """Actions (B, m) of flat observations (B, n)."""
+        with torch.no_grad():
+            action: torch.Tensor = self.actor(flat)
+        return action
+
+    def __call__(self, observation: Observation) -> Decision:
+        """The decision for a batch of observations."""
+        flat = self.encoder.encode(observation)
+        action = self.act(torch.as_tensor(flat))
+        decoded = action.numpy() if isinstance(flat, np.ndarray) else action
+        if self._residual is not None:
+            return self._residual.decode(decoded, observation)
+        return Decision(self.decoder.decode(decoded, observation))
+
+
+class RecurrentPolicy(ActorPolicy):
+    """The policy of a :class:`RecurrentActor`: it remembers what its worlds have shown since :meth:`start`."""
+
+    _memory: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def start(self, worlds: int) -> None:
+        """Forget; the next observation is the first one of so many worlds."""
+        self._memory = self.actor.blank(worlds)  # type: ignore[operator]
+
+    def act(self, flat: torch.Tensor) -> torch.Tensor:
+        """Actions (B, m) of flat observations (B, n) of the next period."""
+        if self._memory is None:
+            self.start(len(flat))
+        assert self._memory is not None
+        if self._memory[0].shape[1] != len(flat):
+            wanted = f"{self._memory[0].shape[1]}, as at the start"
+            raise expected("worlds", len(flat), wanted)
+        with torch.no_grad():
+            action, self._memory = self.actor(flat, self._memory)
+        return action
+
+
+def policy_of(
+    scenario: Scenario, actor: nn.Module, action: str, facts: dict[str, Any] | None = None, rule: Rule | None = None
+) -> ActorPolicy:
+    """The policy of an actor, with memory if it has one."""
+    kind = RecurrentPolicy if isinstance(actor, RecurrentActor) else ActorPolicy
+    return kind(scenario, actor, action, facts, rule)
+
+
+def constant_policy(scenario: Scenario, action: str = "order_up_to", value: float = 0.0) -> ActorPolicy:
+    """The policy that always gives the same action; with 0 it is what an untrained actor starts from."""
+    decoder = ActionDecoder(scenario, action)
+
+    class Constant(nn.Module):
+        def forward(self, observation: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(observation), decoder.size), value)
+
+    return ActorPolicy(scenario, Constant(), action)

@@ -1,0 +1,1 @@
+"""Tuning: the parameters of a rule fitted to a scenario, by gradients or by sampling."""

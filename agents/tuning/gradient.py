@@ -1,0 +1,293 @@
+"""Tuning by gradients: the cost of a window of periods is differentiated through the dynamics."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelongym.envs.accounts.ledger import Ledger
+from echelongym.envs.interface.inventory_positions import longest_way
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.simulate import backend_of, periods
+from echelongym.envs.storage import journal
+from echelongym.envs.storage.journal import step
+
+from ..rules import Rule
+from ..service_targets import Multipliers
+from .judging import Candidates
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+# A descent is a sequence of legs. Each starts a new Adam, whose memory of steep slopes far away would slow it near the
+# optimum; has half the step and twice the worlds of the one before; and ends at the average of its second half.
+RATE = 0.3  # Adam's step in the first leg, in units of each parameter's scale
+LEGS = 5
+AGAIN = 0.01  # a leg that lowered the cost by more than this share is repeated with the same step: it is still far away
+WITHIN = 0.3  # of its step is left at the end of a leg
+AVERAGED = 0.5  # share of a leg whose parameters are averaged
+FEWEST_WORLDS, MOST_WORLDS, FEWEST_STEPS = 16, 4096, 6
+KEPT_SECONDS = 1.0  # between two states within a leg that are kept in the journal, where there is one
+_WITHIN = "tuning: within a leg along gradients"
+SETTLED = 0.05  # a leg with steps above this says nothing about what further ones would bring
+
+
+@dataclass(frozen=True)
+class Leg:
+    """Some steps along gradients."""
+
+    iterations: int
+    rate: float
+    worlds: int
+
+    def price(self, window: Window) -> int:
+        """Env-periods that it simulates."""
+        return self.iterations * self.worlds * window.periods
+
+
+@dataclass(frozen=True)
+class Window:
+    """What one gradient looks at."""
+
+    worlds: int
+    periods: int
+    skipped: int  # first periods left out of the loss
+
+
+def window_of(scenario: Scenario) -> Window:
+    """Worlds and periods of one gradient.
+
+    The first periods are left out of the loss: orders of the last ones cost inside the window and pay off outside it,
+    and leaving out as many at the start makes up for it; twice the longest way from a supplier is left out. After them
+    come forty periods, or the longest way, or a whole season or block of recorded periods, if longer. Where something
+    is scheduled, or a record is replayed from its start, the window is the whole horizon, and what counts is what counts
+    when rules are judged.
+    """
+    t = scenario.tables
+    longest = longest_way(t)
+    lanes = t.L * t.P
+    worlds = 256 if lanes <= 16 else 128 if lanes <= 64 else 64
+    skipped = max(2 * longest, 4)
+    cycle = _cycle(scenario)
+    scored = cycle * -(-max(40, longest) // cycle) if cycle else max(40, longest)
+    scheduled = any(getattr(item.when, "mean_up", None) is None for item in scenario.disruptions.values())
+    if scheduled or cycle == 0 or skipped + scored >= t.horizon:
+        return Window(worlds, t.horizon, t.warm_up)
+    return Window(worlds, skipped + scored, skipped)
+
+
+def _cycle(scenario: Scenario) -> int | None:
+    """Longest season or block of recorded demand, in periods; None without; 0 where a record is replayed in order."""
+    found = []
+    for customer in scenario.customers.values():
+        demand = customer.demand
+        for part in [demand] if "kind" in demand else demand.values():
+            if part.get("kind") == "trace":
+                found.append(int(part.get("block") or 0))
+            elif part.get("season"):
+                found.append(math.ceil(part["season"]["period"]))
+    if 0 in found:
+        return 0
+    return max(found, default=None)
+
+
+def natural_legs(window: Window) -> list[Leg]:
+    """Legs that usually suffice; fewer steps where a window is long, as it costs as many operations as it has periods."""
+    iterations = int(np.clip(1_000 // window.periods, 8, 15))
+    first = max(window.worlds // 4, FEWEST_WORLDS)
+    return [Leg(iterations, RATE * 0.5**k, first * 2**k) for k in range(LEGS)]
+
+
+def fitting_legs(window: Window, env_periods: int, comparison: int) -> list[Leg]:
+    """Natural legs, or as much of them as fits a budget: with fewer worlds, else fewer steps, else fewer of them.
+
+    ``comparison`` env-periods are kept after each leg. Empty where not even one fits.
+    """
+    natural = natural_legs(window)
+    for number in range(LEGS, 0, -1):
+        for iterations in sorted({natural[0].iterations, FEWEST_STEPS}, reverse=True):
+            for fewer in (1, 2, 4, 8, 16):
+                steps = LEGS / number  # the same last step in fewer legs
+                legs = [
+                    Leg(iterations, RATE * 0.5 ** (k * steps), max(leg.worlds // fewer, FEWEST_WORLDS))
+                    for k, leg in enumerate(natural[:number])
+                ]
+                if sum(leg.price(window) + comparison for leg in legs) <= env_periods:
+                    return legs
+    return []
+
+
+def descend(
+    candidates: Candidates, rule: Rule, start: Floats, moving: Bools, window: Window, first_world: int
+) -> tuple[Floats, str]:
+    """Follow gradients from ``start`` while it pays; each leg's result is compared with the best.
+
+    Parameters
+    ----------
+    candidates
+        What results are compared with, and the budget.
+    rule
+        The same rule in continuous units.
+    moving
+        (n,) which parameters move.
+    window
+        Worlds and periods of a gradient.
+    first_world
+        Number of the first world moved along; each iteration has worlds of its own.
+
+    Returns
+    -------
+    Where it ended, and why: ``budget``, ``patience``, or ``converged`` where nothing moves.
+    """
+    if not moving.any():
+        return start, "converged"
+    legs = fitting_legs(window, candidates.left, candidates.judge.price)
+    if not legs:
+        return start, "budget"
+    descent = _Descent(candidates, rule, start, moving, window, first_world)
+    cost = candidates.cost(start)
+    number = repeated = 0
+    while True:
+        leg = legs[number] if number < len(legs) else _finer(legs[-1], number - len(legs) + 1)
+        if candidates.left < leg.price(window) + candidates.judge.price:
+            return descent.here, "budget"
+        descent.follow(leg)
+        reached = candidates.cost(descent.here)
+        brought, cost = (cost - reached) / max(abs(cost), 1e-12), min(cost, reached)
+        spare = candidates.left - sum(later.price(window) + candidates.judge.price for later in legs[number + 1 :])
+        if brought > AGAIN and repeated < LEGS and spare >= leg.price(window) + candidates.judge.price:
+            repeated += 1
+            continue
+        number += 1
+        if leg.rate <= SETTLED and brought < candidates.tolerance and candidates.tolerance:
+            return descent.here, "patience"
+
+
+def _finer(leg: Leg, times: int) -> Leg:
+    """What follows when there is budget left after the last leg."""
+    return Leg(leg.iterations, leg.rate * 0.7**times, min(leg.worlds * 2**times, max(MOST_WORLDS, leg.worlds)))
+
+
+class _Descent:
+    """Where a descent is, and how it goes on."""
+
+    def __init__(
+        self, candidates: Candidates, rule: Rule, start: Floats, moving: Bools, window: Window, first_world: int
+    ) -> None:
+        import torch
+
+        self.rule, self.space, self.window = rule, candidates.space, window
+        self.budget, self.seed = candidates.judge.budget, candidates.judge.seed
+        self.moving, self.here, self.next_world = moving, np.array(start, dtype=np.float64), first_world
+        self.ops = backend_of("torch", torch.float32)
+        self.ledger = Ledger(rule.tables, self.ops)
+        self.candidates, self.multipliers = candidates, Multipliers(rule.scenario, self.ops)
+        if candidates.prices is not None:
+            self.multipliers.price = candidates.prices.copy()
+
+    def follow(self, leg: Leg) -> None:
+        """Go one leg, or take what it gave from the journal, where one is kept."""
+        begun: list[Any] = [
+            self.candidates.judge.fingerprint,
+            self.rule.name,
+            self.rule.parameters,
+            vars(self.window),
+            vars(leg),
+        ]
+        begun += [self.moving, self.here, self.next_world, self.multipliers.price]
+
+        def compute() -> dict[str, Any]:
+            spent = self.budget.env_periods
+            self._go(leg, begun)
+            return {"here": self.here, "price": self.multipliers.price, "spent": self.budget.env_periods - spent}
+
+        before = self.budget.env_periods
+        found = step("tuning: a leg along gradients", begun, compute)
+        if self.budget.env_periods == before:  # it was finished by an earlier process
+            self.here, self.multipliers.price = found["here"], found["price"]
+            self.next_world += leg.iterations * leg.worlds
+            self.budget.iterations += leg.iterations
+            self.budget.spend(int(found["spent"]), "")
+        self.candidates.prices = self.multipliers.price
+
+    def _go(self, leg: Leg, begun: Any) -> None:
+        import torch
+
+        ops, entries = self.ops, np.flatnonzero(self.moving)
+        origin, places = ops.constant(self.here), torch.as_tensor(entries)
+        start, scale = origin[places], ops.constant(self.space.scale[entries])
+        lower = ops.constant(np.maximum(self.space.lower[entries], -1e30))
+        theta = torch.zeros(len(entries), dtype=ops.float, requires_grad=True)
+        optimiser = torch.optim.Adam([theta], lr=leg.rate, betas=(0.9, 0.95))
+        total, count = np.zeros(len(entries)), 0
+        # Where an earlier process was when it was killed.
+        first, kept = 0, time.monotonic()
+        before = journal.known(_WITHIN, begun)
+        if before is not None:
+            first, total, count = before["iteration"], before["total"], before["count"]
+            with torch.no_grad():
+                theta.copy_(torch.as_tensor(before["theta"]))
+            names = ("step", "exp_avg", "exp_avg_sq")
+            optimiser.state[theta] = {name: torch.as_tensor(before[name]) for name in names}
+            self.multipliers.price = before["price"]
+            self.next_world += first * leg.worlds
+            self.budget.iterations += first
+            self.budget.spend(int(before["spent"]), "")
+        spent = self.budget.env_periods - (0 if before is None else int(before["spent"]))
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # arrays are small: more threads cost more than they bring
+        try:
+            for iteration in range(first, leg.iterations):
+                if iteration > first and time.monotonic() - kept > KEPT_SECONDS:
+                    moments = {name: value.numpy().copy() for name, value in optimiser.state[theta].items()}
+                    now = {
+                        "iteration": iteration,
+                        "theta": theta.detach().numpy().copy(),
+                        "total": total,
+                        "count": count,
+                    }
+                    now |= {"price": self.multipliers.price, "spent": self.budget.env_periods - spent, **moments}
+                    journal.note(_WITHIN, begun, now, last=False)
+                    kept = time.monotonic()
+                share = 0.5 * (1 + math.cos(math.pi * iteration / leg.iterations))
+                optimiser.param_groups[0]["lr"] = leg.rate * (WITHIN + (1 - WITHIN) * share)
+                moved = torch.maximum(start + scale * theta, lower)
+                loss = self._loss(origin.index_put((places,), moved), leg.worlds)
+                optimiser.zero_grad()
+                loss.backward()
+                assert theta.grad is not None
+                torch.nan_to_num_(theta.grad, 0.0, 0.0, 0.0)
+                optimiser.step()
+                self.multipliers.update()
+                self.budget.iterations += 1
+                if iteration >= (1 - AVERAGED) * leg.iterations - 1e-9:
+                    total, count = total + theta.detach().double().numpy(), count + 1
+        finally:
+            torch.set_num_threads(threads)
+        here = self.here.copy()
+        here[entries] += self.space.scale[entries] * total / count
+        self.here = np.maximum(here, self.space.lower)
+
+    def _loss(self, vector: Any, worlds: int) -> Any:
+        """Cost a period of fresh worlds, with the price of missed targets."""
+        scenario, window = self.rule.scenario, self.window
+        numbers = list(range(self.next_world, self.next_world + worlds))
+        self.next_world += worlds
+        tape = scenario.sample(worlds=numbers, seed=self.seed, purpose="tune", periods=window.periods)
+        candidate = self.rule.with_vector(self.space, vector)
+        scored, cost = 0, self.ops.constant(0.0)
+        for period, _, flows, state in periods(scenario, candidate, tape, self.ops):
+            if period < window.skipped:
+                continue
+            last = period + 1 == scenario.tables.horizon
+            cost = cost + self.ledger.net_cost(self.ledger.period(flows, last=last, closing=state)).mean()
+            self.multipliers.add(flows)
+            scored += 1
+        loss = cost / scored
+        self.budget.spend(worlds * window.periods, f"cost {float(loss.detach()):.4f}")
+        return self.multipliers.penalised(loss, scored)

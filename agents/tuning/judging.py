@@ -1,0 +1,226 @@
+"""Where tuning happens: its own worlds, what a rule costs on them, what its targets say, and what was spent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.simulate import Outcome, simulate
+from echelongym.envs.storage import journal
+from echelongym.envs.storage.journal import saved_seconds, step
+from echelongym.envs.worlds.tape import Tape
+
+from ..rules import Rule, Space
+from ..service_targets import Target, missed, targets_of
+
+Floats = NDArray[np.float64]
+
+# World numbers of purpose "tune": candidates are compared on the first, moved along gradients on the second, and the
+# one chosen is judged on the third.
+COMPARED, MOVED, JUDGED = 0, 10_000_000, 1_000_000_000
+# Candidates are compared by cost x (1 + this x what is missing of each target): one percent of fill rate weighs as
+# much as a fifth of the cost, more than it takes to reach it.
+MISSING = 20.0
+
+
+@dataclass
+class Budget:
+    """What was spent of ``limit`` simulated env-periods (worlds x periods)."""
+
+    limit: int
+    report: Callable[[int, str], None] | None = None
+    env_periods: int = 0
+    evaluations: int = 0
+    iterations: int = 0
+    started: float = field(default_factory=time.perf_counter)
+    saved: float = field(default_factory=saved_seconds)
+
+    @property
+    def left(self) -> int:
+        """Env-periods not yet spent, >= 0."""
+        return max(self.limit - self.env_periods, 0)
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time since the start, that of steps that were finished by an earlier process included."""
+        return time.perf_counter() - self.started + saved_seconds() - self.saved
+
+    def spend(self, env_periods: int, text: str) -> None:
+        """Count what was simulated."""
+        self.env_periods += env_periods
+        if self.report is not None:
+            self.report(env_periods, text)
+
+
+class Judge:
+    """Costs of candidates on common worlds.
+
+    Parameters
+    ----------
+    scenario
+        The scenario.
+    worlds, first
+        How many worlds, numbered from ``first``, of purpose ``tune``.
+    seed
+        Of the worlds.
+    budget
+        Counts what is spent.
+    """
+
+    def __init__(self, scenario: Scenario, worlds: int, first: int, seed: int, budget: Budget) -> None:
+        self.scenario, self.worlds, self.first = scenario, worlds, first
+        self.seed, self.budget = seed, budget
+        self.targets: list[Target] = targets_of(scenario)
+        self.best, self.said = np.inf, ""
+        self.closest: dict[str, float] = {}  # by target, the least any candidate missed of it
+
+    @cached_property
+    def tape(self) -> Tape:
+        """The worlds, sampled once."""
+        numbers = range(self.first, self.first + self.worlds)
+        return self.scenario.sample(worlds=list(numbers), seed=self.seed, purpose="tune").check(self.scenario)
+
+    @property
+    def price(self) -> int:
+        """Env-periods of one evaluation."""
+        return self.worlds * self.scenario.tables.horizon
+
+    def outcome(self, rule: Rule) -> Outcome:
+        """Simulate a rule on the worlds."""
+        outcome = simulate(self.scenario, rule, self.tape, kpis=bool(self.targets))
+        self.budget.evaluations += 1
+        return outcome
+
+    def cost(self, rule: Rule) -> float:
+        """Mean cost a period; raised by what is missing of targets, so that candidates can be compared.
+
+        A step of the journal, where one is kept (:mod:`echelongym.envs.storage.journal`).
+        """
+
+        def compute() -> list[Any]:
+            outcome = simulate(self.scenario, rule, self.tape, kpis=bool(self.targets))
+            missing = missed(self.targets, outcome) if self.targets else []
+            plain = float(np.mean(outcome.net_cost_per_period))
+            return [float(np.mean(self._raised(outcome, missing))), [float(short) for short in missing], plain]
+
+        found = step("tuning: cost of a candidate", [self.fingerprint, rule.name, rule.parameters], compute)
+        cost, missing = float(found[0]), found[1]
+        self.budget.evaluations += 1
+        self._remember(missing)
+        if cost < self.best:
+            self.best, self.said = cost, _said(found[2] if len(found) > 2 else cost, missing)
+        self.budget.spend(self.price, self.said)
+        return cost
+
+    def penalised(self, outcome: Outcome) -> Floats:
+        """(B,) cost a period of each world, all raised alike by what is missing of targets."""
+        missing = missed(self.targets, outcome) if self.targets else []
+        self._remember(missing)
+        return self._raised(outcome, missing)
+
+    def _remember(self, missing: Sequence[float]) -> None:
+        for target, short in zip(self.targets, missing, strict=True):
+            self.closest[target.name] = min(self.closest.get(target.name, np.inf), short)
+
+    def _raised(self, outcome: Outcome, missing: Sequence[float]) -> Floats:
+        costs = np.asarray(outcome.net_cost_per_period)
+        return costs + MISSING * abs(float(costs.mean())) * sum(missing) if self.targets else costs
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells the scenario and the worlds from others; recorded demand is no part of a scenario's digest."""
+        return journal.fingerprint(
+            [self.scenario.digest, self.worlds, self.first, self.seed, np.asarray(self.tape.demand)]
+        )
+
+
+def _said(cost: float, missing: Sequence[float]) -> str:
+    """What a progress bar says of the best so far: its cost as everywhere else, and that it misses targets."""
+    short = sum(short > 0 for short in missing)
+    return f"best {cost:.5g}" + (f", {short} target{'s' if short > 1 else ''} missed" if short else "")
+
+
+class Candidates:
+    """Costs of parameter vectors, each evaluated once; remembers the best, and when it was found.
+
+    Parameters
+    ----------
+    rule, space
+        The rule and its free parameters.
+    judge
+        Evaluates them.
+    limit
+        Env-periods at which the budget of all stages together ends, counted like ``judge.budget.env_periods``.
+    tolerance, patience
+        A stage has stalled when the last share ``patience`` of its budget lowered the best cost by less than the share
+        ``tolerance``.
+    """
+
+    def __init__(
+        self, rule: Rule, space: Space, judge: Judge, limit: int, tolerance: float = 0.0, patience: float = 0.25
+    ) -> None:
+        self.rule, self.space, self.judge = rule, space, judge
+        self.tolerance, self.patience = tolerance, patience
+        self.whole = whole_entries(rule, space)
+        self.known: dict[bytes, float] = {}
+        self.best: Floats | None = None
+        self.best_cost = np.inf
+        self.history: list[tuple[int, Floats, float]] = []  # env-periods spent, vector, cost of each new best
+        self.prices: Floats | None = None  # on missed targets, handed from one descent to the next
+        self.limit = limit
+        self.stage(1.0)
+
+    def stage(self, share: float) -> None:
+        """Begin a stage that may spend this share of what is left of the limit."""
+        self.begun = self.judge.budget.env_periods
+        self.until = self.begun + int(share * max(self.limit - self.begun, 0) + 0.5)
+
+    @property
+    def left(self) -> int:
+        """Env-periods that the stage may still spend, >= 0."""
+        return max(self.until - self.judge.budget.env_periods, 0)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether another evaluation would exceed the budget of the stage."""
+        return self.left < self.judge.price
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the stage has brought too little lately to go on."""
+        now = self.judge.budget.env_periods
+        since = now - self.patience * (self.until - self.begun)
+        if not self.tolerance or since < self.begun or not self.history:
+            return False
+        before = [cost for spent, _, cost in self.history if spent <= since]
+        return bool(before) and before[-1] - self.best_cost < self.tolerance * abs(self.best_cost)
+
+    def admissible(self, vector: Any) -> Floats:
+        """Within bounds, and units whole in whole worlds."""
+        vector = np.maximum(np.asarray(vector, dtype=np.float64), self.space.lower)
+        return np.where(self.whole, np.floor(vector + 0.5), vector)
+
+    def cost(self, vector: Any) -> float:
+        """Cost of an admissible vector."""
+        vector = self.admissible(vector)
+        key = (vector + 0.0).tobytes()
+        if key not in self.known:
+            self.known[key] = self.judge.cost(self.rule.with_vector(self.space, vector))
+            if self.best is None or self.known[key] < self.best_cost:
+                self.best, self.best_cost = vector, self.known[key]
+                self.history.append((self.judge.budget.env_periods, vector, self.best_cost))
+        return self.known[key]
+
+
+def whole_entries(rule: Rule, space: Space) -> NDArray[np.bool_]:
+    """(n,) which parameters are counts of units in whole worlds."""
+    if not rule.tables.integer:
+        return np.zeros(len(space), dtype=bool)
+    return np.array([not rule.groups[group].real for group in space.groups], dtype=bool)

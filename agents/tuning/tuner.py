@@ -1,0 +1,369 @@
+"""Fit the parameters of any rule to a scenario, on worlds of its own (purpose ``tune``)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelongym.envs.core.errors import expected, unknown
+from echelongym.envs.core.validation import is_number
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.storage.files import write_text
+from echelongym.envs.worlds.world_sample import WorldSample, sample_of, student_half, within
+
+from ..rules import RULES, Rule
+from ..service_targets import MISSED
+from .judging import JUDGED, Budget, Candidates, Judge
+from .stages import METHODS, Plan
+
+Floats = NDArray[np.float64]
+Report = Callable[[int, str], None]  # env-periods simulated since the last call, and what to say
+
+MOST_REFITS = 20
+LAST = 0.25  # share of what was spent, the last, whose gain says whether more would have helped
+WORTH = 0.1  # percent of cost that is worth more budget
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """A rule with the parameters found, what it costs, what finding them took, and whether more would have helped."""
+
+    rule: Rule
+    cost: float  # money a period, on fresh worlds of purpose tune
+    ci95: tuple[float, float]  # of that mean; NaN where there is no interval
+    ci95_record: tuple[float, float] | None  # the narrower one of worlds that are drawn from a record
+    sample: WorldSample  # what the worlds that it was judged on are a sample of
+    worlds: int  # that it was judged on
+    compared: int  # worlds that candidates were compared on
+    method: str  # gradient, cma, optuna, search, or several of them in turn; none; own
+    seed: int
+    budget: int | None  # env-periods given; None: what usually suffices
+    env_periods: int  # simulated: worlds x periods, judging left out
+    evaluations: int
+    iterations: int  # gradients
+    seconds: float
+    cpu_seconds: float
+    ended: str  # budget: spent; patience: too little was gained lately; converged: nothing better in reach
+    targets: list[dict[str, Any]] = field(default_factory=list)  # see Target.judge; "missing_at_best" of a missed one
+    more_budget: dict[str, Any] | None = None  # see more_budget; None where nothing was searched
+    refits: list[float] = field(default_factory=list)  # cost of each fit on the worlds compared, the first one's first
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The rule's parameters as ``load_policy`` takes them."""
+        return self.rule.parameters
+
+    def summary(self) -> dict[str, Any]:
+        """Plain data: what was found and what it took."""
+        record = {} if self.ci95_record is None else {"ci95_record": list(self.ci95_record)}
+        return {
+            "scenario": self.rule.tables.name,
+            "rule": self.rule.name,
+            "parameters": self.parameters,
+            "cost_per_period": {
+                "mean": self.cost,
+                "ci95": [None if end != end else end for end in self.ci95],
+                **record,
+            },
+            "intervals": self.sample.to_dict(),
+            "targets": self.targets,
+            "worlds": self.worlds,
+            "worlds_compared": self.compared,
+            "method": self.method,
+            "seed": self.seed,
+            "ended": self.ended,
+            "more_budget": self.more_budget,
+            "refits": {"costs": self.refits, "spread_percent": spread_percent(self.refits)} if self.refits else None,
+            "tuning_budget": {
+                "given": self.budget,
+                "env_periods": self.env_periods,
+                "evaluations": self.evaluations,
+                "iterations": self.iterations,
+                "seconds": round(self.seconds, 3),
+                "cpu_seconds": round(self.cpu_seconds, 3),
+            },
+        }
+
+    def save(self, folder: str | Path) -> tuple[Path, Path]:
+        """Write ``rule.yaml``, which ``load_policy`` reads, and ``tuning.json`` into ``folder``."""
+        rule, summary = Path(folder) / "rule.yaml", Path(folder) / "tuning.json"
+        found = self.summary()
+        notes = {key: found[key] for key in found if key not in ("scenario", "rule", "parameters")}
+        self.rule.save(rule, tuning=notes)
+        write_text(json.dumps(found, indent=2) + "\n", summary)
+        return rule, summary
+
+
+def tune(
+    scenario: Scenario,
+    rule: str = "echelon_base_stock",
+    budget: int | None = None,
+    seed: int = 0,
+    worlds: int = 256,
+    judged: int = 1024,
+    method: str = "auto",
+    progress: bool = True,
+    parameters: Mapping[str, Any] | None = None,
+    tolerance: float = 0.0002,
+    patience: float = 0.25,
+    refit: int = 0,
+    report: Report | None = None,
+) -> Tuned:
+    """Minimise the mean cost a period over the rule's parameters, subject to the scenario's targets.
+
+    Where costs have useful gradients these are followed through the dynamics, in whole worlds on the continuous
+    relaxation; numbers without (thresholds) and whole units are left to a sampler, which starts where gradients ended.
+    Further lanes (express, lateral) take part from the start, and are left out where that is better; limits (caps) are
+    freed once the rest is tuned. A rule that is made another way (a class method ``made_for``) makes itself.
+
+    Parameters
+    ----------
+    scenario, rule
+        What is tuned for what; a rule by name.
+    budget
+        Env-periods (worlds x periods) to simulate at most, whatever the rule; None: what usually suffices.
+    seed, worlds
+        Of the worlds candidates are compared on; purpose ``tune``.
+    judged
+        Number of fresh worlds, of the same purpose, on which the cost reported is measured.
+    method
+        ``gradient`` (not where ``units`` is integer, batches are rounded to, or a rule has thresholds), ``cma``
+        (CMA-ES) or ``optuna`` (tree-structured Parzen estimator), both of the extra ``tune`` and followed by a
+        coordinate search, ``search`` (coordinate search alone), or ``auto``: what suits rule and scenario.
+    progress
+        Show a progress bar on the terminal.
+    parameters
+        Parameters of the rule that are held as given, such as ``{"allocation": "equalise"}``.
+    tolerance, patience
+        Stop a stage early when the last share ``patience`` of its budget, or the last leg along gradients, lowered the
+        cost by less than the share ``tolerance``. 0 and 1: never.
+    refit
+        Further fits from disturbed starts; the best of all is kept, and their spread reported. A budget given is
+        shared equally.
+    report
+        Called with the env-periods simulated since the last call and a text; instead of the bar.
+
+    Raises
+    ------
+    InputError
+        For an unknown rule, method or parameter, a number out of bounds, a scenario that the rule makes no sense for,
+        or a budget too small for a single evaluation.
+    """
+    if not isinstance(scenario, Scenario):
+        raise expected("scenario", scenario, "a Scenario, as Scenario.load gives")
+    if not isinstance(rule, str) or rule not in RULES:
+        raise unknown("rule", rule, RULES)
+    if not isinstance(method, str) or method not in METHODS:
+        raise unknown("method", method, METHODS)
+    numbers = {
+        "worlds": worlds,
+        "judged": judged,
+        "seed": seed,
+        "refit": refit,
+        "tolerance": tolerance,
+        "patience": patience,
+    }
+    for name, value in (numbers if budget is None else {**numbers, "budget": budget}).items():
+        if not is_number(value):
+            raise expected(name, value, "a number")
+    for name, value in (("worlds", worlds), ("judged", judged)):
+        if not isinstance(value, int) or value < 2:
+            raise expected(name, value, "a whole number >= 2")
+    for name, share in (("tolerance", tolerance), ("patience", patience)):
+        if not 0 <= share <= 1:
+            raise expected(name, share, "a number from 0 to 1")
+    if not isinstance(refit, int) or not 0 <= refit <= MOST_REFITS:
+        raise expected("refit", refit, f"a whole number from 0 to {MOST_REFITS}")
+    if budget is not None and (not isinstance(budget, int) or budget < 1):
+        raise expected("budget", budget, "a whole number >= 1 of env-periods, or null")
+    sample = sample_of(scenario, judged, seed, "tune", first=JUDGED)
+    judge = Judge(scenario, sample.worlds, JUDGED, seed, Budget(0))
+    started = time.process_time()
+    made_for = getattr(RULES[rule], "made_for", None)
+    if made_for is not None:
+        with _progress(progress, f"tune {rule}", budget, report) as told:
+            spent = Budget(budget or 0, told)
+            made = made_for(scenario, budget, seed, worlds, spent.spend, **dict(parameters or {}))
+            seconds = spent.seconds
+        found = _Found(made, "own", "budget" if budget and spent.env_periods >= budget else "converged", spent, seconds)
+    else:
+        base = RULES[rule](scenario, **dict(parameters or {}))
+        plan = Plan(scenario, base, method, seed, worlds)
+        found = _search(plan, rule, budget, tolerance, patience, refit, progress, report)
+        judge.closest = plan.judge.closest
+    cpu_seconds = time.process_time() - started
+    outcome = judge.outcome(found.rule)
+    costs = np.asarray(outcome.net_cost_per_period)
+    mean = float(costs.mean())
+    estimate = sample.estimate(mean, costs - mean)
+    more = None
+    if found.earlier is not None:
+        before = outcome if found.earlier is found.rule else judge.outcome(found.earlier)
+        more = more_budget(judge.penalised(before), judge.penalised(outcome), found.ended, sample.kind != "none")
+    kpis = outcome.figures() if judge.targets else None
+    return Tuned(
+        rule=found.rule,
+        cost=mean,
+        ci95=tuple(estimate["ci95"]),
+        ci95_record=tuple(estimate["ci95_record"]) if sample.has_record else None,
+        sample=sample,
+        worlds=sample.worlds,
+        compared=worlds,
+        method=found.method,
+        seed=seed,
+        budget=budget,
+        env_periods=found.spent.env_periods,
+        evaluations=found.spent.evaluations,
+        iterations=found.spent.iterations,
+        seconds=found.seconds,
+        cpu_seconds=cpu_seconds,
+        ended=found.ended,
+        targets=[_judged(target, kpis, judge.closest, sample) for target in judge.targets] if kpis is not None else [],
+        more_budget=more,
+        refits=found.refits,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What a search ended with."""
+
+    rule: Rule
+    method: str
+    ended: str
+    spent: Budget
+    seconds: float
+    earlier: Rule | None = None  # the best that was known before the last share of what was spent
+    refits: list[float] = field(default_factory=list)
+
+
+def _search(
+    plan: Plan,
+    rule: str,
+    budget: int | None,
+    tolerance: float,
+    patience: float,
+    refit: int,
+    progress: bool,
+    report: Report | None,
+) -> _Found:
+    """Run the plan, and run it again from other starts where refits are wanted."""
+    if not len(plan.space):
+        return _Found(plan.base, "none", "converged", Budget(0), 0.0)
+    fits, price = refit + 1, plan.judge.price
+    limit = plan.natural_budget() * fits if budget is None else budget
+    if limit < price * fits:
+        each = f"one evaluation of {plan.judge.worlds} worlds{' a fit' if refit else ''}"
+        raise expected("budget", limit, f"at least {price * fits} env-periods ({each})")
+    tried = []
+    with _progress(progress, f"tune {rule}", limit, report) as told:
+        plan.judge.budget = spent = Budget(limit, told)
+        for number in range(fits):
+            left = (limit - spent.env_periods) // (fits - number)
+            end = spent.env_periods + (left if budget is not None else plan.natural_budget())
+            candidates = Candidates(plan.base, plan.space, plan.judge, end, tolerance, patience)
+            plan.run(candidates, number)
+            tried.append(candidates)
+        seconds = spent.seconds
+    best = min(range(fits), key=lambda number: tried[number].best_cost)
+    known = sorted((entry for one in tried for entry in one.history), key=lambda entry: entry[0])
+    vector, earlier = tried[best].best, known[0]
+    for entry in known:
+        if entry[0] <= (1 - LAST) * spent.env_periods and entry[2] < earlier[2]:
+            earlier = entry
+    assert vector is not None
+    fitted = plan.base.with_vector(plan.space, vector)
+    same = np.array_equal(earlier[1], vector)
+    return _Found(
+        rule=fitted,
+        method=plan.method,
+        ended=plan.endings[best],
+        spent=spent,
+        seconds=seconds,
+        earlier=fitted if same else plan.base.with_vector(plan.space, earlier[1]),
+        refits=[one.best_cost for one in tried] if refit else [],
+    )
+
+
+def more_budget(before: Floats, after: Floats, ended: str, known: bool = True) -> dict[str, Any]:
+    """What the last quarter of the budget brought, which is what more of it could be expected to bring at most.
+
+    Parameters
+    ----------
+    before, after
+        (B,) costs of the best rule known before that quarter, and of the one found, on the same fresh worlds; where there
+        are targets, raised by what is missing of them.
+    ended
+        Why tuning ended.
+    known
+        Whether there is an interval: not where all worlds are one history.
+
+    Returns
+    -------
+    ``{"gain_percent": {"mean", "ci95"}, "verdict", "text"}``: the fall in cost relative to ``after``, paired, and
+    ``no`` (its interval ends below 0.1 %) or ``maybe``.
+    """
+    level = abs(float(after.mean())) or 1.0
+    gains = 100 * (np.asarray(before) - np.asarray(after)) / level
+    gain = float(gains.mean())
+    # What is compared are two rules in these worlds: one world or history says what it says of itself.
+    low, high = within(gain, np.nan_to_num(student_half(gains - gain)))
+    verdict = "no" if high < WORTH else "maybe"
+    said = {"no": "would not have helped", "maybe": "might have helped"}[verdict]
+    why = {"budget": "it was spent", "patience": "it ended early", "converged": "nothing better was in reach"}[ended]
+    interval = f" [{low:.2g}, {high:.2g}]" if known else ""
+    text = f"more budget {said}: its last quarter brought {gain:.2g} %{interval}; {why}"
+    return {"gain_percent": {"mean": gain, "ci95": [low, high] if known else None}, "verdict": verdict, "text": text}
+
+
+def spread_percent(costs: list[float]) -> float:
+    """Largest less smallest cost of several fits, in percent of the smallest."""
+    return 100 * (max(costs) - min(costs)) / max(abs(min(costs)), 1e-12)
+
+
+def _judged(target: Any, kpis: Any, closest: Mapping[str, float], sample: WorldSample) -> dict[str, Any]:
+    """A target's estimate and status; of a missed one, how close the closest of all candidates came."""
+    found: dict[str, Any] = target.judge(kpis, sample)
+    if found["status"] == MISSED and target.name in closest:
+        found["missing_at_best"] = closest[target.name]
+    return found
+
+
+@contextmanager
+def _progress(show: bool, title: str, total: int | None, report: Report | None) -> Iterator[Report | None]:
+    """A bar with rate and time left; yields ``report(env_periods, text)``."""
+    if not show or report is not None:
+        yield report
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+
+    # The time left stands before what a narrow terminal cuts off.
+    last = TextColumn("{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
+    columns = (
+        TextColumn("{task.description}"),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        BarColumn(bar_width=12),
+        TextColumn("{task.fields[rate]}"),
+        last,
+    )
+    with Progress(*columns, console=Console(stderr=True), expand=True) as bar:
+        task = bar.add_task(title, total=total, rate="", text="")
+
+        def told(env_periods: int, text: str) -> None:
+            speed = bar.tasks[0].speed
+            rate = f"{speed / 1000:,.0f} k env-periods/s" if speed else ""
+            bar.update(task, advance=env_periods, rate=rate, text=text)
+
+        yield told
+        bar.update(task, completed=bar.tasks[0].completed if total is None else total)

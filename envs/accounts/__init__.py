@@ -1,0 +1,1 @@
+"""Accounts of a run: what its flows cost and emit, and its key performance indicators."""

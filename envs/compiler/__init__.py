@@ -1,0 +1,1 @@
+"""Recorded array programs as machine code, equal to NumPy bit by bit."""

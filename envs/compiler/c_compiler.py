@@ -1,0 +1,152 @@
+"""The system's C compiler, and a cache of what it made."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+from ..storage.cache import cache_folder, content_digest, is_own_file, is_private
+from ..storage.files import sync_folder
+
+#: No contraction and no reordering: results are those of the operations written down, one by one. No
+#: -fno-trapping-math either: GCC then takes a number cut to a whole one and back for trunc(), which keeps the sign of -0.
+_FLAGS = (
+    "-std=gnu11 -O2 -ftree-vectorize -ffp-contract=off -fno-fast-math -fno-math-errno "
+    "-fwrapv -fno-strict-aliasing -fvisibility=hidden -fPIC -shared -w"
+).split()
+_NEW = "new-"  # how names of folders begin in which a compiler works
+_SECONDS = 120  # a compiler that takes longer is given up
+_libraries: dict[str, ctypes.CDLL] = {}
+
+
+class CannotCompile(Exception):
+    """There is no compiler, or it did not make a library."""
+
+
+def library(text: str, hold: bool, more: tuple[str, ...] = ()) -> ctypes.CDLL:
+    """The compiled source: from the cache if it is there and whole, else newly made.
+
+    Parameters
+    ----------
+    text
+        C source.
+    hold
+        Whether its functions keep Python's lock, which is faster for short ones.
+    more
+        Further flags of the compiler, behind the usual ones.
+
+    Raises
+    ------
+    CannotCompile
+        If there is no compiler or it fails.
+    """
+    command = _compiler()
+    usual, identity = _flags(tuple(command))
+    flags = (*usual, *more)
+    parts = [text, str(hold), *command[1:], *flags, identity, sys.platform, platform.machine()]
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
+    if key not in _libraries:
+        _libraries[key] = _library(text, key, [*command, *flags], ctypes.PyDLL if hold else ctypes.CDLL)
+    return _libraries[key]
+
+
+def _library(text: str, key: str, command: list[str], load: type[ctypes.CDLL]) -> ctypes.CDLL:
+    folder = _folder()
+    for path in sorted(folder.glob(f"{key}-*")) if folder else ():
+        try:
+            if is_own_file(path) and path.stem == f"{key}-{_digest(key, path)}":
+                return load(str(path))
+            path.unlink()
+        except OSError:  # not to be read, or to be loaded: make it anew
+            continue
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=_NEW, ignore_cleanup_errors=True) as temporary:
+            made = _compiled(command, text, Path(temporary))
+            if folder is not None:
+                with made.open("rb+") as stream:  # the new name is to be there only with all of the content
+                    os.fsync(stream.fileno())
+                made = made.replace(folder / f"{key}-{_digest(key, made)}{made.suffix}")
+                made.chmod(0o700)
+                sync_folder(folder)
+            return load(str(made))
+    except OSError as error:
+        raise CannotCompile(f"what {command[0]} makes cannot be kept or loaded: {error}") from None
+
+
+def _compiler() -> list[str]:
+    """The command of the C compiler: ``$CC``, else cc, gcc or clang."""
+    asked = os.environ.get("CC", "").split()
+    for command in [asked] if asked else [["cc"], ["gcc"], ["clang"]]:
+        found = shutil.which(command[0])
+        if found:
+            return [found, *command[1:]]
+    raise CannotCompile(f"no C compiler: {' '.join(asked) or 'cc, gcc, clang'} not found")
+
+
+@cache
+def compiler() -> dict[str, str] | None:
+    """Name, version and flags of the C compiler; None where there is none and NumPy or PyTorch compute everything."""
+    try:
+        command = _compiler()
+        flags, _ = _flags(tuple(command))
+        version = _run([*command, "--version"]).stdout.strip().partition("\n")[0]
+    except CannotCompile:
+        return None
+    return {"command": Path(command[0]).name, "version": version, "flags": " ".join((*command[1:], *flags))}
+
+
+@cache
+def _flags(command: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """Flags for this processor, and what identifies compiler and processor: the compiler's own macros."""
+    said = ""
+    for native in (("-march=native",), ("-mcpu=native",), ()):
+        done = _run([*command, *native, "-dM", "-E", "-x", "c", os.devnull])
+        if done.returncode == 0:
+            return (*_FLAGS, *native), done.stdout
+        said = done.stderr
+    raise CannotCompile(f"{command[0]} fails: {said.strip()[:300]}")
+
+
+def _compiled(command: list[str], text: str, folder: Path) -> Path:
+    written, made = folder / "program.c", folder / ("program.dll" if os.name == "nt" else "program.so")
+    written.write_text(text, encoding="ascii")
+    done = _run([*command, str(written), "-o", str(made), "-lm"])
+    if done.returncode or not made.exists():
+        raise CannotCompile(f"{command[0]} fails: {done.stderr.strip()[:300]}")
+    return made
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise CannotCompile(f"{command[0]} fails: {error}") from None
+
+
+def _folder() -> Path | None:
+    """The cache's folder, if nobody else can write into it or into what it lies in: what lies there is run.
+
+    Folders that compilers left which were killed are removed.
+    """
+    folder = cache_folder() / "native"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for left in folder.glob(f"{_NEW}*"):
+            if time.time() - left.lstat().st_mtime > 10 * _SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+        return folder if is_private(folder) and os.access(folder, os.W_OK) else None
+    except OSError:
+        return None
+
+
+def _digest(key: str, path: Path) -> str:
+    return content_digest(key, path.read_bytes())[:40]

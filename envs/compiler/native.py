@@ -1,0 +1,131 @@
+"""Recorded programs as machine code, where the system has a C compiler.
+
+A period of a small network is some hundred NumPy calls, of which each costs about a microsecond whatever it does; in a
+large batch each call also fetches its operands from memory and puts its results back there. From the calls of a
+:class:`Program` C source is written instead: loop nests over the same places of the same memory,
+nests of the same shape joined, a part of the batch at a time so that what is intermediate stays in the processor's cache.
+
+Every operation is the one that NumPy does, in the same order, so results are the same to the last bit; a first replay is
+compared with NumPy's. Calls that are not known (``exp``, sums in NumPy's pairwise order, looking up places that change)
+stay with NumPy between the others. Without a compiler everything does.
+
+The compiled libraries are kept in ``native`` in the cache folder (``$ECHELONGYM_CACHE``, else ``echelongym`` in the
+user's). ``$CC`` names the compiler; ``ECHELONGYM_NATIVE=0`` leaves it all with NumPy.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .buffers import Tensor
+from .c_compiler import CannotCompile, library
+from .c_source import source
+from .schedule import NothingToGain, plan
+
+if TYPE_CHECKING:
+    from .recorder import Program
+
+
+def accelerate(program: Program) -> bool:
+    """Compile a program: whether it runs natively from now on.
+
+    The first time for a network and batch size this takes about a second, and from the cache a tenth of it. Where it
+    does not come about ``program.reason`` says why, and the program goes on as before.
+    """
+    if program.native is None:
+        try:
+            program.native = Native(program)
+            program.reason = ""
+        except (CannotCompile, NothingToGain) as error:
+            program.reason = str(error)
+        except Exception as error:  # it would only have made things faster
+            program.reason = f"{type(error).__name__}: {error}"
+    return program.native is not None
+
+
+class Native:
+    """The native form of a program: called with its inputs it brings the program's outputs up to date.
+
+    Raises
+    ------
+    CannotCompile
+        If there is no compiler, it fails, or what it made does not agree with NumPy.
+    NothingToGain
+        If the program's calls are not known.
+    """
+
+    def __init__(self, program: Program) -> None:
+        if os.environ.get("ECHELONGYM_NATIVE") == "0":
+            raise CannotCompile("ECHELONGYM_NATIVE=0")
+        planned = plan(program)
+        code = source(planned)
+        self._library = library(code.text, hold=planned.worlds is None)
+        self._buffer = np.empty(code.scratch + 64, np.uint8)
+        aligned = -(-self._buffer.ctypes.data // 64) * 64
+        self._table = (ctypes.c_void_p * (len(code.tensors) + 1))(aligned, *(one.start for one in code.tensors))
+        self._calls = [self._function(part) if isinstance(part, str) else part for part in code.parts]
+        # Of each input: its memory here, its place in the table (0 if none), the results it may be read from in place.
+        self._inputs: list[tuple[Any, int, int, dict[int, int]]] = []
+        for number, mine in enumerate(program.inputs):
+            tensor, instead = planned.fed.get(number, (None, []))
+            if tensor not in code.tensors:
+                instead = []
+            results = {id(program.outputs[i]): program.outputs[i].ctypes.data for i in instead}
+            slot = code.tensors.index(tensor) + 1 if results and tensor is not None else 0
+            self._inputs.append((mine, slot, 0 if tensor is None else tensor.start, results))
+        if not self._agrees(program, planned.state):
+            raise CannotCompile("what was compiled does not agree with NumPy")
+
+    def _function(self, name: str) -> Callable[[], Any]:
+        function = getattr(self._library, name)
+        function.argtypes, function.restype = [ctypes.c_void_p], None
+        return partial(function, ctypes.c_void_p(ctypes.addressof(self._table)))
+
+    def __call__(self, inputs: tuple[Any, ...]) -> None:
+        """Take in new inputs and replay. A result of the program as an input is read where it lies."""
+        table = self._table
+        for (mine, slot, start, results), given in zip(self._inputs, inputs, strict=True):
+            if mine is None:
+                continue
+            place = results.get(id(given)) if slot else None
+            if place is None:
+                if mine is not given:
+                    mine[...] = given
+                place = start
+            if slot:
+                table[slot] = place
+        for call in self._calls:
+            call()
+
+    def _agrees(self, program: Program, state: list[Tensor]) -> bool:
+        """Whether a replay gives what NumPy's gives; both are undone."""
+        before = [ctypes.string_at(one.start, one.size) for one in state]
+
+        def results(calls: list[Callable[[], Any]]) -> list[Any]:
+            for call in calls:
+                call()
+            found = [None if one is None else one.copy() for one in program.outputs]
+            found += [np.frombuffer(ctypes.string_at(one.start, one.size), np.uint8) for one in state if not one.owned]
+            for one, content in zip(state, before, strict=True):
+                ctypes.memmove(one.start, content, one.size)
+            return found
+
+        with np.errstate(all="ignore"):
+            return all(map(_same, results(program.calls), results(self._calls)))
+
+
+def _same(one: Any, two: Any) -> bool:
+    """Equal to the last bit, signs of zeros included; any NaN is as good as another."""
+    if one is None or two is None:
+        return one is two
+    if one.dtype.kind != "f":
+        return np.array_equal(one, two)
+    return np.array_equal(one, two, equal_nan=True) and np.array_equal(
+        np.signbit(one[~np.isnan(one)]), np.signbit(two[~np.isnan(two)])
+    )

@@ -1,0 +1,263 @@
+"""Record a function of arrays once, replay it into the same memory: NumPy without its overhead.
+
+A period of a single world is some hundred operations on a few numbers each. Calling NumPy for them costs far more than
+the arithmetic: every call makes views, checks arguments and allocates a result. The shapes never change, though, and
+nothing is decided by a value. So the function is run once on arrays that note down what is done to them; from then on
+only the arithmetic is replayed, each operation writing into a buffer that is its own for the time its result is needed.
+Views are made once and cost nothing. The same operations run in the same order on the same numbers, so results are
+the same to the last bit (tested).
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import NDArray
+
+from .native import Native, accelerate
+
+Array = NDArray[Any]
+#: Seconds of use for each of its calls after which a program is compiled: about what that costs.
+PATIENCE = 0.003
+#: NumPy functions whose result is a view of their first argument.
+_VIEWS = {np.moveaxis, np.flip, np.transpose, np.squeeze, np.expand_dims, np.broadcast_to, np.swapaxes}
+_JOINS = {np.concatenate, np.stack}
+
+
+class Program:
+    """A recorded function: ``program(*arrays)`` does what ``function(*arrays)`` did, faster.
+
+    The function may use NumPy's ufuncs (with ``reduce``, ``accumulate`` and ``out``), operators, indexing, assignment,
+    ``concatenate, stack, where``, reshaping and views, and new zeros from ``ops.zeros`` of the backend given. It may not
+    look at values: what was decided when it was recorded stays so. Arrays that it holds itself are constants, and arrays
+    that it adds to in place go on being added to.
+
+    Parameters
+    ----------
+    function
+        From arrays to a flat sequence of arrays, of which some may be None.
+    inputs
+        Arrays to record with: their shapes and types are those of every later call; None stays None.
+    ops
+        Backend whose ``zeros`` the function uses.
+
+    Attributes
+    ----------
+    outputs
+        The function's results, in memory that the next call overwrites.
+    native
+        Its native form, which it gets when it has been in use for a while (:mod:`native`), or None.
+    reason
+        Why it has none.
+
+    Raises
+    ------
+    TypeError
+        If the function does something that cannot be recorded.
+    """
+
+    def __init__(self, function: Callable[..., Sequence[Any]], inputs: Sequence[Any], ops: Any) -> None:
+        self.calls: list[Callable[[], Any]] = []
+        self.made: list[tuple[int, Array]] = []  # its buffers, each with the number of the call that it was made for
+        self.native: Native | None = None
+        self.reason = "not used for long enough"
+        self._spent = 0.0
+        self._free: dict[int, list[Array]] = {}
+        self.inputs = [None if one is None else np.array(one, order="C") for one in inputs]
+        traced = [None if one is None else Recorded(one, self, None) for one in self.inputs]
+        ops.program = self
+        try:
+            results = list(function(*traced))
+        finally:
+            ops.program = None
+        self._kept = results  # their buffers stay theirs
+        self.outputs = [one.value if isinstance(one, Recorded) else one for one in results]
+        self._free = {}
+
+    def __call__(self, *inputs: Any) -> list[Any]:
+        """Replay with new inputs (of the recorded shapes; None where it was None): the outputs."""
+        if self.native is not None:
+            self.native(inputs)
+            return self.outputs
+        began = perf_counter()
+        for mine, given in zip(self.inputs, inputs, strict=True):
+            if mine is not None and mine is not given:
+                mine[...] = given
+        for call in self.calls:
+            call()
+        self._spent += perf_counter() - began
+        if self._spent > PATIENCE * len(self.calls):
+            self._spent = -math.inf
+            accelerate(self)
+        return self.outputs
+
+    # Recording -----------------------------------------------------------------------------------
+
+    def buffer(self, shape: tuple[int, ...], dtype: Any) -> Recorded:
+        """Memory for a result, free again once nothing recorded refers to it."""
+        dtype = np.dtype(dtype)
+        size = max(math.prod(shape) * dtype.itemsize, 8)
+        size = -(-size // 64) * 64
+        raw = self._free[size].pop() if self._free.get(size) else np.empty(size, dtype=np.uint8)
+        owner = _Owner()
+        free = self._free
+        weakref.finalize(owner, lambda: free.setdefault(size, []).append(raw))
+        used = raw[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+        self.made.append((len(self.calls), used))
+        return Recorded(used, self, owner)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Recorded:
+        """New zeros, at every replay anew."""
+        out = self.buffer(shape, dtype)
+        self.do(partial(out.value.fill, 0))
+        return out
+
+    def do(self, call: Callable[[], Any]) -> None:
+        """Do it now and at every replay."""
+        call()
+        self.calls.append(call)
+
+
+class _Owner:
+    """Its end is the end of a buffer's use."""
+
+    __slots__ = ("__weakref__",)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Recorded):
+        return value.value
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(one) for one in value)
+    return value
+
+
+class Recorded(NDArrayOperatorsMixin):
+    """An array of a program under recording: what is done to it is done and noted down."""
+
+    __slots__ = ("owner", "program", "value")
+
+    def __init__(self, value: Array, program: Program, owner: _Owner | None) -> None:
+        self.value, self.program, self.owner = value, program, owner
+
+    shape = property(lambda self: self.value.shape)
+    dtype = property(lambda self: self.value.dtype)
+    ndim = property(lambda self: self.value.ndim)
+    size = property(lambda self: self.value.size)
+    strides = property(lambda self: self.value.strides)
+    flags = property(lambda self: self.value.flags)
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Array:
+        raise TypeError("a recorded array cannot become a plain one: its values differ at every replay")
+
+    def __bool__(self) -> bool:
+        raise TypeError("a recorded function cannot decide by a value")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        out = kwargs.pop("out", None)
+        plain = [_plain(one) for one in inputs]
+        kwargs = {name: _plain(one) for name, one in kwargs.items()}  # where=
+        call = getattr(ufunc, method)
+        if out is None:
+            result = call(*plain, **kwargs)
+            target = self.program.buffer(np.shape(result), result.dtype)
+        else:
+            target = out[0]
+        self.program.do(partial(call, *plain, out=_plain(target), **kwargs))
+        return target
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        plain = _plain(args)
+        if function in _VIEWS:
+            return Recorded(function(*plain, **kwargs), self.program, args[0].owner)
+        if function in _JOINS:
+            result = function(*plain, **kwargs)
+            target = self.program.buffer(result.shape, result.dtype)
+            self.program.do(partial(function, *plain, out=target.value, **kwargs))
+            return target
+        if function is np.where:
+            return self._where(*plain)
+        if function is np.empty_like:
+            return self.program.buffer(plain[0].shape, plain[0].dtype)
+        raise TypeError(f"{function.__name__} of recorded arrays is not provided for")
+
+    def _where(self, condition: Any, first: Any, second: Any) -> Recorded:
+        result = np.where(condition, first, second)
+        target = self.program.buffer(result.shape, result.dtype)
+        self.program.do(partial(np.copyto, target.value, second))
+        self.program.do(partial(np.copyto, target.value, first, where=condition))
+        return target
+
+    def __getitem__(self, index: Any) -> Recorded:
+        index = _plain(index)
+        found = self.value[index]
+        if isinstance(found, np.ndarray) and np.may_share_memory(found, self.value):
+            return Recorded(found, self.program, self.owner)
+        if not isinstance(found, np.ndarray):
+            found = np.asarray(found)
+        target = self.program.buffer(found.shape, found.dtype)
+        if isinstance(index, np.ndarray) and index.dtype.kind == "i" and (index >= 0).all():
+            # In range by having worked once; clipping spares a copy of the output.
+            self.program.do(partial(self.value.take, index, 0, target.value, "clip"))
+        else:
+            self.program.do(partial(_pick, self.value, index, target.value))
+        return target
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        index, value = _plain(index), _plain(value)
+        place = self.value[index]
+        if isinstance(place, np.ndarray) and np.may_share_memory(place, self.value):
+            self.program.do(partial(np.copyto, place, value))
+        else:
+            self.program.do(partial(self.value.__setitem__, index, value))
+
+    def reshape(self, *shape: Any) -> Recorded:
+        """A view where there can be one, a copy otherwise."""
+        view = self.value.reshape(*shape)
+        if np.may_share_memory(view, self.value):
+            return Recorded(view, self.program, self.owner)
+        whole = self.copy()
+        return Recorded(whole.value.reshape(*shape), self.program, whole.owner)
+
+    def copy(self) -> Recorded:
+        """The same numbers, contiguous, in memory of their own."""
+        target = self.program.buffer(self.shape, self.dtype)
+        self.program.do(partial(np.copyto, target.value, self.value))
+        return target
+
+    def astype(self, dtype: Any) -> Recorded:
+        """The same numbers in another type."""
+        target = self.program.buffer(self.shape, dtype)
+        self.program.do(partial(np.copyto, target.value, self.value, casting="unsafe"))
+        return target
+
+    def squeeze(self, axis: int) -> Recorded:
+        """A view without an axis of one."""
+        return Recorded(self.value.squeeze(axis), self.program, self.owner)
+
+    def transpose(self, *axes: int) -> Recorded:
+        """A view with the axes in another order."""
+        return Recorded(self.value.transpose(*axes), self.program, self.owner)
+
+    @property
+    def T(self) -> Recorded:
+        """A view with the axes reversed."""
+        return self.transpose()
+
+    def take(self, index: int, axis: int) -> Recorded:
+        """A view of one place along an axis."""
+        return self[(slice(None),) * (axis % self.ndim) + (index,)]
+
+
+def _pick(array: Array, index: Any, out: Array) -> None:
+    out[...] = array[index]

@@ -1,0 +1,168 @@
+"""Sizes that do not fit: what a batch of worlds takes, what is free, and one line before anything is allocated.
+
+How to use it, wherever a size comes from a user::
+
+    require_memory(8 * worlds * periods * entries, f"{worlds} worlds of {periods} periods", "fewer worlds or periods")
+
+It raises an :class:`InputError` where the bytes needed are more than this process may still take. An estimate should count
+the large arrays and leave out the small ones: what nearly fits is better tried than refused.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from ..scenario.scenario import Scenario
+
+GIGABYTE = 2**30
+_NUMBER = 8  # bytes
+_NEVER_REFUSED = 1 << 24  # bytes; what is free is not looked up for less
+_NO_LIMIT = 1 << 60  # cgroup v1 writes a huge number where there is no limit
+
+
+def require_memory(needed: int, what: str, remedy: str) -> None:
+    """Refuse what is larger than the memory that is free.
+
+    Parameters
+    ----------
+    needed
+        Bytes about to be allocated.
+    what
+        What needs them, in the user's terms: ``"512 worlds of 87600 periods"``.
+    remedy
+        What to ask for instead: ``"fewer worlds or periods"``.
+
+    Raises
+    ------
+    InputError
+        In one line with the size needed, the size free and the remedy.
+    """
+    if needed < _NEVER_REFUSED:
+        return
+    free = free_memory()
+    if free is not None and needed > free:
+        raise InputError(f"{what}: about {_size(needed)} of memory are needed and {_size(free)} are free: try {remedy}")
+
+
+def free_memory() -> int | None:
+    """Bytes that this process may still allocate: the least of what the machine, its container and its limits leave.
+
+    None where the system does not say.
+    """
+    found = [one for one in (_of_the_machine(), _of_the_container(), _of_the_process()) if one is not None]
+    return max(min(found), 0) if found else None
+
+
+def tape_bytes(scenario: Scenario, worlds: int, periods: int) -> int:
+    """Bytes of the worlds that :meth:`Scenario.sample` draws, with what drawing them takes at the same time.
+
+    What does not vary takes no memory. The numbers that one series is drawn from count as two further arrays.
+    """
+    t = scenario.tables
+    rows = t.H + periods + max(t.F - 1, 0)
+    numbers = rows * t.C * t.P + 2 * rows + 2 * periods * t.C * t.P * t.F
+    if t.lead_time_random.any():
+        numbers += periods * t.L
+    if scenario.disruptions:
+        numbers += periods * (t.N + 2 * t.L)
+    if t.integer:
+        numbers += 2 * periods * sum(node.kind != "supplier" for node in scenario.nodes.values()) * t.P
+    return _NUMBER * numbers * worlds
+
+
+def simulation_bytes(scenario: Scenario, worlds: int, periods: int, trace: bool = False) -> int:
+    """Bytes of a simulation: the tape, and every period of what happened where a trace is kept."""
+    t = scenario.tables
+    kept = 0
+    if trace:
+        stock = t.N * t.P * t.A + t.L * t.P * t.K * t.A + t.C * t.P * t.W
+        flows = (6 * t.L + 2 * t.C + t.S + t.N) * t.P
+        kept = _NUMBER * (2 * (stock + flows) + 12) * worlds * periods  # period by period, then joined
+    return tape_bytes(scenario, worlds, periods) + kept
+
+
+def worlds_that_fit(scenario: Scenario, worlds: int, periods: int, share: float = 0.4) -> int:
+    """How many of ``worlds`` to simulate at a time so that they take no more than a share of what is free; at least 1."""
+    free = free_memory()
+    if free is None:
+        return worlds
+    return min(max(int(share * free / max(simulation_bytes(scenario, 1, periods), 1)), 1), worlds)
+
+
+def _size(count: int) -> str:
+    return f"{count / GIGABYTE:,.1f} GB" if count >= GIGABYTE / 10 else f"{count / 2**20:,.0f} MB"
+
+
+def _of_the_machine() -> int | None:
+    text = _text("/proc/meminfo")
+    for line in (text or "").splitlines():
+        if line.startswith("MemAvailable:"):
+            return 1024 * int(line.split()[1])
+    try:  # no Linux: all there is
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _of_the_container() -> int | None:
+    """What the control groups of this process leave, version 2 or 1."""
+    found = []
+    for line in (_text("/proc/self/cgroup") or "").splitlines():
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if not controllers:
+            root, limit, used, cache = "/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            root, limit = "/sys/fs/cgroup/memory", "memory.limit_in_bytes"
+            used, cache = "memory.usage_in_bytes", "total_inactive_file"
+        else:
+            continue
+        here = Path(root) / path.lstrip("/")
+        for folder in (here, *here.parents):
+            if not str(folder).startswith(root):
+                break
+            most, taken = _number(folder / limit), _number(folder / used)
+            if most is not None and taken is not None and most < _NO_LIMIT:
+                found.append(most - taken + _entry(folder / "memory.stat", cache))
+    return min(found, default=None)
+
+
+def _of_the_process() -> int | None:
+    """What the limits on address space and data leave (``ulimit -v``, ``ulimit -d``)."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    words = (_text("/proc/self/statm") or "").split()
+    page = os.sysconf("SC_PAGE_SIZE")
+    found = []
+    for limit, place in ((resource.RLIMIT_AS, 0), (resource.RLIMIT_DATA, 5)):
+        soft = resource.getrlimit(limit)[0]
+        if soft != resource.RLIM_INFINITY and soft >= 0:
+            found.append(soft - (page * int(words[place]) if len(words) > place else 0))
+    return min(found, default=None)
+
+
+def _entry(path: Path, key: str) -> int:
+    for line in (_text(path) or "").splitlines():
+        name, _, value = line.partition(" ")
+        if name == key and value.isdigit():
+            return int(value)
+    return 0
+
+
+def _number(path: Path) -> int | None:
+    text = (_text(path) or "").strip()
+    return int(text) if text.isdigit() else None
+
+
+def _text(path: str | Path) -> str | None:
+    try:
+        return Path(path).read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None

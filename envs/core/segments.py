@@ -1,0 +1,67 @@
+"""Sums and shares over groups: lanes by source, lanes by target, pairs by node.
+
+Items of a group are kept in their listed order. Groups of equal size are handled together (one
+gather a size), so a period costs a fixed number of array operations however large the network is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .backend import Array, Ops
+
+
+class Segments:
+    """Items in groups; items whose group is -1 belong to none.
+
+    Parameters
+    ----------
+    groups
+        (items,) group of each item.
+    count
+        Number of groups.
+    """
+
+    def __init__(self, groups: np.ndarray[Any, Any], count: int, ops: Ops) -> None:
+        self.ops = ops
+        self.count = count
+        self.items = len(groups)
+        members = [np.flatnonzero(groups == g) for g in range(count)]
+        sizes = np.array([len(m) for m in members], dtype=np.int64)
+        self.largest = int(sizes.max(initial=0))
+        self.buckets = []
+        for size in sorted(set(sizes[sizes > 0].tolist())):
+            chosen = np.flatnonzero(sizes == size)
+            grid = np.stack([members[g] for g in chosen])  # (groups of this size, size)
+            flat = ops.index(grid.reshape(-1))
+            self.buckets.append((ops.index(chosen), flat, len(chosen), size))
+        self.of_item = ops.index(np.maximum(groups, 0))
+        # Every group has exactly the item of its own number: nothing to gather.
+        self.identity = count == self.items and bool((np.asarray(groups) == np.arange(count)).all())
+
+    def sum(self, values: Array) -> Array:
+        """(items, ...) summed by group into (groups, ...)."""
+        if self.identity:
+            return values
+        if len(self.buckets) == 1 and self.buckets[0][2] == self.count:
+            return self._grouped(values, self.buckets[0])
+        out = self.ops.zeros((self.count, *values.shape[1:]), values.dtype)
+        for bucket in self.buckets:
+            out[bucket[0]] = self._grouped(values, bucket)
+        return out
+
+    def _grouped(self, values: Array, bucket: tuple[Any, Any, int, int]) -> Array:
+        _, flat, number, size = bucket
+        picked = values[flat]
+        if size == 1:
+            return picked
+        return self.ops.total(picked.reshape((number, size, *values.shape[1:])), 1)
+
+    def spread(self, values: Array) -> Array:
+        """(groups, ...) handed to each item: (items, ...), or what broadcasts to it for one group.
+
+        Items of no group get group 0's.
+        """
+        return values if self.identity or self.count == 1 else values[self.of_item]

@@ -1,0 +1,1 @@
+"""The Gymnasium environments, one world or many stepped together."""

@@ -1,0 +1,274 @@
+"""Worlds of one scenario, stepped together: what both Gymnasium interfaces are adapters of."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..accounts.ledger import Ledger
+from ..core.backend import NumpyOps
+from ..core.errors import InputError, expected, unknown
+from ..core.memory_limits import require_memory, tape_bytes
+from ..core.threads import one_thread
+from ..dynamics import Arrivals, Dynamics, State
+from ..interface.feasibility import check_feasible
+from ..interface.observation import Decision, Observation
+from ..interface.observation_encoder import ActionDecoder, ObservationEncoder
+from ..processes.series import APART, PURPOSES, Purpose
+from ..scenario.scenario import Scenario
+from .infos import LEVELS, Reporter
+from .recorded_step import Replay
+from .step import Before, Stepping
+from .world_queue import Slots, Worlds
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+OBSERVATIONS = ("flat",)
+DTYPES = ("float64", "float32")
+
+
+class NetworkBatch:
+    """B slots, each playing world after world of one series.
+
+    Parameters
+    ----------
+    scenario, size
+        What is played, in how many slots B.
+    action, observation, periods, purpose, dtype, info, overrides
+        As of :class:`echelongym.envs.NetworkVectorEnv`.
+
+    Attributes
+    ----------
+    age : (B,) periods since each slot's start where slots are out of step, else one number.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario | str | Path,
+        size: int,
+        *,
+        action: str,
+        observation: str,
+        periods: int | None,
+        purpose: Purpose | str,
+        dtype: str,
+        info: str,
+        overrides: dict[str, Any] | None,
+    ) -> None:
+        one_thread()
+        self.scenario = _scenario(scenario, overrides)
+        check_feasible(self.scenario)
+        t = self.tables = self.scenario.tables
+        self.size = size
+        for name, value, known in (
+            ("observation", observation, OBSERVATIONS),
+            ("purpose", purpose, (*PURPOSES, *APART)),
+            ("dtype", dtype, DTYPES),
+            ("info", info, LEVELS),
+        ):
+            if not isinstance(value, str) or value not in known:
+                raise unknown(name, value, known)
+        self.periods = t.horizon if periods is None else whole_number("periods", periods)
+        self.encoder = ObservationEncoder(self.scenario)
+        self.decoder = ActionDecoder(self.scenario, action)
+        require_memory(self._bytes(), f"num_envs = {size}, periods = {self.periods}", "fewer environments or periods")
+        ops = self.ops = NumpyOps(dtype)
+        counted = info == "kpis" or bool(t.in_transit_cost.any())
+        self._dynamics = Dynamics(t, ops, count_under_way=counted)
+        ledger = Ledger(t, ops)
+        ledger.reward({"holding": np.zeros(1)})  # refuses a scenario without a scale
+        decoding, watching = self.decoder.on(ops, usable=True), self.encoder.decoder.on(ops, usable=True)
+        self._step = Stepping(t, self._dynamics, ledger, decoding, watching, self.encoder, info != "none")
+        self._replay = Replay(self._step, ops)
+        self.reporter = Reporter(self.scenario, size, info, self.periods)
+        # One more than an episode lasts: the last observation shows the period that would follow.
+        self._worlds = Worlds(self.scenario, cast(Purpose, purpose), self.periods + 1, size)
+        self._slots = Slots(self.scenario, ops, size)
+        self._initial = self._dynamics.initial(size)
+        self._ages = np.arange(self.periods + 2)
+        self._waves = self.encoder.season(self._ages)
+        self._ends = (self._ages >= self.periods).astype(ops.float)
+        self._state: State | None = None
+        self._arrivals: Arrivals | None = None
+        self._positions: Any = None
+        self.seed: int | None = None
+        self.episode = np.zeros(size, dtype=np.int64)
+        self.age: int | Ints = 0
+
+    def _bytes(self) -> int:
+        """What the worlds of all slots take, with their states, observations and bounds of spaces."""
+        t = self.tables
+        state = t.N * t.P * t.A + t.L * t.P * t.K * t.A + t.C * t.P * (t.W + t.H)
+        each = 8 * 2 * state + 4 * 4 * (self.encoder.size + self.decoder.size)
+        return self.size * each + tape_bytes(self.scenario, self.size, self.periods + 1)
+
+    @property
+    def started(self) -> bool:
+        """Whether there are worlds to step."""
+        return self._state is not None
+
+    @property
+    def worlds(self) -> Ints:
+        """(B,) index of the world that each slot plays."""
+        return self.episode * self.size + np.arange(self.size)
+
+    def ended(self) -> bool | Bools:
+        """Whether slots are at the end of their episodes: (B,), or one answer where they are in step."""
+        ended: bool | Bools = self.age >= self.periods
+        return ended
+
+    def start(self, chosen: Bools | None = None) -> None:
+        """Put the slots' present worlds at their first period: all slots, or the chosen ones."""
+        numbers, seed = self.worlds, self.seed
+        assert seed is not None
+        if chosen is None or self._state is None:
+            self._slots.load(self._worlds.take(seed, numbers))
+            self._state, self._arrivals, self._history = self._initial, None, self._slots.history()
+            self.age = 0
+        else:
+            self._slots.load(self._worlds.take(seed, numbers[chosen]), chosen)
+            self._state = State(
+                *(_mixed(array, chosen, first) for array, first in zip(self._state, self._initial, strict=True))
+            )
+            self._history = _mixed(self._history, chosen, self._slots.history())
+            if self._arrivals is not None:
+                self._arrivals = Arrivals(*(_mixed(array, chosen, 0) for array in self._arrivals))
+            self.age = np.where(chosen, 0, self.age)
+        self._exogenous = self._slots.exogenous()
+        self.reporter.restart(chosen)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the rows of the figures that :meth:`advance` returns."""
+        return self._step.names
+
+    def advance(self, actions: Any, decision: Decision | None = None) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """One period, of checked actions (B, n) or a checked decision: flat observations (n, B), figures (names, B)."""
+        assert self._state is not None
+        slots, now = self._slots, self._exogenous
+        slots.advance()
+        self._exogenous = then = slots.exogenous()
+        self.age = age = self.age + 1
+        period, season, ending = self._calendar()
+        before = Before(
+            None if actions is None else actions.T,
+            None if decision is None else decision.requests,
+            None if decision is None else decision.reserve,
+            self._state,
+            self._arrivals,
+            now,
+            then,
+            self._history,
+            self._positions,
+            slots.forecast(),
+            period,
+            season,
+            ending,
+        )
+        after = self._replay(before)
+        self._state, self._arrivals = after.state, after.arrivals
+        self._history, self._positions = after.history, after.positions
+        self.reporter.count(after.flows, age)
+        return after.observation, after.figures
+
+    def observe(self) -> NDArray[np.float32]:
+        """Flat observations (n, B) after a start."""
+        assert self._state is not None
+        period, season, _ = self._calendar()
+        forecast = self._slots.forecast()
+        looked = self._step.look(self._state, self._exogenous, self._history, forecast, period, season)
+        self._positions = looked[0]
+        return looked[1]
+
+    def _calendar(self) -> tuple[Any, Any, Any]:
+        """Period (B,) or (1,), waves of the seasons in it, and whether it is the end of the episode."""
+        age = self.age
+        if isinstance(age, int):
+            return self._ages[age : age + 1], self._waves[:, age : age + 1], self._ends[age : age + 1]
+        return age, self._waves[:, age], self._ends[age]
+
+    @property
+    def observation(self) -> Observation:
+        """The state of now as named arrays, batch first."""
+        if self._state is None:
+            raise expected("state", None, "a reset before the first observation")
+        t, size, state, now, real = self.tables, self.size, self._state, self._exogenous, self.ops.float
+
+        def turned(array: Any, absent: Any = None) -> Any:
+            # Copied, as the next step writes into the same memory.
+            return absent if array is None else np.moveaxis(np.array(array), -1, 0)
+
+        lead_time = turned(now.lead_time, np.tile(t.nominal_lead_time, (size, 1))) if t.quoted else None
+        return Observation(
+            on_hand=turned(state.on_hand),
+            in_transit=turned(self._dynamics.in_transit(state)),
+            backlog=turned(state.backlog),
+            unfilled=turned(state.unfilled),
+            node_availability=turned(now.node_availability, np.ones((size, t.N), real)),
+            lane_availability=turned(now.lane_availability, np.ones((size, t.L), real)),
+            demand_history=turned(self._history),
+            forecast=turned(self._slots.forecast(), np.zeros((size, t.C, t.P, t.F), real)),
+            features=np.zeros((size, 0), real),
+            period=np.zeros(size, dtype=np.int64) + self.age,
+            lead_time=lead_time,
+        )
+
+    @staticmethod
+    def _array(actions: Any) -> NDArray[Any]:
+        try:
+            return np.asarray(actions)
+        except Exception:  # whatever NumPy, or the value's own conversion, says of it
+            raise expected("action", actions, "an array of real numbers") from None
+
+    def checked(self, actions: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Actions (B, n), given in a shape that says the same, if they are finite numbers.
+
+        Raises
+        ------
+        InputError
+            Naming the action that is none.
+        """
+        array = actions if type(actions) is np.ndarray else self._array(actions)
+        if array.shape != shape or array.dtype.kind not in "fiu":
+            names = self.decoder.names
+            raise InputError(
+                f"action has shape {array.shape} and type {array.dtype}: expected {shape} real numbers, "
+                f"of {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+            )
+        flat = array.reshape(-1)
+        # Sums of squares of finite numbers are finite (or overflow, then the slow way finds nothing).
+        if not math.isfinite(flat.dot(flat)):
+            rows = array.reshape((self.size, -1))
+            for i, k in np.argwhere(~np.isfinite(rows)):
+                name = self.decoder.names[k]
+                field = f"action[{name!r}]" if array.ndim == 1 else f"action[{i}, {name!r}]"
+                raise expected(field, float(rows[i, k]), "a finite number in [-1, 1]")
+        return array.reshape((self.size, -1))
+
+
+def _mixed(array: Any, chosen: Bools, first: Any) -> Any:
+    """The array with the chosen slots (its last axis) as ``first`` has them."""
+    return None if array is None else np.where(chosen, first, array)
+
+
+def _scenario(scenario: Any, overrides: dict[str, Any] | None) -> Scenario:
+    if isinstance(scenario, Scenario):
+        return scenario if overrides is None else scenario.with_overrides(overrides)
+    if isinstance(scenario, str | Path):
+        return Scenario.load(scenario, overrides)
+    raise expected("scenario", scenario, "a Scenario, the name of one, or the path of a YAML file")
+
+
+def whole_number(field: str, value: Any, least: int = 1) -> int:
+    """A whole number from outside, checked."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
+    if not whole:
+        raise expected(field, value, f"a whole number >= {least}")
+    if value >= 1 << 63:
+        raise expected(field, value, f"a whole number >= {least} and below 2^63")
+    return int(value)

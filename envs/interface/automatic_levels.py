@@ -1,0 +1,223 @@
+"""Sane order-up-to levels from the scenario's data alone: where learners' actions start.
+
+No simulation and no search: means, standard deviations, lead times and costs. They stand within some percent to some
+tens of percent of tuned levels; :mod:`echelongym.agents.tuning.tuner` finds the tuned ones.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..network.tables import Tables
+from ..processes.series import normal_quantile
+from .feasibility import carried_share, seconds
+from .inventory_positions import Forest, cover
+
+if TYPE_CHECKING:
+    from ..scenario.scenario import Scenario
+
+Floats = NDArray[np.float64]
+
+# A critical ratio is kept within these: beyond them levels follow the tails of a distribution nobody knows.
+LOWEST_RATIO, HIGHEST_RATIO = 0.05, 0.99
+
+
+class Levels(NamedTuple):
+    """Automatic levels, in units."""
+
+    echelon: Floats  # (N, P) order-up-to level of the echelon position
+    local: Floats  # (N, P) the same of the local position
+    lane: Floats  # (L, P) level of the short position of a lane that is not its target's primary one
+    deviation: Floats  # (N, P) standard deviation of the demand that the echelon position covers
+    flow: Floats  # (N, P) mean flow, or a stand-in > 0 where nobody's first choice leads through the node
+    flow_deviation: Floats  # (N, P) standard deviation of a period's demand through the node
+    needed: Floats  # (L, P) units a period that a lane carries as the primary lane of its target cannot, 0 elsewhere
+
+    def helps(self, tables: Tables) -> NDArray[np.bool_]:
+        """(L, P) needed lanes that are no slower than the primary lane.
+
+        A slower one asks after the primary lane, whose request counts as ordered though it cannot all be shipped.
+        """
+        t = tables
+        found = self.needed > 0
+        for lane, p in np.argwhere(found):
+            primary = t.primary_lane[t.lane_target[lane], p]
+            found[lane, p] = t.nominal_lead_time[lane] <= t.nominal_lead_time[primary]
+        return found
+
+
+def automatic_levels(scenario: Scenario) -> Levels:
+    """Levels of every node and product, and of every further lane.
+
+    *Primary lanes.* The echelon level is the mean of what the position covers plus z standard deviations, z the
+    average of the two newsvendor quantiles that bound the optimum of a serial system (Shang and Song, Management
+    Science 49(5), 2003): critical ratios (p + h') / (p + H) and (p + h') / (p + h), with p the customers' penalty, h
+    the node's holding cost, h' that of its supplier, H that of the nodes that serve the customers. Where sales are lost
+    the penalty is spread over the lead time: p / (p + (l + 1) h) is averaged in as a third bound (Archibald, Management
+    Science 27(10), 1981). An echelon level is no less than those of the nodes fed and the mean flow over the lead time
+    together, which shops of erratic demand need; the local level is what it has above those of the nodes fed.
+
+    *Further lanes* look at the short position: what is there by the time the lane delivers. Their level covers mean
+    demand until then plus z standard deviations, z the newsvendor quantile of (p - premium) / (p + h), premium the
+    lane's extra cost a unit over the primary lane. A lane no faster than that asks only for what a failing primary lane
+    leaves missing: its level is lower by mean and two standard deviations of a period's demand. But where capacity keeps
+    the primary lane from carrying mean demand, the cheapest further lanes are *needed*, as many as it takes: the level of
+    one that is no faster is lower only by what the lanes before it bring until it delivers, so that it asks for the rest of
+    the gap, and nothing is ordered twice. A lateral lane, from a
+    stock node that is not above its target, has level 0: taking stock from others without a look at them costs more
+    than it brings.
+    """
+    t = scenario.tables
+    forest = Forest(t)
+    mean, deviation = cover(t, forest, echelon=True)
+    spread = _correlated(scenario)
+    deviation = deviation * np.where(t.mean_flow > 0, spread, 1.0)
+    penalty, holding_below, lost = faced(t)
+    echelon = mean + _serial_quantile(t, forest, penalty, holding_below, lost) * deviation
+    lead = _primary_lead(t, forest)
+    echelon, local = _nested(t, forest, np.maximum(echelon, 0.5 * mean), lead)
+    flow = _stand_in(t)
+    flow_deviation = np.sqrt(_variance(t)) * spread
+    flow_deviation = np.where(flow_deviation > 0, flow_deviation, 0.25 * flow)
+    lane, needed = _further(t, forest, penalty, flow_deviation)
+    deviation = np.where(deviation > 0, deviation, 0.25 * np.maximum(mean, flow))
+    return Levels(echelon, local, lane, deviation, flow, flow_deviation, needed)
+
+
+def _nested(t: Tables, forest: Forest, echelon: Floats, lead: Floats) -> tuple[Floats, Floats]:
+    """Echelon levels that hold those of the nodes fed and what is under way to the node itself; and local levels."""
+    echelon, fed = echelon.reshape(-1).copy(), np.zeros(t.N * t.P)
+    pipeline = (t.mean_flow * lead).reshape(-1)
+    for cell in np.argsort(-forest.depth, kind="stable"):
+        echelon[cell] = max(echelon[cell], fed[cell] + pipeline[cell])
+        if forest.parent[cell] >= 0:
+            fed[forest.parent[cell]] += echelon[cell]
+    return echelon.reshape((t.N, t.P)), (echelon - fed).reshape((t.N, t.P))
+
+
+def _primary_lead(t: Tables, forest: Forest) -> Floats:
+    """(N, P) nominal lead time of each cell's primary lane and mean wait until it can be asked, 0 without one."""
+    lead = np.zeros(t.N * t.P)
+    fed = forest.primary >= 0
+    lanes = forest.primary[fed] // t.P
+    lead[fed] = t.nominal_lead_time[lanes] + (t.review[lanes] - 1) / 2
+    return lead.reshape((t.N, t.P))
+
+
+def _variance(t: Tables) -> Floats:
+    """(N, P) variance of a period's demand of the echelon's customers, taken as independent."""
+    variance = np.zeros((t.N, t.P))
+    for c, p in np.argwhere(t.first_source >= 0):
+        variance[t.echelon[:, t.first_source[c, p], p], p] += t.demand_sd[c, p] ** 2
+    return variance
+
+
+def _correlated(scenario: Scenario) -> Floats:
+    """(N, P) standard deviation of a period's demand with the scenario's correlation, over that without."""
+    t, rho = scenario.tables, scenario.correlation.demand
+    if rho == 0:
+        return np.ones((t.N, t.P))
+    between = scenario.correlation.between
+    labels = {"region": t.region, "segment": t.segment}.get(between, ("",) * t.C)
+    both = np.zeros((t.N, t.P))
+    for label in dict.fromkeys(labels):
+        sums = np.zeros((t.N, t.P))
+        for c, p in np.argwhere(t.first_source >= 0):
+            if labels[c] == label:
+                sums[t.echelon[:, t.first_source[c, p], p], p] += t.demand_sd[c, p]
+        both += sums**2
+    variance = _variance(t)
+    ratio = (1 - rho) + rho * both / np.where(variance > 0, variance, 1.0)
+    return np.where(variance > 0, np.sqrt(ratio), 1.0)
+
+
+def faced(t: Tables) -> tuple[Floats, Floats, Floats]:
+    """(N, P) each: penalty a unit short, holding cost where customers are served, share lost; means by demand."""
+    penalty, holding, lost = (np.zeros((t.N, t.P)) for _ in range(3))
+    lost_cost = t.lost_share * (t.lost_sale_cost + t.price)
+    short = lost_cost + (1 - t.lost_share) * t.backorder_cost
+    for c, p in np.argwhere(t.first_source >= 0):
+        source, weight = t.first_source[c, p], t.mean_demand[c, p]
+        above = t.echelon[:, source, p]
+        penalty[above, p] += weight * short[c, p]
+        holding[above, p] += weight * t.holding_cost[source, p]
+        lost[above, p] += weight * t.lost_share[c, p]
+    total = np.where(t.mean_flow > 0, t.mean_flow, 1.0)
+    return penalty / total, holding / total, lost / total
+
+
+def _quantile(ratio: Floats) -> Floats:
+    return normal_quantile(np.clip(ratio, LOWEST_RATIO, HIGHEST_RATIO))
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """Their quotient; nothing to lose on either side is a ratio of one half."""
+    positive = denominator > 0
+    return np.where(positive, numerator / np.where(positive, denominator, 1.0), 0.5)
+
+
+def _serial_quantile(t: Tables, forest: Forest, penalty: Floats, below: Floats, lost: Floats) -> Floats:
+    """(N, P) z of the echelon level; see :func:`automatic_levels`."""
+    parent = np.where(forest.parent >= 0, forest.parent, 0)
+    supplied = np.repeat(t.is_supplier, t.P)[parent] | (forest.parent < 0)
+    above = np.where(supplied, 0.0, t.holding_cost.reshape(-1)[parent]).reshape((t.N, t.P))
+    own = np.maximum(t.holding_cost, above)
+    served = penalty + np.minimum(above, below)
+    z_low = _quantile(_ratio(served, penalty + below))
+    z_high = _quantile(_ratio(served, penalty + np.minimum(own, below)))
+    spread = penalty + (_primary_lead(t, forest) + 1) * below
+    z_lost = _quantile(_ratio(penalty, spread))
+    both = (z_low + z_high) / 2
+    return both + lost * (np.minimum(z_lost, both) - both) / 2
+
+
+def _stand_in(t: Tables) -> Floats:
+    """(N, P) mean flow; of nodes that are nobody's first choice, the mean demand of an average customer."""
+    demanding = np.maximum((t.mean_demand > 0).sum(0), 1)
+    average = t.mean_demand.sum(0) / demanding
+    average = np.where(average > 0, average, 1.0)
+    return np.where(t.mean_flow > 0, t.mean_flow, np.broadcast_to(average, t.mean_flow.shape))
+
+
+def _further(t: Tables, forest: Forest, penalty: Floats, flow_deviation: Floats) -> tuple[Floats, Floats]:
+    """(L, P) each: levels of short positions, 0 on primary, lateral and return lanes; and :attr:`Levels.needed`."""
+    levels, needed = np.zeros((t.L, t.P)), np.zeros((t.L, t.P))
+    brought = _brought_before(t, forest)
+    cost = t.purchase_cost + t.lane_transport_cost
+    lead = _primary_lead(t, forest)
+    for lane, p in np.argwhere(t.lane_open):
+        target, source = t.lane_target[lane], t.lane_source[lane]
+        primary = t.primary_lane[target, p]
+        above = source * t.P + p in forest.ancestors(int(target * t.P + p))
+        if primary == lane or not (above or t.is_supplier[source]):
+            continue
+        premium = cost[lane, p] - (cost[primary, p] if primary >= 0 else 0.0)
+        missing, holding = penalty[target, p], t.holding_cost[target, p]
+        ratio = (missing - max(premium, 0.0)) / max(missing + holding, 1e-12)
+        covered = t.protection[lane]
+        z = float(_quantile(np.array([ratio]))[0])
+        level = t.mean_flow[target, p] * covered + z * flow_deviation[target, p] * np.sqrt(covered)
+        if (lane, p) in brought and ratio > 0:
+            units = t.lane_capacity[lane] / max(t.volume[p], 1e-12)
+            needed[lane, p] = min(t.mean_flow[target, p] - brought[lane, p], units)
+            level -= brought[lane, p] * max(covered - lead[target, p], 0.0)
+        elif primary >= 0 and t.nominal_lead_time[lane] >= lead[target, p]:
+            level -= t.mean_flow[target, p] + 2 * flow_deviation[target, p]
+        levels[lane, p] = max(level, 0.25 * t.mean_flow[target, p])
+    return levels, needed
+
+
+def _brought_before(t: Tables, forest: Forest) -> dict[tuple[int, int], float]:
+    """Lanes that carry what others cannot, each with the units a period that these carry: the primary lane, cheaper ones."""
+    found: dict[tuple[int, int], float] = {}
+    share = carried_share(t, forest)
+    for n, p in np.argwhere(share < 1):
+        brought = float(share[n, p] * t.mean_flow[n, p])
+        for lane in seconds(t, forest, int(n), int(p)):
+            if brought < t.mean_flow[n, p]:
+                found[lane, int(p)] = brought
+                brought += float(t.lane_capacity[lane]) / max(float(t.volume[p]), 1e-12)
+    return found

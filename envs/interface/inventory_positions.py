@@ -1,0 +1,208 @@
+"""Inventory positions over the primary forest: whose stock counts for whose order.
+
+A *cell* is a node with a product, numbered ``node * P + product``; a *lane cell* likewise. A node's primary lane is
+the first listed into it; primary lanes form a forest, and the echelon of a node is itself with its primary
+descendants. Everything is computed over flat cells, batch last, so that products cost no further array operations.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.backend import Array, Ops
+from ..core.segments import Segments
+from ..network.tables import Tables
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Forest:
+    """The primary forest as flat arrays.
+
+    Attributes
+    ----------
+    parent : (N * P,) cell that feeds each cell over its primary lane, -1 = none.
+    depth : (N * P,) primary lanes above each cell.
+    primary : (N * P,) lane cell of the primary lane, -1 = none.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        t = tables
+        products = np.tile(np.arange(t.P), t.N)
+        lane = t.primary_lane.reshape(-1)
+        self.primary = np.where(lane >= 0, lane * t.P + products, -1)
+        source = t.lane_source[np.maximum(lane, 0)] if t.L else lane
+        self.parent = np.where(lane >= 0, source * t.P + products, -1)
+        self.depth = np.zeros(t.N * t.P, dtype=np.int64)
+        above = self.parent
+        while (above >= 0).any():
+            self.depth += above >= 0
+            above = np.where(above >= 0, self.parent[np.maximum(above, 0)], -1)
+
+    def ancestors(self, cell: int) -> list[int]:
+        """Cells above ``cell``, nearest first."""
+        found = []
+        while (cell := int(self.parent[cell])) >= 0:
+            found.append(cell)
+        return found
+
+
+class Accumulator:
+    """Sums over echelons, deepest cells first; suppliers, whose stock has no limit, are left out."""
+
+    def __init__(self, tables: Tables, forest: Forest, ops: Ops) -> None:
+        limited = ~np.repeat(tables.is_supplier, tables.P)
+        self.levels = []
+        for depth in range(int(forest.depth.max(initial=0)), 0, -1):
+            children = np.flatnonzero(forest.depth == depth)
+            children = children[limited[forest.parent[children]]]
+            if len(children):
+                parents, group = np.unique(forest.parent[children], return_inverse=True)
+                segments = Segments(group, len(parents), ops)
+                self.levels.append((ops.index(children), segments, ops.index(parents)))
+
+    def __call__(self, values: Array) -> Array:
+        """(N * P, B) per cell to (N * P, B) per echelon."""
+        if not self.levels:
+            return values
+        out = values + 0
+        for children, segments, parents in self.levels:
+            out[parents] = out[parents] + segments.sum(out[children])
+        return out
+
+
+class Rows(NamedTuple):
+    """Slots under way that are looked at, as the leading axis of an array: slots in turn, lanes in turn within one."""
+
+    lane: Ints  # (M,)
+    slot: Ints  # (M,) dispatched slot + 1 periods ago
+
+    @classmethod
+    def every(cls, tables: Tables) -> Rows:
+        """All slots of all lanes."""
+        slot, lane = np.divmod(np.arange(tables.K * tables.L), max(tables.L, 1))
+        return cls(lane, slot)
+
+    @classmethod
+    def usable(cls, tables: Tables) -> Rows:
+        """Those that can hold units, with lead times as the scenario has them."""
+        rows = cls.every(tables)
+        used = rows.slot < tables.max_lead_time[rows.lane] - 1
+        return cls(rows.lane[used], rows.slot[used])
+
+
+def every_row(in_transit: Array, ops: Ops) -> Array:
+    """``in_transit`` (L, P, K, A, B) in the layout of :meth:`Rows.every`: (K * L, P, A, B)."""
+    return ops.moveaxis(in_transit, 2, 0).reshape((-1, in_transit.shape[1], *in_transit.shape[3:]))
+
+
+class Owned(NamedTuple):
+    """What cells own, in units."""
+
+    standing: Array  # (N * P, B) on hand, less the backlog of customers whose first source the cell is
+    rows: Array  # (M * P, B) under way
+    position: Array  # (N * P, B) standing and all under way to the cell
+
+
+class Stock:
+    """What each cell owns: stock and all under way to it, less who waits for it first."""
+
+    def __init__(self, tables: Tables, ops: Ops, rows: Rows) -> None:
+        t = tables
+        self.ops, self.cells = ops, t.N * t.P
+        self.by_target = Segments(t.lane_target[rows.lane], t.N, ops) if len(rows.lane) else None
+        first = np.where(t.first_source >= 0, t.first_source * t.P + np.arange(t.P), -1).reshape(-1)
+        waits = (t.lost_share < 1).any() and (first >= 0).any()
+        self.by_first_source = Segments(first, self.cells, ops) if waits else None
+
+    def __call__(self, on_hand: Array, rows: Array, backlog: Array) -> Owned:
+        """From ``on_hand`` (N, P, A, B), ``rows`` (M, P, A, B) and ``backlog`` (C, P, W, B)."""
+        ops, worlds = self.ops, on_hand.shape[-1]
+        standing = ops.total(on_hand, 2).reshape((self.cells, worlds))
+        if self.by_first_source is not None:
+            waits = ops.total(backlog, 2)
+            standing = standing - self.by_first_source.sum(waits.reshape((-1, worlds)))
+        amounts = ops.total(rows, 2)
+        position = standing
+        if self.by_target is not None:
+            position = standing + self.by_target.sum(amounts).reshape((self.cells, worlds))
+        return Owned(standing, amounts.reshape((-1, worlds)), position)
+
+
+class Later:
+    """Units under way to a lane's target that arrive after what the lane would bring if it shipped now.
+
+    Parameters
+    ----------
+    lanes
+        (n,) lane cells that ask.
+    """
+
+    def __init__(self, tables: Tables, lanes: Ints, ops: Ops, rows: Rows) -> None:
+        t = tables
+        # Periods from now until a row arrives, if the lead time of its lane is the nominal one.
+        due = np.maximum(t.nominal_lead_time[rows.lane] - rows.slot - 1, 1)
+        picked, group = [], []
+        for i, cell in enumerate(lanes):
+            lane, product = divmod(int(cell), t.P)
+            same = (t.lane_target[rows.lane] == t.lane_target[lane]) & t.lane_carries[rows.lane, product]
+            for row in np.flatnonzero(same & (due > t.nominal_lead_time[lane])):
+                picked.append(row * t.P + product)
+                group.append(i)
+        self.any = bool(picked)
+        self.picked = ops.index(np.array(picked, dtype=np.int64))
+        self.segments = Segments(np.array(group, dtype=np.int64), len(lanes), ops)
+
+    def __call__(self, rows: Array) -> Array:
+        """(n, B) of rows (M * P, B)."""
+        return self.segments.sum(rows[self.picked])
+
+
+def cover(tables: Tables, forest: Forest, echelon: bool) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of the demand that a node's position covers, each (N, P).
+
+    Local: the node's mean flow over its primary lead time and one period. Echelon: of every customer first served
+    in the echelon, its demand over all primary lead times down to its source and one period (Clark and Scarf,
+    Management Science 6(4), 1960). Where a lane can be asked every R periods only, what stands in a period is what the
+    last request left of lead time + 1 to lead time + R periods of demand: their mean, and as a further source of variance
+    that they differ. Nominal lead times; demands of periods and customers taken as independent.
+    """
+    t = tables
+    mean, variance = np.zeros(t.N * t.P), np.zeros(t.N * t.P)
+    lead = np.zeros(t.N * t.P)
+    fed = forest.primary >= 0
+    review = np.ones(t.N * t.P)
+    review[fed] = t.review[forest.primary[fed] // t.P]
+    lead[fed] = t.nominal_lead_time[forest.primary[fed] // t.P]
+    lead = lead + (review - 1) / 2
+    apart, timing = (review**2 - 1) / 12, np.zeros(t.N * t.P)
+    for c in range(t.C):
+        for p in range(t.P):
+            if t.first_source[c, p] < 0:
+                continue
+            cell, total, differs = int(t.first_source[c, p]) * t.P + p, 0.0, 0.0
+            for node in (cell, *forest.ancestors(cell)):
+                total = total + lead[node] if echelon else lead[node]
+                mean[node] += t.mean_demand[c, p] * (total + 1)
+                variance[node] += t.demand_sd[c, p] ** 2 * (total + 1)
+                differs = differs + apart[node] if echelon else apart[node]
+                timing[node] += t.mean_demand[c, p] * np.sqrt(differs)
+    variance += timing**2
+    return mean.reshape((t.N, t.P)), np.sqrt(variance).reshape((t.N, t.P))
+
+
+def longest_way(tables: Tables) -> int:
+    """Periods along the slowest path of primary lanes, nominal lead times."""
+    t, forest = tables, Forest(tables)
+    longest = 0
+    for start in range(t.N * t.P):
+        way, cell = 0, start
+        while (lane := int(forest.primary[cell])) >= 0:
+            way += int(t.nominal_lead_time[lane // t.P])
+            cell = int(forest.parent[cell])
+        longest = max(longest, way)
+    return longest

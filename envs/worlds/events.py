@@ -1,0 +1,178 @@
+"""Disruptions drawn: when each is active in each world, and what that multiplies up to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import expected
+from ..processes.demand import Factor
+from ..processes.laws import Floats
+from ..processes.series import Streams
+from ..recorded.statement import recorded_series
+from .disruption import When, active_within
+
+if TYPE_CHECKING:
+    from ..scenario.scenario import Scenario
+
+Bools = NDArray[np.bool_]
+MOST_CODED = 12  # events on one customer whose 2^k combinations are listed
+
+
+def active_periods(
+    when: When, name: str, streams: Streams, first: int, count: int, span: tuple[int, int] | None = None
+) -> Bools:
+    """Whether an event is active in each of ``count`` periods from ``first <= 0`` on.
+
+    A random event is a Markov chain of two states that leaves "up" with probability 1 / mean_up and
+    "down" with 1 / mean_down, so that stretches are geometric. It is stationary at period 0 and runs
+    from there forward, and backward into history with the same probabilities, as every chain of two
+    states is reversible: worlds do not depend on the history's length. ``span`` is the first and last
+    period of an event at set times.
+
+    Returns
+    -------
+    (count, B), or (count, 1) where the event comes at set times.
+    """
+    if when.mean_up is None or when.mean_down is None:
+        periods = np.arange(first, first + count)
+        return active_within(periods, span or when.periods or (1, 0), when.every)[:, None]
+    uniforms = streams.uniforms("disruption", [name], first, count)[:, 0]
+    fall, rise = 1.0 / when.mean_up, 1.0 / when.mean_down
+    started = uniforms[-first] < when.mean_down / (when.mean_up + when.mean_down)
+    forward = _chain(uniforms[-first:], started, fall, rise)
+    backward = _chain(uniforms[-first::-1], started, fall, rise)
+    return np.concatenate([backward[:0:-1], forward])
+
+
+def _chain(uniforms: Floats, started: Bools, fall: float, rise: float) -> Bools:
+    """States (n, B), True = down, row 0 as ``started``; row k follows from ``uniforms[k]``.
+
+    A number sends both states the same way, or leaves each where it is, or exchanges them; the
+    state is that of the last number that sent both the same way, with the exchanges since. So no
+    loop over periods is needed.
+    """
+    after_up = uniforms < fall
+    after_down = uniforms < 1.0 - rise
+    exchange = after_up & ~after_down
+    exchange[0] = False
+    odd = np.bitwise_xor.accumulate(exchange, axis=0)
+    settles = after_up == after_down
+    settles[0] = True
+    after_up[0] = started
+    rows = np.arange(1, len(uniforms) + 1, dtype=np.int64)[:, None]
+    last = np.maximum.accumulate(np.where(settles, 2 * rows + (after_up ^ odd), 0), axis=0)
+    states: Bools = (last & 1).astype(np.bool_) ^ odd
+    return states
+
+
+class Events:
+    """All disruptions of a scenario, ready to be drawn.
+
+    Raises
+    ------
+    InputError
+        If a selector selects nothing.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._when = {name: item.when for name, item in scenario.disruptions.items()}
+        # Per kind of entity and key of the effect: (event, entity, amount).
+        self._effects: dict[tuple[str, str], list[tuple[str, int, float]]] = {}
+        for name, item in scenario.disruptions.items():
+            for effect, chosen in item.select(scenario, f"disruptions.{name}"):
+                for key, amount in effect.amounts.items():
+                    entries = self._effects.setdefault((effect.kind, key), [])
+                    entries.extend((name, int(entity), amount) for entity in chosen)
+
+    def affects(self, kind: str, key: str) -> list[int]:
+        """Entities on which some disruption has an effect."""
+        return sorted({entity for _, entity, _ in self._effects.get((kind, key), [])})
+
+    def draw(self, streams: Streams, first: int, count: int) -> dict[str, Bools]:
+        """When each event is active, by name; see :func:`active_periods`."""
+        found = {}
+        for name, when in self._when.items():
+            span = None
+            if when.dates is not None:
+                span = dated_span(self._scenario, when, streams.shown, f"disruptions.{name}.when")
+            found[name] = active_periods(when, name, streams, first, count, span)
+        return found
+
+    def product(self, kind: str, key: str, size: int, active: dict[str, Bools]) -> Floats | None:
+        """Product of the active effects on each of ``size`` entities, (n, size, B or 1), or None."""
+        entries = self._effects.get((kind, key))
+        if not entries:
+            return None
+        shape = np.broadcast_shapes(*(active[event].shape for event, _, _ in entries))
+        product = np.ones((shape[0], size, shape[1]))
+        for event, entity, amount in entries:
+            product[:, entity] *= np.where(active[event], amount, 1.0)
+        return product
+
+    def demand_factors(self, customers: int, active: dict[str, Bools]) -> list[Factor | None]:
+        """Product of the active ``demand_factor`` effects on each customer."""
+        amounts: list[dict[str, float]] = [{} for _ in range(customers)]
+        for event, customer, amount in self._effects.get(("customers", "demand_factor"), []):
+            amounts[customer][event] = amounts[customer].get(event, 1.0) * amount
+        known: dict[tuple[tuple[str, float], ...], Factor] = {}
+        factors: list[Factor | None] = []
+        for by_event in amounts:
+            key = tuple(by_event.items())
+            if key and key not in known:
+                known[key] = _coded(key, active)
+            factors.append(known.get(key))
+        return factors
+
+
+def dated_span(scenario: Scenario, when: When, purpose: str, where: str) -> tuple[int, int]:
+    """First and last period of an event by date, in worlds of a purpose, which begin with their window.
+
+    Raises
+    ------
+    InputError
+        Where demand is no record with dates that is replayed in order, two records of the kind begin at different dates,
+        or the dates are not in the record.
+    """
+    assert when.dates is not None
+    first, last = when.dates
+    shown = [str(first), str(last)]
+    found: dict[str, tuple[int, int]] = {}
+    for series in recorded_series(scenario):
+        calendar = series.recorded.calendar
+        if calendar is None or series.block is not None:
+            continue
+        begin, end = calendar.starts[0].date(), calendar.starts[-1].date()
+        if last < begin or first > end:
+            raise expected("from, to", shown, f"dates from {begin} to {end}, those of {series.recorded.file}", where)
+        window = series.spans[purpose]
+        zero = 0 if window is None else window[0]
+        key = f"{series.recorded.file} from {calendar.label(zero)}, {calendar.step}"
+        found[key] = calendar.first_from(first) - zero, calendar.last_until(last) - zero
+    if not found:
+        hint = (
+            "numbers of periods: dates are known where demand is a record with dates, replayed in order (without block)"
+        )
+        raise expected("from, to", shown, hint, where)
+    if len({key.partition(" from ")[2] for key in found}) > 1:
+        hint = f"numbers of periods, as records begin differently: {'; '.join(found)}"
+        raise expected("from, to", shown, hint, where)
+    return next(iter(found.values()))
+
+
+def _coded(amounts: tuple[tuple[str, float], ...], active: dict[str, Bools]) -> Factor:
+    if len(amounts) > MOST_CODED:
+        product: Floats = np.ones((1, 1))
+        for event, amount in amounts:
+            product = product * np.where(active[event], amount, 1.0)
+        levels, codes = np.unique(product, return_inverse=True)
+        return Factor(codes.reshape(product.shape), levels)
+    code = np.zeros((1, 1), np.intp)
+    levels = np.ones(1)
+    for event, amount in amounts:
+        code = code + active[event] * len(levels)
+        levels = np.concatenate([levels, levels * amount])
+    return Factor(code, levels)

@@ -1,0 +1,393 @@
+"""From command-line arguments to a validated config: Hydra composes, pydantic checks.
+
+Each command is a Hydra app over ``pkg://echelongym.configs``, so sweeps (``-m seed=0,1,2``), launchers and ``--cfg job``
+work as Hydra's users know them. Before Hydra reads the arguments they are made friendlier:
+
+- ``scenario=path/to/file.yaml`` works wherever a name does (so do ``policy=`` with a run folder or an import path);
+- ``key=value`` may name a key that the default config leaves out (``scenario.lanes.x.capacity=40``): whether
+  it exists is for pydantic to say, which knows the names and suggests the closest;
+- ``key={...}`` replaces a mapping instead of merging into it (a demand process of another kind, say): words for a scenario
+  mean what :mod:`echelongym.envs.scenario.overrides` says;
+- ``${...}`` in a file given by path is text; only shipped configs, and words typed by the user, are interpolated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from echelongym.envs.core.errors import InputError, MissingExtra, expected, naming_extras, shorten, unknown
+from echelongym.envs.core.names import folder_name
+from echelongym.envs.core.validation import validate
+from echelongym.envs.interface.feasibility import check_feasible
+from echelongym.envs.scenario.overrides import overridden
+from echelongym.envs.scenario.scenario import Scenario, scenario_folder, scenario_path
+from echelongym.envs.storage.files import read_yaml
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+PACKAGE = "echelongym.configs"
+# Hydra's flags that take a value as a word of its own.
+_VALUED = {"--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"}
+_VALUED |= {"--info", "-i"}
+_LONGEST_WORD, _MOST_BRACKETS = 100_000, 100
+# Parts of a dotted key that Hydra's grammar knows.
+_KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$\-]*|0|[1-9][0-9]*")
+# Hydra writes nothing but our run folder, and logs nothing of its own.
+_QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null")
+_RESUME = ("auto", "true", "false", "True", "False")
+_FOLDERS = ("hydra.run.dir=.", "hydra.sweep.dir=${run}")
+
+
+# A name as a part of a path: ${folder_name:${scenario.name}}.
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+
+
+def launch(command: str, given: Sequence[str]) -> None:
+    """Compose the config of ``command``, check it and run it: once, or as often as a sweep says.
+
+    Raises
+    ------
+    InputError
+        On whatever in the arguments cannot be used.
+    """
+    flags, words = _split(given)
+    sweep = bool({"-m", "--multirun"} & set(flags))
+    overrides = [*_QUIET, *_FOLDERS, *arguments(command, words, sweep)]
+    failed: list[Exception] = []
+    folders: list[Path] = []
+
+    def task(config: Any) -> Any:
+        try:
+            with naming_extras():
+                made = _run(command, config)
+            folders.append(made)
+            return made
+        except (InputError, MissingExtra, OSError) as error:
+            # Hydra would print a line of its own; of a sweep, which may run elsewhere, it is to tell the failed job.
+            if sweep:
+                raise
+            failed.append(error)
+
+    with _clean_errors():
+        if sweep:
+            overrides.insert(0, f"hydra.sweep.subdir='{_sweep_name(overrides)}'")
+        import hydra
+
+        from .launching import typing
+        from .terminal import warnings_as_lines
+
+        with typing(words), warnings_as_lines(), _hydra_arguments([*flags, *overrides]):
+            hydra.main(version_base="1.3", config_path=f"pkg://{PACKAGE}", config_name=command)(task)()
+    if failed:
+        raise failed[0]
+    if command == "train" and len(folders) > 1:
+        from ..training.seeds_table import show_seeds
+
+        show_seeds(folders)
+
+
+def compose(command: str, given: Sequence[str] = ()) -> dict[str, Any]:
+    """The config that ``echelongym COMMAND given...`` runs, as plain data; from within a command, too."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    overrides = arguments(command, given)
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with _clean_errors(), hydra.initialize_config_module(PACKAGE, job_name=command, version_base="1.3"):
+            return plain(hydra.compose(command, overrides))
+    finally:
+        GlobalHydra.instance().hydra = running
+
+
+def prepare(command: str, given: Sequence[str] = ()) -> Any:
+    """The validated settings that ``echelongym COMMAND given...`` runs with."""
+    return checked(command, compose(command, given))
+
+
+def checked(command: str, config: dict[str, Any]) -> Any:
+    """Validate a composed config; unknown keys and bad values are errors that name them."""
+    model: type[BaseModel] = importlib.import_module(f"echelongym.experiments.commands.{command}").Settings
+    settings = validate(model, config, command)
+    if isinstance(getattr(settings, "scenario", None), Scenario):
+        check_feasible(settings.scenario, refuse=command != "show")  # type: ignore[attr-defined]
+    return settings
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A composed config as plain data, interpolations resolved."""
+    data: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    if isinstance(data.get("scenario"), dict):
+        data["scenario"].setdefault("base_dir", str(scenario_folder()))
+    return data
+
+
+def arguments(command: str, given: Sequence[str], sweep: bool = False) -> list[str]:
+    """Arguments of the command line as Hydra overrides; see the module docstring."""
+    found: list[str] = []
+    given = [_at_home(word) for word in given]
+    for word in given:
+        _check_word(word)
+        key, equals, value = word.partition("=")
+        if word.startswith(("+", "~", "hydra.", "hydra/")):
+            found.append(word)
+        elif not equals or not key:
+            raise InputError(f"argument {word!r}: expected key=value{_meant(word, command)}")
+        elif key == "resume" and value not in _RESUME:  # the folder itself, in short
+            found += [f"++run={value}", "++resume=true"]
+        elif key in groups():
+            if key not in groups(command):
+                taken = ", ".join(groups(command)) or "no group"
+                raise InputError(f"argument {word!r}: {command} takes no {key} (but {taken})")
+            choices = value.split(",") if sweep else [value]
+            found.append(f"{key}={','.join(_choice(key, choice) for choice in choices)}")
+        else:
+            if value.lstrip().startswith("{"):
+                found.append(_word(key, "null"))
+            found.append(_word(key, value))
+    _check_names(command, given, sweep)
+    return found
+
+
+def _at_home(word: str) -> str:
+    """``scenario=~/mine.yaml`` with the home folder in place of ~, which shells expand at the start of a word only."""
+    return re.sub(r"(?<=[=,\[\"' ])~(?=/)", lambda _: os.path.expanduser("~"), word)
+
+
+def _word(key: str, value: str) -> str:
+    """``++key=value``; where Hydra's grammar has no such key (``nodes.007.initial``), a mapping that merges into one it has."""
+    parts = key.split(".")
+    odd = next((i for i, part in enumerate(parts) if i and not _KEY.fullmatch(part)), len(parts))
+    for part in reversed(parts[odd:]):
+        value = f"{{{part}: {value}}}"
+    return f"++{'.'.join(parts[:odd])}={value}"
+
+
+def _check_word(word: str) -> None:
+    """Refuse what Hydra's grammar cannot read without ending in an error of its own."""
+    if len(word) > _LONGEST_WORD:
+        raise InputError(f"argument {shorten(word, 60)}: expected at most {_LONGEST_WORD:,} characters")
+    if word.startswith("run=") and (
+        word[4:5] in ("{", "[") or word[4:].lower() in ("", ".", "..", "null", "true", "false")
+    ):
+        raise InputError(f"argument {shorten(word)}: expected run=FOLDER, a folder that is new or empty")
+    if not word.isprintable():
+        raise InputError(f"argument {shorten(word)}: expected printable signs in one line")
+    if re.search(r"\d{401}", word) or max(word.count("["), word.count("{"), word.count("(")) > _MOST_BRACKETS:
+        raise InputError(f"argument {shorten(word, 60)}: expected numbers of at most 400 digits, and fewer brackets")
+    if word.lstrip("+~").startswith(("hydra.job.chdir", "hydra.run.dir", "hydra.sweep.dir")):
+        raise InputError(f"argument {shorten(word)}: expected run=FOLDER, which names the folder for the results")
+
+
+def _check_names(command: str, given: Sequence[str], sweep: bool) -> None:
+    """Words for a scenario that its file does not fit are refused as from Python."""
+    words = [word for word in given if word.startswith("scenario.") and "=" in word]
+    if not words or "scenario" not in groups(command):
+        return
+    changes = [(word.partition("=")[0].removeprefix("scenario."), _parsed(word)) for word in words]
+    chosen = [word.partition("=")[2] for word in given if word.startswith("scenario=")]
+    usual = _by_experiment("scenario", given, sweep) or _default("scenario", command)
+    scenarios = usual if not chosen else chosen[-1].split(",") if sweep else chosen[-1:]
+    for scenario in scenarios:
+        data = read_yaml(scenario_path(scenario))
+        for key, value in changes:
+            data = overridden(data, {key: value}, "scenario.")
+
+
+def _parsed(word: str) -> Any:
+    """The value of a word as Hydra reads it; None where it has several, for a sweep."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    with _clean_errors():
+        override = OverridesParser.create().parse_override(f"++value={word.partition('=')[2]}")
+    return None if override.is_sweep_override() else override.value()
+
+
+def _by_experiment(group: str, given: Sequence[str], sweep: bool) -> list[str]:
+    """The choices of a group that the experiments named in the arguments make."""
+    named = [word.partition("=")[2] for word in given if word.startswith("experiment=")]
+    found = []
+    for name in named[-1].split(",") if sweep and named else named[-1:]:
+        path = Path(name) if name.endswith((".yaml", ".yml")) else _configs() / "experiment" / f"{name}.yaml"
+        for entry in read_yaml(path).get("defaults", []):
+            choice = entry.get(f"override /{group}") if isinstance(entry, dict) else None
+            found += [] if choice is None else [str(_configs() / group / f"{choice}.yaml")]
+    return found
+
+
+def _default(group: str, command: str) -> list[str]:
+    """The choice of a group that a command makes by itself, if any."""
+    entries = read_yaml(_configs() / f"{command}.yaml")["defaults"]
+    return [entry[group] for entry in entries if isinstance(entry, dict) and entry.get(group) is not None]
+
+
+@cache
+def groups(command: str | None = None) -> tuple[str, ...]:
+    """Names of all config groups, or of those that a command takes."""
+    folder = _configs()
+    if command is None:
+        return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] not in "_."))
+    defaults = read_yaml(folder / f"{command}.yaml").get("defaults", [])
+    return tuple(key for entry in defaults if isinstance(entry, dict) for key in entry)
+
+
+def choices(group: str) -> tuple[str, ...]:
+    """Names of the configs in a group."""
+    return tuple(sorted(path.stem for path in (_configs() / group).glob("*.yaml")))
+
+
+def _configs() -> Path:
+    return Path(str(resources.files(PACKAGE)))
+
+
+def _meant(word: str, command: str) -> str:
+    """``; did you mean scenario=two_region?`` where a choice of some group was given alone."""
+    for group in groups(command):
+        if word in choices(group) or (group == "scenario" and word.endswith(".yaml")):
+            return f"; did you mean {group}={word}?"
+    return ""
+
+
+def _choice(group: str, value: str) -> str:
+    """The name Hydra knows a choice by; what is no shipped name is read and registered under one."""
+    if value in choices(group):
+        return value
+    if value.endswith((".yaml", ".yml")) and group != "policy":
+        path = Path(value)
+        if not path.is_file():
+            raise expected(group, value, "the path of a file that exists")
+        data = read_yaml(path)
+        if group == "scenario":
+            data = {"name": path.stem, **data, "base_dir": str(path.parent.resolve())}
+        named = [key for entry in data.get("defaults") or () for key in (entry if isinstance(entry, dict) else [entry])]
+        if any("hydra" in str(key) for key in (*data, *named)):
+            # Such settings name Python functions that Hydra would call.
+            raise InputError(f"{value}: hydra: expected no settings of Hydra in a file; give them as arguments")
+    elif group == "policy" and value:
+        data = {**read_yaml(_configs() / group / f"{_PLAIN_POLICY}.yaml"), "name": value}
+    else:
+        raise unknown(group, value, (*choices(group), "a path ending in .yaml"))
+    from hydra.core.config_store import ConfigStore
+
+    digest = hashlib.sha256(f"{Path.cwd()}:{value}".encode()).hexdigest()[:8]
+    name = f"{re.sub(r'[^A-Za-z0-9_]+', '_', Path(value).stem)}-{digest}"
+    with _clean_errors():
+        package = "_global_" if group == "experiment" else None  # an experiment is a change of everything else
+        ConfigStore.instance().store(group=group, name=name, node=_literal(data), package=package)
+    return name
+
+
+def _literal(value: Any) -> Any:
+    """Plain data in which OmegaConf finds no interpolation: ``${oc.env:SECRET}`` in a file a user was sent stays text."""
+    if isinstance(value, dict):
+        return {key: _literal(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_literal(item) for item in value]
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", value)
+    return value
+
+
+# The config of a policy given by path: a rule's without parameters of its own.
+_PLAIN_POLICY = "echelon_base_stock"
+
+
+def _run(command: str, config: Any) -> Any:
+    """Run a command once its settings are checked and its run folder is its own."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from . import launching
+
+    job = HydraConfig.get()
+    sweep = job.mode == RunMode.MULTIRUN
+    data = plain(config)
+    folder = Path(job.runtime.output_dir if sweep else data["run"])
+    if sweep:
+        basic = str(job.launcher.get("_target_", "")).endswith("BasicLauncher")
+        folder = launching.own_sweep(folder, Path(job.sweep.dir), named=_names_run(job)) if basic else folder
+    return launching.run(command, data, folder, named=_names_run(job), given=_given(job), sweep=sweep)
+
+
+def _given(job: Any) -> list[str]:
+    """Keys that the user gave, without those that change no result."""
+    keys = [word.lstrip("+~").partition("=")[0] for word in job.overrides.task]
+    return [key for key in keys if key not in ("run", "resume", "progress")]
+
+
+def _names_run(job: Any) -> bool:
+    return any(word.lstrip("+").startswith("run=") for word in job.overrides.task)
+
+
+def _split(given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Flags, which Hydra wants first, and the rest."""
+    flags: list[str] = []
+    words: list[str] = []
+    takes_value = False
+    for word in given:
+        (flags if takes_value or word.startswith("-") else words).append(word)
+        takes_value = word in _VALUED
+    return flags, words
+
+
+def _sweep_name(overrides: Sequence[str]) -> str:
+    """Name of a job's folder in a sweep, from what varies: ``seed_${seed}``."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parts = []
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group
+        if override.is_sweep_override() and not key.startswith("hydra"):
+            source = f"hydra.runtime.choices.{key}" if key in groups() else key
+            parts.append(f"{key.rpartition('.')[2]}_${{folder_name:${{{source}}}}}")
+    return "-".join(parts) or "${hydra.job.num}"
+
+
+@contextmanager
+def _hydra_arguments(given: list[str]) -> Iterator[None]:
+    """Hydra reads ``sys.argv``, and hands on errors as they are only where this variable is set."""
+    before, variable = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [before[0], *given]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = before
+        if variable is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = variable
+
+
+@contextmanager
+def _clean_errors() -> Iterator[None]:
+    """What Hydra and OmegaConf complain of, as one line of an InputError."""
+    from hydra.errors import HydraException, OverrideParseException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except OverrideParseException as error:
+        word = str(error.override).removeprefix("++")
+        raise InputError(f"argument {word!r}: expected key=value ({_first_line(error)})") from None
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = f" ({_first_line(error.__cause__)})" if error.__cause__ else ""
+        raise InputError(f"{_first_line(error)}{cause}".replace("++", "")) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -1,0 +1,72 @@
+"""Settings that several commands share. They have no defaults: those stand, with a comment each, in ``configs/``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from echelongym.envs.core.validation import Config, Count, PositiveCount, number
+from echelongym.envs.scenario.scenario import Scenario
+
+from ..runs.folders import portable
+
+USUAL_RULE = "echelon_base_stock"  # what others are held against where nobody names another
+
+
+class Evaluation(Config):
+    """Group ``evaluation``: the common worlds that policies are run on (purpose ``test``)."""
+
+    worlds: PositiveCount
+    seed: Count
+    periods: PositiveCount | None
+    chunk: PositiveCount | None
+
+
+class Tuning(Config):
+    """Group ``tuning``: how rules are fitted, on worlds of their own (purpose ``tune``)."""
+
+    worlds: Annotated[int, number(2, integer=True)]
+    judged: Annotated[int, number(2, integer=True)]
+    seed: Count
+    budget: PositiveCount | None
+    method: Literal["auto", "gradient", "cma", "optuna", "search"]
+    tolerance: Annotated[float, number(0, 1)]
+    patience: Annotated[float, number(0, 1)]
+    refit: Annotated[int, number(0, 20, integer=True)]
+    workers: PositiveCount
+    cache: str | None
+    refresh: bool
+
+
+class Bounds(Config):
+    """Group ``bounds``: what no policy can beat, on the first of the common worlds."""
+
+    worlds: Count
+    penalty: bool
+    steps: PositiveCount | None
+    workers: PositiveCount
+    cache: str | None
+
+
+class PolicyChoice(Config):
+    """Group ``policy``: one policy, by name, path or import path, and parameters where it takes some."""
+
+    name: Annotated[str, Field(min_length=1)]
+    parameters: dict[str, Any]
+    tuned: bool = True  # a rule by name is the tuned one, where it was tuned; false: automatic levels
+
+
+class RunSettings(Config):
+    """What every command on a scenario has."""
+
+    scenario: Scenario
+    run: str
+    resume: bool | Literal["auto"] = "auto"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved config as plain data, the form of ``config.yaml``."""
+        return {"scenario": portable(self.scenario), **self.model_dump(mode="json", exclude={"scenario"})}
+
+
+__all__ = ["Bounds", "Evaluation", "PolicyChoice", "RunSettings", "Tuning"]

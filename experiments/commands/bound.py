@@ -1,0 +1,94 @@
+"""``echelongym bound``: what no policy can beat, and the optimum where it can be computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from echelongym.agents.exact import Exact, solve
+from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.core.validation import Count, PositiveCount
+from echelongym.envs.scenario.scenario import Scenario
+
+from ..cli.settings import Bounds, Evaluation, RunSettings, Tuning
+from ..cli.terminal import finish, say, typed
+from ..comparison.bounds import bounds_of, open_loop, said_limits
+from ..comparison.entrants import Entries, entrants
+from ..comparison.evaluate import evaluate
+from ..comparison.results import Results
+from ..runs.folders import check_free, run_folder, scenario_argument
+
+
+class Settings(RunSettings):
+    """Settings of ``bound``; see ``configs/bound.yaml``."""
+
+    policies: Entries
+    bounds: Bounds
+    tuning: Tuning
+    seed: Count
+    open_loop: bool
+    exact: bool
+    states: PositiveCount
+    tune: bool
+    trust: bool
+    progress: bool
+
+
+def run(settings: Settings, folder: Path) -> Path:
+    """Bound, compare, solve where possible, print and write; returns the run folder.
+
+    Raises
+    ------
+    InputError
+        Before any work, if the run folder is taken or a policy cannot be loaded; if there is no finite bound.
+    """
+    check_free(folder)
+    scenario, chosen = settings.scenario, settings.bounds
+    if chosen.worlds < 1:
+        raise expected("bounds.worlds", chosen.worlds, "at least 1")
+    evaluation = Evaluation(worlds=chosen.worlds, seed=settings.seed, periods=None, chunk=None)
+    limits = said_limits(scenario, evaluation.seed, "test")
+    tuning = settings.tuning if settings.tune else None
+    compared = entrants(settings.policies, scenario, tuning, settings.trust, settings.progress)
+    if settings.open_loop:
+        compared.append(open_loop(scenario, settings.tuning.seed, settings.tuning.cache, settings.progress))
+    bounded = bounds_of(scenario, evaluation, chosen, settings.progress)
+    results = Results(
+        scenario, evaluation, evaluate(scenario, compared, evaluation, settings.progress), bounded, limits
+    )
+    exact, why = _exact(scenario, settings)
+    with run_folder(folder, settings.to_dict(), scenario) as out:
+        results.write(out)
+        out.json("summary.json", {**results.summary(), "exact": None if exact is None else _told(exact)})
+    results.show()
+    if exact is not None:
+        say(f"optimum in the long run: {exact.value:.7g} a period ({exact.method}, numerical error {exact.error:.1g})")
+        for note in exact.notes:
+            say(f"  {note}")
+    elif why:
+        say(f"no exact optimum: {why}")
+    finish(out.path, typed("benchmark", scenario=scenario_argument(scenario, out.path)), ["summary.json", "tables"])
+    return out.path
+
+
+def _exact(scenario: Scenario, settings: Settings) -> tuple[Exact | None, str]:
+    """The optimum, or why there is none."""
+    if not settings.exact:
+        return None, ""
+    try:
+        return solve(scenario, max_states=settings.states), ""
+    except InputError as error:
+        return None, str(error).splitlines()[-1].strip()
+
+
+def _told(exact: Exact) -> dict[str, Any]:
+    return {
+        "cost_per_period": exact.value,
+        "method": exact.method,
+        "parameters": exact.parameters,
+        "error": exact.error,
+        "notes": list(exact.notes),
+    }
+
+
+__all__ = ["Settings", "run"]

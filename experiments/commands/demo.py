@@ -1,0 +1,163 @@
+"""``echelongym demo``: the main job in one go: rules tuned, a learner trained, all compared on worlds none of them has seen."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Callable
+from concurrent.futures import as_completed
+from pathlib import Path
+from typing import Annotated, Any
+
+from echelongym.agents.rules import RULES
+from echelongym.envs.core.errors import require, unknown
+from echelongym.envs.core.names import folder_name
+from echelongym.envs.core.validation import Config, Count, Positive, PositiveCount, number
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.storage import journal
+from echelongym.envs.storage.workers import worker_pool
+
+from ..cli.settings import Bounds, Evaluation, RunSettings, Tuning
+from ..cli.terminal import finish, progress, say, typed
+from ..comparison.fitted_rules import RULE_FILE, fit
+from ..runs.folders import check_free, shown
+from .benchmark import Settings as BenchmarkSettings
+from .benchmark import compare
+
+
+class Training(Config):
+    """How the learner is trained: as by ``echelongym train``, for so long."""
+
+    cpu_seconds: Positive
+    seeds: Annotated[int, number(1, integer=True)]
+    first_seed: Count
+
+
+class Settings(RunSettings):
+    """Settings of ``demo``; see ``configs/demo.yaml``."""
+
+    rules: tuple[str, ...]
+    agent: dict[str, Any]
+    training: Training
+    evaluation: Evaluation
+    tuning: Tuning
+    bounds: Bounds
+    workers: PositiveCount
+    progress: bool
+
+
+def run(settings: Settings, folder: Path) -> Path:
+    """Do it all; returns the run folder of the comparison.
+
+    Raises
+    ------
+    InputError
+        For an unknown rule or agent, or a run folder that is taken.
+    MissingExtra
+        If the scenario's demand or PyTorch comes with an extra that is not installed; the message is the install line.
+    """
+    check_free(folder)
+    for rule in settings.rules:
+        if rule not in RULES:
+            raise unknown("rules", rule, RULES)
+    require("torch")
+    chosen, scenario = settings.training, settings.scenario
+    runs = Path("runs")
+    seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
+    # A run that goes on keeps its name, under which it finds what it had trained.
+    before = journal.known("demo: name", [])
+    name = journal.step("demo: name", [], lambda: folder.name)
+    trained = {seed: runs / "train" / folder_name(scenario.name) / f"{name}-seed_{seed}" for seed in seeds}
+    tuned = {rule: runs / "tune" / folder_name(scenario.name) / f"{name}-{rule}" for rule in settings.rules}
+    for target in () if before else (*trained.values(), *tuned.values()):
+        check_free(target)
+    started = time.monotonic()
+    kind = settings.agent.get("kind", "a learner")
+    say(f"[1/2] Tuning {', '.join(settings.rules)}; training {kind} for {chosen.cpu_seconds:g} CPU-seconds a seed.")
+    # The longest jobs first, so that no worker is idle for long at the end.
+    jobs: list[tuple[Callable[..., str], tuple[Any, ...]]] = [
+        (_train, (scenario, settings.agent, target, seed, chosen.cpu_seconds)) for seed, target in trained.items()
+    ]
+    jobs += [(_tune, (scenario, rule, settings.tuning, target)) for rule, target in reversed(tuned.items())]
+    _work(jobs, settings)
+    say(f"[2/2] Comparing all on {settings.evaluation.worlds} worlds ({time.monotonic() - started:.0f} s so far).")
+    results, made = compare(
+        BenchmarkSettings(
+            scenario=scenario,
+            run=settings.run,
+            policies=[
+                *({"policy": str(target), "name": rule} for rule, target in tuned.items()),
+                {"policy": [str(target) for target in trained.values()], "name": kind},
+            ],
+            evaluation=settings.evaluation,
+            tuning=settings.tuning,
+            bounds=settings.bounds,
+            open_loop=False,
+            tune=False,
+            trust=False,
+            pictures=True,
+            progress=settings.progress,
+        ),
+        folder,
+    )
+    results.show()
+    say(f"Policies: {', '.join(shown(target) for target in (*tuned.values(), *trained.values()))}")
+    say(f"Time:     {time.monotonic() - started:.0f} s")
+    following = typed("export", policy=shown(trained[chosen.first_seed]))
+    finish(made, following, ["summary.json", "tables", *(["4 pictures"] if (made / "network.png").is_file() else [])])
+    return made
+
+
+def _work(jobs: list[tuple[Callable[..., str], tuple[Any, ...]]], settings: Settings) -> None:
+    """Do all jobs, some side by side; each says in a line what came of it."""
+    if settings.workers == 1:
+        for job, arguments in jobs:
+            say(f"  {job(*arguments, show_progress=settings.progress)}")
+        return
+    with (
+        worker_pool(settings.workers) as pool,
+        progress("tuning and training", len(jobs), "jobs", settings.progress) as advance,
+    ):
+        try:
+            for done in as_completed([pool.submit(job, *arguments) for job, arguments in jobs]):
+                say(f"  {done.result()}")
+                advance()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _tune(scenario: Scenario, rule: str, tuning: Tuning, target: Path, show_progress: bool = False) -> str:
+    """Tune a rule, or take it from the cache, into a folder of its own."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        found, spent = fit(scenario, rule, {}, tuning, show_progress)
+    found.save(target / RULE_FILE, tuning={"tuning_budget": {"env_periods": spent}})
+    return said.getvalue().strip()
+
+
+def _train(
+    scenario: Scenario, agent: dict[str, Any], target: Path, seed: int, cpu_seconds: float, show_progress: bool = False
+) -> str:
+    """Train from one seed into a run folder of its own."""
+    from .train import train
+
+    started = time.monotonic()
+    if (target / "summary.json").is_file():
+        return f"{agent['kind']}, seed {seed}: trained before"
+    budget = {"cpu_seconds": cpu_seconds}
+    with contextlib.redirect_stdout(io.StringIO()):
+        train(
+            scenario,
+            agent,
+            target,
+            seed=seed,
+            budget=budget,
+            progress=show_progress,
+            reference="automatic",
+            bound=False,
+        )
+    return f"{agent['kind']}, seed {seed}: trained in {time.monotonic() - started:.0f} s"
+
+
+__all__ = ["Settings", "run"]

@@ -1,0 +1,325 @@
+"""``echelongym train``: a learner trained on a scenario, with checkpoints, resume, and the best policy kept.
+
+The run folder is there from the start, so that a training that was killed can go on: ``config.yaml``, ``scenario.yaml``,
+``policy.npz`` (the best policy so far), ``progress.csv`` (the learning curve), ``checkpoints/``, ``tensorboard/`` where it is
+installed; ``model.zip`` (for users of Stable-Baselines3) and ``summary.json`` when it is done.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, PlainValidator
+
+from echelongym.agents.budget import Budget, Trained
+from echelongym.agents.learners import AnyLearner, label
+from echelongym.envs.core.errors import InputError, expected, require, unknown
+from echelongym.envs.core.names import folder_name
+from echelongym.envs.core.validation import Config, Count, Positive, PositiveCount, number, validate
+from echelongym.envs.recorded.statement import playable
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.simulate import simulate
+from echelongym.envs.storage.files import read_yaml, write_yaml
+from echelongym.envs.worlds.world_sample import WorldSample, sample_of
+
+from ..cli.settings import RunSettings, Tuning
+from ..cli.terminal import cell, finish, say
+from ..comparison.bounds import said_limits
+from ..comparison.service import ServiceComparison, compare_kpis
+from ..runs.claims import Claim, claimed, current, merged, unfinished
+from ..runs.folders import RunFolder, check_free, portable, scenario_argument, shown
+from ..runs.provenance import environment
+from ..statistics import Comparison, mean_interval, paired_comparison
+from ..training.baselines import Marks, Start, starting_rule
+from ..training.progress import reported
+from ..training.trainers import POLICY_FILE, latest, learning
+
+if TYPE_CHECKING:
+    from echelongym.envs.worlds.tape import Tape
+
+#: A training writes into its run folder from the start.
+VISIBLE = True
+
+
+def _steps(value: Any) -> Any:
+    return value if value is None or value == "auto" else number(1, integer=True).func(value)
+
+
+class BudgetSettings(Config):
+    """When to stop; at least one is needed. ``auto`` steps: what usually suffices, unless seconds are given."""
+
+    env_steps: Annotated[int | str | None, PlainValidator(_steps)]
+    cpu_seconds: Positive | None
+
+    def of(self, learner: AnyLearner) -> Budget:
+        """The budget of a learner."""
+        steps: Any = self.env_steps
+        if steps == "auto":
+            steps = None if self.cpu_seconds is not None else learner.usual_env_steps
+        return Budget(steps, self.cpu_seconds)
+
+
+class Validation(Config):
+    """The worlds (purpose ``validate``) that the best policy is chosen on."""
+
+    worlds: Annotated[int, number(2, integer=True)]
+    seed: Count
+    times: PositiveCount
+
+
+class Settings(RunSettings):
+    """Settings of ``train``; see ``configs/train.yaml``."""
+
+    agent: Annotated[AnyLearner, Field(discriminator="kind")]
+    seed: Count
+    action: str
+    reference: Literal["tuned", "automatic"]
+    bound: bool
+    tuning: Tuning
+    budget: BudgetSettings
+    validation: Validation
+    checkpoint_seconds: Positive
+    threads: PositiveCount
+    tensorboard: bool | None
+    progress: bool
+
+
+def train(
+    scenario: Scenario | str | Path,
+    agent: str | Mapping[str, Any] = "ppo",
+    folder: str | Path | None = None,
+    **changes: Any,
+) -> Path:
+    """Train a learner from Python; returns the run folder.
+
+    Parameters
+    ----------
+    scenario
+        A scenario, its name or its path.
+    agent
+        Name of a file in ``configs/agent``, or its content with changes.
+    folder
+        Where results go; left out: as the command would choose.
+    changes
+        Keys of ``configs/train.yaml``; mappings are merged: ``budget={"cpu_seconds": 60}``.
+
+    Raises
+    ------
+    InputError
+        On whatever cannot be used.
+
+    Example
+    -------
+    >>> from echelongym.agents import load_policy
+    >>> policy = load_policy(train("one_warehouse", "ppo", seed=1), scenario)
+    """
+    from echelongym.agents.learners import learner_config
+
+    from ..cli.compose import compose
+
+    scenario = scenario if isinstance(scenario, Scenario) else Scenario.load(scenario)
+    config = compose("train")
+    for key, value in changes.items():
+        if key not in config:
+            raise unknown("train", key, config)
+        config[key] = {**config[key], **value} if isinstance(value, Mapping) else value
+    named = folder is not None
+    if folder is None:
+        folder = Path("runs") / "train" / folder_name(scenario.name) / time.strftime("%Y-%m-%d_%H-%M-%S")
+    config |= {"scenario": scenario, "agent": learner_config(agent), "run": str(folder)}
+    return run(validate(Settings, config, "train"), Path(folder), named)
+
+
+def run(settings: Settings, folder: Path, named: bool = True) -> Path:
+    """Train, or go on training; returns the run folder.
+
+    ``named``: whether a user gave this very name; where it is the time, ``NAME-2`` is taken if another has it.
+    """
+    require("torch")
+    held = current(folder)
+    if held is not None:
+        return _run(settings, folder, held)
+    resume = None if settings.resume == "auto" else settings.resume
+    if settings.resume is not True and named:
+        _check_free(folder)
+    elif settings.resume is True and not (folder / "config.yaml").is_file() and unfinished(folder) is None:
+        raise InputError(f"{shown(folder)}: holds no checkpoint: start the training anew")
+    with claimed(folder, settings.to_dict(), named=named, visible=VISIBLE, resume=resume) as held:
+        return _run(settings, held.folder, held)
+
+
+def _run(settings: Settings, folder: Path, held: Claim) -> Path:
+    if settings.resume is True:
+        settings = _resumed(settings, folder)
+        held.state(settings.to_dict())
+    elif (folder / "summary.json").is_file():  # killed after all was done
+        say(f"{shown(folder)}: is finished")
+        return folder
+    checkpoint, spent = _checkpoint(settings, folder)
+    kind = learning(settings)
+    scenario, chosen = settings.scenario, settings.validation
+    budget = settings.budget.of(settings.agent)
+    over = budget.share(int(spent["env_steps"]), spent["cpu_seconds"]) >= 1.0
+    if over and (folder / "summary.json").is_file():
+        raise expected("train: budget", settings.budget.model_dump(), f"more than {shown(folder)} has spent already")
+    said_limits(scenario, chosen.seed)
+    tape = scenario.sample(chosen.worlds, chosen.seed, "validate", validation_periods(scenario))
+    for line in scenario.record_split():
+        say(line)
+    start = None
+    if kind.own_start is not None:
+        chosen_start = settings.agent.start
+        start = starting_rule(scenario, chosen_start, kind.own_start, settings.tuning, folder, settings.progress)
+    made = kind(settings, folder, budget, tape, None if start is None else start.rule)
+    marks = made.marks(tape)
+    out = RunFolder(folder)
+    write_yaml(settings.to_dict(), out / "config.yaml")
+    write_yaml(portable(scenario), out / "scenario.yaml")
+    if start is not None:
+        start.keep(folder)
+    started = time.monotonic()
+    with reported(settings, out, marks) as report:
+        trained = made.run(checkpoint, report)
+    written = made.finish(trained)
+    validated = _validated(settings, tape, trained, marks)
+    against = validated.comparison
+    out.json("summary.json", _summary(settings, trained, marks, start, validated))
+    say(
+        f"{label(settings.agent)} on {scenario.name}: {trained.env_steps:,} env-steps in {trained.cpu_seconds:.0f} "
+        f"CPU-seconds ({time.monotonic() - started:.0f} s)."
+    )
+    served = validated.service
+    said = [] if against.percent is None else [f"{against.percent.mean:+.1f} %"]
+    said += [] if served is None else [served.rates]
+    beside = f" ({', '.join(said)})" if said else ""
+    worlds = "one history" if validated.sample.one_history else f"{len(trained.cost)} validation worlds"
+    say(
+        f"Best after {trained.best_env_steps:,}: {kind.cost} {cell(float(trained.cost.mean()))} in {worlds}; "
+        f"{marks.reference.label} {cell(float(marks.reference.cost.mean()))}{beside}."
+    )
+    if served is not None and served.text:
+        say(f"It {served.text}: the percentage is no saving at equal service.")
+    for name in () if served is None else served.other_missed:
+        say(f"The {marks.reference.label} misses target {name}.")
+    if marks.bound is not None:
+        say(f"What no policy beats: {marks.bound.label}.")
+    for target in trained.targets:
+        say(f"Target {target['name']} {cell(target['target'])}: {target['status']} ({cell(target['mean'])}).")
+    following = made.following(scenario_argument(scenario, folder))
+    finish(folder, following, [POLICY_FILE, "progress.csv", *written])
+    return folder
+
+
+def _checkpoint(settings: Settings, folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The checkpoint to go on from, and what was spent until then; None where the training begins."""
+    nothing = {"env_steps": 0, "cpu_seconds": 0.0}
+    if not any((folder / "checkpoints").glob("checkpoint_*.pt")):
+        return None, nothing
+    try:
+        return latest(settings, folder)
+    except InputError as error:
+        # With the same seed it ends where it would have ended; what cannot be read must not be in the way of new ones.
+        say(f"{error}; the training begins anew")
+        shutil.rmtree(folder / "checkpoints")
+        return None, nothing
+
+
+def validation_periods(scenario: Scenario) -> int:
+    """Periods of the validation worlds: the horizon, or what the record leaves for them where it is replayed in order.
+
+    Raises
+    ------
+    InputError
+        Where all of them would be warm-up.
+    """
+    periods = playable(scenario, "validate")
+    if periods <= scenario.warm_up:
+        hint = f"more than the {periods} periods of the record that checkpoints are chosen on: a longer train window"
+        raise expected("warm_up", scenario.warm_up, f"less, or {hint}", scenario.name)
+    return periods
+
+
+@dataclass(frozen=True)
+class _Validated:
+    """What the validation worlds say of the policy beside the reference."""
+
+    sample: WorldSample
+    comparison: Comparison
+    service: ServiceComparison | None  # None over many networks
+
+
+def _validated(settings: Settings, tape: Tape, trained: Trained, marks: Marks) -> _Validated:
+    chosen, reference = settings.validation, marks.reference
+    if reference.kpis is None:
+        sample = WorldSample(len(trained.cost))
+        return _Validated(sample, paired_comparison(trained.cost, reference.cost, sample), None)
+    scenario = settings.scenario
+    sample = sample_of(scenario, chosen.worlds, chosen.seed, "validate", tape.periods)
+    figures = simulate(scenario, trained.policy, tape).figures()
+    service = compare_kpis(scenario, figures, reference.kpis, sample)
+    return _Validated(sample, paired_comparison(trained.cost, reference.cost, sample), service)
+
+
+def _summary(
+    settings: Settings, trained: Trained, marks: Marks, start: Start | None, validated: _Validated
+) -> dict[str, Any]:
+    sample, served = validated.sample, validated.service
+    found = {
+        "schema": 1,
+        "scenario": settings.scenario.name,
+        "digest": settings.scenario.digest,
+        "agent": label(settings.agent),
+        "seed": settings.seed,
+        "env_steps": trained.env_steps,
+        "cpu_seconds": round(trained.cpu_seconds, 1),
+        "validation": settings.validation.model_dump(),
+        "record": list(settings.scenario.record_split()),
+        "best": {
+            "env_steps": trained.best_env_steps,
+            "cost_per_period": mean_interval(trained.cost, sample).to_dict(),
+            "targets": trained.targets,
+        },
+        "environment": environment(settings.threads),
+        "intervals": sample.to_dict(),
+        "reference": marks.reference.to_dict(sample),
+        "versus": validated.comparison.to_dict() | ({} if served is None else served.to_dict()),
+    }
+    if start is not None:
+        found["start"] = start.facts
+    if marks.bound is not None:
+        found["bound"] = marks.bound.to_dict()
+    return found
+
+
+def _check_free(folder: Path) -> None:
+    if (folder / "summary.json").is_file() and (folder / "checkpoints").is_dir():
+        raise expected("run", shown(folder), "a new folder, or resume=true to go on with the finished training in it")
+    if unfinished(folder) is None:
+        if (folder / "checkpoints").is_dir():
+            raise expected("run", shown(folder), "a new folder, or resume=true to go on with the training in it")
+        check_free(folder)
+
+
+def _resumed(given: Settings, folder: Path) -> Settings:
+    """Settings of the training in ``folder``; the budget may be raised, and keys that change no result."""
+    stored = read_yaml(folder / "config.yaml") if (folder / "config.yaml").is_file() else unfinished(folder)
+    assert stored is not None
+    stored = merged(given.to_dict(), stored)
+    settings = validate(Settings, {**stored, "run": given.run}, f"{shown(folder)}/config.yaml")
+    from ..cli.compose import compose
+
+    usual = validate(Settings, compose("train"), "train").to_dict()
+    asked, before = given.to_dict(), settings.to_dict()
+    changed = {key: value for key, value in asked.items() if value != usual[key]}
+    free = {"run", "resume", "progress", "checkpoint_seconds", "budget", "reference", "bound", "tuning"}
+    for key, value in changed.items():
+        if key not in free and value != before[key]:
+            shown_value = value["name"] if key == "scenario" else value
+            raise expected(f"train: {key}", shown_value, f"that of the training in {shown(folder)}, or nothing")
+    kept = {key: getattr(given, key) for key in changed if key in free}
+    return settings.model_copy(update={**kept, "resume": True, "progress": given.progress})

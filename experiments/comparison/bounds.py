@@ -1,0 +1,252 @@
+"""What frames a comparison: bounds that no policy beats, the most that any serves, and plans and rules to stand beside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echelongym.agents.planning import innovations
+from echelongym.agents.planning.linear_program.program import relaxations
+from echelongym.agents.planning.open_loop import OpenLoopPlan, plan_open_loop
+from echelongym.agents.planning.penalised_bound import fit, tightened
+from echelongym.agents.planning.perfect_information import perfect_information
+from echelongym.agents.planning.service_limit import ServiceLimit, service_limits
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.core.names import folder_name
+from echelongym.envs.recorded.statement import playable
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.storage.cache import content_digest
+from echelongym.envs.storage.files import write_text
+from echelongym.envs.worlds.world_sample import WorldSample, sample_of
+
+from ..cli.settings import Bounds, Evaluation, Tuning
+from ..cli.terminal import Advance, progress, say
+from ..runs.sources import digest
+from ..statistics import Comparison, mean_interval, seeds_comparison
+from .evaluate import Entrant, Scores
+from .fitted_rules import fit as fit_rule
+
+Floats = NDArray[np.float64]
+
+OPEN_LOOP = OpenLoopPlan.name
+_DIGEST = "sha256"  # of what a file of the cache holds
+PERFECT, TIGHTENED = "perfect_information", "penalised"
+_NAMES = {PERFECT: "perfect information", TIGHTENED: "information at a price"}
+
+
+@dataclass(frozen=True, eq=False)
+class Bounded:
+    """Bounds in B worlds, money a period over whole episodes: no policy costs less on average."""
+
+    costs: dict[str, Floats]  # (B,) by kind of bound
+    notes: list[str]  # what is relaxed, and why a bound is missing
+    sample: WorldSample | None = None  # what the worlds are a sample of
+
+    @property
+    def worlds(self) -> int:
+        """Number of worlds B, the first of the evaluation."""
+        return len(next(iter(self.costs.values())))
+
+    @property
+    def _one_history(self) -> bool:
+        return self.sample is not None and self.sample.one_history
+
+    @property
+    def best(self) -> str:
+        """The higher bound."""
+        return max(self.costs, key=lambda kind: float(self.costs[kind].mean()))
+
+    def gap(self, one: Scores, kind: str) -> Comparison:
+        """How much a policy costs above a bound, on its worlds: no more than that can be gained."""
+        worlds = min(self.worlds, one.sample.worlds)
+        costs = self.costs[kind][None, :worlds]
+        found = seeds_comparison(one.episode_net_cost[:, :worlds], costs, sample=one.sample.first(worlds))
+        return found.not_negative()
+
+    def lines(self) -> list[str]:
+        """What to say below a table."""
+        found = []
+        for kind, costs in self.costs.items():
+            estimate = mean_interval(costs, self.sample)
+            half = f" +- {(estimate.high - estimate.low) / 2:.2g}" if estimate.known else ""
+            average = "" if self._one_history else " on average"
+            found.append(f"no policy costs less than {estimate.mean:.4g}{half}{average}: {_NAMES[kind]}")
+        worlds = "one history" if self._one_history else f"{self.worlds} world{'s' if self.worlds > 1 else ''}"
+        where = f"{worlds}, whole episodes, warm-up included"
+        found.append(f"% above bound: at most this can be gained ({_NAMES[self.best]}; {where})")
+        return found
+
+    def to_dict(self, scores: Sequence[Scores]) -> dict[str, Any]:
+        """The summary's ``bound``."""
+        found: dict[str, Any] = {"worlds": self.worlds, "best": self.best}
+        for kind, costs in self.costs.items():
+            found[kind] = {"cost_per_period": mean_interval(costs, self.sample).to_dict()}
+        gaps = {one.name: {kind: self.gap(one, kind).to_dict() for kind in self.costs} for one in scores}
+        for by_kind in gaps.values():
+            for gap in by_kind.values():
+                del gap["probability_better"]
+        return found | {"gap": gaps, "notes": self.notes}
+
+
+def bounds_of(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, show_progress: bool = True) -> Bounded | None:
+    """Bounds on the first worlds of an evaluation; None where none are wanted.
+
+    Kept in ``chosen.cache`` under the hash of what they were made from.
+
+    Raises
+    ------
+    InputError
+        If the scenario has no finite bound.
+    """
+    if not chosen.worlds:
+        return None
+    periods = evaluation.periods or scenario.horizon
+    asked = min(chosen.worlds, evaluation.worlds)
+    sample = sample_of(scenario, asked, evaluation.seed, "test", periods)
+    worlds = sample.worlds
+    why = innovations.refusal(scenario) if chosen.penalty else None
+    notes = relaxations(scenario.tables) + ([] if why is None else [f"no tighter bound: {why}"])
+    started, file = time.perf_counter(), None
+    if chosen.cache is not None:
+        file = Path(chosen.cache) / f"{_key(scenario, evaluation, chosen, worlds, periods)}.json"
+        kept = _kept(file)
+        if kept is not None:
+            return Bounded({kind: np.array(costs) for kind, costs in kept.items()}, notes, sample)
+    tape = scenario.sample(worlds, evaluation.seed, "test", periods)
+    costs = {}
+    with progress("perfect information", worlds, "worlds", show_progress) as advance:
+        costs[PERFECT] = perfect_information(scenario, tape, chosen.workers, _counter(advance)).cost
+    if chosen.penalty and why is None:
+        with progress("fitting the price of knowing", 1.0, "", show_progress) as advance:
+            weights = fit(scenario, evaluation.seed, "test", chosen.steps, _share(advance))
+        with progress("with that price", worlds, "worlds", show_progress) as advance:
+            bound = tightened(scenario, tape, evaluation.seed, "test", weights, chosen.workers, _counter(advance))
+        costs[TIGHTENED] = bound.cost
+    if file is not None:
+        _keep(file, {kind: found.tolist() for kind, found in costs.items()})
+    say(f"bounds: {worlds} worlds in {time.perf_counter() - started:.0f} s")
+    return Bounded(costs, notes, sample)
+
+
+def open_loop(scenario: Scenario, seed: int, cache: str | None, show_progress: bool = True) -> Entrant:
+    """The best open-loop plan, made on worlds of purpose ``tune``; kept as bounds are."""
+    made_from = {
+        "scenario": scenario.digest,
+        "demand": _demand(scenario, seed, "tune"),
+        "seed": seed,
+        "code": digest(("echelongym.agents.planning.open_loop",), ()),
+    }
+    file = None if cache is None else Path(cache) / f"plan-{folder_name(scenario.name)}-{_hash(made_from)}.json"
+    kept = None if file is None else _kept(file)
+    if kept is not None:
+        plan = OpenLoopPlan.from_dict(scenario, kept, str(file))
+    else:
+        with progress("open-loop plan", 1.0, "", show_progress) as advance:
+            plan = plan_open_loop(scenario, seed, progress=_share(advance))
+        if file is not None:
+            _keep(file, plan.to_dict())
+    return Entrant(OpenLoopPlan.name, (plan,), note="planned", source=OpenLoopPlan.name)
+
+
+def said_limits(
+    scenario: Scenario, seed: int = 0, purpose: str = "tune", periods: int | None = None
+) -> list[ServiceLimit]:
+    """The most that any policy serves, by target of service; those beyond reach are said, a line each."""
+    try:
+        found = service_limits(scenario, seed=seed, purpose=purpose, periods=periods)
+    except InputError:  # what is wrong with the worlds is said by who draws them
+        return []
+    for limit in found:
+        if limit.beyond_reach:
+            say(limit.text)
+    return found
+
+
+def cost_alone(scenario: Scenario, entrant: Entrant, tuning: Tuning, show_progress: bool = True) -> Entrant:
+    """The same rule tuned as if the scenario had no targets: what a target that is missed has cost."""
+    customers = {
+        name: {key: value for key, value in customer.items() if key != "targets"}
+        for name, customer in scenario.to_dict()["customers"].items()
+    }
+    free = scenario.with_overrides({"customers": customers, "targets": {}})
+    rule, spent = fit_rule(free, entrant.source, {}, tuning, show_progress)
+    return Entrant(
+        f"{entrant.name} (cost alone)", (rule,), tuning_budget=spent, note="cost alone", source=entrant.source
+    )
+
+
+def _kept(file: Path) -> dict[str, Any] | None:
+    """What was kept in a file of the cache; None where there is nothing, or something else than was written."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return found if found.pop(_DIGEST) == _digest(file, found) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _keep(file: Path, found: dict[str, Any]) -> None:
+    """Keep plain data; where it cannot be written, that is said and no more."""
+    try:
+        write_text(json.dumps({**found, _DIGEST: _digest(file, found)}) + "\n", file)
+    except OSError as error:
+        say(f"{file}: cannot be written ({error.strerror}): it will be computed again next time")
+
+
+def _digest(file: Path, found: dict[str, Any]) -> str:
+    return content_digest(file.stem, json.dumps(found, sort_keys=True).encode())
+
+
+def _counter(advance: Advance) -> Callable[[int, int], None]:
+    """A callback that is told how many are done, for a bar that is told how many more."""
+    before = 0
+
+    def count(done: int, total: int) -> None:
+        nonlocal before
+        advance(float(done - before))
+        before = done
+
+    return count
+
+
+def _share(advance: Advance) -> Callable[[int, int], None]:
+    """The same where only the callback knows how many there are."""
+    before = 0.0
+
+    def count(done: int, total: int) -> None:
+        nonlocal before
+        advance(done / total - before)
+        before = done / total
+
+    return count
+
+
+def _key(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, worlds: int, periods: int) -> str:
+    made_from = {
+        "scenario": scenario.digest,
+        "demand": _demand(scenario, evaluation.seed, "test"),
+        "seed": evaluation.seed,
+        "worlds": worlds,
+        "periods": periods,
+        "bounds": chosen.model_dump(exclude={"cache", "workers", "worlds"}),
+        "code": digest(("echelongym.agents.planning.penalised_bound",), ()),
+    }
+    return f"bound-{folder_name(scenario.name)}-{_hash(made_from)}"
+
+
+def _demand(scenario: Scenario, seed: int, purpose: str) -> str:
+    """Recorded demand is no part of a scenario's digest; what two worlds see of it tells records apart."""
+    return hashlib.sha256(
+        scenario.sample(worlds=2, seed=seed, purpose=purpose, periods=playable(scenario, purpose)).demand.tobytes()
+    ).hexdigest()
+
+
+def _hash(made_from: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,92 @@
+"""One policy over many worlds, as many at a time as fit into memory: results do not depend on how many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from echelongym.envs.accounts.kpis import Kpis
+from echelongym.envs.core.memory_limits import require_memory, simulation_bytes, worlds_that_fit
+from echelongym.envs.interface.observation import Policy
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.simulate import Outcome, simulate
+
+from ..cli.settings import Evaluation
+from .evaluate import chunks, concatenated, joined
+
+
+@dataclass(frozen=True, eq=False)
+class _Figures:
+    """Figures of all parts, as the accumulator of one simulation hands them out."""
+
+    kpis: Kpis
+
+    def figures(self) -> Kpis:
+        return self.kpis
+
+
+def simulate_worlds(
+    scenario: Scenario,
+    policy: Policy,
+    worlds: Sequence[int],
+    evaluation: Evaluation,
+    trace: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> Outcome:
+    """Simulate worlds (purpose ``test``) in parts of ``evaluation.chunk``, by default as large as memory allows.
+
+    Parameters
+    ----------
+    worlds
+        Indices of the worlds.
+    trace
+        Keep every period; then all worlds must fit at once.
+    progress
+        Called with the number of world-periods done since the last call.
+
+    Raises
+    ------
+    InputError
+        In one line, if one world alone, or a trace of all of them, needs more memory than is free.
+    """
+    periods = evaluation.periods or scenario.horizon
+    if trace:
+        needed = simulation_bytes(scenario, len(worlds), periods, trace=True)
+        what = f"a trace of {len(worlds)} worlds of {periods} periods"
+        require_memory(needed, what, "evaluation.worlds or evaluation.periods smaller, or trace=none")
+        size = len(worlds)
+    else:
+        size = evaluation.chunk or worlds_that_fit(scenario, len(worlds), periods)
+    outcomes = []
+    for part in chunks(len(worlds), size):
+        drawn = [worlds[k] for k in part]
+        tape = scenario.sample(drawn, evaluation.seed, "test", periods)
+        outcomes.append(simulate(scenario, policy, tape, trace=trace, progress=_counter(progress, len(drawn))))
+    return _together(outcomes)
+
+
+def _counter(progress: Callable[[float], None] | None, worlds: int) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, periods: progress(float(worlds))
+
+
+def _together(outcomes: list[Outcome]) -> Outcome:
+    first = outcomes[0]
+    if len(outcomes) == 1:
+        return first
+
+    def together(read: Callable[[Outcome], Any]) -> Any:
+        return np.concatenate([np.asarray(read(one)) for one in outcomes])
+
+    figures = joined([one.figures().figures for one in outcomes], concatenated)
+    return replace(
+        first,
+        cost_per_period=together(lambda one: one.cost_per_period),
+        episode_net_cost_per_period=together(lambda one: one.episode_net_cost_per_period),
+        costs={line: together(lambda one, line=line: one.costs[line]) for line in first.costs},  # type: ignore[misc]
+        profit_per_period=None if first.profit_per_period is None else together(lambda one: one.profit_per_period),
+        worlds=tuple(world for one in outcomes for world in one.worlds),
+        _kpis=_Figures(Kpis(figures)),
+    )

@@ -1,0 +1,110 @@
+"""What policies did on chunks of worlds, each a step of the journal: an evaluation that was killed goes on with the next."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from echelongym.agents.rules import Rule
+from echelongym.envs.accounts import estimators, kpis
+from echelongym.envs.interface.observation import Policy
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.simulate import Outcome, simulate
+from echelongym.envs.storage import journal
+from echelongym.envs.worlds.tape import Tape
+
+_FIGURE, _TUPLE = "~figure", "~tuple"
+#: Where the classes of figures are defined; nothing else is made from a journal.
+_MODULES = {module.__name__: module for module in (estimators, kpis)}
+
+
+def played(
+    scenario: Scenario, policy: Policy, tape: Tape, identity: Any, progress: Callable[[int, int], None] | None = None
+) -> Outcome:
+    """:func:`echelongym.envs.simulate.simulate`, or what it gave before the process was killed.
+
+    Parameters
+    ----------
+    identity
+        What tells the policy from others, plain data; see :func:`identity_of`.
+    """
+    if journal.active() is None:
+        return simulate(scenario, policy, tape, progress=progress)
+    found: list[Outcome] = []
+
+    def compute() -> Any:
+        found.append(simulate(scenario, policy, tape, progress=progress))
+        return plain({**_parts(found[0]), "figures": found[0].figures()})
+
+    worlds = [journal.fingerprint([getattr(tape, one.name) for one in fields(tape)])]
+    value = journal.step("simulation of a policy", [scenario.digest, worlds, identity], compute)
+    if found:
+        return found[0]
+    parts = rebuilt(value)
+    figures = parts.pop("figures")
+    if progress is not None:
+        for period in range(tape.periods):
+            progress(period + 1, tape.periods)
+    return Outcome(**parts, _kpis=SimpleNamespace(figures=lambda: figures))
+
+
+def identity_of(policy: Any, name: str, number: int, source: str) -> list[Any]:
+    """What tells a policy from others: a rule's parameters, a plan's requests, else the state of the files it is from."""
+    found: list[Any] = [name, number, source, type(policy).__name__]
+    if isinstance(policy, Rule):
+        return [*found, policy.parameters]
+    files = [Path(source)] if source else []
+    module = sys.modules.get(source.partition(":")[0])
+    files += [Path(module.__file__)] if module is not None and module.__file__ else []
+    found += [[str(path), *_stamp(path)] for file in files for path in _files(file)]
+    return [*found, getattr(policy, "requests", None), getattr(policy, "facts", None)]
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(one for one in path.iterdir() if one.is_file())
+    return [path] if path.is_file() else []
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
+
+
+def _parts(outcome: Outcome) -> dict[str, Any]:
+    """All that an outcome holds but its trace, which a comparison does not ask for."""
+    return {one.name: getattr(outcome, one.name) for one in fields(outcome) if one.name not in ("trace", "_kpis")}
+
+
+def plain(value: Any) -> Any:
+    """Figures as data that a journal can hold."""
+    if is_dataclass(value) and not isinstance(value, type):
+        kind = type(value)
+        assert kind.__module__ in _MODULES, kind
+        own = {one.name: plain(getattr(value, one.name)) for one in fields(value) if one.init}
+        return {_FIGURE: [kind.__module__, kind.__name__, own]}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return {_TUPLE: [plain(item) for item in value]}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+def rebuilt(value: Any) -> Any:
+    """Figures from such data."""
+    if isinstance(value, list):
+        return [rebuilt(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {_TUPLE}:
+        return tuple(rebuilt(item) for item in value[_TUPLE])
+    if set(value) == {_FIGURE}:
+        module, name, own = value[_FIGURE]
+        return getattr(_MODULES[module], name)(**rebuilt(own))
+    return {key: rebuilt(item) for key, item in value.items()}

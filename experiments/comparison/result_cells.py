@@ -1,0 +1,45 @@
+"""Cells of the tables that a comparison prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..statistics import Comparison, Estimate
+from .evaluate import Scores
+
+
+def spread(estimate: Estimate) -> str:
+    """``243.1 +- 2.4``; ``243.1`` where there is no interval."""
+    digits = max(0, 4 - len(f"{abs(estimate.mean):.0f}"))
+    if not estimate.known:
+        return f"{estimate.mean:.{digits}f}"
+    half = max(estimate.high - estimate.mean, estimate.mean - estimate.low)
+    return f"{estimate.mean:.{digits}f} +- {half:.{digits}f}"
+
+
+def percent(comparison: Comparison | None) -> str | None:
+    """``-3.20 [-3.51, -2.92]``; ``-3.20`` where there is no interval."""
+    if comparison is None or comparison.percent is None:
+        return None
+    found = comparison.percent
+    return f"{found.mean:+.2f}" + (f" [{found.low:+.2f}, {found.high:+.2f}]" if found.known else "")
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of some names."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def share(value: float | None) -> str | None:
+    """A share in percent; None where there is nothing to share."""
+    return None if value is None or value != value else f"{100 * value:.1f} %"
+
+
+def made(one: Scores) -> str:
+    """How a policy came about: what its tuner simulated, or how many training seeds it has."""
+    entrant = one.entrant
+    if entrant.tuning_budget is not None:
+        return f"{entrant.tuning_budget / 1e6:.3g} M steps"
+    if entrant.training_seeds:
+        return f"{len(entrant.training_seeds)} training seed{'s' if len(entrant.training_seeds) > 1 else ''}"
+    return entrant.note

@@ -1,0 +1,175 @@
+"""The network drawn: suppliers left, customers right, a column an echelon, lanes coloured by mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echelongym.envs.gym.render import literal_text
+from echelongym.envs.network.tables import Tables
+from echelongym.envs.scenario.scenario import Scenario
+
+# Okabe and Ito's palette, which people who see few colours can tell apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#000000", "#B8A200")
+_MARKERS = {"supplier": "s", "stock": "o", "customer": "^"}
+_GREY = "#AAAAAA"
+_COLUMN = 2.4  # inches between columns
+
+
+def layout(tables: Tables) -> dict[str, tuple[float, float]]:
+    """Place of every node and customer: x is the column, counted from 0, y the height, downwards.
+
+    A node stands one column right of the farthest of its primary sources, customers in the last. Over first choices
+    the network is a forest; its leaves take their heights in the order in which one walks it, a parent stands at the
+    mean of its children, so that no primary lane crosses another.
+    """
+    parents = _parents(tables)
+    depth = _depths(tables)
+    last = max(depth.values(), default=0) + 1
+    children: dict[str, list[str]] = {name: [] for name in (*tables.nodes, *tables.customers)}
+    for child, parent in parents.items():
+        children[parent].append(child)
+    heights: dict[str, float] = {}
+    leaves = 0
+
+    def place(name: str) -> float:
+        nonlocal leaves
+        below = [place(child) for child in children[name]]
+        heights[name] = float(np.mean(below)) if below else float(leaves)
+        leaves += not below
+        return heights[name]
+
+    for name in children:
+        if name not in parents:
+            place(name)
+    return {name: (float(depth.get(name, last)), heights[name]) for name in children}
+
+
+@literal_text
+def draw_network(scenario: Scenario, path: Path) -> None:
+    """Save the picture; the ending of ``path`` (png, svg, pdf) picks the format."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patheffects import withStroke
+
+    t = scenario.tables
+    columns = layout(t)
+    rows = 1 + max(y for _, y in columns.values())
+    gap = 0.42 if rows > 6 else 0.9
+    # Places in inches, upwards, so that bends and labels come out where they are computed.
+    places = {name: (_COLUMN * x, -gap * y) for name, (x, y) in columns.items()}
+    width, height = max(x for x, _ in places.values()), gap * (rows - 1)
+    figure = Figure(figsize=(width + 1.6, height + 1.9), layout="constrained")
+    axes = figure.add_subplot(aspect="equal", xlim=(-0.8, width + 0.8), ylim=(-height - 0.4, 0.5))
+    modes = list(dict.fromkeys(t.lane_mode))
+    drawn: dict[frozenset[str], int] = {}
+    for source, target, colour, dashed, label in _edges(t, modes):
+        ends = frozenset((source, target))
+        straight = abs(columns[source][0] - columns[target][0]) == 1 and drawn.get(ends, 0) == 0
+        drawn[ends] = drawn.get(ends, 0) + 1
+        same = columns[source][0] == columns[target][0]
+        bend = 0.0 if straight else 0.35 if same else -0.12 * drawn[ends]
+        _arrow(axes, places[source], places[target], bend, colour, dashed, label)
+    kinds = {name: "supplier" if t.is_supplier[n] else "stock" for n, name in enumerate(t.nodes)}
+    for name, place in places.items():
+        marker = _MARKERS[kinds.get(name, "customer")]
+        axes.plot(*place, marker, color="white", markeredgecolor="#333333", markersize=11, zorder=3)
+        halo = [withStroke(linewidth=2.5, foreground="white")]
+        style: dict[str, Any] = {"ha": "center", "fontsize": 8, "zorder": 4, "path_effects": halo}
+        axes.annotate(name, place, (0, 9), textcoords="offset points", **style)
+    handles = [Line2D([], [], color=COLOURS[i % len(COLOURS)], label=mode) for i, mode in enumerate(modes)]
+    handles += [Line2D([], [], color=_GREY, label="serves")]
+    handles += [Line2D([], [], color="#333333", linestyle="--", label="not the first choice")]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), frameon=False, fontsize=8)
+    counts = ((t.N, "node"), (t.L, "lane"), (t.C, "customer"), (t.P, "product"))
+    title = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts)
+    axes.set_title(f"{t.name}: {title}", fontsize=10)
+    axes.axis("off")
+    figure.savefig(path, dpi=150)
+
+
+def _edges(t: Tables, modes: list[str]) -> Iterator[tuple[str, str, str, bool, str]]:
+    """Source, target, colour, whether dashed, and label of every lane and of every pair that serves."""
+    for k in range(t.L):
+        source = t.nodes[t.lane_source[k]] if t.lane_source[k] >= 0 else t.customers[t.lane_customer[k]]
+        colour = COLOURS[modes.index(t.lane_mode[k]) % len(COLOURS)]
+        yield source, t.nodes[t.lane_target[k]], colour, k not in t.primary_lane, _label(t, k)
+    for s, (source, customer) in enumerate(t.pairs):
+        yield source, customer, _GREY, not (t.pair_rank[s] == 0).any(), ""
+
+
+def _arrow(
+    axes: Any,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    bend: float,
+    colour: str,
+    dashed: bool,
+    label: str,
+) -> None:
+    """An arrow between two places; ``bend`` is how far it swings out, as a share of its length."""
+    arrow = {
+        "arrowstyle": "-|>",
+        "color": colour,
+        "linestyle": "--" if dashed else "-",
+        "linewidth": 1.1,
+        "shrinkA": 7,
+        "shrinkB": 7,
+        "connectionstyle": f"arc3,rad={bend}",
+    }
+    axes.annotate("", end, start, arrowprops=arrow, zorder=1)
+    if label:
+        dx, dy = end[0] - start[0], end[1] - start[1]
+        middle = (start[0] + dx / 2 + bend * dy / 2, start[1] + dy / 2 - bend * dx / 2)
+        box = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+        axes.annotate(label, middle, ha="center", va="center", fontsize=7, color=colour, zorder=2, bbox=box)
+
+
+def _label(t: Tables, lane: int) -> str:
+    """Lead time on the lanes of a small network; more would hide a large one."""
+    forward = t.lane_source[lane] >= 0
+    if t.L > 12 or not forward:
+        return ""
+    values = t.lead_time_values[lane]
+    return f"{values[0]}" if len(values) == 1 else f"{min(values)}-{max(values)}"
+
+
+def _parents(t: Tables) -> dict[str, str]:
+    """First choice each node and customer is supplied by, of the first product that comes from anywhere."""
+    parents: dict[str, str] = {}
+    for n, name in enumerate(t.nodes):
+        for lane in t.primary_lane[n]:
+            if lane >= 0:
+                parents.setdefault(name, t.nodes[t.lane_source[lane]])
+    # Several products may have primary lanes that together run in a circle, though none does by itself.
+    for name in t.nodes:
+        seen, node = {name}, name
+        while node in parents:
+            node = parents[node]
+            if node in seen:
+                del parents[node]
+                break
+            seen.add(node)
+    for c, name in enumerate(t.customers):
+        for node in t.first_source[c]:
+            if node >= 0:
+                parents.setdefault(name, t.nodes[node])
+    return parents
+
+
+def _depths(t: Tables) -> dict[str, int]:
+    """Column of each node: the longest way to it over primary lanes of one product."""
+    depth = dict.fromkeys(t.nodes, 0)
+    for p in range(t.P):
+        for n, name in enumerate(t.nodes):
+            steps, node = 0, n
+            while t.primary_lane[node, p] >= 0:
+                steps, node = steps + 1, int(t.lane_source[t.primary_lane[node, p]])
+            depth[name] = max(depth[name], steps)
+    return depth
+
+
+__all__ = ["COLOURS", "draw_network", "layout"]
