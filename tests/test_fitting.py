@@ -59,23 +59,23 @@ def test_a_result_depends_on_the_code_that_made_it_and_no_other():
     found = modules(
         ("echelongym.agents.tuning.tuner", "echelongym.agents.rules.base_stock"), ("echelongym.agents.rules",)
     )
-    inside = ("agents.rules.base_stock", "agents.rules.allocation", "agents.tuning_gradient", "agents.tuning_search")
+    inside = ("agents.rules.base_stock", "agents.rules.allocation", "agents.tuning.gradient", "agents.tuning.search")
     inside += (
         "envs.dynamics.period",
-        "envs.ledger",
+        "envs.accounts.ledger",
         "envs.processes.demand",
-        "envs.levels",
-        "envs.backend",
-        "envs.kpis",
+        "envs.interface.automatic_levels",
+        "envs.core.backend",
+        "envs.accounts.kpis",
     )
     outside = (
-        "agents.bundle",
-        "agents.sb3",
-        "agents.policy",
-        "envs.env",
-        "envs.render",
-        "envs.native",
-        "envs.encoding",
+        "agents.export.bundle",
+        "agents.sb3.models",
+        "agents.loading",
+        "envs.gym.env",
+        "envs.gym.render",
+        "envs.compiler.native",
+        "envs.interface.observation_encoder",
     )
     assert {f"echelongym.{name}" for name in inside} <= found
     assert not {f"echelongym.{name}" for name in outside} & found
