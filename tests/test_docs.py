@@ -9,11 +9,11 @@ import pytest
 
 from echelongym.agents.rules import RULES
 from echelongym.envs import Scenario, simulate
-from echelongym.envs.calendars import Review
-from echelongym.envs.config import Config
+from echelongym.envs.core.validation import Config
+from echelongym.envs.network.calendars import Review
 from echelongym.envs.processes.families import FAMILIES
-from echelongym.envs.processes.recorded.windows import Windows
-from echelongym.envs.ranges import Factor, Range
+from echelongym.envs.recorded.windows import Windows
+from echelongym.envs.scenario.ranges import Factor, Range
 
 ROOT = Path(os.environ.get("ECHELONGYM_CHECKOUT", Path(__file__).parent.parent))
 
