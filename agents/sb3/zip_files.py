@@ -33,6 +33,7 @@ from ..rules.residual import rule_from_dict
 from .actor import ActorPolicy, policy_of
 from .discrete_actions import move_table
 from .models import actor_module, algorithm_of
+from .pickled_paths import former_paths
 from .policy_file import load_actor
 
 NONE = "none"
@@ -152,7 +153,7 @@ def _model(path: Path) -> tuple[Any, str]:
         raise expected("policy", str(path), f"a zip of {', '.join(LEARNERS)}")
     algorithm = algorithm_of(kind)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), former_paths():
             warnings.simplefilter("ignore")  # it remarks on its own settings of a replay buffer that is not there
             model = algorithm.load(path, device="cpu")
     except MissingExtra:
