@@ -21,7 +21,7 @@ def _graph_policy() -> tuple[type, ...]:
 
 
 def _graph_features() -> tuple[type, ...]:
-    from echelongym.agents.networks.graph_features import GraphLayout
+    from ..networks.graph_features import GraphLayout
 
     return (GraphLayout,)
 
