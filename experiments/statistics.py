@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from echelongym.envs.accounts.estimators import Ratio
 from echelongym.envs.core.errors import InputError, expected
-from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, Limits, WorldSample
+from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, Limits, WorldSample, cost_limits
 
 Floats = NDArray[np.float64]
 
@@ -128,9 +128,10 @@ def ratio_interval(
     return Estimate.of(ratio.estimate(sample))
 
 
-def cost_limits(*costs: ArrayLike) -> Limits:
-    """Range of costs: not below 0, unless revenue or what is left at the end makes some negative."""
-    return NON_NEGATIVE if all(np.min(one) >= 0.0 for one in costs) else ANY
+def cost_interval(costs: ArrayLike, sample: WorldSample | None = None) -> Estimate:
+    """:func:`mean_interval` of money in each world, which stays at 0 or more where no world has less."""
+    x = _finite(costs)
+    return mean_interval(x, sample, cost_limits(x))
 
 
 def paired_comparison(costs: ArrayLike, others: ArrayLike, sample: WorldSample | None = None) -> Comparison:

@@ -148,7 +148,7 @@ def test_the_command_runs_policies_on_variants_that_they_were_not_made_for(tmp_p
     rules = "rules=[echelon_base_stock,local_base_stock]"
     words = [
         rules,
-        "policies=[echelon_base_stock,anywhere:steady]",
+        "policies=[{policy: echelon_base_stock, tuned: false},local_base_stock,anywhere:steady]",
         "sizes=[5,9]",
         "severities=[2]",
         "run=out",
@@ -157,7 +157,7 @@ def test_the_command_runs_policies_on_variants_that_they_were_not_made_for(tmp_p
     assert main(["generalise", *words]) == 0
     assert "size 9, severity 2: variant 2 of 2, 9 nodes" in capsys.readouterr().out
     found = rows(tmp_path / "out" / "variants.csv")
-    assert len(found) == 2 * 2 * 4
+    assert len(found) == 2 * 2 * 5
     settings = prepare("generalise", words)
     for cell in cells(settings):
         for number in (0, 1):
@@ -166,9 +166,9 @@ def test_the_command_runs_policies_on_variants_that_they_were_not_made_for(tmp_p
             mine = {
                 row["policy"]: row for row in found if row["scenario"] == scenario.name and row["family"] == cell.label
             }
-            for name in ("echelon_base_stock", "anywhere:steady"):
+            assert mine["local_base_stock"]["cost_per_period"] == mine["tuned local_base_stock"]["cost_per_period"]
+            for name, key in (("echelon_base_stock", "echelon_base_stock (untuned)"), ("anywhere:steady", "steady")):
                 cost = simulate(scenario, load_policy(name, scenario), tape).cost_per_period.mean()
-                key = name.rpartition(":")[2]
                 assert float(mine[key]["cost_per_period"]) == pytest.approx(cost, rel=1e-9)
                 reference = float(mine["tuned echelon_base_stock"]["cost_per_period"])
                 assert float(mine[key]["percent"]) == pytest.approx(100 * (cost / reference - 1), rel=1e-6, abs=1e-6)
@@ -178,7 +178,7 @@ def test_the_command_runs_policies_on_variants_that_they_were_not_made_for(tmp_p
     of_9 = [float(row["percent"]) for row in found if row["policy"] == "steady" and row["nodes"] == "9"]
     assert steady[1]["percent"]["mean"] == pytest.approx(np.mean(of_9))
     assert steady[1]["nodes"] == [9, 9]
-    assert len(rows(tmp_path / "out" / "families.csv")) == 6
+    assert len(rows(tmp_path / "out" / "families.csv")) == 8
     assert (tmp_path / "out" / "generality.png").stat().st_size > 1000
 
 

@@ -8,7 +8,7 @@ import pytest
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
-from echelongym.envs.worlds.world_sample import sample_of
+from echelongym.envs.worlds.world_sample import WorldSample, sample_of
 
 SCENARIO = """
 units: integer
@@ -125,7 +125,7 @@ def test_what_more_budget_brought_has_no_interval_in_one_history(tmp_path):
     from echelongym.agents.tuning.tuner import more_budget
 
     assert sample_of(Scenario.load(own(tmp_path)), 4, 0, "tune").kind == "none"
-    found = more_budget(np.full(4, 11.0), np.full(4, 10.0), "budget", known=False)
+    found = more_budget(np.full(4, 11.0), np.full(4, 10.0), "budget", WorldSample(4, one_history=True))
     assert found["gain_percent"] == {"mean": 10.0, "ci95": None}
     assert "[" not in found["text"]
 

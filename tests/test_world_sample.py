@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from echelongym.agents.loading import load_policy
+from echelongym.agents.reading import demand_shock, respond
+from echelongym.agents.tuning.tuner import more_budget
 from echelongym.envs import Scenario
 from echelongym.envs.accounts.estimators import Ratio
+from echelongym.envs.simulate import simulate
 from echelongym.envs.worlds.recorded_blocks import RecordedBlocks, recorded_blocks
 from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, SHARE, WorldSample, sample_of, student_half, within
+from echelongym.experiments.comparison.bounds import Bounded
 from echelongym.experiments.comparison.service import LESS, compare_fill_rates
 from echelongym.experiments.main import main
 from echelongym.experiments.statistics import mean_interval, paired_comparison, seeds_comparison
@@ -154,6 +160,43 @@ def test_training_seeds_and_blocks_both_count() -> None:
     assert found.high - found.low > max(blocks.high - blocks.low, alone.high - alone.low)
     assert found.record is not None
     assert found.record[1] - found.record[0] == pytest.approx(alone.high - alone.low)
+
+
+def test_bands_after_a_shock_are_clustered_by_block() -> None:
+    scenario = store(", block: 7").with_overrides({"horizon": 40})
+    rule = load_policy("echelon_base_stock", scenario, levels={"shop": 14.0})
+    found = respond(scenario, rule, demand_shock(scenario, deviations=2.0), worlds=24)
+    sample = sample_of(scenario, 24, 7, "test", len(found.cost.mean) + found.shock.period)
+    assert (found.sample.kind, sample.kind) == ("another_season", "another_season")
+    tape = scenario.sample(24, 7, "test", len(found.cost.mean) + found.shock.period)
+    one, other = (simulate(scenario, rule, worlds, trace=True).trace for worlds in (found.shock.applied(tape), tape))
+    asked = (one.requests - other.requests)[found.shock.period :].sum(axis=(0, 2, 3))
+    assert float(found.total_requests.mean[0]) == pytest.approx(asked.mean())
+    ends = mean_interval(asked, sample)
+    band = found.total_requests
+    assert (float(band.low[0]), float(band.high[0])) == pytest.approx((ends.low, ends.high))
+    assert found.fill_rate.low.min() >= -1.0
+
+
+def test_what_more_budget_brought_is_clustered_by_block() -> None:
+    _, sample, values = linear(np.random.default_rng(5), 9, 12, 2000)
+    after, gain = 10.0 + 0.0 * values, 0.5 + values
+    found = more_budget(after + gain, after, "budget", sample)["gain_percent"]
+    ends = mean_interval(10.0 * gain, sample)
+    assert found["ci95"] == pytest.approx([ends.low, ends.high])
+    assert found["ci95_record"] == pytest.approx(list(ends.record or ()))
+    worse = more_budget(np.array([0.0, 1.0]), np.array([30.0, 20.0]), "budget")["gain_percent"]
+    assert worse["ci95"][0] == -100.0  # a cost that nothing makes negative falls by no more than all of it
+
+
+@pytest.mark.parametrize("costs", [(0.004, 0.184), (0.0, 30.0), (5.0, 5.1)])
+def test_a_bound_of_two_worlds_is_printed_within_its_range(costs: tuple[float, float]) -> None:
+    line = Bounded({"perfect_information": np.array(costs)}, []).lines()[0]
+    mean, low, high = (float(text) for text in re.findall(r"-?\d+\.?\d*", line)[:3])
+    half = stats.t.ppf(0.975, 1) * np.std(costs, ddof=1) / 2**0.5
+    assert mean == pytest.approx(np.mean(costs), rel=1e-3)
+    assert low == pytest.approx(max(np.mean(costs) - half, 0.0), abs=2e-3)
+    assert high == pytest.approx(np.mean(costs) + half, rel=1e-3)
 
 
 # No interval -------------------------------------------------------------------------------------

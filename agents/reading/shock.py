@@ -17,6 +17,7 @@ from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import periods as simulated
 from echelongym.envs.worlds.tape import Tape
+from echelongym.envs.worlds.world_sample import ANY, Limits, WorldSample, sample_of, within
 
 from .named import LaneCell, lane_cells
 
@@ -149,7 +150,7 @@ def _first(scenario: Scenario, period: int | None) -> int:
 
 
 class Band(NamedTuple):
-    """Means over worlds with 95 % intervals, arrays of one shape."""
+    """Means over worlds with 95 % intervals, arrays of one shape; ends are NaN where there is no interval."""
 
     mean: Floats
     low: Floats
@@ -172,6 +173,7 @@ class Response:
     peak : (n,) the largest mean difference of requests, by size.
     peak_after : (n,) periods after the shock began.
     settled_after : (n,) periods after which the mean difference stays below 5 % of the peak.
+    sample : what the worlds are a sample of, and so what the intervals are about.
     """
 
     shock: Shock
@@ -184,6 +186,7 @@ class Response:
     cost: Band
     total_requests: Band
     total_cost: Band
+    sample: WorldSample
 
     @property
     def peak(self) -> Floats:
@@ -228,7 +231,8 @@ def respond(
     """
     count = 2 * longest_way(scenario.tables) + 20 + shock.length - 1 if periods is None else periods
     count = min(count, scenario.horizon - shock.period)
-    tape = scenario.sample(worlds, seed, purpose, shock.period + count)
+    sample = sample_of(scenario, worlds, seed, purpose, shock.period + count)
+    tape = scenario.sample(sample.worlds, seed, purpose, shock.period + count)
     total = 2 * tape.periods
     plain = _run(scenario, policy, tape, shock.period, progress, 0, total)
     hit = _run(scenario, policy, shock.applied(tape), shock.period, progress, tape.periods, total)
@@ -238,13 +242,14 @@ def respond(
         shock=shock,
         cells=lane_cells(scenario.tables),
         nodes=tuple(name for name, kept in zip(scenario.tables.nodes, nodes, strict=True) if kept),
-        requests=_band(apart["requests"]),
-        on_hand=_band(apart["on_hand"][:, nodes]),
-        waiting=_band(apart["waiting"]),
-        fill_rate=_rates(hit, plain),
-        cost=_band(apart["cost"]),
-        total_requests=_band(apart["requests"].sum(axis=0)),
-        total_cost=_band(apart["cost"].sum(axis=0)),
+        requests=_band(apart["requests"], sample),
+        on_hand=_band(apart["on_hand"][:, nodes], sample),
+        waiting=_band(apart["waiting"], sample),
+        fill_rate=_rates(hit, plain, sample),
+        cost=_band(apart["cost"], sample),
+        total_requests=_band(apart["requests"].sum(axis=0), sample),
+        total_cost=_band(apart["cost"].sum(axis=0), sample),
+        sample=sample,
     )
 
 
@@ -280,19 +285,16 @@ def _run(
     return {name: np.stack(values) for name, values in kept.items()}
 
 
-def _band(values: Floats) -> Band:
-    """Student's t over the last axis."""
-    from scipy.special import stdtrit
-
-    worlds = values.shape[-1]
-    mean = values.mean(axis=-1)
-    if worlds < 2:
-        return Band(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan))
-    half = float(stdtrit(worlds - 1, 0.975)) * values.std(axis=-1, ddof=1) / np.sqrt(worlds)
-    return Band(mean, mean - half, mean + half)
+def _band(values: Floats, sample: WorldSample, limits: Limits = ANY) -> Band:
+    """Means over the last axis, worlds, with what these say of other worlds."""
+    mean = np.asarray(values.mean(axis=-1))
+    rows = (values - mean[..., None]).reshape(-1, values.shape[-1])
+    ends = [within(float(one), sample.half(row), limits) for one, row in zip(mean.ravel(), rows, strict=True)]
+    low, high = np.array(ends).reshape(-1, 2).T.reshape(2, *mean.shape)
+    return Band(mean, low, high)
 
 
-def _rates(hit: dict[str, Floats], plain: dict[str, Floats]) -> Band:
+def _rates(hit: dict[str, Floats], plain: dict[str, Floats], sample: WorldSample) -> Band:
     """Difference of two fill rates in the same worlds, by the delta method; 0 where nothing is asked for."""
     found = []
     for row in range(len(hit["served"])):
@@ -300,5 +302,6 @@ def _rates(hit: dict[str, Floats], plain: dict[str, Floats]) -> Band:
         if not (one.denominator.any() and other.denominator.any()):
             found.append(Band(np.zeros(()), np.zeros(()), np.zeros(())))
             continue
-        found.append(_band(one.pooled - other.pooled + one.residuals() - other.residuals()))
+        apart = one.pooled - other.pooled + one.residuals() - other.residuals()
+        found.append(_band(apart, sample, (-1.0, 1.0)))
     return Band(*(np.array([float(part[i]) for part in found]) for i in range(3)))

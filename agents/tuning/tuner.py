@@ -17,7 +17,7 @@ from echelongym.envs.core.errors import expected, unknown
 from echelongym.envs.core.validation import is_number
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import write_text
-from echelongym.envs.worlds.world_sample import WorldSample, sample_of, student_half, within
+from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, WorldSample, cost_limits, sample_of
 
 from ..rules import RULES, Rule
 from ..service_targets import MISSED
@@ -203,11 +203,11 @@ def tune(
     outcome = judge.outcome(found.rule)
     costs = np.asarray(outcome.net_cost_per_period)
     mean = float(costs.mean())
-    estimate = sample.estimate(mean, costs - mean)
+    estimate = sample.estimate(mean, costs - mean, cost_limits(costs))
     more = None
     if found.earlier is not None:
         before = outcome if found.earlier is found.rule else judge.outcome(found.earlier)
-        more = more_budget(judge.penalised(before), judge.penalised(outcome), found.ended, sample.kind != "none")
+        more = more_budget(judge.penalised(before), judge.penalised(outcome), found.ended, sample)
     kpis = outcome.figures() if judge.targets else None
     return Tuned(
         rule=found.rule,
@@ -293,7 +293,7 @@ def _search(
     )
 
 
-def more_budget(before: Floats, after: Floats, ended: str, known: bool = True) -> dict[str, Any]:
+def more_budget(before: Floats, after: Floats, ended: str, sample: WorldSample | None = None) -> dict[str, Any]:
     """What the last quarter of the budget brought, which is what more of it could be expected to bring at most.
 
     Parameters
@@ -303,25 +303,30 @@ def more_budget(before: Floats, after: Floats, ended: str, known: bool = True) -
         are targets, raised by what is missing of them.
     ended
         Why tuning ended.
-    known
-        Whether there is an interval: not where all worlds are one history.
+    sample
+        What the worlds are a sample of; left out: independent worlds.
 
     Returns
     -------
-    ``{"gain_percent": {"mean", "ci95"}, "verdict", "text"}``: the fall in cost relative to ``after``, paired, and
-    ``no`` (its interval ends below 0.1 %) or ``maybe``.
+    ``{"gain_percent": {"mean", "ci95"}, "verdict", "text"}``: the fall in cost relative to ``after``, a paired ratio of
+    means, and ``no`` (its interval, or the gain where there is none, ends below 0.1 %) or ``maybe``.
     """
-    level = abs(float(after.mean())) or 1.0
-    gains = 100 * (np.asarray(before) - np.asarray(after)) / level
+    sample = sample or WorldSample(len(after))
+    mean = float(after.mean())
+    gains = 100 * (np.asarray(before) - np.asarray(after)) / (abs(mean) or 1.0)
     gain = float(gains.mean())
+    around = gains - (gain * after / mean if mean else gain)
+    limits = (-100.0, np.inf) if mean and cost_limits(before, after) == NON_NEGATIVE else ANY
+    found = sample.estimate(gain, around, limits)
+    low, high = found["ci95"]
+    known = sample.kind != "none"
     # What is compared are two rules in these worlds: one world or history says what it says of itself.
-    low, high = within(gain, np.nan_to_num(student_half(gains - gain)))
-    verdict = "no" if high < WORTH else "maybe"
+    verdict = "no" if (high if known else gain) < WORTH else "maybe"
     said = {"no": "would not have helped", "maybe": "might have helped"}[verdict]
     why = {"budget": "it was spent", "patience": "it ended early", "converged": "nothing better was in reach"}[ended]
     interval = f" [{low:.2g}, {high:.2g}]" if known else ""
     text = f"more budget {said}: its last quarter brought {gain:.2g} %{interval}; {why}"
-    return {"gain_percent": {"mean": gain, "ci95": [low, high] if known else None}, "verdict": verdict, "text": text}
+    return {"gain_percent": {**found, "ci95": [low, high] if known else None}, "verdict": verdict, "text": text}
 
 
 def spread_percent(costs: list[float]) -> float:

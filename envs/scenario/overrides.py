@@ -7,7 +7,7 @@ What a key names is replaced, never merged into; changes apply one after another
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..core.errors import expected, shorten, unknown
@@ -42,6 +42,15 @@ def overridden(data: Mapping[str, Any], changes: Mapping[str, Any], prefix: str 
         _check_name(found, parts, prefix)
         _put(found, parts, copy.deepcopy(value), f"{prefix}{key}")
     return found
+
+
+def dotted(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested data as dotted keys, ``levels.hub``, each with its value; an empty mapping is a value."""
+    for key, value in data.items():
+        if isinstance(value, Mapping) and value:
+            yield from dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _check_name(data: dict[str, Any], parts: list[str], prefix: str) -> None:

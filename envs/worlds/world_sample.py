@@ -155,16 +155,19 @@ class WorldSample:
         """
         found: dict[str, Any] = {"mean": mean, "ci95": list(NOTHING)}
         if self.kind != "none":
-            found["ci95"] = within(mean, self._half(residuals), limits)
+            found["ci95"] = within(mean, self.half(residuals), limits)
         if self.has_record:
             found["ci95_record"] = within(mean, student_half(residuals), limits)
         return found
 
-    def _half(self, residuals: Floats) -> float:
+    def half(self, residuals: Floats) -> float:
+        """Half of the 95 % interval of a mean from (B,) residuals around 0; NaN where there is none."""
+        if self.kind == "none" or not np.isfinite(residuals).all():
+            return np.nan
         if not self.blocks:
             return student_half(residuals)
-        if not np.isfinite(residuals).all():
-            return np.nan
+        if not residuals.any():
+            return 0.0
         between, ordinary = self.between(residuals), float(residuals.var(ddof=1)) / len(residuals)
         return _mixed_half(np.sqrt(between + ordinary))
 
@@ -215,6 +218,11 @@ def within(mean: float, half: float, limits: Limits = ANY) -> list[float]:
     else:
         ends = [mean - half, mean + half]
     return [float(np.clip(ends[0], low, mean)), float(np.clip(ends[1], mean, high))]
+
+
+def cost_limits(*costs: Floats) -> Limits:
+    """Range of costs: not below 0, unless revenue or what is left at the end makes some negative."""
+    return NON_NEGATIVE if all(np.min(one) >= 0.0 for one in costs) else ANY
 
 
 def _posterior(counts: NDArray[np.int64], residuals: Floats) -> Floats:

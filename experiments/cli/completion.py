@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from echelongym.envs.scenario.overrides import dotted
+
 from .compose import choices, groups
 
 # Bash cuts words at '=', so that only what follows the last one is to be completed; zsh's bash completion does not.
@@ -59,7 +61,7 @@ def _options(command: str, key: str) -> tuple[str, ...]:
         return choices(key)
     if key in ("policies", "rules"):
         return choices("policy")
-    value = dict(_flat(_defaults(command))).get(key)
+    value = dict(dotted(_defaults(command))).get(key)
     if key == "resume":
         return ("auto", "true", "false")
     return ("true", "false") if isinstance(value, bool) else ()
@@ -78,7 +80,7 @@ def _paths(value: str) -> Iterator[str]:
 
 def _keys(command: str) -> Iterator[str]:
     """Dotted keys of a command, those of its groups' usual choices included; the scenario's own are too many."""
-    yield from (key for key, _ in _flat(_defaults(command)))
+    yield from (key for key, _ in dotted(_defaults(command)))
 
 
 def _defaults(command: str) -> dict[str, Any]:
@@ -94,11 +96,3 @@ def _defaults(command: str) -> dict[str, Any]:
             own = data.get(group)
             data[group] = read_yaml(folder / group / f"{choice}.yaml") | (own if isinstance(own, dict) else {})
     return data
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in data.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

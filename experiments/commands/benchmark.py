@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from echelongym.agents.rules import RULES
+from echelongym.agents.planning.service_limit import ServiceLimit
 from echelongym.envs.core.errors import InputError, expected, is_installed
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
@@ -66,13 +67,20 @@ def run(settings: Settings, folder: Path) -> Path:
     return made
 
 
-def compare(settings: Settings, folder: Path) -> tuple[Results, Path]:
-    """What the command does without printing its table: the results, and the run folder they were written to."""
+def compare(settings: Settings, folder: Path, limits: Sequence[ServiceLimit] | None = None) -> tuple[Results, Path]:
+    """What the command does without printing its table: the results, and the run folder they were written to.
+
+    Parameters
+    ----------
+    limits
+        The most that any policy serves, where it has been said already.
+    """
     check_free(folder)
     scenario, evaluation = settings.scenario, settings.evaluation
     check_periods(scenario, evaluation)
     tuning = settings.tuning if settings.tune else None
-    limits = said_limits(scenario, evaluation.seed, "test", evaluation.periods)
+    if limits is None:
+        limits = said_limits(scenario, evaluation.seed, "test", evaluation.periods)
     compared = entrants(settings.policies, scenario, tuning, settings.trust, settings.progress)
     periods = evaluation.periods or scenario.horizon
     if settings.open_loop and periods <= scenario.horizon and not any(one.name == OPEN_LOOP for one in compared):
@@ -81,9 +89,9 @@ def compare(settings: Settings, folder: Path) -> tuple[Results, Path]:
     scores = evaluate(scenario, compared, evaluation, settings.progress)
     results = Results(scenario, evaluation, scores, bounded, limits)
     missing = results.tuned_but_missing
-    if missing is not None and tuning is not None and missing.source in RULES:
+    beside = None if missing is None or tuning is None else cost_alone(scenario, missing, tuning, settings.progress)
+    if beside is not None:
         # Where its target is missed, the rule that looks at costs alone stands beside it.
-        beside = cost_alone(scenario, missing, tuning, settings.progress)
         scores = [*scores, *evaluate(scenario, [beside], evaluation, settings.progress)]
         results = Results(scenario, evaluation, scores, bounded, limits)
     with run_folder(folder, settings.to_dict(), scenario) as out:

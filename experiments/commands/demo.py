@@ -20,6 +20,7 @@ from echelongym.envs.storage.workers import worker_pool
 
 from ..cli.settings import Bounds, Evaluation, RunSettings, Tuning
 from ..cli.terminal import finish, progress, say, typed
+from ..comparison.bounds import said_limits
 from ..comparison.fitted_rules import RULE_FILE, fit
 from ..runs.folders import check_free, shown
 from .benchmark import Settings as BenchmarkSettings
@@ -73,6 +74,7 @@ def run(settings: Settings, folder: Path) -> Path:
     for target in () if before else (*trained.values(), *tuned.values()):
         check_free(target)
     started = time.monotonic()
+    limits = said_limits(scenario, settings.evaluation.seed, "test", settings.evaluation.periods)
     kind = settings.agent.get("kind", "a learner")
     say(f"[1/2] Tuning {', '.join(settings.rules)}; training {kind} for {chosen.cpu_seconds:g} CPU-seconds a seed.")
     # The longest jobs first, so that no worker is idle for long at the end.
@@ -94,12 +96,13 @@ def run(settings: Settings, folder: Path) -> Path:
             tuning=settings.tuning,
             bounds=settings.bounds,
             open_loop=False,
-            tune=False,
+            tune=True,  # nothing but the rule on cost alone, where a target is missed
             trust=False,
             pictures=True,
             progress=settings.progress,
         ),
         folder,
+        limits,
     )
     results.show()
     say(f"Policies: {', '.join(shown(target) for target in (*tuned.values(), *trained.values()))}")

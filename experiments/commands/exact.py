@@ -11,13 +11,13 @@ from echelongym.agents.exact import best, evaluate, solve
 from echelongym.agents.rules import RULES, Rule
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.core.validation import PositiveCount
+from echelongym.envs.scenario.overrides import dotted
 
 from ..cli.settings import PolicyChoice, RunSettings
 from ..cli.terminal import finish, say, table, typed
 from ..comparison.entrants import beside_the_usual_rule
 from ..comparison.policy_choice import chosen_policy
 from ..runs.folders import check_free, run_folder, scenario_argument, shown
-from .tune import parameter_rows
 
 
 class Settings(RunSettings):
@@ -48,7 +48,7 @@ def run(settings: Settings, folder: Path) -> Path:
     say(
         f"{found['what']} of {scenario.name}: {found['cost_per_period']:.7g} a period in the long run ({found['method']})"
     )
-    rows = list(parameter_rows(found["parameters"]))
+    rows = list(dotted(found["parameters"]))
     if rows:
         table("Parameters", ["parameter", "value"], rows, found["notes"])
     else:

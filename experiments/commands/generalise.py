@@ -1,7 +1,8 @@
 """``echelongym generalise``: a policy on variants of a randomised scenario it has never seen, of other sizes and severities.
 
-On every variant (purpose ``test``) rules are tuned, and the policies play the same worlds as they are (zero-shot). What a
-policy trained on the spot, by the same command, would cost can stand beside it: the price of generality.
+On every variant (purpose ``test``) rules are tuned, and the policies play the same worlds as they are (zero-shot); a rule by
+name is tuned among them, too, unless its entry says ``tuned: false``. What a policy trained on the spot, by the same command,
+would cost can stand beside it: the price of generality.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from echelongym.envs.core.validation import Config, Count, Positive, PositiveCou
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..cli.settings import Evaluation, RunSettings, Tuning
-from ..cli.terminal import can_draw, finish, listed, say, typed
+from ..cli.terminal import can_draw, finish, say, typed
 from ..comparison import generality
 from ..comparison.entrants import ALL, Entries, entrants
 from ..comparison.evaluate import Entrant, Scores, evaluate
@@ -75,9 +76,6 @@ def run(settings: Settings, folder: Path) -> Path:
     found = cells(settings)
     _check(settings, found)
     reference = f"tuned {settings.rules[0]}"
-    untuned = [entry.name or name for entry in settings.policies for name in entry.policy if name in RULES]
-    if untuned:
-        say(f"{', '.join(untuned)} of policies: automatic levels, untuned; rules={listed(*settings.rules)} are tuned")
     with run_folder(folder, settings.to_dict(), settings.scenario) as out:
         trials = [_trial(settings, cell, number, out) for cell in found for number in range(settings.variants)]
         result = generality.lines(trials)
@@ -85,7 +83,7 @@ def run(settings: Settings, folder: Path) -> Path:
         if can_draw():
             generality.draw(out / "generality.png", result, reference)
         out.json("summary.json", _summary(settings, result))
-    generality.show(result, reference, _notes(settings))
+    generality.show(result, reference, _notes(settings, trials))
     argument = scenario_argument(settings.scenario, out.path)
     following = f"{typed('show', scenario=argument)} 'scenario.variant={{number: 0, purpose: test}}'"
     finish(out.path, following, ["families.csv", "variants.csv", "summary.json", "generality.png"])
@@ -165,7 +163,7 @@ def _trial(settings: Settings, cell: Cell, number: int, out: RunFolder) -> Trial
         )
         for one in tuned
     ]
-    compared += entrants(settings.policies, scenario, None, settings.trust)
+    compared += entrants(settings.policies, scenario, settings.tuning, settings.trust, settings.progress)
     seconds = None
     if settings.on_the_spot.agent is not None and number < settings.on_the_spot.variants:
         name = re.sub(r"[^a-z0-9]+", "_", f"{cell.label} variant {number}".lower())
@@ -231,12 +229,14 @@ def _cost_of_training(settings: Settings) -> dict[str, list[float]]:
     return spent
 
 
-def _notes(settings: Settings) -> list[str]:
+def _notes(settings: Settings, trials: Sequence[Trial]) -> list[str]:
     scope = "intervals over variants" if settings.variants > 1 else "intervals over worlds, of one variant"
     notes = [
         f"{settings.variants} variants a family (purpose test, seed {settings.seed}), "
         f"{settings.evaluation.worlds} common worlds each; {scope}"
     ]
+    if settings.variants > 1 and any(trial.reference.sample.blocks for trial in trials):
+        notes.append("all variants draw demand from the same record: intervals say nothing of another season")
     for name, spent in _cost_of_training(settings).items():
         notes.append(f"{name}: trained in {', '.join(f'{seconds:.0f}' for seconds in spent)} CPU-seconds, once for all")
     return notes

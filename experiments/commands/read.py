@@ -214,7 +214,7 @@ def _show(settings: Settings, reading: Reading) -> None:
     title = f"{settings.policy.name} on {settings.scenario.name}, read as a rule"
     table(title, reading_tables.SHORT, rows[:_LONG], notes)
     for response in reading.responses.values():
-        say(reading_tables.shock_text(response, reading.sample.kind != "none"))
+        say(reading_tables.shock_text(response))
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from ..comparison.entrants import beside_the_usual_rule
 from ..comparison.parts import simulate_worlds
 from ..comparison.policy_choice import chosen_policy
 from ..runs.folders import RunFolder, check_free, run_folder, scenario_argument
-from ..statistics import cost_limits, mean_interval
+from ..statistics import cost_interval
 from .benchmark import check_periods
 
 # Arrays of a trace by the tables they make up: (columns of the index after world and period, names of the arrays).
@@ -93,7 +93,7 @@ def summarise(settings: Settings, outcome: Outcome, sample: WorldSample) -> dict
     """The run as plain data: cost, its lines, KPIs; means and 95 % intervals over worlds, and what they are about."""
 
     def estimate(values: Any) -> dict[str, Any]:
-        return mean_interval(values, sample, cost_limits(values)).to_dict()
+        return cost_interval(values, sample).to_dict()
 
     return {
         "schema": 1,

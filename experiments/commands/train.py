@@ -34,7 +34,7 @@ from ..comparison.service import ServiceComparison, compare_kpis
 from ..runs.claims import Claim, claimed, current, merged, unfinished
 from ..runs.folders import RunFolder, check_free, portable, scenario_argument, shown
 from ..runs.provenance import environment
-from ..statistics import Comparison, mean_interval, paired_comparison
+from ..statistics import Comparison, cost_interval, paired_comparison
 from ..training.baselines import Marks, Start, starting_rule
 from ..training.progress import reported
 from ..training.trainers import POLICY_FILE, latest, learning
@@ -281,7 +281,7 @@ def _summary(
         "record": list(settings.scenario.record_split()),
         "best": {
             "env_steps": trained.best_env_steps,
-            "cost_per_period": mean_interval(trained.cost, sample).to_dict(),
+            "cost_per_period": cost_interval(trained.cost, sample).to_dict(),
             "targets": trained.targets,
         },
         "environment": environment(settings.threads),

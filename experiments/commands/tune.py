@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from echelongym.agents.rules import RULES
 from echelongym.envs.core.errors import EXTRAS, closest, expected, is_installed, missing_extra
+from echelongym.envs.scenario.overrides import dotted
 
 from ..cli.compose import choices
 from ..cli.settings import PolicyChoice, RunSettings, Tuning
@@ -94,7 +93,7 @@ def _show(tuned: Fitted) -> None:
     if found["refits"]:
         refits = found["refits"]
         say(f"{len(refits['costs'])} fits, the best kept: their costs differ by {refits['spread_percent']:.2g} %.")
-    rows = list(parameter_rows(found["parameters"]))
+    rows = list(dotted(found["parameters"]))
     if rows:
         table("Parameters", ["parameter", "value"], rows)
     for target in found["targets"]:
@@ -103,13 +102,4 @@ def _show(tuned: Fitted) -> None:
         say(f"target {target['name']} {target['target']:g}: {target['mean']:.4g}, {target['status']}{short}")
 
 
-def parameter_rows(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested parameters as dotted names with their values."""
-    for name, value in parameters.items():
-        if isinstance(value, Mapping):
-            yield from parameter_rows(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-__all__ = ["Settings", "parameter_rows", "run"]
+__all__ = ["Settings", "run"]

@@ -19,6 +19,7 @@ from echelongym.agents.planning.open_loop import OpenLoopPlan, plan_open_loop
 from echelongym.agents.planning.penalised_bound import fit, tightened
 from echelongym.agents.planning.perfect_information import perfect_information
 from echelongym.agents.planning.service_limit import ServiceLimit, service_limits
+from echelongym.agents.rules import RULES, Rule
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.core.names import folder_name
 from echelongym.envs.recorded.statement import playable
@@ -30,9 +31,10 @@ from echelongym.envs.worlds.world_sample import WorldSample, sample_of
 from ..cli.settings import Bounds, Evaluation, Tuning
 from ..cli.terminal import Advance, progress, say
 from ..runs.sources import digest
-from ..statistics import Comparison, mean_interval, seeds_comparison
+from ..statistics import Comparison, cost_interval, seeds_comparison
 from .evaluate import Entrant, Scores
 from .fitted_rules import fit as fit_rule
+from .result_cells import estimated
 
 Floats = NDArray[np.float64]
 
@@ -75,10 +77,9 @@ class Bounded:
         """What to say below a table."""
         found = []
         for kind, costs in self.costs.items():
-            estimate = mean_interval(costs, self.sample)
-            half = f" +- {(estimate.high - estimate.low) / 2:.2g}" if estimate.known else ""
             average = "" if self._one_history else " on average"
-            found.append(f"no policy costs less than {estimate.mean:.4g}{half}{average}: {_NAMES[kind]}")
+            least = estimated(cost_interval(costs, self.sample))
+            found.append(f"no policy costs less than {least}{average}: {_NAMES[kind]}")
         worlds = "one history" if self._one_history else f"{self.worlds} world{'s' if self.worlds > 1 else ''}"
         where = f"{worlds}, whole episodes, warm-up included"
         found.append(f"% above bound: at most this can be gained ({_NAMES[self.best]}; {where})")
@@ -88,7 +89,7 @@ class Bounded:
         """The summary's ``bound``."""
         found: dict[str, Any] = {"worlds": self.worlds, "best": self.best}
         for kind, costs in self.costs.items():
-            found[kind] = {"cost_per_period": mean_interval(costs, self.sample).to_dict()}
+            found[kind] = {"cost_per_period": cost_interval(costs, self.sample).to_dict()}
         gaps = {one.name: {kind: self.gap(one, kind).to_dict() for kind in self.costs} for one in scores}
         for by_kind in gaps.values():
             for gap in by_kind.values():
@@ -170,17 +171,18 @@ def said_limits(
     return found
 
 
-def cost_alone(scenario: Scenario, entrant: Entrant, tuning: Tuning, show_progress: bool = True) -> Entrant:
-    """The same rule tuned as if the scenario had no targets: what a target that is missed has cost."""
+def cost_alone(scenario: Scenario, entrant: Entrant, tuning: Tuning, show_progress: bool = True) -> Entrant | None:
+    """A rule tuned as if the scenario had no targets: what a target that is missed has cost; None of what is no rule."""
+    before = entrant.policies[0]
+    if not isinstance(before, Rule) or before.name not in RULES:
+        return None
     customers = {
         name: {key: value for key, value in customer.items() if key != "targets"}
         for name, customer in scenario.to_dict()["customers"].items()
     }
     free = scenario.with_overrides({"customers": customers, "targets": {}})
-    rule, spent = fit_rule(free, entrant.source, {}, tuning, show_progress)
-    return Entrant(
-        f"{entrant.name} (cost alone)", (rule,), tuning_budget=spent, note="cost alone", source=entrant.source
-    )
+    rule, spent = fit_rule(free, before.name, entrant.held, tuning, show_progress)
+    return Entrant(f"{entrant.name} (cost alone)", (rule,), (), spent, "cost alone", before.name, entrant.held)
 
 
 def _kept(file: Path) -> dict[str, Any] | None:

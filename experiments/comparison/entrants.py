@@ -34,12 +34,13 @@ class Entry(Config):
     A text alone stands for ``policy``: the name of a rule, the path of a tuned rule's YAML, of a run folder or of a
     bundle, or ``package.module:thing``. A list of run folders, or a pattern such as ``runs/train/serial/*/seed_*``, are
     training seeds of one policy; ``all`` stands for every rule that makes sense for the scenario, planners left out.
-    ``parameters`` are a rule's that tuning leaves as they are.
+    ``parameters`` are a rule's that tuning leaves as they are; ``tuned: false`` leaves a rule its automatic levels.
     """
 
     policy: Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
     name: Label | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
+    tuned: bool = True
 
 
 def _entry(value: Any) -> Any:
@@ -69,12 +70,14 @@ def entrants(
     entries = _every(entries, scenario)
     # Cheap first: a path that does not exist is to be found out before an hour of tuning.
     sources = [_sources(entry) for entry in entries]
-    names = [entry.name or _name(paths) for entry, paths in zip(entries, sources, strict=True)]
+    names = [entry.name or _called(entry, paths) for entry, paths in zip(entries, sources, strict=True)]
     for name in names:
         if names.count(name) > 1:
             raise expected("policies", name, "each name once; give others as {policy: ..., name: ...}")
     loaded = [
-        None if tuning is not None and paths[0] in RULES else _loaded(name, entry, paths, scenario, trust)
+        None
+        if tuning is not None and entry.tuned and paths[0] in RULES
+        else _loaded(name, entry, paths, scenario, trust)
         for name, entry, paths in zip(names, entries, sources, strict=True)
     ]
     places = [place for place, entrant in enumerate(loaded) if entrant is None]
@@ -82,7 +85,8 @@ def entrants(
         jobs = [(sources[place][0], entries[place].parameters) for place in places]
         for place, (rule, spent) in zip(places, fit_all(scenario, jobs, tuning, show_progress), strict=True):
             note = "reference" if rule.reference else "tuned"
-            loaded[place] = Entrant(names[place], (rule,), tuning_budget=spent, note=note, source=sources[place][0])
+            held = entries[place].parameters
+            loaded[place] = Entrant(names[place], (rule,), (), spent, note, sources[place][0], held)
     return [entrant for entrant in loaded if entrant is not None]
 
 
@@ -101,7 +105,7 @@ def _every(entries: Sequence[Entry], scenario: Scenario) -> list[Entry]:
             continue
         for name, rule in RULES.items():
             if name not in named and not rule.reference and not rule.slow and rule.refusal(scenario) is None:
-                found.append(Entry(policy=(name,), parameters=entry.parameters))
+                found.append(Entry(policy=(name,), parameters=entry.parameters, tuned=entry.tuned))
     return found
 
 
@@ -139,7 +143,8 @@ def _loaded(name: str, entry: Entry, paths: list[str], scenario: Scenario, trust
         return Entrant(name, policies, note="untuned", source=paths[0])
     if rule is not None:
         budget = budget_of(rule)
-        return Entrant(name, policies, tuning_budget=budget, note="" if budget is None else "tuned", source=paths[0])
+        held = (_config(paths[0]).get("policy") or {}).get("parameters") or {}
+        return Entrant(name, policies, (), budget, "" if budget is None else "tuned", paths[0], held)
     seeds = [config.get("seed") for config in map(_config, paths)]
     known = tuple(seed for seed in seeds if isinstance(seed, int))
     if len(paths) > 1 and len(set(known)) < len(paths):
@@ -153,6 +158,11 @@ def _config(path: str) -> dict[str, Any]:
     """Config of a run folder; empty where there is none."""
     config = Path(path) / "config.yaml"
     return read_yaml(config) if config.is_file() else {}
+
+
+def _called(entry: Entry, paths: list[str]) -> str:
+    """What an entry without a name is called: a rule that is to stay untuned says so."""
+    return _name(paths) if entry.tuned or paths[0] not in RULES else f"{_name(paths)} (untuned)"
 
 
 def _name(paths: list[str]) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,8 @@ class Entrant:
         ``tuned``, ``untuned`` or empty.
     source
         What (the first of) it was loaded from.
+    held
+        Parameters of a rule that tuning left as they are.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Entrant:
     tuning_budget: int | None = None
     note: str = ""
     source: str = ""
+    held: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from echelongym.envs.gym.render import literal_text
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, cost_limits
 
 from ..cli.terminal import table
 from ..figures.network import COLOURS
@@ -89,7 +90,9 @@ def over_variants(pairs: Sequence[tuple[Scores, Scores]]) -> Estimate | None:
     if len(pairs) == 1:
         return versus(*pairs[0]).percent
     matrix = np.stack([percents(one, other) for one, other in pairs], axis=1)  # (R, variants)
-    return mean_interval(matrix[0]) if len(matrix) == 1 else seeds_interval(matrix)
+    costs = [net(one) for pair in pairs for one in pair]
+    limits = (-100.0, np.inf) if cost_limits(*costs) == NON_NEGATIVE else ANY
+    return mean_interval(matrix[0], limits=limits) if len(matrix) == 1 else seeds_interval(matrix, limits=limits)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,13 +6,14 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from echelongym.agents.loading import load_policy
 from echelongym.agents.rules import RULES
 from echelongym.envs.core.errors import InputError
+from echelongym.envs.scenario.overrides import dotted
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import read_yaml
 
@@ -52,7 +53,7 @@ def chosen_policy(chosen: PolicyChoice, scenario: Scenario, trust: bool = False)
             continue
         say(f"{chosen.name}: tuned for this scenario, taken from {shown(folder)} ({spent / 1e6:.3g} M env-periods)")
         return rule
-    held = [f"policy.parameters.{key}={_value(item)}" for key, item in _flat(chosen.parameters)]
+    held = [f"policy.parameters.{key}={_value(item)}" for key, item in dotted(chosen.parameters)]
     command = shlex.join(["echelongym", "tune", *scenario_words(scenario), f"policy={chosen.name}", *held])
     say(f"{chosen.name}: UNTUNED, automatic levels; type  {command}")
     return automatic
@@ -93,15 +94,6 @@ def note_tuning(folder: Path) -> None:
     TUNED.mkdir(parents=True, exist_ok=True)
     with ELSEWHERE.open("a", encoding="utf-8") as notes:
         notes.write(f"{place}\n")
-
-
-def _flat(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested parameters as they are typed: ``levels.hub`` and its value."""
-    for key, item in parameters.items():
-        if isinstance(item, Mapping) and item:
-            yield from _flat(item, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", item
 
 
 def _value(item: Any) -> str:

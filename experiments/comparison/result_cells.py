@@ -8,13 +8,11 @@ from ..statistics import Comparison, Estimate
 from .evaluate import Scores
 
 
-def spread(estimate: Estimate) -> str:
-    """``243.1 +- 2.4``; ``243.1`` where there is no interval."""
+def estimated(estimate: Estimate) -> str:
+    """``243.1 [240.7, 245.5]``; ``243.1`` where there is no interval."""
     digits = max(0, 4 - len(f"{abs(estimate.mean):.0f}"))
-    if not estimate.known:
-        return f"{estimate.mean:.{digits}f}"
-    half = max(estimate.high - estimate.mean, estimate.mean - estimate.low)
-    return f"{estimate.mean:.{digits}f} +- {half:.{digits}f}"
+    mean = f"{estimate.mean:.{digits}f}"
+    return f"{mean} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]" if estimate.known else mean
 
 
 def percent(comparison: Comparison | None) -> str | None:

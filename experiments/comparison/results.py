@@ -11,15 +11,15 @@ from echelongym.agents.planning.service_limit import ServiceLimit
 from echelongym.agents.service_targets import targets_of
 from echelongym.envs.accounts.kpis import Kpis
 from echelongym.envs.scenario.scenario import Scenario
-from echelongym.envs.worlds.world_sample import WorldSample
+from echelongym.envs.worlds.world_sample import WorldSample, cost_limits
 
 from ..cli.settings import Evaluation
 from ..cli.terminal import table
 from ..runs.folders import RunFolder
-from ..statistics import Comparison, Estimate, cost_limits, interquartile_mean, seeds_comparison, seeds_interval
+from ..statistics import Comparison, Estimate, interquartile_mean, seeds_comparison, seeds_interval
 from .bounds import Bounded
 from .evaluate import Entrant, Scores
-from .result_cells import made, percent, share, some, spread
+from .result_cells import estimated, made, percent, share, some
 from .service import MISSES, UNEQUAL, ServiceComparison, compare_service, missed_targets
 
 BASELINE = "echelon_base_stock"
@@ -267,9 +267,7 @@ class Results:
         """What is said below the table of policies."""
         notes = self.sample.notes()
         if self.sample.kind != "none":
-            notes.insert(
-                0, "+- and [ ]: 95 %, paired over worlds; better: share of worlds in which it costs less, ties half"
-            )
+            notes.insert(0, "[ ]: 95 %, paired over worlds; better: share of worlds in which it costs less, ties half")
         if self.sample.has_record:
             notes += self._record_notes()
         if self.best_rule:
@@ -335,7 +333,7 @@ class Results:
         against = [self.versus.get((one.name, self.baseline)) for one in self.scores]
         columns: dict[str, list[Any]] = {
             "policy": [one.name for one in self.scores],
-            "cost / period": [spread(self.cost[one.name]) for one in self.scores],
+            "cost / period": [estimated(self.cost[one.name]) for one in self.scores],
             "fill rate": [share(found["total"]["fill_rate"]["mean"]) for found in figures],
             f"% vs {self.baseline}": [self._versus(one.name, self.baseline) for one in self.scores],
             "better": [
@@ -344,7 +342,7 @@ class Results:
             ],
             "% vs best rule": [self._versus(one.name, self.best_rule or "") for one in self.scores],
             "% above bound": [self._above(one) for one in self.scores],
-            "profit / period": [one.profit is not None and spread(self.interval(one.profit)) for one in self.scores],
+            "profit / period": [one.profit is not None and estimated(self.interval(one.profit)) for one in self.scores],
             "waste": [share(found["waste_share"]["mean"] or None) for found in networks],
             "kg CO2e / unit": [found["emissions_kg_per_unit"]["mean"] for found in networks],
             "tuned or trained": [made(one) for one in self.scores],

@@ -12,6 +12,7 @@ from echelongym.agents.reading import Curve, Line, Response, Sensitivity
 from echelongym.agents.reading.shock import Band
 from echelongym.envs.gym.render import literal_text
 
+from ..figures.comparison import about
 from ..figures.network import COLOURS
 
 _DPI = 150
@@ -125,7 +126,7 @@ def response(path: Path, title: str, found: Response) -> None:
     _lines(panels[0, 1], "on hand (units)", list(found.nodes), found.on_hand)
     _lines(panels[1, 0], "fill rate", [""], Band(*(values[:, None] for values in found.fill_rate)))
     _lines(panels[1, 1], "cost less revenue, a period", [""], Band(*(values[:, None] for values in found.cost)))
-    figure.supxlabel("periods after the shock began", fontsize=9)
+    figure.supxlabel(f"periods after the shock began (bands: {about(found.sample)})", fontsize=9)
     figure.suptitle(
         f"{title}: {found.shock.text}\nwith it less without it, from period {found.shock.period} on", fontsize=10
     )

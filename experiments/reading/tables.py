@@ -138,15 +138,15 @@ def shock_rows(response: Response) -> Iterator[dict[str, Any]]:
         rows = [values if place is ... else values[:, place] for values in band]
         for after in range(len(rows[0])):
             mean, low, high = (float(row[after]) for row in rows)
-            yield {"series": name, "of": of, "after": after, "mean": mean, "low": low, "high": high}
+            yield {"series": name, "of": of, "after": after, "mean": mean, "low": _given(low), "high": _given(high)}
 
 
-def shock_text(response: Response, known: bool = True) -> str:
+def shock_text(response: Response) -> str:
     """What a shock did, in a line; without an interval where all worlds are one history."""
     busiest = int(np.argmax(np.abs(response.total_requests.mean)))
     total, peak = response.total_requests, response.peak
     low, high = float(response.total_cost.low), float(response.total_cost.high)
-    interval = f" [{low:.4g}, {high:.4g}]" if known else ""
+    interval = f" [{low:.4g}, {high:.4g}]" if low == low else ""
     return (
         f"{response.shock.text}: requests on {response.cells[busiest].name} change by {total.mean[busiest]:+.4g} units in all "
         f"({peak[busiest]:+.4g} at the peak, {response.peak_after[busiest]} periods after; settled after "
@@ -268,6 +268,7 @@ def _shock(response: Response) -> dict[str, Any]:
         "what": response.shock.text,
         "period": response.shock.period,
         "units": response.shock.units,
+        "intervals": response.sample.to_dict(),
         "cost": {"mean": response.total_cost.mean, "ci95": [low, high]},
         "requests": {
             one.name: {

@@ -26,7 +26,7 @@ from ..cli.settings import Tuning
 from ..cli.terminal import cell, say
 from ..comparison.fitted_rules import fitted
 from ..comparison.played import plain, rebuilt
-from ..statistics import mean_interval
+from ..statistics import cost_interval
 
 if TYPE_CHECKING:
     from echelongym.agents.pathwise.family import Variant
@@ -58,7 +58,7 @@ class Reference:
 
     def to_dict(self, sample: WorldSample | None = None) -> dict[str, Any]:
         """The summary's ``reference``; ``sample``: what the validation worlds are a sample of."""
-        cost = mean_interval(self.cost, sample).to_dict()
+        cost = cost_interval(self.cost, sample).to_dict()
         return {"name": self.name, "how": self.how, "cost_per_period": cost, **self.facts}
 
 

@@ -13,7 +13,7 @@ from echelongym.envs.scenario.scenario import Scenario
 from ..cli.settings import USUAL_RULE
 from ..cli.terminal import say, table, typed
 from ..runs.folders import scenario_argument, shown
-from ..statistics import mean_interval
+from ..statistics import cost_interval
 
 
 def show_seeds(folders: Sequence[Path]) -> None:
@@ -29,7 +29,7 @@ def show_seeds(folders: Sequence[Path]) -> None:
     alike = len({(one["digest"], one["agent"]) for one in found.values()}) == 1
     notes = ["each on its validation worlds; benchmark compares them on others"]
     if alike:
-        over = mean_interval(np.array([row[4] for row in rows], dtype=float))
+        over = cost_interval(np.array([row[4] for row in rows], dtype=float))
         notes.insert(
             0, f"mean over {len(rows)} trainings {over.mean:.4g} [{over.low:.4g}, {over.high:.4g}] (t interval)"
         )
