@@ -12,11 +12,18 @@ import numpy as np
 import pytest
 import yaml
 
+from echelongym.agents.planning.linear_program.solver import Solver
+from echelongym.agents.rules import RULES
+from echelongym.agents.tuning.tuner import tune
 from echelongym.envs.core.errors import InputError
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.simulate import simulate
 from echelongym.envs.storage.cache import is_own_file, is_private
 from echelongym.envs.storage.journal import Journal, note, recording, step
 from echelongym.envs.storage.locks import take
 from echelongym.experiments.cli.compose import launch
+from echelongym.experiments.commands import simulate as simulating
+from echelongym.experiments.comparison.played import played
 from echelongym.experiments.main import main
 from echelongym.experiments.runs.claims import claim, claimed, unfinished
 from echelongym.experiments.training import trainers
@@ -107,6 +114,100 @@ def test_a_damaged_journal_costs_time_only(tmp_path, how):
             path.write_bytes(content)
         with recording(Journal(folder)):
             assert [step("square", number, lambda number=number: number**2) for number in range(5)] == [0, 1, 4, 9, 16]
+
+
+def test_steps_within_a_step_are_taken_up_until_it_is_finished(tmp_path):
+    done = []
+
+    def inner(number):
+        return step("inner", number, lambda: done.append(number) or number**2)
+
+    def outer(last):
+        return step("outer", 1, lambda: sum(inner(number) for number in range(last)) if last < 6 else 1 / 0)
+
+    with pytest.raises(RuntimeError), recording(Journal(tmp_path)):
+        step("outer", 1, lambda: [inner(0), inner(1), fail()])
+    with recording(Journal(tmp_path)):
+        assert outer(4) == 14
+    assert done == [0, 1, 2, 3]  # the first two were known
+    kept = Journal(tmp_path)
+    assert outer_value(kept) == 14
+    assert len(kept) == 3  # what was known before, and the value that stands for all; nothing of the steps within it
+
+
+def fail():
+    raise RuntimeError
+
+
+def outer_value(journal):
+    with recording(journal):
+        return step("outer", 1, fail)
+
+
+def test_a_planner_goes_on_in_the_midst_of_an_episode_to_the_same_plans(tmp_path):
+    scenario = Scenario.load("production_network").with_overrides({"horizon": 26, "warm_up": 0})
+    tape = scenario.sample(2, 3, "test")
+
+    def played(journal):
+        policy = RULES["rolling_horizon"](scenario)
+        with recording(journal):
+            return simulate(scenario, policy, tape, trace=True)
+
+    plain = played(None)
+    kept = played(Journal(tmp_path))
+    (path,) = tmp_path.iterdir()
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 2 * 26  # a plan a world and period
+    solved = []
+    for cut in (0, 1, 2, 7, 23, 51, 52):
+        path.write_bytes(b"".join(lines[:cut]))
+        with pytest.MonkeyPatch.context() as patch:
+            solve = Solver.solve
+            patch.setattr(Solver, "solve", lambda *given: solved.append(1) or solve(*given))
+            again = played(Journal(tmp_path))
+        # Besides what is missing at most three plans a world, since where one ended is not kept of every plan.
+        assert 52 - cut <= len(solved) <= 52 - cut + (6 if cut < 52 else 0)
+        solved.clear()
+        for other in (kept, again):
+            assert (other.trace.requests == plain.trace.requests).all()
+            assert (other.cost_per_period == plain.cost_per_period).all()
+        for other in tmp_path.iterdir():
+            other.unlink()
+
+
+def test_a_function_that_takes_long_is_not_asked_again(tmp_path):
+    scenario = Scenario.load("store.yaml")
+    tape = scenario.sample(3, 1, "test")
+    rule, calls = RULES["echelon_base_stock"](scenario), []
+
+    def slowly(observation):
+        calls.append(int(observation.period[0]))
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        time.sleep(0.021)
+        return rule(observation)
+
+    with pytest.raises(KeyboardInterrupt), recording(Journal(tmp_path)):
+        played(scenario, slowly, tape, ["slowly"])
+    with recording(Journal(tmp_path)):
+        found = played(scenario, slowly, tape, ["slowly"])
+    assert calls == [*range(8), *range(7, 30)]
+    assert (found.cost_per_period == simulate(scenario, rule, tape).cost_per_period).all()
+    with recording(Journal(tmp_path)):  # of another policy nothing is taken
+        assert (played(scenario, lambda seen: rule(seen), tape, ["other"]).worlds) == (0, 1, 2)
+
+
+def test_the_last_judging_of_a_tuning_is_kept(tmp_path, monkeypatch):
+    scenario = Scenario.load("store.yaml").with_overrides({"customers.shop.targets.fill_rate": 0.95})
+    how = {"worlds": 4, "judged": 8, "budget": 3000, "method": "search", "progress": False, "refit": 1}
+    with recording(Journal(tmp_path)):
+        first = tune(scenario, "echelon_base_stock", **how).summary()
+    monkeypatch.setattr("echelongym.agents.tuning_worlds.simulate", fail)
+    with recording(Journal(tmp_path)):
+        second = tune(scenario, "echelon_base_stock", **how).summary()
+    assert first.pop("tuning_budget")["evaluations"] == second.pop("tuning_budget")["evaluations"]
+    assert first["targets"][0]["status"]
+    assert json.dumps(first) == json.dumps(second)
 
 
 # Run folders ---------------------------------------------------------------------------------------
@@ -206,6 +307,34 @@ def test_a_training_killed_before_its_first_checkpoint_is_no_dead_end():
     with np.load("half/policy.npz") as half, np.load("whole/policy.npz") as whole:
         for name in whole.files:
             assert name == "config" or (half[name] == whole[name]).all()
+
+
+@pytest.mark.parametrize("named", [[], ["run=all"]], ids=["by time", "by name"])
+def test_a_sweep_that_was_interrupted_is_taken_up_by_typing_it_again(named, monkeypatch, capsys):
+    words = ["simulate", "scenario=store.yaml", "evaluation.worlds=4", "progress=false", "-m", "evaluation.seed=0,1,2"]
+    run, seeds = simulating.run, []
+
+    def stopped(settings, folder):
+        if settings.evaluation.seed == 1 and len(seeds) < 2:
+            seeds.append(1)
+            raise KeyboardInterrupt
+        seeds.append(settings.evaluation.seed)
+        return run(settings, folder)
+
+    monkeypatch.setattr(simulating, "run", stopped)
+    assert main([*words, *named]) == 130
+    assert main([*words[:-1], "evaluation.seed=0,1", *named]) == (2 if named else 0)  # other words, another sweep
+    monkeypatch.setattr(simulating, "run", run)
+    capsys.readouterr()
+    assert main([*words, *named]) == 0
+    assert "is finished already" in capsys.readouterr().out
+    place = Path() if named else Path("runs/simulate/store")
+    found = {path.parent.parent: [] for path in place.rglob("summary.json")}
+    for path in place.rglob("summary.json"):
+        found[path.parent.parent].append(json.loads(path.read_text())["seed"])
+    assert sorted(sorted(one) for one in found.values()) == ([] if named else [[0, 1]]) + [[0, 1, 2]]
+    assert [path for path in place.rglob(".*") if path.name != ".hydra"] == []
+    assert len(list(place.rglob("multirun.yaml"))) == len(found)
 
 
 # Caches --------------------------------------------------------------------------------------------

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import OrderedDict
 from dataclasses import fields
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echelongym.envs.core.backend import ops_of
 from echelongym.envs.core.errors import expected
@@ -14,11 +17,12 @@ from echelongym.envs.core.validation import is_number
 from echelongym.envs.interface.inventory_positions import longest_way
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.storage import journal
 
 from ..rules.rule import Bools, Group, Rule
 from .expectation import Expectations
 from .linear_program.assembly import Floats
-from .linear_program.solver import Solver
+from .linear_program.solver import Solver, basis_of, plain_basis
 from .rounding import requests_of
 from .safety_stock import PlannedProgram, Targets, automatic_safety_factors
 from .scenarios import DemandPaths, Recourse
@@ -27,6 +31,8 @@ from .scenarios import DemandPaths, Recourse
 REVIEW, LONGEST, SHORTEST = 2, 40, 4
 # Structures (lead times of a horizon) kept at a time.
 KEPT = 16
+# A journal is told every so many plans where one ended; to write it down takes a third of the time that a plan takes.
+KEPT_PLANS = 4
 
 
 class RollingHorizon(Rule):
@@ -55,7 +61,8 @@ class RollingHorizon(Rule):
     Notes
     -----
     Whole units and batches are rounded by largest remainders. Warm starts are kept for each world of a batch, so a world
-    is decided alike alone and in a batch. Plans go on beyond the end of the episode, as those of rules do.
+    is decided alike alone and in a batch. Plans go on beyond the end of the episode, as those of rules do. Each plan is a
+    step of the journal, where one is kept (:mod:`echelongym.envs.journal`).
     """
 
     name: ClassVar[str] = "rolling_horizon"
@@ -101,11 +108,13 @@ class RollingHorizon(Rule):
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy for another process starts without programs."""
-        return self.__dict__ | {"_programs": OrderedDict(), "_bases": {}}
+        return self.__dict__ | {"_programs": OrderedDict(), "_bases": {}, "_plans": {}, "_waiting": {}}
 
     def start(self, worlds: int) -> None:
         """Forget the warm starts of an earlier episode."""
-        self._bases: dict[int, tuple[Any, Any]] = {}
+        self._bases: dict[int, tuple[bytes, Any]] = {}  # by world: lead times of its last program, and where that ended
+        self._plans: dict[int, str] = {}  # by world: what tells its last plan from others
+        self._waiting: dict[int, list[Observation]] = {}  # by world: what it saw since the plan whose end is known
 
     def _asks(self) -> Bools:
         return self.tables.lane_open.reshape(-1)
@@ -121,30 +130,76 @@ class RollingHorizon(Rule):
         on_hand = np.asarray(observation.on_hand, dtype=np.float64).sum(3)
         requests = np.zeros((worlds, self.tables.L, self.tables.P))
         for world in range(worlds):
-            shipped = self.planned(observation, world)
-            requests[world] = requests_of(self.tables, shipped[0], on_hand[world])
+            requests[world] = requests_of(self.tables, self._shipped(observation, world), on_hand[world])
         return Decision(requests)
 
-    def planned(self, observation: Observation, world: int) -> Floats:
-        """(horizon, L, P) shipments planned in one world of a batch, without rounding."""
+    def _shipped(self, observation: Observation, world: int) -> Floats:
+        """(L, P) shipments planned for this period, taken from the journal where the same plan was made before."""
+        if journal.active() is None:
+            return self.planned(observation, world)[0]
+        arrays = {field.name: getattr(observation, field.name) for field in fields(observation)}
+        here = {name: None if value is None else np.array(value[world : world + 1]) for name, value in arrays.items()}
+        # Where a plan starts, at the end of the one before, follows from all the plans before it.
+        inputs = [self._identity, self.parameters, self._plans.get(world), here]
+        self._plans[world] = journal.fingerprint(inputs)
+        waiting = self._waiting.setdefault(world, [])
+        waiting.append(Observation(**here))
+
+        def compute() -> list[Any]:
+            shipped = self._caught_up(world)[0]
+            kept = int(observation.period[world]) % KEPT_PLANS == 0
+            return [shipped, _packed(*self._bases[world]) if kept else None]
+
+        shipped, ended = journal.step("rolling horizon: plan", inputs, compute)
+        if waiting and ended is not None:
+            self._bases[world] = _unpacked(ended)
+            waiting.clear()
+        return np.asarray(shipped, dtype=np.float64)
+
+    def _caught_up(self, world: int) -> Floats:
+        """The last plan of a world, after those that were taken from the journal without where they ended."""
+        waiting = self._waiting[world]
+        plans = [self.planned(seen, 0, world) for seen in waiting]
+        waiting.clear()
+        return plans[-1]
+
+    def settle(self) -> None:
+        """Make the plans again that were taken from the journal without where they ended, so that copies need not."""
+        for world in [world for world, waiting in self._waiting.items() if waiting]:
+            self._caught_up(world)
+
+    @cached_property
+    def _identity(self) -> str:
+        """What tells the scenario from others; recorded demand is no part of its digest."""
+        t = self.tables
+        known = [t.mean_demand, t.demand_sd, self.expectations.mean_demand(0)]
+        return journal.fingerprint([self.scenario.digest, *known])
+
+    def planned(self, observation: Observation, world: int, number: int | None = None) -> Floats:
+        """(horizon, L, P) shipments planned in one world of a batch, without rounding.
+
+        ``number`` is that of the world where the observation is of fewer.
+        """
+        own = world if number is None else number
         T, expectations = self.horizon, self.expectations
         standing = expectations.standing(observation, world)
         demand = expectations.demand(observation, world)
         whole = expectations.outlook(observation, world, demand)
         outlook = whole.until(T)
+        lead_time = outlook.lead_time.tobytes()
         program, solver = self._program(outlook.lead_time)
         if self.paths is None:
             problem = program.plan(outlook, standing, demand)
         else:
             paths = self.paths(demand, int(observation.period[world]))
             problem = program.plan(outlook, standing, paths)
-        key, basis = self._bases.get(world, (None, None))
+        key, basis = self._bases.get(own, (b"", None))
         # Nothing of another world's solution may be left: not its factors, whose last bits differ.
         solver.forget()
-        if key is not program:
+        if key != lead_time:  # of another structure
             basis = None
         solution = solver.solve(problem, basis)
-        self._bases[world] = (program, solver.basis())
+        self._bases[own] = (lead_time, solver.basis())
         return program.shipped(solution.values)
 
     def _program(self, lead_time: Any) -> tuple[Any, Solver]:
@@ -160,3 +215,17 @@ class RollingHorizon(Rule):
         self._programs.move_to_end(key)
         found: tuple[Any, Solver] = self._programs[key]
         return found
+
+
+def _packed(lead_time: bytes, basis: Any) -> NDArray[np.uint8]:
+    """Lead times and a basis, compressed; a journal keeps many of them."""
+    columns, rows = plain_basis(basis)
+    sizes = np.array([len(lead_time), len(columns)], dtype=np.int64).tobytes()
+    return np.frombuffer(zlib.compress(sizes + lead_time + columns.tobytes() + rows.tobytes(), 1), dtype=np.uint8)
+
+
+def _unpacked(packed: NDArray[np.uint8]) -> tuple[bytes, Any]:
+    found = zlib.decompress(packed.tobytes())
+    (lead, columns), found = np.frombuffer(found[:16], dtype=np.int64), found[16:]
+    statuses = np.frombuffer(found[lead:], dtype=np.uint8)
+    return found[:lead], basis_of(statuses[:columns], statuses[columns:])

@@ -52,6 +52,8 @@ class Moment:
         """(V, B, L, P) units requested if arrays of the observation were others, for each of V mappings by name."""
         remembers = hasattr(self.policy, "start")
         size = 1 if remembers else max(AT_ONCE // self.worlds, 1)
+        if hasattr(self.policy, "settle"):
+            self.policy.settle()
         found = []
         for first in range(0, len(changes), size):
             part = changes[first : first + size]

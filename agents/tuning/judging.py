@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelongym.envs.scenario.scenario import Scenario
-from echelongym.envs.simulate import Outcome, simulate
+from echelongym.envs.simulate import simulate
 from echelongym.envs.storage import journal
 from echelongym.envs.storage.journal import saved_seconds, step
 from echelongym.envs.worlds.tape import Tape
+from echelongym.envs.worlds.world_sample import WorldSample
 
 from ..rules import Rule, Space
 from ..service_targets import Target, missed, targets_of
@@ -59,6 +60,16 @@ class Budget:
             self.report(env_periods, text)
 
 
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What a rule does on B worlds."""
+
+    costs: Floats  # (B,) money a period, revenue subtracted
+    penalised: Floats  # (B,) the same, all raised alike by what is missing of targets
+    missing: list[float]  # of each target
+    targets: list[dict[str, Any]]  # see Target.judge
+
+
 class Judge:
     """Costs of candidates on common worlds.
 
@@ -92,11 +103,19 @@ class Judge:
         """Env-periods of one evaluation."""
         return self.worlds * self.scenario.tables.horizon
 
-    def outcome(self, rule: Rule) -> Outcome:
-        """Simulate a rule on the worlds."""
-        outcome = simulate(self.scenario, rule, self.tape, kpis=bool(self.targets))
-        self.budget.evaluations += 1
-        return outcome
+    def judged(self, rule: Rule, sample: WorldSample) -> Judged:
+        """What a rule costs on the worlds, and its targets; a step of the journal, where one is kept."""
+
+        def compute() -> list[Any]:
+            outcome = simulate(self.scenario, rule, self.tape, kpis=bool(self.targets))
+            kpis = outcome.figures() if self.targets else None
+            missing = missed(self.targets, outcome) if self.targets else []
+            targets = [] if kpis is None else [target.judge(kpis, sample) for target in self.targets]
+            return [np.asarray(outcome.net_cost_per_period), [float(short) for short in missing], targets]
+
+        inputs = [self.fingerprint, rule.name, rule.parameters, sample.to_dict()]
+        costs, missing, targets = step("tuning: final judging", inputs, compute)
+        return Judged(costs, self._raised(costs, missing), missing, targets)
 
     def cost(self, rule: Rule) -> float:
         """Mean cost a period; raised by what is missing of targets, so that candidates can be compared.
@@ -108,29 +127,25 @@ class Judge:
             outcome = simulate(self.scenario, rule, self.tape, kpis=bool(self.targets))
             missing = missed(self.targets, outcome) if self.targets else []
             plain = float(np.mean(outcome.net_cost_per_period))
-            return [float(np.mean(self._raised(outcome, missing))), [float(short) for short in missing], plain]
+            raised = self._raised(np.asarray(outcome.net_cost_per_period), missing)
+            return [float(np.mean(raised)), [float(short) for short in missing], plain]
 
         found = step("tuning: cost of a candidate", [self.fingerprint, rule.name, rule.parameters], compute)
         cost, missing = float(found[0]), found[1]
         self.budget.evaluations += 1
-        self._remember(missing)
+        self.remember(missing)
         if cost < self.best:
             self.best, self.said = cost, _said(found[2] if len(found) > 2 else cost, missing)
         self.budget.spend(self.price, self.said)
         return cost
 
-    def penalised(self, outcome: Outcome) -> Floats:
-        """(B,) cost a period of each world, all raised alike by what is missing of targets."""
-        missing = missed(self.targets, outcome) if self.targets else []
-        self._remember(missing)
-        return self._raised(outcome, missing)
-
-    def _remember(self, missing: Sequence[float]) -> None:
+    def remember(self, missing: Sequence[float]) -> None:
+        """Take in what a candidate missed of each target."""
         for target, short in zip(self.targets, missing, strict=True):
             self.closest[target.name] = min(self.closest.get(target.name, np.inf), short)
 
-    def _raised(self, outcome: Outcome, missing: Sequence[float]) -> Floats:
-        costs = np.asarray(outcome.net_cost_per_period)
+    def _raised(self, costs: Floats, missing: Sequence[float]) -> Floats:
+        """(B,) cost a period of each world, all raised alike by what is missing of targets."""
         return costs + MISSING * abs(float(costs.mean())) * sum(missing) if self.targets else costs
 
     @cached_property

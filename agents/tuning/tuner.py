@@ -200,15 +200,15 @@ def tune(
         found = _search(plan, rule, budget, tolerance, patience, refit, progress, report)
         judge.closest = plan.judge.closest
     cpu_seconds = time.process_time() - started
-    outcome = judge.outcome(found.rule)
-    costs = np.asarray(outcome.net_cost_per_period)
-    mean = float(costs.mean())
+    last = judge.judged(found.rule, sample)
+    costs, mean = last.costs, float(last.costs.mean())
     estimate = sample.estimate(mean, costs - mean, cost_limits(costs))
     more = None
     if found.earlier is not None:
-        before = outcome if found.earlier is found.rule else judge.outcome(found.earlier)
-        more = more_budget(judge.penalised(before), judge.penalised(outcome), found.ended, sample)
-    kpis = outcome.figures() if judge.targets else None
+        before = last if found.earlier is found.rule else judge.judged(found.earlier, sample)
+        judge.remember(before.missing)
+        judge.remember(last.missing)
+        more = more_budget(before.penalised, last.penalised, found.ended, sample)
     return Tuned(
         rule=found.rule,
         cost=mean,
@@ -226,7 +226,7 @@ def tune(
         seconds=found.seconds,
         cpu_seconds=cpu_seconds,
         ended=found.ended,
-        targets=[_judged(target, kpis, judge.closest, sample) for target in judge.targets] if kpis is not None else [],
+        targets=[_with_closest(target, judge.closest) for target in last.targets],
         more_budget=more,
         refits=found.refits,
     )
@@ -334,12 +334,10 @@ def spread_percent(costs: list[float]) -> float:
     return 100 * (max(costs) - min(costs)) / max(abs(min(costs)), 1e-12)
 
 
-def _judged(target: Any, kpis: Any, closest: Mapping[str, float], sample: WorldSample) -> dict[str, Any]:
+def _with_closest(target: Mapping[str, Any], closest: Mapping[str, float]) -> dict[str, Any]:
     """A target's estimate and status; of a missed one, how close the closest of all candidates came."""
-    found: dict[str, Any] = target.judge(kpis, sample)
-    if found["status"] == MISSED and target.name in closest:
-        found["missing_at_best"] = closest[target.name]
-    return found
+    missing = target["status"] == MISSED and target["name"] in closest
+    return {**target, "missing_at_best": closest[target["name"]]} if missing else dict(target)
 
 
 @contextmanager

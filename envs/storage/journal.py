@@ -5,7 +5,9 @@ While a journal is active (:func:`recording`), :func:`step` writes what each ste
 of its inputs; the same work, begun again with the same journal, takes from it what is there and computes the rest. As a
 step is a function of its inputs alone, the result is the same to the bit. Without a journal steps are merely computed.
 
-A journal is a folder of text files, one for each process that wrote to it. A line is a checksum, the digest of the
+A step may have steps of its own: they are there to be taken up until it is finished, then its own value stands for them.
+
+A journal is a folder of text files, one or more for each process that wrote to it. A line is a checksum, the digest of the
 inputs, and the value as JSON; a line that is cut off or altered is as good as none. Nothing in it is ever executed.
 """
 
@@ -42,7 +44,8 @@ class Journal:
         self.folder = folder
         self.saved_seconds = 0.0  # that steps found here had taken
         self._known: dict[str, str] = {}
-        self._stream: int | None = None
+        # Files written to: of steps, of steps within the one at work, and so on.
+        self._streams: list[tuple[int, Path] | None] = [None]
         folder.mkdir(parents=True, exist_ok=True)
         for path in sorted((*folder.glob(f"*{_SUFFIX}"), *folder.glob(f"*{_STATE}"))):
             with contextlib.suppress(OSError):
@@ -62,13 +65,31 @@ class Journal:
     def put(self, key: str, value: Any, seconds: float) -> None:
         """Keep what a step gave; a disk that is full costs the journal, not the work."""
         text = json.dumps({"seconds": round(seconds, 3), "value": _encoded(value)}, separators=(",", ":"))
-        self._known[key] = text
+        if len(self._streams) == 1:
+            self._known[key] = text
         line = f"{key} {text}"
         with contextlib.suppress(OSError):
-            if self._stream is None:
-                name = f"{os.getpid()}-{time.time_ns()}{_SUFFIX}"
-                self._stream = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            os.write(self._stream, f"{_checksum(line)} {line}\n".encode())
+            stream = self._streams[-1]
+            if stream is None:
+                path = self.folder / f"{os.getpid()}-{time.time_ns()}{_SUFFIX}"
+                stream = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), path
+                self._streams[-1] = stream
+            os.write(stream[0], f"{_checksum(line)} {line}\n".encode())
+
+    def step(self, key: str, compute: Callable[[], T]) -> T:
+        """Compute and keep a step; what was kept of steps within it goes once it is finished."""
+        started = time.perf_counter()
+        self._streams.append(None)
+        try:
+            value = compute()
+            within = self._streams[-1]
+        finally:
+            self._end(self._streams.pop())
+        self.put(key, value, time.perf_counter() - started)
+        if within is not None:
+            with contextlib.suppress(OSError):
+                within[1].unlink()
+        return value
 
     def replace(self, key: str, value: Any) -> None:
         """Keep a value in place of the one that this key had."""
@@ -81,9 +102,12 @@ class Journal:
 
     def close(self) -> None:
         """Close the file that is written to."""
-        if self._stream is not None:
-            os.close(self._stream)
-            self._stream = None
+        self._end(self._streams[0])
+        self._streams[0] = None
+
+    def _end(self, stream: tuple[int, Path] | None) -> None:
+        if stream is not None:
+            os.close(stream[0])
 
     def _read(self, content: bytes) -> None:
         for raw in content.split(b"\n"):
@@ -114,10 +138,7 @@ def step(name: str, inputs: Any, compute: Callable[[], T]) -> T:
         value: T = found[0]
         journal.saved_seconds += found[1]
         return value
-    started = time.perf_counter()
-    value = compute()
-    journal.put(key, value, time.perf_counter() - started)
-    return value
+    return journal.step(key, compute)
 
 
 def known(name: str, inputs: Any) -> Any:

@@ -86,10 +86,11 @@ def launch(command: str, given: Sequence[str]) -> None:
             overrides.insert(0, f"hydra.sweep.subdir='{_sweep_name(overrides)}'")
         import hydra
 
+        from ..runs.sweeps import sweeping
         from .launching import typing
         from .terminal import warnings_as_lines
 
-        with typing(words), warnings_as_lines(), _hydra_arguments([*flags, *overrides]):
+        with typing(words), sweeping(), warnings_as_lines(), _hydra_arguments([*flags, *overrides]):
             hydra.main(version_base="1.3", config_path=f"pkg://{PACKAGE}", config_name=command)(task)()
     if failed:
         raise failed[0]
@@ -311,16 +312,21 @@ def _run(command: str, config: Any) -> Any:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from ..runs.sweeps import own_sweep
     from . import launching
 
     job = HydraConfig.get()
     sweep = job.mode == RunMode.MULTIRUN
     data = plain(config)
-    folder = Path(job.runtime.output_dir if sweep else data["run"])
+    folder, named = Path(job.runtime.output_dir if sweep else data["run"]), _names_run(job)
     if sweep:
         basic = str(job.launcher.get("_target_", "")).endswith("BasicLauncher")
-        folder = launching.own_sweep(folder, Path(job.sweep.dir), named=_names_run(job)) if basic else folder
-    return launching.run(command, data, folder, named=_names_run(job), given=_given(job), sweep=sweep)
+        if basic:
+            own = own_sweep(Path(job.sweep.dir), named, launching.typed_words(), data)
+            folder = own.folder_of(folder)
+            if own.taken_up and data.get("resume", "auto") == "auto":
+                named, data["resume"] = True, True
+    return launching.run(command, data, folder, named=named, given=_given(job), sweep=sweep)
 
 
 def _given(job: Any) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import importlib
 import os
 from collections.abc import Iterator, Sequence
@@ -13,12 +12,10 @@ from typing import Any
 from echelongym.envs.core.errors import expected
 from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
 from echelongym.envs.storage.files import read_yaml
-from echelongym.envs.storage.locks import Lock, take
 
 from ..runs.claims import NEUTRAL, claimed, merged, unfinished
 from ..runs.folders import prune, shown
 
-_sweeps: dict[Path, tuple[Path, Lock]] = {}
 _at_work: list[tuple[str, Path]] = []  # the command, and its run folder
 _typed: list[str] = []  # what the user typed after the command
 
@@ -93,6 +90,11 @@ def typing(words: Sequence[str]) -> Iterator[None]:
         _typed[:] = before
 
 
+def typed_words() -> list[str]:
+    """The words that the user typed after the command that runs."""
+    return list(_typed)
+
+
 def scenario_words(scenario: Scenario) -> list[str]:
     """The words that mean this scenario in another command: as they were typed here, else its name as shipped."""
     words = [word for word in _typed if word.lstrip("+~").startswith(("scenario=", "scenario."))]
@@ -100,31 +102,6 @@ def scenario_words(scenario: Scenario) -> list[str]:
         return words
     name = scenario.name if scenario.name in shipped_scenarios() else "PATH.yaml"
     return [f"scenario={name}", *words]
-
-
-def own_sweep(folder: Path, sweep: Path, named: bool) -> Path:
-    """The folder of a job in a sweep; one sweep has its folder alone, and where the name is the time takes ``NAME-2``.
-
-    Raises
-    ------
-    InputError
-        If another process is at work on the sweep.
-    """
-    place = Path(os.path.abspath(sweep))
-    if place not in _sweeps:
-        for number in range(1, 10_000):
-            target = sweep if number == 1 else sweep.with_name(f"{sweep.name}-{number}")
-            lock = take(target.with_name(f".{target.name}.sweep"))
-            if lock is not None and (named or number == 1 or not target.exists()):
-                break
-            if named:
-                raise expected("run", shown(sweep), "another folder, as another process is at work on this one")
-            if lock is not None:
-                lock.release()
-        assert lock is not None
-        atexit.register(lock.release)
-        _sweeps[place] = (target, lock)
-    return _sweeps[place][0] / os.path.relpath(folder, place)
 
 
 def _resumable(folder: Path, visible: bool, begins: bool) -> bool | str:

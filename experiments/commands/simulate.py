@@ -21,6 +21,7 @@ from ..cli.settings import Evaluation, PolicyChoice, RunSettings
 from ..cli.terminal import finish, progress, table, typed
 from ..comparison.entrants import beside_the_usual_rule
 from ..comparison.parts import simulate_worlds
+from ..comparison.played import identity_of, remembered
 from ..comparison.policy_choice import chosen_policy
 from ..runs.folders import RunFolder, check_free, run_folder, scenario_argument
 from ..statistics import cost_interval
@@ -53,6 +54,7 @@ def run(settings: Settings, folder: Path) -> Path:
     scenario, chosen = settings.scenario, settings.evaluation
     check_periods(scenario, chosen)
     policy = chosen_policy(settings.policy, scenario, settings.trust)
+    identity = identity_of(policy, settings.policy.name, 0, settings.policy.name)
     tape = None if settings.tape is None else Tape.load(settings.tape).check(scenario)
     if tape is None:
         worlds_that_fit(scenario, chosen.worlds, chosen.periods or scenario.horizon)  # refuses what does not
@@ -63,10 +65,11 @@ def run(settings: Settings, folder: Path) -> Path:
     traced = settings.trace != "none"
     with progress("simulating", float(total), "env-steps", settings.progress) as advance:
         if tape is None:
-            outcome = simulate_worlds(scenario, policy, range(sample.worlds), chosen, traced, advance)
+            outcome = simulate_worlds(scenario, policy, range(sample.worlds), chosen, traced, advance, identity)
         else:
             batch = float(tape.batch)
-            outcome = simulate(scenario, policy, tape, traced, progress=lambda done, periods: advance(batch))
+            decided = remembered(policy, identity)
+            outcome = simulate(scenario, decided, tape, traced, progress=lambda done, periods: advance(batch))
     summary = summarise(settings, outcome, sample)
     _show(summary, sample)
     with run_folder(folder, settings.to_dict(), scenario) as out:

@@ -26,6 +26,7 @@ from .played import identity_of, played
 
 Floats = NDArray[np.float64]
 MEMORY = 256 * 2**20  # bytes that the tape of a chunk may take
+SMALLEST = 16  # worlds of a chunk, however much memory they take
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +111,7 @@ def evaluate(
     periods = evaluation.periods or scenario.horizon
     fit = worlds_that_fit(scenario, evaluation.worlds, periods)
     sample = sample_of(scenario, evaluation.worlds, evaluation.seed, "test", periods)
-    chunk = evaluation.chunk or min(chunk_size(scenario.tables, periods), fit)
+    chunk = evaluation.chunk or min(chunk_size(scenario.tables, periods, *(policy for _, policy, _ in runs)), fit)
     total = float(len(runs) * sample.worlds * periods)
     with progress("simulating", total, "env-steps", show_progress) as advance:
         for worlds in chunks(sample.worlds, chunk):
@@ -136,12 +137,14 @@ def chunks(worlds: int, size: int) -> Iterator[range]:
         yield range(first, last)
 
 
-def chunk_size(t: Tables, periods: int) -> int:
-    """Worlds whose tape takes no more than about 256 MB, at least 16."""
+def chunk_size(t: Tables, periods: int, *policies: Policy) -> int:
+    """Worlds whose tape takes no more than about 256 MB, at least 16; 16 for a policy that is ``slow``."""
+    if any(getattr(policy, "slow", False) for policy in policies):
+        return SMALLEST
     numbers = (t.H + periods * (1 + t.F)) * t.C * t.P  # demand and forecast
     numbers += periods * (t.N + 3 * t.L)  # availability, lead time, yield
     numbers += periods * (t.N + t.L + t.S + t.C) * t.P if t.integer else 0  # split, thin
-    return max(MEMORY // (8 * numbers), 16)
+    return max(MEMORY // (8 * numbers), SMALLEST)
 
 
 def _scores(entrant: Entrant, outcomes: list[list[Outcome]], sample: WorldSample) -> Scores:

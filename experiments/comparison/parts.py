@@ -15,7 +15,8 @@ from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import Outcome, simulate
 
 from ..cli.settings import Evaluation
-from .evaluate import chunks, concatenated, joined
+from .evaluate import chunk_size, chunks, concatenated, joined
+from .played import played, remembered
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +36,11 @@ def simulate_worlds(
     evaluation: Evaluation,
     trace: bool = False,
     progress: Callable[[float], None] | None = None,
+    identity: Any = None,
 ) -> Outcome:
-    """Simulate worlds (purpose ``test``) in parts of ``evaluation.chunk``, by default as large as memory allows.
+    """Simulate worlds (purpose ``test``) in parts of ``evaluation.chunk``, by default of some seconds that fit in memory.
+
+    Each part is a step of the journal, where one is kept.
 
     Parameters
     ----------
@@ -46,6 +50,8 @@ def simulate_worlds(
         Keep every period; then all worlds must fit at once.
     progress
         Called with the number of world-periods done since the last call.
+    identity
+        What tells the policy from others, as :func:`.played.identity_of` gives; None: no part is a step.
 
     Raises
     ------
@@ -59,12 +65,17 @@ def simulate_worlds(
         require_memory(needed, what, "evaluation.worlds or evaluation.periods smaller, or trace=none")
         size = len(worlds)
     else:
-        size = evaluation.chunk or worlds_that_fit(scenario, len(worlds), periods)
+        fit = worlds_that_fit(scenario, len(worlds), periods)
+        size = evaluation.chunk or min(chunk_size(scenario.tables, periods, policy), fit)
     outcomes = []
     for part in chunks(len(worlds), size):
         drawn = [worlds[k] for k in part]
         tape = scenario.sample(drawn, evaluation.seed, "test", periods)
-        outcomes.append(simulate(scenario, policy, tape, trace=trace, progress=_counter(progress, len(drawn))))
+        count = _counter(progress, len(drawn))
+        if trace or identity is None:
+            outcomes.append(simulate(scenario, remembered(policy, identity), tape, trace=trace, progress=count))
+        else:
+            outcomes.append(played(scenario, policy, tape, identity, count))
     return _together(outcomes)
 
 

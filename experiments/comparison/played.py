@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from echelongym.agents.rules import Rule
 from echelongym.envs.accounts import estimators, kpis
-from echelongym.envs.interface.observation import Policy
+from echelongym.envs.interface.observation import Decision, Observation, Policy
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import Outcome, simulate
 from echelongym.envs.storage import journal
 from echelongym.envs.worlds.tape import Tape
 
+LONG = 0.02  # seconds of a decision that is kept
 _FIGURE, _TUPLE = "~figure", "~tuple"
 #: Where the classes of figures are defined; nothing else is made from a journal.
 _MODULES = {module.__name__: module for module in (estimators, kpis)}
@@ -37,7 +41,7 @@ def played(
     found: list[Outcome] = []
 
     def compute() -> Any:
-        found.append(simulate(scenario, policy, tape, progress=progress))
+        found.append(simulate(scenario, remembered(policy, identity), tape, progress=progress))
         return plain({**_parts(found[0]), "figures": found[0].figures()})
 
     worlds = [journal.fingerprint([getattr(tape, one.name) for one in fields(tape)])]
@@ -50,6 +54,43 @@ def played(
         for period in range(tape.periods):
             progress(period + 1, tape.periods)
     return Outcome(**parts, _kpis=SimpleNamespace(figures=lambda: figures))
+
+
+def remembered(policy: Policy, identity: Any) -> Policy:
+    """The same policy, with what it decides in the journal where that takes long: what was decided is not asked again.
+
+    Left as they are: rules, which are fast or keep their own plans, and policies with memory, whose decisions follow from
+    more than what is observed.
+    """
+    memory = hasattr(policy, "start") or hasattr(policy, "foresee")
+    return policy if journal.active() is None or isinstance(policy, Rule) or memory else _Remembered(policy, identity)
+
+
+class _Remembered:
+    """A policy without memory whose decisions are steps of the journal, while they take long."""
+
+    def __init__(self, policy: Policy, identity: Any) -> None:
+        self.policy, self.identity, self.seconds = policy, identity, LONG
+
+    def __call__(self, observation: Observation) -> Decision:
+        seen = {one.name: getattr(observation, one.name) for one in fields(observation)}
+        if self.seconds < LONG:
+            return self._decided(observation)
+        inputs = [self.identity, seen]
+        found = journal.known("decision of a policy", inputs)
+        if found is not None:
+            return Decision(*found)
+        decision = self._decided(observation)
+        if self.seconds >= LONG:
+            reserve = None if decision.reserve is None else np.asarray(decision.reserve)
+            journal.note("decision of a policy", inputs, [np.asarray(decision.requests), reserve])
+        return decision
+
+    def _decided(self, observation: Observation) -> Decision:
+        started = time.perf_counter()
+        decision = self.policy(observation)
+        self.seconds = time.perf_counter() - started
+        return decision
 
 
 def identity_of(policy: Any, name: str, number: int, source: str) -> list[Any]:

@@ -30,7 +30,7 @@ from echelongym.envs.storage.locks import Lock, owner, take
 
 _SUFFIX = ".unfinished"
 _LOCK, _SETTINGS, _STEPS, _RESULTS = "lock", "settings.json", "steps", "results"
-_KEPT_DAYS = 14.0  # for which what a killed run had finished waits to be taken up
+KEPT_DAYS = 14.0  # for which what a killed run had finished waits to be taken up
 #: Settings that change no result.
 NEUTRAL = ("run", "resume", "progress", "workers", "cache", "refresh")
 _claims: dict[Path, Claim] = {}
@@ -59,8 +59,8 @@ class Claim:
     def state(self, config: Mapping[str, Any]) -> None:
         """Write down what the run is asked for."""
         given = {key: value for key, value in config.items() if key not in ("run", "resume", "progress")}
-        stated = {"config": _comparable(config), "given": given, "code": _code(), "visible": self.visible}
-        write_text(json.dumps(stated, default=str) + "\n", self.working / _SETTINGS)
+        told = {**stated(config), "given": given, "visible": self.visible}
+        write_text(json.dumps(told, default=str) + "\n", self.working / _SETTINGS)
 
     def finish(self) -> Path:
         """Give results the name of the run folder, if they are not in it already; returns the folder."""
@@ -228,7 +228,7 @@ def clear(parent: Path) -> None:
     """Remove working folders that no process works on, with nothing in them that could be taken up, or for long."""
     for working in parent.glob(f".*{_SUFFIX}"):
         settings = _settings(working)
-        if settings is not None and time.time() - _changed(working) < _KEPT_DAYS * 86_400:
+        if settings is not None and time.time() - _changed(working) < KEPT_DAYS * 86_400:
             visible = bool(settings.get("visible"))
             if _folder_of(working).is_dir() if visible else _has_steps(working) and _is_free(_folder_of(working)):
                 continue
@@ -296,6 +296,11 @@ def _settings(working: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and isinstance(found.get("config"), dict) and "code" in found else None
+
+
+def stated(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells a run from others: its settings but for those that change no result, and the code that works on it."""
+    return {"config": _comparable(config), "code": _code()}
 
 
 def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:

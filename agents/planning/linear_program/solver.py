@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echelongym.envs.core.errors import InputError, expected
 
@@ -152,3 +153,20 @@ class Solver:
             time.perf_counter() - started,
             int(info.simplex_iteration_count),
         )
+
+
+def plain_basis(basis: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A basis as the status of each column and of each row, by number."""
+    columns, rows = ([one.value for one in found] for found in (basis.col_status, basis.row_status))
+    return np.array(columns, dtype=np.uint8), np.array(rows, dtype=np.uint8)
+
+
+def basis_of(columns: NDArray[np.uint8], rows: NDArray[np.uint8]) -> Any:
+    """The basis that :func:`plain_basis` gave."""
+    import highspy
+
+    states = [highspy.HighsBasisStatus(number) for number in range(5)]
+    basis = highspy.HighsBasis()
+    basis.col_status, basis.row_status = [states[one] for one in columns], [states[one] for one in rows]
+    basis.valid, basis.alien, basis.was_alien = True, False, False
+    return basis
