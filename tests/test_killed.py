@@ -125,12 +125,12 @@ def test_steps_within_a_step_are_taken_up_until_it_is_finished(tmp_path):
     def outer(last):
         return step("outer", 1, lambda: sum(inner(number) for number in range(last)) if last < 6 else 1 / 0)
 
-    with pytest.raises(RuntimeError), recording(Journal(tmp_path)):
+    with pytest.raises(RuntimeError), recording(Journal(tmp_path / "steps")):
         step("outer", 1, lambda: [inner(0), inner(1), fail()])
-    with recording(Journal(tmp_path)):
+    with recording(Journal(tmp_path / "steps")):
         assert outer(4) == 14
     assert done == [0, 1, 2, 3]  # the first two were known
-    kept = Journal(tmp_path)
+    kept = Journal(tmp_path / "steps")
     assert outer_value(kept) == 14
     assert len(kept) == 3  # what was known before, and the value that stands for all; nothing of the steps within it
 
@@ -148,30 +148,31 @@ def test_a_planner_goes_on_in_the_midst_of_an_episode_to_the_same_plans(tmp_path
     scenario = Scenario.load("production_network").with_overrides({"horizon": 26, "warm_up": 0})
     tape = scenario.sample(2, 3, "test")
 
-    def played(journal):
+    steps = tmp_path / "steps"
+
+    def plays(journal):
         policy = RULES["rolling_horizon"](scenario)
         with recording(journal):
             return simulate(scenario, policy, tape, trace=True)
 
-    plain = played(None)
-    kept = played(Journal(tmp_path))
-    (path,) = tmp_path.iterdir()
+    plain = plays(None)
+    kept = plays(Journal(steps))
+    (path,) = steps.iterdir()
     lines = path.read_bytes().splitlines(keepends=True)
     assert len(lines) == 2 * 26  # a plan a world and period
-    solved = []
+    solved, solve = [], Solver.solve
     for cut in (0, 1, 2, 7, 23, 51, 52):
         path.write_bytes(b"".join(lines[:cut]))
         with pytest.MonkeyPatch.context() as patch:
-            solve = Solver.solve
             patch.setattr(Solver, "solve", lambda *given: solved.append(1) or solve(*given))
-            again = played(Journal(tmp_path))
+            again = plays(Journal(steps))
         # Besides what is missing at most three plans a world, since where one ended is not kept of every plan.
         assert 52 - cut <= len(solved) <= 52 - cut + (6 if cut < 52 else 0)
         solved.clear()
         for other in (kept, again):
             assert (other.trace.requests == plain.trace.requests).all()
             assert (other.cost_per_period == plain.cost_per_period).all()
-        for other in tmp_path.iterdir():
+        for other in steps.iterdir():
             other.unlink()
 
 
@@ -187,23 +188,23 @@ def test_a_function_that_takes_long_is_not_asked_again(tmp_path):
         time.sleep(0.021)
         return rule(observation)
 
-    with pytest.raises(KeyboardInterrupt), recording(Journal(tmp_path)):
+    with pytest.raises(KeyboardInterrupt), recording(Journal(tmp_path / "steps")):
         played(scenario, slowly, tape, ["slowly"])
-    with recording(Journal(tmp_path)):
+    with recording(Journal(tmp_path / "steps")):
         found = played(scenario, slowly, tape, ["slowly"])
     assert calls == [*range(8), *range(7, 30)]
     assert (found.cost_per_period == simulate(scenario, rule, tape).cost_per_period).all()
-    with recording(Journal(tmp_path)):  # of another policy nothing is taken
+    with recording(Journal(tmp_path / "steps")):  # of another policy nothing is taken
         assert (played(scenario, lambda seen: rule(seen), tape, ["other"]).worlds) == (0, 1, 2)
 
 
 def test_the_last_judging_of_a_tuning_is_kept(tmp_path, monkeypatch):
     scenario = Scenario.load("store.yaml").with_overrides({"customers.shop.targets.fill_rate": 0.95})
     how = {"worlds": 4, "judged": 8, "budget": 3000, "method": "search", "progress": False, "refit": 1}
-    with recording(Journal(tmp_path)):
+    with recording(Journal(tmp_path / "steps")):
         first = tune(scenario, "echelon_base_stock", **how).summary()
-    monkeypatch.setattr("echelongym.agents.tuning_worlds.simulate", fail)
-    with recording(Journal(tmp_path)):
+    monkeypatch.setattr("echelongym.agents.tuning.judging.simulate", fail)
+    with recording(Journal(tmp_path / "steps")):
         second = tune(scenario, "echelon_base_stock", **how).summary()
     assert first.pop("tuning_budget")["evaluations"] == second.pop("tuning_budget")["evaluations"]
     assert first["targets"][0]["status"]

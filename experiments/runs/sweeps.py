@@ -45,6 +45,7 @@ class Sweep:
     lock: Lock
     taken_up: bool
     asked: Path
+    before: Any = None  # what another sweep, which was killed, had typed for the same folder
 
     def folder_of(self, job: Path) -> Path:
         """The folder of a job that Hydra, which makes it, puts into the folder asked for."""
@@ -53,11 +54,14 @@ class Sweep:
             prune(job)
         return found
 
-    def release(self, done: bool) -> None:
-        """Let go of the folder; what was typed stays unless all is ``done``."""
-        if done:
-            _beside(self.folder, _TYPED).unlink(missing_ok=True)
-        self.lock.release(remove=done)
+    def release(self, done: bool, refused: bool = False) -> None:
+        """Let go of the folder; what was typed stays unless all is ``done``, and where it is ``refused`` what was before."""
+        file = _beside(self.folder, _TYPED)
+        if refused and self.before is not None:
+            write_text(json.dumps(self.before) + "\n", file)
+        elif done or refused:
+            file.unlink(missing_ok=True)
+        self.lock.release(remove=not file.exists())
         if self.folder != self.asked:
             (self.asked / _HYDRA).unlink(missing_ok=True)
             prune(self.asked)
@@ -84,24 +88,24 @@ def own_sweep(sweep: Path, named: bool, words: Sequence[str], config: Mapping[st
         typed = [word for word in words if word.lstrip("+~").partition("=")[0] not in NEUTRAL]
         wanted = json.loads(json.dumps({"words": typed, **stated(config)}, default=str))
         killed = None if config.get("resume") is False else _killed(sweep, named, wanted)
-        _sweeps[place] = killed or _begun(sweep, named)
-        write_text(json.dumps(wanted) + "\n", _beside(_sweeps[place].folder, _TYPED))
+        own = _sweeps[place] = killed or _begun(sweep, named)
+        write_text(json.dumps(wanted) + "\n", _beside(own.folder, _TYPED))
     return _sweeps[place]
 
 
 @contextlib.contextmanager
 def sweeping() -> Iterator[None]:
     """Sweeps that begin meanwhile are let go of at the end; one that was interrupted is taken up when it is typed again."""
-    done = False
+    done = refused = False
     try:
         yield
         done = True
     except (InputError, MissingExtra):
-        done = True
+        refused = True
         raise
     finally:
         while _sweeps:
-            _sweeps.popitem()[1].release(done)
+            _sweeps.popitem()[1].release(done, refused)
 
 
 def _killed(sweep: Path, named: bool, wanted: Mapping[str, Any]) -> Sweep | None:
@@ -129,7 +133,7 @@ def _begun(sweep: Path, named: bool) -> Sweep:
         target = sweep if number == 1 else sweep.with_name(f"{sweep.name}-{number}")
         lock = take(_beside(target, _LOCK))
         if lock is not None and (named or number == 1 or not target.exists()):
-            return Sweep(target, lock, False, sweep)
+            return Sweep(target, lock, False, sweep, _typed(_beside(target, _TYPED)))
         if named:
             break
         if lock is not None:
