@@ -62,7 +62,7 @@ class RollingHorizon(Rule):
     -----
     Whole units and batches are rounded by largest remainders. Warm starts are kept for each world of a batch, so a world
     is decided alike alone and in a batch. Plans go on beyond the end of the episode, as those of rules do. Each plan is a
-    step of the journal, where one is kept (:mod:`echelongym.envs.journal`).
+    step of the journal, where one is kept (:mod:`echelongym.envs.storage.journal`).
     """
 
     name: ClassVar[str] = "rolling_horizon"
