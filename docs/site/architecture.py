@@ -1,0 +1,116 @@
+"""The page of the architecture, read from the source: rooms (packages), what each holds, and where its imports lead."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from texts import first_sentence
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = "reference/architecture.md"
+TOP = ("envs", "agents", "experiments")
+HEAD = """# Architecture
+
+The folders `envs`, `agents` and `experiments` are the packages `echelongym.envs`, `echelongym.agents` and
+`echelongym.experiments`; `configs` holds scenarios and settings as YAML. A *room* is a package: a folder with one reason to
+enter it. Imports run one way, `experiments -> agents -> envs`. This page is read from the source, imports inside functions
+included (those for type checkers alone are left out).
+
+## Rooms and directions
+
+A room stands below every room that it imports from{circles}.
+
+| room | holds | modules | imports from |
+|---|---|---|---|
+"""
+
+
+def modules() -> dict[str, Path]:
+    """Source file of every module by dotted name without ``echelongym.``, packages by their own name."""
+    found = {}
+    for top in TOP:
+        for path in sorted((ROOT / top).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(name: str, path: Path, known: Mapping[str, Path]) -> Iterator[str]:
+    """Modules of this project that a module imports, at its head or inside a function."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in at_run_time(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (one for alias in node.names for one in [alias.name.removeprefix("echelongym.")] if one in known)
+        elif isinstance(node, ast.ImportFrom):
+            base = (node.module or "").removeprefix("echelongym.")
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, node.module] if node.module else above)
+            elif not (node.module or "").startswith("echelongym."):
+                continue
+            for alias in node.names:
+                yield inner if (inner := f"{base}.{alias.name}") in known else base
+
+
+def at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes of a module but those for type checkers alone."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
+            yield node
+            yield from at_run_time(node)
+
+
+def rooms(known: Mapping[str, Path]) -> dict[str, set[str]]:
+    """The rooms that each room imports from."""
+
+    def room(name: str) -> str:
+        return name if known[name].name == "__init__.py" else name.rpartition(".")[0]
+
+    found: dict[str, set[str]] = {room(name): set() for name in known}
+    for name, path in known.items():
+        found[room(name)] |= {room(other) for other in imports(name, path, known) if other in known}
+    return {name: others - {name} for name, others in found.items()}
+
+
+def ordered(graph: Mapping[str, set[str]]) -> tuple[list[str], list[str]]:
+    """Rooms in an order in which each stands after those it imports from; and those that stand in a circle."""
+    left, done, circle = dict(graph), [], []
+    while left:
+        free = [name for name, others in left.items() if not others & set(left)]
+        if not free:  # the room that fewest others hold back
+            free = [min(left, key=lambda name: len(left[name] & set(left)))]
+            circle += free
+        free.sort(key=lambda name: (TOP.index(name.split(".")[0]), name))
+        done.append(free[0])
+        del left[free[0]]
+    return done, circle
+
+
+def page() -> str:
+    """The page as Markdown."""
+    known = modules()
+    graph = rooms(known)
+    order, circle = ordered(graph)
+    note = f", but for circles through {', '.join(f'`{name}`' for name in circle)}" if circle else ""
+    texts = {
+        name: first_sentence(ast.get_docstring(ast.parse(path.read_text("utf-8")))) for name, path in known.items()
+    }
+    inside = {
+        room: [n for n, path in known.items() if n.rpartition(".")[0] == room and path.name != "__init__.py"]
+        for room in order
+    }
+    lines = [HEAD.format(circles=note)]
+    for room in order:
+        others = ", ".join(f"`{other}`" for other in order if other in graph[room])
+        lines[0] += f"| `{room}` | {texts[room]} | {len(inside[room])} | {others} |\n"
+    for room in sorted(order, key=lambda name: (TOP.index(name.split(".")[0]), name)):
+        if not inside[room]:
+            continue
+        lines += [f"## `{room}`", "", texts[room], "", "| module | holds |", "|---|---|"]
+        lines += [
+            f"| `{name.rpartition('.')[2]}` | {texts[name].replace('|', chr(92) + '|')} |" for name in inside[room]
+        ]
+        lines.append("")
+    return "\n".join(lines)
