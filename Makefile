@@ -39,7 +39,7 @@ $(FILE_LIST): FORCE | $(PY)
 $(INSTALLED): pyproject.toml setup.py constraints.txt $(FILE_LIST) | $(PY)
 	@echo "Installing into $(VENV) (some minutes the first time) ..."
 	@$(PY) -m pip install -qq -c constraints.txt setuptools
-	@$(PY) -m pip install -qq -c constraints.txt --no-build-isolation -e '.[all,dev]'
+	@$(PY) -m pip install -qq -c constraints.txt --no-build-isolation -e '.[all,dev,docs]'
 	@touch $@
 
 .PHONY: test
@@ -63,6 +63,12 @@ types: $(INSTALLED) ## Type check the package
 format: $(INSTALLED) ## Rewrite files in the project's style
 	$(VENV)/bin/ruff check --fix --exit-zero .
 	$(VENV)/bin/ruff format .
+
+.PHONY: docs
+docs: $(INSTALLED) ## The documentation as a site, in build/site
+	$(PY) docs/site/pages.py
+	$(VENV)/bin/sphinx-build -q -W --keep-going -E -c docs/site docs build/site
+	$(PY) docs/site/links.py build/site
 
 .PHONY: demo
 demo: $(INSTALLED) ## The main job on real store demand: tune, train, benchmark, pictures

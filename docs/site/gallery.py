@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from echelongym.envs import Scenario, shipped_scenarios
-from echelongym.envs.scenario import scenario_path
+from echelongym.envs import shipped_scenarios
+from echelongym.envs.scenario.scenario import scenario_path
+from echelongym.envs.storage.files import read_yaml
 
 DOCS = Path(__file__).parent.parent
 PAGE = "reference/gallery.md"
@@ -52,10 +53,9 @@ def entry(name: str) -> list[str]:
 
 def compared(name: str) -> str:
     """Two rules to begin with."""
-    lanes = Scenario.load(name).lanes.values()
-    several = len({lane.target for lane in lanes if lane.mode != "transshipment"}) < len(
-        [lane for lane in lanes if lane.mode != "transshipment"]
-    )
+    lanes = (read_yaml(scenario_path(name)).get("lanes") or {}).values()
+    targets = [lane["target"] for lane in lanes if lane.get("mode") != "transshipment"]
+    several = len(set(targets)) < len(targets)
     return "[echelon_base_stock,capped_dual_index]" if several else "[echelon_base_stock,capped_echelon_base_stock]"
 
 

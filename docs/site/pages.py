@@ -17,6 +17,7 @@ NOTE = "<!-- Made by `make docs` from {}: do not edit. -->\n\n"
 MADE_FROM = {
     "scenario_keys": "the models of the scenario file",
     "gallery": "configs/scenario",
+    "examples": "docs/examples",
     "architecture": "the packages and their imports",
 }
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from echelongym.envs import Scenario, shipped_scenarios
-from echelongym.experiments.drawing import draw_network
+from echelongym.experiments.figures.network import draw_network
 
 PICTURES = Path(__file__).parent.parent / "pictures"
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "echelongym", "font.family": "DejaVu Sans"}

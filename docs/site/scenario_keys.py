@@ -12,9 +12,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from texts import first_paragraph
 
-from echelongym.envs import Scenario, config
+from echelongym.envs import Scenario
+from echelongym.envs.core import validation as config
 from echelongym.envs.processes.families import FAMILIES
-from echelongym.envs.processes.recorded.windows import Windows
+from echelongym.envs.recorded.windows import Windows
 
 PAGE = "reference/scenario_keys.md"
 HEAD = """# Keys of a scenario file
