@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from architecture import modules_page
 from pydantic import BaseModel
 from texts import first_paragraph, first_sentence, markdown
 
@@ -38,12 +39,14 @@ def write(folder: Path) -> None:
     listed = "\n".join(
         f"| [`{name}`]({name}.md) | {first_sentence(module.__doc__)} |" for name, module in pages.items()
     )
-    tree = "\n".join(pages)
+    listed += "\n| [modules](modules.md) | Every module by its folder, for readers of the source. |"
+    tree = "\n".join([*pages, "modules"])
     head = (
         "# Python interface\n\nMade from docstrings. What is not listed here may change without notice.\n\n"
         f"| package | holds |\n|---|---|\n{listed}\n\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n"
     )
     (folder / "index.md").write_text(head, encoding="utf-8")
+    (folder / "modules.md").write_text(modules_page(), encoding="utf-8")
     for name, module in pages.items():
         (folder / f"{name}.md").write_text(page(name, module), encoding="utf-8")
 

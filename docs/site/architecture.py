@@ -20,10 +20,11 @@ included (those for type checkers alone are left out).
 
 ## Rooms and directions
 
-A room stands below every room that it imports from{circles}.
+A room stands below every room that it imports from{circles}. In the last column are the nearest of these: rooms that another
+one of them stands on are left out.
 
-| room | holds | modules | imports from |
-|---|---|---|---|
+| room | holds | imports from |
+|---|---|---|
 """
 
 
@@ -94,23 +95,35 @@ def page() -> str:
     graph = rooms(known)
     order, circle = ordered(graph)
     note = f", but for circles through {', '.join(f'`{name}`' for name in circle)}" if circle else ""
-    texts = {
-        name: first_sentence(ast.get_docstring(ast.parse(path.read_text("utf-8")))) for name, path in known.items()
-    }
-    inside = {
-        room: [n for n, path in known.items() if n.rpartition(".")[0] == room and path.name != "__init__.py"]
-        for room in order
-    }
     lines = [HEAD.format(circles=note)]
     for room in order:
-        others = ", ".join(f"`{other}`" for other in order if other in graph[room])
-        lines[0] += f"| `{room}` | {texts[room]} | {len(inside[room])} | {others} |\n"
-    for room in sorted(order, key=lambda name: (TOP.index(name.split(".")[0]), name)):
-        if not inside[room]:
-            continue
-        lines += [f"## `{room}`", "", texts[room], "", "| module | holds |", "|---|---|"]
-        lines += [
-            f"| `{name.rpartition('.')[2]}` | {texts[name].replace('|', chr(92) + '|')} |" for name in inside[room]
-        ]
-        lines.append("")
+        others = ", ".join(f"`{other}`" for other in nearest(room, graph, order))
+        lines.append(f"| `{room}` | {sentence(known[room])} | {others} |\n")
+    return "".join(lines)
+
+
+def nearest(room: str, graph: Mapping[str, set[str]], order: list[str]) -> list[str]:
+    """Rooms above that a room imports from, without those that another of them stands on."""
+    above = {name: {other for other in graph[name] if order.index(other) < order.index(name)} for name in order}
+
+    def under(name: str) -> set[str]:
+        return above[name].union(*(under(other) for other in above[name]))
+
+    return [name for name in order if name in above[room] and not any(name in under(other) for other in above[room])]
+
+
+def sentence(path: Path) -> str:
+    """What a module holds: the first sentence of its docstring."""
+    return first_sentence(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))).replace("|", "\\|")
+
+
+def modules_page() -> str:
+    """A page of all modules, room by room; part of the site alone, as it changes with every file."""
+    known = modules()
+    lines = ["# Modules", "", "Every module by its room, with the first sentence of its docstring.", ""]
+    for room, path in known.items():
+        if path.name == "__init__.py":
+            inside = [n for n in known if n.rpartition(".")[0] == room and known[n].name != "__init__.py"]
+            lines += [f"## {room}", "", sentence(path), "", "| module | holds |", "|---|---|"] if inside else []
+            lines += [*(f"| `{name.rpartition('.')[2]}` | {sentence(known[name])} |" for name in inside), ""]
     return "\n".join(lines)
