@@ -133,6 +133,8 @@ class Multipliers:
         penalty = (t.lost_sale_cost + t.backorder_cost + t.price).mean(1)
         self.unit = np.where(penalty > 0, penalty, max(float(penalty.max(initial=0.0)), 1.0))
         self.price = np.zeros(t.C)
+        dust = short_of(t, ops.float)
+        self.dust = dust if isinstance(dust, float) else dust[:, None, None]
         self.mean_demand = np.maximum(t.mean_demand.sum(1), 1e-9)
         self.most, self.step = np.full(t.C, np.inf), self.STEP
         self._clear()
@@ -159,7 +161,7 @@ class Multipliers:
         by_customer = ops.total(unserved, 1).mean(-1)
         self.unserved = by_customer if self.unserved is None else self.unserved + by_customer
         self.demand += ops.numpy(ops.total(flows.demand, 1).mean(-1))
-        self.short += (ops.numpy(unserved) > 1e-5).any(1).mean(-1)
+        self.short += (ops.numpy(unserved) > self.dust).any(1).mean(-1)
         self.periods += 1
 
     def note(self, unserved: Array, demand: Array, short: Array, periods: int) -> None:

@@ -36,7 +36,8 @@ class World:
     """
 
     def __init__(self, tables: Tables, tape: Tape, ops: Ops) -> None:
-        self.tables, self.ops = tables, ops
+        self.tables = tables
+        self.ops = ops = counting(tables, ops)
         core = tape.core
         self.batch, self.periods = tape.batch, tape.periods
         whole = ops.int if tables.integer else ops.float
@@ -205,6 +206,7 @@ def periods(
     tape = tape.check(scenario)
     t = scenario.tables
     world = World(t, tape, ops)
+    ops = world.ops
     dynamics = Dynamics(t, ops, vary_lead_times=world.unusual_lead_times)
     foresee = getattr(policy, "foresee", None)
     if callable(foresee):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from echelongym.envs.core.backend import Array, Ops
 from echelongym.envs.dynamics import Segments
+from echelongym.envs.dynamics.rounding import tolerance
 from echelongym.envs.processes.series import normal_quantile
 
 from .request_order import Step
@@ -72,7 +73,8 @@ def _level(ops: Ops, wanted: Array, stock: Array, weight: Array, whole: bool) ->
     # Used if the water stood at the depth of item i: (groups, items i, items j, B).
     used = ops.total(ops.maximum(wanted[:, None] - depth[:, :, None] * weight[:, None], 0), 2)
     # The hair keeps the deepest item wet where nothing is left to share and rounding says otherwise.
-    wet = ops.cast(used <= stock + TINY, depth.dtype)
+    hair = TINY if whole else tolerance(depth.dtype, ops.total(wanted, 1)[:, None], TINY)
+    wet = ops.cast(used <= stock + hair, depth.dtype)
     excess = ops.total(wanted * wet, 1) - stock[:, 0]
     level = ops.maximum(excess / ops.maximum(ops.total(weight * wet, 1), TINY), 0)
     share = ops.maximum(wanted - level[:, None] * weight, 0)

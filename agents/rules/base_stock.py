@@ -44,6 +44,9 @@ class Numbers(NamedTuple):
     cap: Array | None  # (n, 1)
     keep: Array | None  # (m, 1) of the sources of lateral lanes
     more: dict[str, Array]  # (n, 1) each: groups that a subclass adds, of the target or of the lane
+    hair: Any = (
+        DUST  # units, one number or (n, 1): two positions nearer than this are the same, summed up in another order
+    )
 
 
 class Cells(NamedTuple):
@@ -350,8 +353,17 @@ class BaseStock(Rule):
                 if name not in (*_BASIC, self.primary_group)
                 and self.groups[name].entities in (self.tables.nodes, self.tables.lanes)
             }
-            numbers.append(Numbers(level, cap, keep, more))
+            numbers.append(Numbers(level, cap, keep, more, self._hair(step, level, dtype, ops) if more else DUST))
         return numbers
+
+    def _hair(self, step: Step, level: Array, dtype: Any, ops: Ops) -> Any:
+        """Units up to which positions that the lanes of a step compare are the same; see :attr:`Numbers.hair`."""
+        if not is_single(dtype):
+            return DUST
+        size = echelon_stock(self.tables)[step.target_cells // self.tables.P][:, None]
+        if is_numbers(level):
+            size = size + np.abs(np.where(np.isfinite(level), level, 0.0))
+        return ops.constant(tolerance(dtype, size))
 
 
 def is_numbers(values: Array) -> bool:

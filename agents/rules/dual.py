@@ -318,6 +318,6 @@ class ExpediteThreshold(DualSourcing):
         return np.maximum(np.minimum(economic, most), self.cells.flow_deviation[target] / 2)
 
     def _ask(self, step: Step, numbers: Numbers, gap: Array, owned: Owned, ops: Ops) -> Array:
-        due = gap >= numbers.level - numbers.more["expedite_thresholds"] - TINY
+        due = gap >= numbers.level - numbers.more["expedite_thresholds"] - numbers.hair
         request = ops.maximum(gap, 0)
         return request * ops.cast(due, request.dtype)

@@ -195,7 +195,7 @@ class ReorderPointOrderUpTo(_EitherPosition):
         if not step.primary:
             return request
         # position <= s, said of the gap to S; the hair is for positions that were summed up in another order.
-        due = gap >= numbers.level - numbers.more["reorder_points"] - TINY
+        due = gap >= numbers.level - numbers.more["reorder_points"] - numbers.hair
         return request * ops.cast(due, request.dtype)
 
 
@@ -242,13 +242,15 @@ class ReorderPointQuantity(_EitherPosition):
         if not step.primary:
             return ops.maximum(gap, 0)
         lacks = ops.maximum(gap, 0)
-        due = ops.cast(gap >= -TINY, gap.dtype)
+        due = ops.cast(gap >= -numbers.hair, gap.dtype)
         quantity = numbers.more["order_quantities"]
         if gap.dtype == ops.int:
             quantity = ops.maximum(quantity, 1)
             return (lacks // quantity + 1) * quantity * due
         some = ops.cast(quantity > TINY, gap.dtype)
-        wanted = (ops.floor(lacks / ops.maximum(quantity, TINY) + TINY) + 1) * quantity * due
+        divisor = ops.maximum(quantity, TINY)
+        hair = TINY if isinstance(numbers.hair, float) else numbers.hair / divisor
+        wanted = (ops.floor(lacks / divisor + hair) + 1) * quantity * due
         return wanted * some + lacks * (1 - some)
 
 
@@ -294,8 +296,8 @@ class CanOrder(Reorder):
         request = ops.maximum(gap, 0)
         if not step.primary:
             return request
-        must = gap >= numbers.level - numbers.more["reorder_points"] - TINY
-        can = gap >= numbers.level - numbers.more["can_order_points"] - TINY
+        must = gap >= numbers.level - numbers.more["reorder_points"] - numbers.hair
+        can = gap >= numbers.level - numbers.more["can_order_points"] - numbers.hair
         goes = step.by_lane.sum(ops.cast(must, ops.int)) > 0
         along = ops.cast(can, ops.int) * ops.cast(step.by_lane.spread(goes), ops.int)
         return request * ops.cast((along > 0) | must, request.dtype)

@@ -11,7 +11,6 @@ from echelongym.envs.core.backend import Array, Ops
 from echelongym.envs.interface.inventory_positions import Forest, Owned
 from echelongym.envs.scenario.scenario import Scenario
 
-from .allocation import TINY
 from .base_stock import BaseStock, Cells, Numbers
 from .request_order import Step, is_lateral
 from .rule import Floats, Group
@@ -84,7 +83,7 @@ class Transshipment(BaseStock):
         request = ops.maximum(gap, 0)
         if not step.lateral:
             return request
-        due = self._watched(step, numbers, gap, owned) <= numbers.more["triggers"] + TINY
+        due = self._watched(step, numbers, gap, owned) <= numbers.more["triggers"] + numbers.hair
         return request * ops.cast(due, request.dtype)
 
 

@@ -39,7 +39,7 @@ def actions_of(decoder: ActionDecoder, observation: Observation, requests: NDArr
     ops = ops_of(observation.on_hand)
     decoding, owned = decoder.on(ops), decoder.owned(observation, ops)
     asked = np.moveaxis(requests, 0, -1)[decoder.lanes, decoder.products]  # (n, B)
-    nothing = asked <= 1e-9
+    nothing = asked <= _least(decoder, requests.dtype)
     if decoder.kind == "requests":
         value = asked + 0.0
     elif decoder.kind == "allocate":
@@ -56,6 +56,12 @@ def actions_of(decoder: ActionDecoder, observation: Observation, requests: NDArr
             primary = np.flatnonzero(decoder.primary)[decoding.helped]
             value[primary] += decoding.by_helped.sum(asked[decoding.further][decoding.helpers])
     return Wanted(decoder.range.inverse(value.T).astype(np.float32), nothing.T)
+
+
+def _least(decoder: ActionDecoder, dtype: Any) -> Any:
+    """Units, one number or (n, 1), up to which nothing is asked for in arithmetic of a type."""
+    dust = dust_of(decoder.tables, dtype)
+    return dust if isinstance(dust, float) else dust[decoder.target // decoder.tables.P][:, None]
 
 
 def _local_positions(decoder: ActionDecoder, owned: Any, asked: NDArray[Any]) -> NDArray[Any]:

@@ -42,7 +42,7 @@ class Orders:
     """
 
     def __init__(self, tables: Tables, worlds: int) -> None:
-        t = tables
+        self.tables = t = tables
         tier = tiers_of(t)
         source = np.maximum(t.lane_source, 0)
         upward = tier[source] < tier[t.lane_target]
@@ -66,6 +66,15 @@ class Orders:
         self.known = np.zeros(worlds)  # 1 where the period before is known
         self.all_known = False
         self.missing = np.zeros(shape)  # asked for and not shipped in the period before
+        self._targets = [t.lane_target[(number == k).any(1)] for k in self.tiers]
+        self.count_in(np.float64)
+
+    def count_in(self, dtype: Any) -> None:
+        """Take as nothing what rounding leaves of orders in a type."""
+        dust = dust_of(self.tables, dtype, 0.0)
+        each = [0.0 if isinstance(dust, float) else float(dust[targets].sum()) for targets in self._targets]
+        #: (E, 1, 1) units
+        self.dust = np.array(each).reshape((-1, 1, 1))
 
     def add(self, requests: Floats, shipped: Floats, demand: Floats) -> None:
         """Periods in turn, each (periods, lanes or customers, P, B) units."""
@@ -107,11 +116,12 @@ class Orders:
     def variances(self) -> tuple[Floats, Floats]:
         """Sample variances of orders and of demand, each (E, B), summed over products."""
         found = []
-        for key in ("order", "demand"):
+        for key, dust in (("order", self.dust), ("demand", 0.0)):
             total, squares = self.sums[key], self.sums[key + "2"]
             periods = np.maximum(self.periods, 2)
             spread = squares - total * total / periods
-            spread = np.where(spread > ROUNDING * squares, spread, 0.0) / (periods - 1)
+            least = ROUNDING * squares + dust**2 * periods
+            spread = np.where(spread > least, spread, 0.0) / (periods - 1)
             found.append(NUMPY.total(spread, 1))
         return found[0], found[1]
 

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 GATHERED = 16_384
 MOST_PERIODS = 64
 
-# Units below which nobody is short and nobody waits: rounding of floating point stays below it.
-DUST, DUST_SINGLE = 1e-6, 1e-3
-
 
 def windows(scenario: Scenario) -> tuple[int, ...]:
     """Periods w for which service within w is reported: 1, 2, and those of customers' targets."""
@@ -142,11 +139,22 @@ class KpiAccumulator:
         self._periods = np.zeros(worlds)
         moving = np.isfinite(t.vehicle_volume) | (t.distance_km > 0)
         moving |= (t.lane_fixed_cost > 0) | (t.lane_fixed_emissions > 0)
-        self._fleet = Fleet(t, NUMPY, np.flatnonzero(moving))
-        self._vehicles = np.zeros((self._fleet.size, worlds))
+        self._moving = np.flatnonzero(moving)
+        self._vehicles = np.zeros((len(self._moving), worlds))
         self._orders = Orders(t, worlds)
         self._waiting: Waiting | None = None
-        self._single = False  # flows of single precision
+        self._arithmetic(NUMPY)
+
+    def _arithmetic(self, ops: NumpyOps) -> None:
+        """Count as the flows were computed: in their type, with what rounding leaves behind in it."""
+        t, self._ops = self.tables, ops
+        self._fleet = Fleet(t, ops, self._moving)
+        #: Units below which nobody is short and nobody waits: one number, or (C, 1, 1).
+        dust = short_of(t, ops.float)
+        self._dust: Any = dust if isinstance(dust, float) else dust[:, None, None]
+        if self._waiting is not None:
+            self._waiting.dust = self._dust
+        self._orders.count_in(ops.float)
 
     def add(self, flows: Flows) -> None:
         """Add one period."""
@@ -158,7 +166,9 @@ class KpiAccumulator:
         ]
         if flows.in_transit is None:
             self._counted_under_way = False
-        self._single = flows.demand.dtype == np.float32
+        if is_single(flows.demand.dtype) != is_single(self._ops.float):
+            self._work()
+            self._arithmetic(NumpyOps(np.float32) if is_single(flows.demand.dtype) else NUMPY)
         if self._most > 1:
             self._held += 1
             np.concatenate(values, out=self._block[self._held])
@@ -192,20 +202,21 @@ class KpiAccumulator:
         demand = rows["demand"]
         count = len(demand)
         self._periods += count
-        dust = DUST_SINGLE if self._single else DUST
         unserved = demand - rows["served_new"]
-        short = np.asarray(unserved > dust)
+        short = np.asarray(unserved > self._dust)
         short = short[:, :, 0] if self.tables.P == 1 else np.asarray(short.any(axis=2))
         self._stockouts += short[0] if count == 1 else short.sum(axis=0)
         if self._fleet.size:
             moved = rows["shipped"][:, self._fleet.lanes]
             if "recovered" in rows:
                 moved = moved + rows["recovered"][:, self._fleet.lanes]
+            if is_single(self._ops.float):
+                moved = moved.astype(np.float32)  # as the ledger counts
             self._vehicles += self._fleet.vehicles(moved).sum(axis=0)
         self._orders.add(rows["requests"], rows["shipped"], demand)
         if self._waits:
             if self._waiting is None:
-                self._waiting = Waiting(self.tables, self.worlds, self.within, dust)
+                self._waiting = Waiting(self.tables, self.worlds, self.within, self._dust)
             backlog = standing = rows["backlog"]
             lost_new = rows.get("lost_new")
             if lost_new is not None:

@@ -61,7 +61,7 @@ class Fleet:
         # An absent vehicle volume is an absent step, never an infinity.
         self.vehicle_volume = ops.constant(np.where(given, t.vehicle_volume[lanes], 1.0)[:, None])
         # Rounding of floating point that is not to be taken for a further unit or vehicle.
-        self.dust: Any = dust_of(t, ops)
+        self.dust: Any = dust_of(t, ops.float)
         self.overfull: Any = self.dust
         if not isinstance(self.dust, float):
             dust = self.dust[t.lane_target[lanes]]
@@ -125,6 +125,7 @@ class Ledger:
 
     def __init__(self, tables: Tables, ops: Ops = NUMPY) -> None:
         t = tables
+        ops = counting(t, ops)
         self.tables, self.ops = t, ops
         returning = (t.lane_customer >= 0)[:, None]
         pair_price = t.price[t.pair_customer] * t.pair_carries

@@ -44,10 +44,11 @@ class Waiting:
     windows
         Periods w for which service within w is wanted.
     dust
-        Units below which nobody waits; rounding of floating point stays below it.
+        Units below which nobody waits; rounding of floating point stays below it. A number in double precision; in
+        single precision by customer, (C, 1, 1), and besides some roundings of what stands count as nothing.
     """
 
-    def __init__(self, tables: Tables, worlds: int, windows: tuple[int, ...], dust: float = 1e-6) -> None:
+    def __init__(self, tables: Tables, worlds: int, windows: tuple[int, ...], dust: Any = SHORT) -> None:
         t = tables
         self.dust = dust
         shape = (t.C, t.P, worlds)
@@ -132,20 +133,27 @@ class Waiting:
             left = np.concatenate([self.left[None], J[1:-1] - backlog[:-1]])
             standing = np.concatenate([self.standing[None], backlog[:-1]])
         self.left, self.standing = J[-1] - backlog[-1], backlog[-1].copy()
-        waits = standing > self.dust
+        dust = self.dust
+        if not isinstance(dust, float):
+            dust = dust + SINGLE * standing
+        waits = standing > dust
         cells = np.flatnonzero(waits[0] if count == 1 else waits.any(axis=0))
         joined, record, size = self.joined.reshape(-1), self.longest.reshape(-1), self.longest.size
         left = left.reshape((count, size)).take(cells, axis=1)
+        if not isinstance(dust, float):
+            dust = dust.reshape((count, size)).take(cells, axis=1)
         first = np.maximum(self.first, 0).take(cells % self.longest.shape[-1])
         closes = np.arange(row - 1, row - 1 + count)[:, None]
         while len(cells):
             at = closes - record.take(cells)
-            late = joined.take(np.maximum(at, 0) * size + cells) - left > self.dust
+            late = joined.take(np.maximum(at, 0) * size + cells) - left > dust
             late &= at >= first
             still = np.flatnonzero(late[0] if count == 1 else late.any(axis=0))
             if not len(still):
                 break
             cells, left, first = cells[still], left[:, still], first[still]
+            if not isinstance(dust, float):
+                dust = dust[:, still]
             record[cells] += 1
             if count == 1:
                 break  # a wait grows by one period at most

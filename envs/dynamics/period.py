@@ -19,7 +19,7 @@ from .road import Road
 from .serve import Service, Serving
 from .ship import Shipping
 from .state import Arrivals, Exogenous, Flows, State, opening_backlog
-from .units import dust_of, units_of
+from .units import units_of
 
 
 class Dynamics:
@@ -50,9 +50,10 @@ class Dynamics:
     ) -> None:
         t = tables
         keep_freed_memory()
+        ops = counting(t, ops)
         self.tables, self.ops = t, ops
         self.units = units_of(t.integer, ops)
-        dust = dust_of(t, ops)
+        dust = dust_of(t, ops.float)
         self.dust: Any = dust if isinstance(dust, float) else ops.constant(dust[:, None])
         self.shipping = Shipping(t, ops, self.units)
         self.serving = Serving(t, ops, self.units)

@@ -17,28 +17,8 @@ from ..core.segments import Segments
 
 # Below this many units a claim is nothing; it only keeps divisions finite.
 TINY = 1e-12
-# What rounding of real numbers may leave behind; no unit stands where no more than this does.
-DUST = 1e-9
-# Roundings of single precision that may add up in what one period leaves behind.
-ROUNDINGS = 16
 # Random numbers of integer worlds are multiples of 1 / GRAIN.
 GRAIN = 65536
-
-
-def dust_of(tables: Any, ops: Ops) -> Any:
-    """Units up to which nothing stands at a node or is shipped to it: what rounding may leave behind in a backend's type.
-
-    Returns
-    -------
-    1e-9 in double precision. In single precision (N,): some roundings of the stock of a node's echelon, as differences
-    of positions of that size are what is shipped.
-    """
-    if tables.integer or not str(ops.float).endswith("float32"):
-        return DUST
-    t = tables
-    stock = t.initial_on_hand + t.mean_flow * (int(t.max_lead_time.max(initial=0)) + 2)
-    echelon = (t.echelon * stock[None]).sum(axis=(1, 2)) + stock.sum(axis=1)
-    return np.maximum(DUST, ROUNDINGS * float(np.finfo(np.float32).eps) * echelon)
 
 
 class ContinuousUnits:

@@ -77,7 +77,7 @@ class NetworkBatch:
         self.encoder = ObservationEncoder(self.scenario)
         self.decoder = ActionDecoder(self.scenario, action)
         require_memory(self._bytes(), f"num_envs = {size}, periods = {self.periods}", "fewer environments or periods")
-        ops = self.ops = NumpyOps(dtype)
+        ops = self.ops = counting(t, NumpyOps(dtype))
         counted = info == "kpis" or bool(t.in_transit_cost.any())
         self._dynamics = Dynamics(t, ops, count_under_way=counted)
         ledger = Ledger(t, ops)

@@ -59,7 +59,8 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
     purpose
         Which series worlds come from: ``train``, ``tune`` or ``test``.
     dtype
-        Floating type of continuous worlds, ``float64`` or ``float32`` (faster).
+        Floating type of continuous worlds, ``float64`` or ``float32`` (faster; amounts below some roundings of the stock
+        around them count as nothing). Whole units are always counted in ``float64``.
     info
         ``none``, ``costs`` (no key performance indicators), or ``kpis`` (everything).
     overrides

@@ -69,7 +69,8 @@ class _Recorder:
         customers = []
         if self.multipliers.active:
             unserved = SYMBOLS.total(flows.demand - flows.served_new, 1)[:, 0]
-            short = SYMBOLS.total(flows.demand - flows.served_new > 1e-5, 1)[:, 0]
+            dust = SYMBOLS.constant(short_of(self.t, SYMBOLS.float)[:, None, None])
+            short = SYMBOLS.total(flows.demand - flows.served_new > dust, 1)[:, 0]
             prices = self.graph.inputs("parameter", self.made.parameters, (self.t.C,))
             self.made.parameters += self.t.C
             for price, units in zip(prices, unserved, strict=True):
