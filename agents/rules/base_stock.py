@@ -353,22 +353,9 @@ class BaseStock(Rule):
                 if name not in (*_BASIC, self.primary_group)
                 and self.groups[name].entities in (self.tables.nodes, self.tables.lanes)
             }
-            numbers.append(Numbers(level, cap, keep, more, self._hair(step, level, dtype, ops) if more else DUST))
+            hair = hair_of(self.tables, step, level, dtype, ops) if more else DUST
+            numbers.append(Numbers(level, cap, keep, more, hair))
         return numbers
-
-    def _hair(self, step: Step, level: Array, dtype: Any, ops: Ops) -> Any:
-        """Units up to which positions that the lanes of a step compare are the same; see :attr:`Numbers.hair`."""
-        if not is_single(dtype):
-            return DUST
-        size = echelon_stock(self.tables)[step.target_cells // self.tables.P][:, None]
-        if is_numbers(level):
-            size = size + np.abs(np.where(np.isfinite(level), level, 0.0))
-        return ops.constant(tolerance(dtype, size))
-
-
-def is_numbers(values: Array) -> bool:
-    """Whether values are known numbers: no tensor, and no expressions."""
-    return isinstance(values, np.ndarray) and values.dtype != object
 
 
 def _half_up(units: Array, ops: Ops) -> Array:

@@ -151,6 +151,24 @@ def plan_steps(
     return steps
 
 
+def is_numbers(values: Array) -> bool:
+    """Whether values are known numbers: no tensor, and no expressions."""
+    return isinstance(values, np.ndarray) and values.dtype != object
+
+
+def hair_of(tables: Tables, step: Step, level: Array, dtype: Any, ops: Ops) -> Any:
+    """Units, one number or (n, 1), up to which positions of a step's targets are the same, summed up in another order.
+
+    ``level`` (n, 1) are the numbers that they are compared with, in units.
+    """
+    if not is_single(dtype):
+        return DUST
+    size = echelon_stock(tables)[step.target_cells // tables.P][:, None]
+    if is_numbers(level):
+        size = size + np.abs(np.where(np.isfinite(level), level, 0.0))
+    return ops.constant(tolerance(dtype, size))
+
+
 def is_lateral(tables: Tables, forest: Forest, cell: int) -> bool:
     """Whether a lane cell leaves a stock node that is not above its target in the primary forest."""
     t = tables

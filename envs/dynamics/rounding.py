@@ -8,12 +8,14 @@ rounds what a capacity lets through of them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import Ops
+from ..backend import NumpyOps, Ops, TorchOps
+
+_Backend = TypeVar("_Backend", bound=Ops)
 
 # What rounding of real numbers may leave behind in double precision; no unit stands where no more than this does.
 DUST = 1e-9
@@ -89,10 +91,9 @@ def echelon_stock(tables: Any) -> NDArray[np.float64]:
     return np.asarray((t.echelon * stock[None]).sum(axis=(1, 2)))
 
 
-def counting(tables: Any, ops: Ops) -> Ops:
+def counting(tables: Any, ops: _Backend) -> _Backend:
     """The backend that a scenario is computed with: in double precision where units are whole."""
     if not tables.integer or not is_single(ops.float):
         return ops
-    if ops.name == "numpy":
-        return type(ops)(np.float64)  # type: ignore[return-value]
-    return type(ops)(None, ops.device)  # type: ignore[call-arg,union-attr,return-value]
+    found: Any = NumpyOps() if isinstance(ops, NumpyOps) else TorchOps(None, ops.device)
+    return found
