@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.dynamics.rounding import short_of
 
 if TYPE_CHECKING:
     from echelongym.envs.accounts.kpis import Kpis

@@ -14,6 +14,7 @@ from .accounts.ledger import COST_LINES, REVENUE, Ledger
 from .core.backend import NUMPY, Array, NumpyOps, Ops, TorchOps
 from .core.errors import expected
 from .dynamics import Arrivals, Dynamics, Exogenous, Flows, State
+from .dynamics.rounding import counting
 from .interface.observation import Decision, Observation, Policy, checked_requests
 from .network.tables import Tables
 from .worlds.tape import Tape

@@ -6,7 +6,12 @@ from random_scenarios import random_scenario, random_tape
 from test_dynamics import FIELDS, tape_from
 
 from echelongym.agents.loading import load_policy
+from echelongym.agents.rules import RULES
+from echelongym.agents.rules.allocation import equalise
+from echelongym.envs import InputError, NetworkVectorEnv
 from echelongym.envs.core.backend import NumpyOps
+from echelongym.envs.core.segments import Segments
+from echelongym.envs.dynamics.rounding import dust_of
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 

@@ -21,8 +21,8 @@ from echelongym.envs.network.signature import check_network
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import read_yaml
 
-from ..rules.base_stock import BaseStock, Cells, Numbers, Shift, is_numbers
-from ..rules.request_order import Step
+from ..rules.base_stock import BaseStock, Cells, Numbers, Shift
+from ..rules.request_order import Step, is_numbers
 from ..rules.rule import Floats, Group, Space
 from .named import Feature, named_features, season_length
 

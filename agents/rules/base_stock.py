@@ -10,12 +10,13 @@ import numpy as np
 
 from echelongym.envs.core.backend import Array, Ops, ops_of
 from echelongym.envs.core.errors import expected
+from echelongym.envs.dynamics.rounding import DUST
 from echelongym.envs.interface.automatic_levels import Levels, automatic_levels, faced
 from echelongym.envs.interface.inventory_positions import Accumulator, Forest, Owned, Stock, cover
 from echelongym.envs.interface.observation import Decision, Observation
 
 from .allocation import cut_to_shares, lent, marginal_positions
-from .request_order import Ints, Step, is_lateral, plan_steps, rows_of
+from .request_order import Ints, Step, hair_of, is_lateral, is_numbers, plan_steps, rows_of
 from .rule import Bools, Floats, Group, Rule
 
 ALLOCATIONS = ("proportional", "equalise", "marginal")

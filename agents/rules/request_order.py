@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from echelongym.envs.core.backend import Array, Ops
 from echelongym.envs.dynamics import Segments
+from echelongym.envs.dynamics.rounding import DUST, echelon_stock, is_single, tolerance
 from echelongym.envs.interface.inventory_positions import Forest, Later, Rows
 from echelongym.envs.network.tables import Tables
 

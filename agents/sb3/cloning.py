@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from echelongym.envs.core.backend import ops_of
+from echelongym.envs.dynamics.rounding import dust_of
 from echelongym.envs.interface.action_decoder import ActionDecoder
 from echelongym.envs.interface.observation import Observation
 from echelongym.envs.interface.observation_encoder import ObservationEncoder

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.backend import NUMPY
+from ..dynamics.rounding import dust_of
 from ..network.tables import Tables
 from .linear_costs import row_major
 from .waiting_times import fold

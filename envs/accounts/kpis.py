@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.backend import NUMPY, ops_of
+from ..core.backend import NUMPY, NumpyOps, ops_of
+from ..dynamics.rounding import is_single, short_of
 from ..dynamics.state import Flows
 from ..network.tables import Tables
 from ..worlds.world_sample import WorldSample

@@ -13,8 +13,8 @@ import numpy as np
 
 from ..core.backend import NUMPY, Array, Ops
 from ..core.errors import expected
+from ..dynamics.rounding import counting, dust_of
 from ..dynamics.state import Flows, State
-from ..dynamics.units import dust_of
 from ..network.tables import Tables
 from .linear_costs import PricedSums, Term, priced, row_major
 

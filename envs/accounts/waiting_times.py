@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.backend import NUMPY
+from ..dynamics.rounding import SHORT, SINGLE
 from ..network.tables import Tables
 
 Floats = NDArray[np.float64]

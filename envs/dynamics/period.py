@@ -16,6 +16,7 @@ from ..core.backend import NUMPY, Array, Ops, replaced
 from ..core.segments import Segments
 from ..network.tables import Tables
 from .road import Road
+from .rounding import counting, dust_of
 from .serve import Service, Serving
 from .ship import Shipping
 from .state import Arrivals, Exogenous, Flows, State, opening_backlog

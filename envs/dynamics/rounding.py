@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend import NumpyOps, Ops, TorchOps
+from ..core.backend import NumpyOps, Ops, TorchOps
 
 _Backend = TypeVar("_Backend", bound=Ops)
 

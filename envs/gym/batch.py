@@ -15,6 +15,7 @@ from ..core.errors import InputError, expected, unknown
 from ..core.memory_limits import require_memory, tape_bytes
 from ..core.threads import one_thread
 from ..dynamics import Arrivals, Dynamics, State
+from ..dynamics.rounding import counting
 from ..interface.feasibility import check_feasible
 from ..interface.observation import Decision, Observation
 from ..interface.observation_encoder import ActionDecoder, ObservationEncoder

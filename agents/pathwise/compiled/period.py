@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from echelongym.envs.core.backend import NUMPY
 from echelongym.envs.dynamics import Dynamics, Exogenous, State
+from echelongym.envs.dynamics.rounding import short_of
 from echelongym.envs.interface.observation_encoder import season_periods
 from echelongym.envs.simulate import World
 from echelongym.envs.worlds.disruption import disturbed
