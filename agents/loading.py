@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import as_path, read_yaml
 
 from .imported import imported_policy
+from .learners import LEARNERS
 from .rules import RULES, Rule
 
 #: What a rule's file holds; further keys are notes.
@@ -88,12 +90,32 @@ def _from_elsewhere(text: str, scenario: Scenario, trust: bool, parameters: dict
         return OpenLoopPlan.load(scenario, path)
     if path.suffix in (".yaml", ".yml"):
         return _rule_from_file(path, scenario, parameters)
+    check_means_something(text, scenario)
     if path.exists():
         return _from_path(path, scenario, trust, parameters)
-    if ":" in text and "/" not in text:
-        return imported_policy(text, scenario, parameters)
+    return imported_policy(text, scenario, parameters)
+
+
+def check_means_something(text: str, scenario: Scenario) -> None:
+    """Refuse a text that is neither a rule's name nor a path at which there is something, nor an import path.
+
+    Raises
+    ------
+    InputError
+        If it is none of these.
+    """
+    path = as_path(text, "policy")
+    if text in RULES or text == "open_loop_plan" or path.suffix in (".json", ".yaml", ".yml"):
+        return
+    if path.suffix == ".py" and ":" not in text:
+        raise expected("policy", text, f"{path.stem}:NAME, the function in {path.name} that decides")
+    if path.exists() or (":" in text and "/" not in text):
+        return
     if "/" in text:
         raise expected("policy", text, "the path of a run folder, a rule.yaml, a bundle or a policy file that exists")
+    if text in LEARNERS:
+        how = f"echelongym train scenario={shlex.quote(scenario.name)} agent={text}"
+        raise expected("policy", text, f"the folder of a trained policy, as a learner is trained first: {how}")
     known = (*RULES, "open_loop_plan", "a .yaml file", "a run folder", "a bundle", "package.module:attribute")
     raise unknown("policy", text, known)
 

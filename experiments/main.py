@@ -72,15 +72,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or given[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
-    if given[0] == "--version":
+    if given[0] in ("--version", "-V", "version"):
         print(metadata.version("echelongym"))
         return 0
     if given[0] in ("--completion", "--complete"):
         return _completion(given)
     name, *rest = given
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        near = [one for one in COMMANDS if len(name) > 1 and one.startswith(name)]
+        near = near or difflib.get_close_matches(name.lower(), COMMANDS, n=1)
+        near = near or (["--version"] if name == "-v" else [])
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         return _complain(f"command {name[:60]!r}: expected one of {', '.join(COMMANDS)}{hint} (echelongym --help)")
     if {"-h", "--help"} & set(rest):
         print(manual(name))

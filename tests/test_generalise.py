@@ -191,7 +191,7 @@ def test_the_command_runs_policies_on_variants_that_they_were_not_made_for(tmp_p
         (["sizes=[]", "severities=[]"], ["sizes = []", "at least one"]),
         (["policies=[]"], ["policies = []", "at least one"]),
         (["policies=[all]"], ["policies = 'all'", "by name or path"]),
-        (["policies=[nothing]"], ["size as given, severity 1, variant 0", "policy = 'nothing'"]),
+        (["policies=[nothing]"], ["echelongym: policy = 'nothing'", "echelon_base_stock"]),
         (["rules=[echelon]"], ["rules = 'echelon'", "echelon_base_stock"]),
         (["rules=[]"], ["rules = []", "at least one"]),
         (["rules=[forecast_base_stock]"], ["size as given, severity 1, variant 0", "forecast"]),

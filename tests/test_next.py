@@ -8,14 +8,19 @@ from echelongym.agents.rules import RULES
 from echelongym.envs import Scenario
 from echelongym.experiments.cli.compose import arguments
 from echelongym.experiments.cli.terminal import listed, typed
-from echelongym.experiments.main import main
+from echelongym.experiments.main import COMMANDS, main
 
 TUNING = "tuning.worlds=4 tuning.judged=4 tuning.budget=4000 tuning.cache=null tuning.workers=1"
 BOUNDS = "bounds.worlds=2 bounds.cache=null bounds.penalty=false bounds.workers=1 open_loop=false"
 TRAINING = (
-    "budget.env_steps=64 agent.worlds=4 agent.n_steps=8 agent.batch_size=16 agent.epochs=1 validation.worlds=4 "
-    "reference=local_base_stock bound.worlds=2 tensorboard=false"
+    "budget.env_steps=64 agent.worlds=4 agent.n_steps=8 agent.batch_size=16 agent.n_epochs=1 validation.worlds=4 "
+    "reference=automatic bound=false tensorboard=false"
 )
+FAMILY = (
+    "budget.env_steps=500 agent.worlds=2 agent.variants=2 agent.variant_steps=1 validation.worlds=2 validation.times=1 "
+    "reference=automatic bound=false tensorboard=false"
+)
+GENERAL = f"evaluation.worlds=4 variants=1 sizes=[null] severities=[1] {TUNING}"
 # What makes each command small.
 SMALL = {
     "show": "",
@@ -25,6 +30,11 @@ SMALL = {
     "bound": f"{TUNING} {BOUNDS} tune=false",
     "exact": "",
     "read": "evaluation.worlds=4",
+    "train": TRAINING,
+    "export": "check.observations=20",
+    "generalise": GENERAL,
+    "demo": f"evaluation.worlds=4 training.cpu_seconds=1 workers=1 rules=[local_base_stock] {TUNING}",
+    "bench": "seconds=0.01 batches=[2] dynamics_batch=2 scenarios=[lost_sales]",
 }
 
 
@@ -32,10 +42,11 @@ def run(capsys, line):
     """Type a line, made small; returns the line that it says comes next."""
     words = shlex.split(line)
     words = words[1:] if words[0] == "echelongym" else words
-    assert main([*words, *shlex.split(SMALL.get(words[0], ""))]) == 0, (line, capsys.readouterr().err)
+    small = SMALL[words[0]] if "agent=pathwise_set" not in words else FAMILY
+    assert main([*words, *shlex.split(small)]) == 0, (line, capsys.readouterr().err)
     said = [one for one in capsys.readouterr().out.splitlines() if one.startswith("Next:")]
-    assert len(said) == 1
-    return said[0].removeprefix("Next:").strip()
+    assert len(said) == 1 or "-m" in words  # of a sweep, each run has one, and all together have the last
+    return said[-1].removeprefix("Next:").strip()
 
 
 @pytest.mark.parametrize(
@@ -49,6 +60,15 @@ def run(capsys, line):
         "exact scenario=lost_sales policy=echelon_base_stock",
         "read scenario=lost_sales policy=echelon_base_stock",
         "simulate scenario='my shop.yaml' policy=rules:nothing",
+        "benchmark scenario=lost_sales policies='[echelon_base_stock,rules:nothing]'",
+        "train scenario='my shop.yaml' agent=ppo",
+        "train scenario=lost_sales agent=ppo -m seed=0,1",
+        "export scenario='my shop.yaml' policy=local_base_stock",
+        "generalise",
+        pytest.param("bench", marks=pytest.mark.slow),
+        pytest.param("demo scenario='my shop.yaml'", marks=pytest.mark.slow),
+        pytest.param("show scenario=distribution_family", marks=pytest.mark.slow),
+        pytest.param("train scenario=distribution_family agent=pathwise_set", marks=pytest.mark.slow),
     ],
 )
 def test_the_next_line_runs(tmp_path, monkeypatch, capsys, line):
@@ -59,6 +79,12 @@ def test_the_next_line_runs(tmp_path, monkeypatch, capsys, line):
         "def nothing(seen): return Decision(np.zeros(seen.unfilled.shape))\n"
     )
     run(capsys, run(capsys, line))
+
+
+def test_every_command_has_a_line_that_is_typed_here():
+    (mark,) = [mark for mark in test_the_next_line_runs.pytestmark if mark.name == "parametrize"]
+    lines = [getattr(one, "values", [one])[0] for one in mark.args[1]]
+    assert {line.split()[0] for line in lines} == set(COMMANDS) == set(SMALL)
 
 
 def test_what_is_typed_survives_the_shell_and_hydra():

@@ -350,23 +350,22 @@ def _progress(show: bool, title: str, total: int | None, report: Report | None) 
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.table import Column
 
-    # The time left stands before what a narrow terminal cuts off.
+    # What a narrow terminal cuts off stands last: the rate; the time left and the cost so far stay.
     last = TextColumn("{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
     columns = (
         TextColumn("{task.description}"),
         TaskProgressColumn(),
         TimeRemainingColumn(),
-        BarColumn(bar_width=12),
-        TextColumn("{task.fields[rate]}"),
+        BarColumn(bar_width=6),
         last,
     )
     with Progress(*columns, console=Console(stderr=True), expand=True) as bar:
-        task = bar.add_task(title, total=total, rate="", text="")
+        task = bar.add_task(title, total=total, text="")
 
         def told(env_periods: int, text: str) -> None:
             speed = bar.tasks[0].speed
-            rate = f"{speed / 1000:,.0f} k env-periods/s" if speed else ""
-            bar.update(task, advance=env_periods, rate=rate, text=text)
+            rate = f"; {speed / 1000:,.0f} k env-periods/s" if speed else ""
+            bar.update(task, advance=env_periods, text=f"{text}{rate}")
 
         yield told
         bar.update(task, completed=bar.tasks[0].completed if total is None else total)

@@ -17,6 +17,7 @@ _LONG_NUMBER = 10**40
 
 #: Characters of one line of an error; what is longer loses its middle, as the expectation stands at its end.
 LONGEST_LINE = 600
+_AS_NEAR = 0.05  # likeness by which one name may be less near than another and be named beside it
 
 
 class InputError(ValueError):
@@ -116,15 +117,21 @@ def expected(field: str, value: Any, expectation: str, where: str | None = None)
 
 
 def closest(name: object, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` where a known name is near, else an empty string."""
-    near = difflib.get_close_matches(shorten(name).strip("'"), list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    """``; did you mean 'x'?`` where known names are near (up to three that are about as near), else an empty string."""
+    word, names = shorten(name).strip("'").lower(), {item.lower(): item for item in known}
+    near = difflib.get_close_matches(word, list(names), n=3, cutoff=0.6)
+    ratios = [difflib.SequenceMatcher(None, one, word).ratio() for one in near]
+    found = [repr(names[one]) for one, ratio in zip(near, ratios, strict=True) if ratio > ratios[0] - _AS_NEAR]
+    if not found:
+        found = [repr(item) for item in names.values() if len(word) > 2 and word in item.lower()][:3]
+    return f"; did you mean {' or '.join([*filter(None, [', '.join(found[:-1])]), found[-1]])}?" if found else ""
 
 
 def unknown(field: str, name: object, known: Iterable[str], where: str | None = None) -> InputError:
-    """The error for a name that does not exist, with the closest one that does."""
+    """The error for a name that does not exist, with the closest ones that do."""
     names = [str(item) for item in known]
-    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    shown = names if sum(map(len, names)) + 2 * len(names) < LONGEST_LINE - 60 else names[:20]
+    listed = ", ".join(shown) + (", ..." if len(names) > len(shown) else "")
     return expected(field, name, f"one of {listed}{closest(name, names)}", where)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, TypeVar
+import types
+from collections.abc import Iterator
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, model_validator
 
@@ -13,6 +15,7 @@ from .plain import check_plain
 
 #: Whole numbers beyond this are no numbers of anything here; floats hold those up to it exactly.
 MOST = 2**53
+_UNIONS = (Union, types.UnionType)
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -34,9 +37,30 @@ class Config(BaseModel):
             raise ValueError(f"expected a mapping with keys among {', '.join(keys)}")
         for key in data:
             if key not in keys:
-                near = closest(key, keys)
+                near = closest(key, keys) or cls._deeper(key)
                 raise ValueError(f"unknown key {shorten(key, 60)}{near} (known: {', '.join(keys)})")
         return data
+
+    @classmethod
+    def _deeper(cls, key: object) -> str:
+        """``; did you mean 'evaluation.worlds'?`` where a key is one of a part of this config."""
+        paths = [path for path in _paths(cls) if path.rpartition(".")[2] == key]
+        if not paths and "parameters" in cls.model_fields and isinstance(key, str):
+            paths = [f"parameters.{key}"]
+        return f"; did you mean {' or '.join(map(repr, paths[:2]))}?" if paths else ""
+
+
+def _paths(model: type[BaseModel], prefix: str = "", depth: int = 2) -> Iterator[str]:
+    """Dotted keys of the parts of a config, the near ones first; keys of items in lists and mappings are none."""
+    parts = []
+    for name, field in model.model_fields.items():
+        if prefix:
+            yield f"{prefix}{field.alias or name}"
+        kinds = [field.annotation, *(get_args(field.annotation) if get_origin(field.annotation) in _UNIONS else ())]
+        parts += [(name, kind) for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    if depth:
+        for name, kind in parts:
+            yield from _paths(kind, f"{prefix}{name}.", depth - 1)
 
 
 def is_number(value: Any) -> bool:

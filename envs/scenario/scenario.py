@@ -310,7 +310,10 @@ def shipped_scenarios() -> tuple[str, ...]:
 
 def scenario_path(name: str | Path) -> Path:
     """Path of a scenario's file; a value ending in ``.yaml`` is a path, any other a name."""
-    if as_path(name, "scenario").suffix in (".yaml", ".yml"):
+    path = as_path(name, "scenario")
+    if path.suffix in (".yaml", ".yml"):
+        if not path.exists() and str(name) == path.name and path.stem in shipped_scenarios():
+            raise expected("scenario", str(name), f"the path of a file that exists; did you mean {path.stem!r}?")
         return regular_file(name, "scenario")
     if str(name) not in shipped_scenarios():
         raise unknown("scenario", str(name), (*shipped_scenarios(), "a path ending in .yaml"))

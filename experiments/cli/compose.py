@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from echelongym.envs.core.errors import InputError, MissingExtra, expected, naming_extras, shorten, unknown
+from echelongym.envs.core.errors import InputError, MissingExtra, naming_extras, shorten, unknown
 from echelongym.envs.core.names import folder_name
 from echelongym.envs.core.validation import validate
 from echelongym.envs.interface.feasibility import check_feasible
@@ -35,13 +35,12 @@ from echelongym.envs.scenario.overrides import overridden
 from echelongym.envs.scenario.scenario import Scenario, scenario_folder, scenario_path
 from echelongym.envs.storage.files import read_yaml
 
+from .words import meant, meant_group, no_such_file, several_values, split_flags
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 PACKAGE = "echelongym.configs"
-# Hydra's flags that take a value as a word of its own.
-_VALUED = {"--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"}
-_VALUED |= {"--info", "-i"}
 _LONGEST_WORD, _MOST_BRACKETS = 100_000, 100
 # Parts of a dotted key that Hydra's grammar knows.
 _KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$\-]*|0|[1-9][0-9]*")
@@ -63,7 +62,7 @@ def launch(command: str, given: Sequence[str]) -> None:
     InputError
         On whatever in the arguments cannot be used.
     """
-    flags, words = _split(given)
+    flags, words = split_flags(given)
     sweep = bool({"-m", "--multirun"} & set(flags))
     overrides = [*_QUIET, *_FOLDERS, *arguments(command, words, sweep)]
     failed: list[Exception] = []
@@ -147,15 +146,19 @@ def arguments(command: str, given: Sequence[str], sweep: bool = False) -> list[s
         if word.startswith(("+", "~", "hydra.", "hydra/")):
             found.append(word)
         elif not equals or not key:
-            raise InputError(f"argument {word!r}: expected key=value{_meant(word, command)}")
+            raise InputError(f"argument {word!r}: expected key=value{meant(word, groups(command), choices)}")
         elif key == "resume" and value not in _RESUME:  # the folder itself, in short
             found += [f"++run={value}", "++resume=true"]
         elif key in groups():
             if key not in groups(command):
                 taken = ", ".join(groups(command)) or "no group"
-                raise InputError(f"argument {word!r}: {command} takes no {key} (but {taken})")
-            choices = value.split(",") if sweep else [value]
-            found.append(f"{key}={','.join(_choice(key, choice) for choice in choices)}")
+                keys = (*groups(command), *read_yaml(_configs() / f"{command}.yaml"))
+                near = meant_group(key, value, keys, choices)
+                raise InputError(f"argument {word!r}: {command} takes no {key} (but {taken}){near}")
+            chosen = value.split(",") if sweep else [value]
+            if not sweep and "," in value and set(value.split(",")) <= set(choices(key)):
+                raise several_values(key, value)
+            found.append(f"{key}={','.join(_choice(key, choice) for choice in chosen)}")
         else:
             if value.lstrip().startswith("{"):
                 found.append(_word(key, "null"))
@@ -255,14 +258,6 @@ def _configs() -> Path:
     return Path(str(resources.files(PACKAGE)))
 
 
-def _meant(word: str, command: str) -> str:
-    """``; did you mean scenario=two_region?`` where a choice of some group was given alone."""
-    for group in groups(command):
-        if word in choices(group) or (group == "scenario" and word.endswith(".yaml")):
-            return f"; did you mean {group}={word}?"
-    return ""
-
-
 def _choice(group: str, value: str) -> str:
     """The name Hydra knows a choice by; what is no shipped name is read and registered under one."""
     if value in choices(group):
@@ -270,7 +265,7 @@ def _choice(group: str, value: str) -> str:
     if value.endswith((".yaml", ".yml")) and group != "policy":
         path = Path(value)
         if not path.is_file():
-            raise expected(group, value, "the path of a file that exists")
+            raise no_such_file(group, value, choices(group))
         data = read_yaml(path)
         if group == "scenario":
             data = {"name": path.stem, **data, "base_dir": str(path.parent.resolve())}
@@ -339,17 +334,6 @@ def _names_run(job: Any) -> bool:
     return any(word.lstrip("+").startswith("run=") for word in job.overrides.task)
 
 
-def _split(given: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Flags, which Hydra wants first, and the rest."""
-    flags: list[str] = []
-    words: list[str] = []
-    takes_value = False
-    for word in given:
-        (flags if takes_value or word.startswith("-") else words).append(word)
-        takes_value = word in _VALUED
-    return flags, words
-
-
 def _sweep_name(overrides: Sequence[str]) -> str:
     """Name of a job's folder in a sweep, from what varies: ``seed_${seed}``."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -391,6 +375,9 @@ def _clean_errors() -> Iterator[None]:
         word = str(error.override).removeprefix("++")
         raise InputError(f"argument {word!r}: expected key=value ({_first_line(error)})") from None
     except (HydraException, OmegaConfBaseException) as error:
+        several = re.match(r"Ambiguous value for argument '\+*([^=]*)=(.*)'", str(error))
+        if several:
+            raise several_values(*several.groups()) from None
         cause = f" ({_first_line(error.__cause__)})" if error.__cause__ else ""
         raise InputError(f"{_first_line(error)}{cause}".replace("++", "")) from None
 

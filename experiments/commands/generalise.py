@@ -8,6 +8,7 @@ would cost can stand beside it: the price of generality.
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import itertools
 import json
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from echelongym.agents.loading import load_policy
+from echelongym.agents.loading import check_means_something, load_policy
 from echelongym.agents.rules import RULES
 from echelongym.envs.core.errors import InputError, expected, unknown
 from echelongym.envs.core.validation import Config, Count, Positive, PositiveCount
@@ -142,6 +143,8 @@ def _check(settings: Settings, found: Sequence[Cell]) -> None:
         from echelongym.agents.learners import learner_config
 
         learner_config(spot)
+    for text in (name for entry in settings.policies for name in entry.policy if not glob.has_magic(name)):
+        check_means_something(text, settings.scenario)
     for cell in found:
         scenario = cell.variant(0, settings.seed)
         check_periods(scenario, settings.evaluation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from echelongym.agents.rules import RULES
-from echelongym.envs.core.errors import EXTRAS, closest, expected, is_installed, missing_extra
+from echelongym.envs.core.errors import EXTRAS, expected, is_installed, missing_extra, unknown
 from echelongym.envs.scenario.overrides import dotted
 
 from ..cli.compose import choices
@@ -37,14 +37,10 @@ def run(settings: Settings, folder: Path) -> Path:
     check_free(folder)
     chosen = settings.policy
     if chosen.name not in RULES:
-        meant = (
-            f" (learners are trained: echelongym train agent={chosen.name})" if chosen.name in choices("agent") else ""
-        )
-        raise expected(
-            "policy",
-            chosen.name,
-            f"the name of a rule, as others have nothing to tune{closest(chosen.name, RULES)}{meant}",
-        )
+        if chosen.name in choices("agent"):
+            how = f"learners are trained: echelongym train agent={chosen.name}"
+            raise expected("policy", chosen.name, f"the name of a rule, as others have nothing to tune ({how})")
+        raise unknown("policy", chosen.name, RULES)
     limits = said_limits(settings.scenario, settings.tuning.seed)
     tuned = fitted(settings.scenario, chosen.name, chosen.parameters, settings.tuning, settings.progress)
     with run_folder(folder, settings.to_dict(), settings.scenario) as out:

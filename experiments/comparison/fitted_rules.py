@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from echelongym.agents.loading import load_policy
 from echelongym.agents.rules import RULES, Rule
@@ -240,11 +241,13 @@ def _bars(rules: Mapping[int, str], told: Any, show: bool) -> Iterator[Callable[
         return
     columns = (
         TextColumn("tune {task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[text]}", markup=False),
         TimeElapsedColumn(),
+        BarColumn(bar_width=6),
+        TextColumn(
+            "{task.fields[text]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        ),
     )
-    with Progress(*columns, console=out) as bar:
+    with Progress(*columns, console=out, expand=True) as bar:
         tasks = {number: bar.add_task(rule, total=None, text="") for number, rule in rules.items()}
 
         def follow() -> None:
@@ -252,7 +255,7 @@ def _bars(rules: Mapping[int, str], told: Any, show: bool) -> Iterator[Callable[
             while (item := told.get()) is not None:
                 number, env_periods, text = item
                 spent[number] += env_periods
-                bar.update(tasks[number], text=f"{spent[number] / 1e6:.2f} M env-periods, {text}")
+                bar.update(tasks[number], text=f"{text}; {spent[number] / 1e6:.2f} M env-periods")
 
         def done(number: int) -> None:
             bar.update(tasks[number], total=1, completed=1)
