@@ -1,6 +1,7 @@
 """A scenario with a user's own record beside it: what becomes of it in run folders, policies, messages and tables."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_a_policy_runs_on_the_copy_of_its_scenario_in_a_run_folder(tmp_path):
 
     scenario = Scenario.load(own(tmp_path / "mine"))
     copy = copied(scenario, tmp_path / "run")
-    assert copy.digest != scenario.digest
+    assert copy.digest == scenario.digest
     sizes = ActorPolicy(scenario, torch.nn.Identity())
     save_actor(tmp_path / "a.npz", ActorPolicy(scenario, Actor([sizes.encoder.size, sizes.decoder.size])))
     save_pathwise(tmp_path / "b.npz", make_policy(scenario, config()))
@@ -104,21 +105,84 @@ def test_columns_called_after_products_are_met_with_what_to_write(tmp_path):
         Scenario.load(own(tmp_path, header="date,tea,coffee")).sample(1, seed=0)
 
 
-def test_records_that_begin_on_different_days_say_that_their_days_do_not_meet(tmp_path):
-    own(tmp_path / "late", first="2023-02-01")
-    each = (
-        "{{tea: {{kind: trace, file: sales.csv, series: all/tea{0}}}, "
-        "coffee: {{kind: trace, file: late/sales.csv, series: all/coffee{0}}}}}"
-    )
-    from echelongym.envs.recorded.statement import record_split
+def days(folder, name, first, count, step=1, series="all/tea"):
+    """A record whose units are the number of the day, so that demand tells its date."""
+    first = np.datetime64(first)
+    rows = [f"{first + step * t},{(first + step * t).astype(int)}\n" for t in range(count)]
+    (folder / name).write_text(f"date,{series}\n{''.join(rows)}")
 
-    apart = Scenario.load(own(tmp_path, each.format("")))
-    assert any("2023-05-31 in sales.csv, 2023-07-01 in late/sales.csv" in one for one in record_split(apart)), (
-        record_split(apart)
-    )
-    windows = ", windows: {train: [2023-02-01, 2023-05-01], test: [2023-05-02, 2023-07-01]}"
-    together = Scenario.load(own(tmp_path, each.format(windows)))
-    assert not any("do not meet" in one for one in record_split(together))
+
+def joined(folder, more="", second="2023-02-01", count=150, step=1, north="north.csv"):
+    days(folder, "north.csv", "2023-01-01", 200)
+    days(folder, "south.csv", second, count, step, "all/coffee")
+    demand = "{{tea: {{kind: trace, file: {1}{0}}}, coffee: {{kind: trace, file: south.csv{0}}}}}"
+    (folder / "mine.yaml").write_text(SCENARIO.format(demand=demand.format(more, north)))
+    return folder / "mine.yaml"
+
+
+@pytest.mark.parametrize("more", ["", ", windows: whole", ", block: 7", ", block: 7, windows: whole"])
+@pytest.mark.parametrize("purpose", ["train", "tune", "test"])
+def test_records_of_several_files_show_one_day_at_a_time(tmp_path, more, purpose):
+    scenario = Scenario.load(joined(tmp_path, more))
+    demand = np.asarray(scenario.sample(6, 3, purpose).demand)[scenario.observe.history :, :, 0]
+    np.testing.assert_array_equal(demand[..., 0], demand[..., 1])
+    first, last = (np.datetime64(day).astype(int) for day in ("2023-02-01", "2023-06-30"))
+    assert first <= demand.min() <= demand.max() <= last
+    said = scenario.record_split()
+    assert "the days that all of them have, 2023-02-01 to 2023-06-30" in said[-1]
+    assert not any("do not meet" in one for one in said)
+    if "block" in more:
+        sample = sample_of(scenario, 6, 3, purpose)
+        assert [one.file for one in sample.blocks] == ["north.csv, south.csv"]  # one record of 21 weeks, not two
+
+
+def test_records_that_cannot_be_joined_say_so(tmp_path):
+    """No day in common; weeks that begin on other weekdays; windows by number: each is played from its own first day."""
+    for name, given in {
+        "apart": {"second": "2024-02-01"},
+        "numbered": {"more": ", windows: {train: [0, 59], test: [60, 119]}"},
+    }.items():
+        (tmp_path / name).mkdir()
+        assert "do not meet" in Scenario.load(joined(tmp_path / name, **given)).record_split()[-1]
+    with pytest.raises(InputError, match=r"south.csv = '1 week': expected periods of 1 day, as in north.csv"):
+        Scenario.load(joined(tmp_path, step=7, count=40)).sample(1, seed=0)
+    by_date = ", windows: {train: [2023-02-01, 2023-05-01], test: [2023-05-02, 2023-06-30]}"
+    assert not any("do not meet" in one for one in Scenario.load(joined(tmp_path, by_date)).record_split())
+
+
+def test_a_record_counts_by_what_it_holds_not_by_where_it_lies(tmp_path):
+    """Moved, renamed or named by another path: one digest and the same worlds; another number in it: another digest."""
+    found = Scenario.load(joined(tmp_path, ", block: 7"))
+    elsewhere = tmp_path / "deep" / "er"
+    elsewhere.mkdir(parents=True)
+    for north in ("./north.csv", "deep/../north.csv", str(tmp_path / "north.csv"), "deep/er/other.csv"):
+        days(elsewhere, "other.csv", "2023-01-01", 200)
+        same = Scenario.load(joined(tmp_path, ", block: 7", north=north))
+        assert same.digest == found.digest
+        np.testing.assert_array_equal(same.sample(8, 5, "test").demand, found.sample(8, 5, "test").demand)
+    days(elsewhere, "other.csv", "2023-01-02", 200)
+    assert Scenario.load(joined(tmp_path, ", block: 7", north="deep/er/other.csv")).digest != found.digest
+
+
+def test_a_policy_finds_the_record_that_it_was_trained_on(tmp_path):
+    from echelongym.agents.origin import scenario_within
+    from echelongym.envs.core.errors import NetworkWarning
+
+    trained = Scenario.load(own(tmp_path / "before"))
+    now = Scenario.load(own(tmp_path / "now"))
+    (tmp_path / "now" / "sales.csv").rename(tmp_path / "now" / "all_sales.csv")
+    now = now.with_overrides({"customers.all.demand.file": "all_sales.csv", "horizon": 25})
+    assert trained.digest != now.digest
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = scenario_within(trained.to_dict(), now, "policy.npz", trained.digest)
+    assert found.digest == trained.digest  # moved and renamed, but the same
+    # A file that lies where the policy's scenario had its own, but holds something else, is not taken for it.
+    (tmp_path / "now" / "sales.csv").write_text((tmp_path / "now" / "all_sales.csv").read_text().replace(",6,", ",9,"))
+    assert scenario_within(trained.to_dict(), now, "policy.npz", trained.digest).digest == trained.digest
+    (tmp_path / "now" / "all_sales.csv").write_text((tmp_path / "now" / "sales.csv").read_text())
+    with pytest.warns(NetworkWarning, match=r"policy.npz: sales.csv: changed since the policy was trained"):
+        scenario_within(trained.to_dict(), now, "policy.npz", trained.digest)
 
 
 def test_what_more_budget_brought_has_no_interval_in_one_history(tmp_path):

@@ -209,7 +209,7 @@ def load_pathwise(path: Path, scenario: Scenario) -> PathwisePolicy:
         if not shared:
             check_network(content["network"], scenario.tables, str(path))
             if content["digest"] != scenario.digest or not is_complete(content["network"]):
-                trained = scenario_within(content["scenario"], scenario, str(path))
+                trained = scenario_within(content["scenario"], scenario, str(path), content["digest"])
                 # Files of earlier versions give names alone; the scenario that they hold says the rest.
                 check_network(signature(trained.tables), scenario.tables, str(path))
         start = None

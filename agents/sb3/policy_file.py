@@ -179,7 +179,7 @@ def _trained_scenario(config: dict[str, Any], scenario: Scenario, path: Path) ->
     check_network(config["network"], tables, str(path))
     if config["digest"] == scenario.digest and is_complete(config["network"]):
         return scenario
-    trained = scenario_within(config["scenario"], scenario, str(path))
+    trained = scenario_within(config["scenario"], scenario, str(path), config["digest"])
     # Files of earlier versions give names alone; the scenario that they hold says the rest.
     check_network(signature(trained.tables), tables, str(path))
     theirs, ours = observation_shapes(trained.tables), observation_shapes(tables)

@@ -178,7 +178,7 @@ def _origin(model: Any, facts: dict[str, Any], scenario: Scenario, where: str) -
     )
     trained = scenario
     if noted and noted["digest"] != scenario.digest:
-        trained = scenario_within(json.loads(noted["scenario"]), scenario, where)
+        trained = scenario_within(json.loads(noted["scenario"]), scenario, where, noted["digest"])
         check_network(signature(trained.tables), scenario.tables, where)
     return trained, str(facts.get("action") or noted.get("action") or "order_up_to")
 

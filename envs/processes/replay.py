@@ -45,13 +45,14 @@ class ReplayedDemand:
     @property
     def record(self) -> tuple[Any, ...]:
         """What decides which periods are replayed: processes alike in it replay the same ones."""
-        return (self.trace.file, self.series.block, tuple(self.series.spans.items()), len(self.series.units))
+        return (self.series.draws, self.series.block, tuple(self.series.spans.items()), len(self.series.units))
 
     def positions(self, streams: Streams, first: int, count: int) -> Ints:
         """Periods of the record shown in ``count`` periods from ``first <= 0`` on, (count, B or 1).
 
         -1 marks periods that the record does not show (see :func:`.recorded.blocks.replayed`). One draw of blocks serves
-        all series of a file, so what they have in common is kept.
+        all series of a file, and of files that are joined on their common days, so what they have in common is kept. It is
+        named after what the file holds: a copy of it elsewhere gives the same worlds.
 
         Raises
         ------
@@ -63,7 +64,7 @@ class ReplayedDemand:
         if self.series.block is None:
             return replayed(window, first, count)[:, None]
         blocks = self.series.blocks(history, horizon)
-        uniforms = streams.uniforms("trace", [self.trace.file], self.series.first_block(history), blocks)[:, 0]
+        uniforms = streams.uniforms("trace", [self.series.draws], self.series.first_block(history), blocks)[:, 0]
         starts = block_starts(uniforms, window, self.series.block)
         return block_positions(starts, self.series.block, history, horizon)
 

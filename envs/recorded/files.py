@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ..core.errors import expected
 from .cells import is_table
@@ -51,3 +54,36 @@ def load_recorded(
     if not path.is_file():
         raise expected("file", file, "a file", where)
     return read_table(path.resolve(), file, (stamp.st_mtime_ns, stamp.st_size), dialect or Dialect())
+
+
+def content_of(file: str, base_dir: str | Path = ".") -> str:
+    """What tells a recorded file from others: the SHA-256 of a table, wherever it lies; else the name of the source.
+
+    A table that cannot be read is known by its name alone.
+    """
+    if not is_table(file) or "\0" in file:
+        return file
+    try:
+        path = (Path(base_dir) / Path(file).expanduser()).resolve()
+        stamp = path.stat()
+        return _sha256(path, stamp.st_mtime_ns, stamp.st_size)
+    except (OSError, ValueError, RuntimeError):
+        return file
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, changed: int, size: int) -> str:
+    with path.open("rb") as stream:
+        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+
+
+def by_content(data: Any, base_dir: str | Path = ".") -> Any:
+    """A scenario's plain data in which recorded files are known by what they hold (:func:`content_of`)."""
+    if isinstance(data, list):
+        return [by_content(item, base_dir) for item in data]
+    if not isinstance(data, dict):
+        return data
+    found = {key: by_content(item, base_dir) for key, item in data.items()}
+    if found.get("kind") == "trace" and isinstance(found.get("file"), str):
+        found["file"] = content_of(found["file"], base_dir)
+    return found

@@ -74,6 +74,23 @@ def _left_behind(column: str) -> Floats:
     raise unknown("series", column, (), "a record sent to another process")
 
 
+@dataclass(frozen=True)
+class CommonDates:
+    """The days that records of several files have in common, which are replayed together.
+
+    Attributes
+    ----------
+    first, last
+        Begin of the first and of the last period in common.
+    name
+        Of the random series that their blocks are drawn by.
+    """
+
+    first: datetime.datetime
+    last: datetime.datetime
+    name: str
+
+
 @dataclass(frozen=True, eq=False)
 class Record:
     """A recorded file without its series: what can be said of its periods, and sent to another process.
@@ -146,6 +163,15 @@ class Recorded:
         if self.columns is None:
             return column
         return self._known.get(column) or self._known.get(column.lower())
+
+    def within(self, common: CommonDates) -> Recorded:
+        """The same record on the days that it has in common with others."""
+        assert self.calendar is not None
+        starts = self.calendar.starts
+        first, last = bisect.bisect_left(starts, common.first), bisect.bisect_left(starts, common.last)
+        kept, read = slice(first, last + 1), self.read
+        calendar = Calendar(starts[kept], self.calendar.step)
+        return Recorded(self.file, last + 1 - first, self.columns, lambda name: read(name)[kept], calendar)
 
     def units(self, column: str, product: str | None = None) -> Floats:
         """Units a period, ``(periods,)``, of ``column``, or of ``column/product`` if a product is given.

@@ -21,7 +21,7 @@ def recorded_series(scenario: Scenario) -> Iterator[TraceSeries]:
         for process in processes.values():
             series = getattr(process, "series", None)
             if isinstance(series, TraceSeries):
-                key = (series.recorded.file, series.block, tuple(series.spans.items()))
+                key = (series.content, series.block, tuple(series.spans.items()))
                 if key not in seen:
                     seen.add(key)
                     yield series
@@ -73,7 +73,18 @@ def record_split(scenario: Scenario) -> tuple[str, ...]:
     Empty where no demand is recorded.
     """
     found = list(recorded_series(scenario))
-    return tuple(_sentence(series, scenario) for series in found) + _beginnings(found)
+    return tuple(_sentence(series, scenario) for series in found) + _beginnings(found) + _joined(found)
+
+
+def _joined(found: list[TraceSeries]) -> tuple[str, ...]:
+    """Which days records of several files are cut to."""
+    cut = [series for series in found if series.cut]
+    if not cut:
+        return ()
+    record = cut[0].recorded
+    return (
+        f"Records of several files are joined on the days that all of them have, {record.span(0, record.periods - 1)}.",
+    )
 
 
 def _beginnings(found: list[TraceSeries]) -> tuple[str, ...]:

@@ -15,9 +15,9 @@ from pydantic import PlainValidator
 from ..core.errors import expected, unknown
 from ..core.validation import Config, PositiveCount
 from .blocks import whole_blocks
-from .files import load_recorded
+from .files import content_of, load_recorded
 from .reading import Dialect
-from .record import Floats, Record
+from .record import CommonDates, Floats, Record
 from .windows import Span, Windows, lacking, spans
 
 
@@ -100,6 +100,7 @@ class Trace(Config):
         where: str | None = None,
         horizon: int = 1,
         integer: bool = False,
+        common: CommonDates | None = None,
     ) -> TraceSeries:
         """The series of one customer and product.
 
@@ -119,6 +120,8 @@ class Trace(Config):
             Periods of an episode, which the split in time makes room for.
         integer
             Whether units are whole, so that fractions are refused.
+        common
+            Days that records of several files are joined on, where they are.
 
         Raises
         ------
@@ -129,6 +132,10 @@ class Trace(Config):
             If the package behind the file is not installed.
         """
         recorded = load_recorded(self.file, base_dir, where, self.dialect)
+        content = content_of(self.file, base_dir)
+        draws, whole = content, recorded.periods
+        if common is not None and recorded.calendar is not None and not isinstance(self.windows, Windows):
+            recorded, draws = recorded.within(common), common.name
         series = customer if self.series is None else self.series
         column = f"{series}/{product}"
         if alone and series in recorded and (column not in recorded or recorded.columns is None):
@@ -152,7 +159,8 @@ class Trace(Config):
                 place = int(parts[0])
                 field = f"{self.file}: {column} at {record.label(place)}"
                 raise expected(field, float(units[place]), "a whole number, as units is integer", where)
-        return TraceSeries(units, found, self.block, record, self.windows, where)
+        cut = recorded.periods < whole
+        return TraceSeries(units, found, self.block, record, self.windows, where, content, draws, cut)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +173,9 @@ class TraceSeries:
     recorded: Record
     windows: Any = None
     where: str | None = None
+    content: str = ""  # what tells the recorded file from others, wherever it lies
+    draws: str = ""  # name of the random series that blocks are drawn by: records alike in it are replayed together
+    cut: bool = False  # whether days were left out that other records have not
 
     def span(self, purpose: str) -> Span:
         """First and last period that worlds of a purpose may show.

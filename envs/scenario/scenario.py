@@ -18,6 +18,10 @@ from ..network.network import Network
 from ..processes.correlation import Correlation
 from ..processes.demand import parse_demand
 from ..processes.forecast import Forecast
+from ..processes.replay import ReplayedDemand
+from ..recorded.files import by_content
+from ..recorded.joined import common_dates
+from ..recorded.record import CommonDates
 from ..storage.files import as_path, read_yaml, write_yaml
 from ..storage.outside_files import regular_file
 from ..worlds.disruption import Disruption
@@ -140,14 +144,30 @@ class Scenario(Network):
     @cached_property
     def demand_processes(self) -> dict[str, dict[str, Any]]:
         """Demand process by customer and product; no entry where nothing is demanded."""
-        products, integer = tuple(self.products), self.units == "integer"
-        folder = Path(self.base_dir) if self.base_dir else Path.cwd()
-        return {
-            name: parse_demand(
-                customer.demand, products, integer, folder, f"customers.{name}.demand", name, self.horizon
-            )
-            for name, customer in self.customers.items()
-        }
+        products, integer, folder = tuple(self.products), self.units == "integer", self._folder
+
+        def parsed(common: CommonDates | None = None) -> dict[str, dict[str, Any]]:
+            return {
+                name: parse_demand(
+                    customer.demand, products, integer, folder, f"customers.{name}.demand", name, self.horizon, common
+                )
+                for name, customer in self.customers.items()
+            }
+
+        found = parsed()
+        recorded = [
+            process.series
+            for by_product in found.values()
+            for process in by_product.values()
+            if isinstance(process, ReplayedDemand)
+        ]
+        common = common_dates(recorded)
+        return found if common is None else parsed(common)
+
+    @property
+    def _folder(self) -> Path:
+        """Folder that files of recorded demand are relative to."""
+        return Path(self.base_dir) if self.base_dir else Path.cwd()
 
     @cached_property
     def tables(self) -> Tables:
@@ -165,10 +185,14 @@ class Scenario(Network):
     def digest(self) -> str:
         """SHA-256 of the scenario's canonical JSON: equal for equal configs, wherever they lie.
 
+        A recorded table counts by what it holds, not by where it lies or what it is called.
         The order of entities and sources counts: the first lane into a node is its primary one, the first source of a
         customer is asked first.
         """
         data = self.to_dict()
+        for key in ("customers", "randomise"):
+            if key in data:
+                data[key] = by_content(data[key], self._folder)
         order = [list(data.get(key) or ()) for key in ("products", "nodes", "lanes", "customers")]
         order += [list(one.get("sources") or ()) for one in (data.get("customers") or {}).values()]
         text = json.dumps([data, order], sort_keys=True, separators=(",", ":"))

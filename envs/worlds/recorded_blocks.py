@@ -7,7 +7,7 @@ that the record came from: 512 worlds of 17 recorded weeks hold 17 weeks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,7 +64,12 @@ def recorded_blocks(
     found: dict[Any, RecordedBlocks] = {}
     for process in replayed_demands(scenario):
         block = process.series.block
-        if block is None or process.record in found:
+        if block is None:
+            continue
+        if process.record in found:
+            before = found[process.record]
+            if process.trace.file not in before.file.split(", "):
+                found[process.record] = replace(before, file=f"{before.file}, {process.trace.file}")
             continue
         shown = process.positions(streams, -history, history + count) // block  # (H + T, B)
         # Period 0 begins a block: the rows that begin one, and the first of all.

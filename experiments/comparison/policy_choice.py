@@ -20,7 +20,7 @@ from echelongym.envs.storage.files import read_yaml
 from ..cli.launching import scenario_words
 from ..cli.settings import PolicyChoice
 from ..cli.terminal import say
-from ..runs.folders import portable, shown
+from ..runs.folders import shown
 
 TUNED = Path("runs/tune")  # where the command `tune` leaves what it found
 ELSEWHERE = TUNED / "elsewhere.txt"  # run folders of `tune` that the user put in other places, one in a line
@@ -61,7 +61,7 @@ def chosen_policy(chosen: PolicyChoice, scenario: Scenario, trust: bool = False)
 
 def _tunings(chosen: PolicyChoice, scenario: Scenario) -> list[Path]:
     """Run folders of ``tune`` of the same scenario, rule and held parameters, the most recent first."""
-    found, here = [], _plain(portable(scenario))  # copies in run folders name records by whole paths
+    found = []
     try:
         others = [Path(line) / "summary.json" for line in ELSEWHERE.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError):
@@ -70,9 +70,8 @@ def _tunings(chosen: PolicyChoice, scenario: Scenario) -> list[Path]:
         try:
             summary = json.loads(file.read_text(encoding="utf-8"))
             config = read_yaml(file.parent / "config.yaml")
-            same = summary["digest"] == scenario.digest or _plain(read_yaml(file.parent / "scenario.yaml")) == here
             if (
-                same
+                summary["digest"] == scenario.digest
                 and summary["rule"] == chosen.name
                 and (config["policy"].get("parameters") or {}) == chosen.parameters
             ):
@@ -80,10 +79,6 @@ def _tunings(chosen: PolicyChoice, scenario: Scenario) -> list[Path]:
         except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
     return [folder for _, folder in sorted(found, reverse=True)]
-
-
-def _plain(data: object) -> str:
-    return json.dumps(data)  # the order of entities counts
 
 
 def note_tuning(folder: Path) -> None:
