@@ -76,7 +76,7 @@ demo: $(INSTALLED) ## The main job on real store demand: tune, train, benchmark,
 
 .PHONY: bench
 bench: $(INSTALLED) ## Env-steps per CPU-second
-	$(PY) -m echelongym.experiments.commands.bench
+	$(VENV)/bin/echelongym bench
 
 .PHONY: wheel-test
 wheel-test: $(INSTALLED) ## Build the wheel and run the quick tests on it, outside the checkout

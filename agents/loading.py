@@ -7,21 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from echelongym.envs.core.errors import InputError, expected, naming_extras, unknown, warn
+from echelongym.envs.core.errors import expected, naming_extras, unknown
 from echelongym.envs.core.plain import check_plain
 from echelongym.envs.interface.observation import Decision, Observation
-from echelongym.envs.network.signature import check_network
 from echelongym.envs.scenario.scenario import Scenario
-from echelongym.envs.storage.files import as_path, read_yaml
+from echelongym.envs.storage.files import as_path
 
 from .imported import imported_policy
 from .learners import LEARNERS
-from .rules import RULES, Rule
-
-#: What a rule's file holds; further keys are notes.
-_RULE_KEYS = ("rule", "scenario", "network", "parameters")
-#: What a run folder of ``train`` holds.
-POLICY_FILE = "policy.npz"
+from .origin import POLICY_FILE
+from .registry import RULES
+from .rule_files import remarked, rule_from_file
 
 
 class Policy(Protocol):
@@ -70,7 +66,7 @@ def load_policy(name: str | Path, scenario: Scenario, trust: bool = False, **par
     check_plain(parameters, "parameters")
     if text in RULES:
         rule = RULES[text](scenario, **parameters)
-        return _remarked(rule if parameters else rule.with_needed())
+        return remarked(rule if parameters else rule.with_needed())
     if text == "open_loop_plan":
         from .planning.open_loop import plan_open_loop
 
@@ -89,7 +85,7 @@ def _from_elsewhere(text: str, scenario: Scenario, trust: bool, parameters: dict
             raise expected("parameters", parameters, f"none, as {path} is a plan")
         return OpenLoopPlan.load(scenario, path)
     if path.suffix in (".yaml", ".yml"):
-        return _rule_from_file(path, scenario, parameters)
+        return rule_from_file(path, scenario, parameters)
     check_means_something(text, scenario)
     if path.exists():
         return _from_path(path, scenario, trust, parameters)
@@ -120,34 +116,6 @@ def check_means_something(text: str, scenario: Scenario) -> None:
     raise unknown("policy", text, known)
 
 
-def _rule_from_file(path: Path, scenario: Scenario, parameters: dict[str, Any]) -> Rule:
-    if not path.is_file():
-        raise expected("policy", str(path), "the path of a file that exists")
-    data = read_yaml(path)
-    for key in _RULE_KEYS:
-        if key not in data:
-            raise InputError(f"{path}: {key}: expected this key, as in the file of a rule")
-    kinds = RULES
-    if data["rule"] == "readable":  # of `echelongym read`
-        from .reading.readable_rule import ReadableRule
-
-        kinds = {**RULES, ReadableRule.name: ReadableRule}
-    name, given = data["rule"], {} if data["parameters"] is None else data["parameters"]
-    if not isinstance(name, str) or name not in kinds:
-        raise unknown("rule", name, kinds, str(path))
-    check_network(data["network"], scenario.tables, str(path))
-    if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
-        raise expected("parameters", given, "a mapping by name", str(path))
-    return _remarked(kinds[name](scenario, **{**given, **parameters}))
-
-
-def _remarked(rule: Rule) -> Rule:
-    """The rule, after warnings of what it leaves aside."""
-    for line in rule.remarks():
-        warn(f"{rule.scenario.name}: {line}")
-    return rule
-
-
 def _from_path(path: Path, scenario: Scenario, trust: bool, parameters: dict[str, Any]) -> Callable[..., Any]:
     if path.is_file() and path.suffix == ".zip":
         from .sb3.zip_files import load_sb3_policy
@@ -162,7 +130,7 @@ def _from_path(path: Path, scenario: Scenario, trust: bool, parameters: dict[str
             return load_bundle(path, scenario)
         rule = path / "rule.yaml"
         if rule.is_file():
-            return _rule_from_file(rule, scenario, {})
+            return rule_from_file(rule, scenario, {})
     from .pathwise.policy import is_pathwise, load_pathwise
 
     file = path / POLICY_FILE if path.is_dir() else path

@@ -1,4 +1,4 @@
-"""Origin: the scenario that a policy file holds, the one its policy was trained on."""
+"""Files of trained policies: their name in a run folder, and the scenario within that a policy was trained on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 from echelongym.envs.core.errors import InputError, warn
 from echelongym.envs.recorded.cells import is_table
 from echelongym.envs.scenario.scenario import Scenario
+
+#: What a run folder of ``train`` holds its policy in.
+POLICY_FILE = "policy.npz"
 
 
 def scenario_within(data: Mapping[str, Any], scenario: Scenario, where: str, digest: str | None = None) -> Scenario:

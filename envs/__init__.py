@@ -10,7 +10,8 @@ from .gym.checker import check_vector_env
 from .gym.env import NetworkEnv, NetworkVectorEnv
 from .interface.observation import Decision, Observation, Policy
 from .interface.observation_encoder import ActionDecoder, ObservationEncoder
-from .network.network import Customer, Lane, Network, Node, Product
+from .network.entities import Customer, Lane, Node, Product
+from .network.network import Network
 from .scenario.randomise import variants
 from .scenario.scenario import Scenario, shipped_scenarios
 from .simulate import Outcome, simulate

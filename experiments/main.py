@@ -110,7 +110,7 @@ def _run(name: str, rest: list[str]) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from echelongym.envs.core.errors import InputError, MissingExtra
 
-    from .cli.compose import launch
+    from .cli.hydra_jobs import launch
 
     try:
         launch(name, rest)

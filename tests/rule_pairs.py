@@ -1,6 +1,6 @@
 """Which rules make sense for which shipped scenarios."""
 
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.envs import Scenario
 
 

@@ -5,7 +5,7 @@ import pytest
 from random_scenarios import random_scenario
 
 from echelongym.agents import load_policy
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.envs import InputError, Scenario, simulate
 from echelongym.envs.simulate import periods
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.core.validation import Config
 from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.envs import Scenario, simulate
 from echelongym.envs.core.validation import Config
 from echelongym.envs.network.calendars import Review

@@ -18,7 +18,7 @@ from echelongym.agents.export.bundle import load_bundle
 from echelongym.agents.export.export import Bundle, export_policy, make_bundle
 from echelongym.agents.export.parity import gap, in_batches, observations
 from echelongym.agents.learners import learner_config
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.agents.sb3.actor import ActorPolicy
 from echelongym.agents.sb3.models import SB3VecEnv, actor_module, make_model
 from echelongym.envs.core.errors import InputError, MissingExtra

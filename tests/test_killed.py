@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from echelongym.agents.planning.linear_program.solver import Solver
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.agents.tuning.tuner import tune
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.scenario.scenario import Scenario
@@ -21,7 +21,7 @@ from echelongym.envs.simulate import simulate
 from echelongym.envs.storage.cache import is_own_file, is_private
 from echelongym.envs.storage.journal import Journal, note, recording, step
 from echelongym.envs.storage.locks import take
-from echelongym.experiments.cli.compose import launch
+from echelongym.experiments.cli.hydra_jobs import launch
 from echelongym.experiments.commands import simulate as simulating
 from echelongym.experiments.comparison.played import played
 from echelongym.experiments.main import main

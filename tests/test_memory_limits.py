@@ -11,7 +11,8 @@ import pytest
 from echelongym.agents import load_policy
 from echelongym.envs import InputError, NetworkVectorEnv, Scenario, simulate
 from echelongym.envs.core import memory_limits
-from echelongym.envs.core.memory_limits import free_memory, require_memory, tape_bytes
+from echelongym.envs.core.memory_limits import free_memory, require_memory
+from echelongym.envs.worlds.memory import tape_bytes
 from echelongym.experiments.cli.settings import Evaluation
 from echelongym.experiments.comparison.parts import simulate_worlds
 

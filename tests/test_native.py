@@ -11,8 +11,7 @@ from echelongym.envs import Scenario, Tape
 from echelongym.envs.compiler import c_compiler as native_build
 from echelongym.envs.compiler import c_operations as native_terms
 from echelongym.envs.compiler import recorder as recording
-from echelongym.envs.compiler.native import accelerate
-from echelongym.envs.compiler.recorder import Program
+from echelongym.envs.compiler.recorder import Program, accelerate
 from echelongym.envs.compiler.schedule import plan
 from echelongym.envs.core.backend import NumpyOps
 from echelongym.envs.dynamics import Dynamics, Exogenous, State

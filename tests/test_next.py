@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.envs import Scenario
 from echelongym.experiments.cli.compose import arguments
 from echelongym.experiments.cli.terminal import listed, typed

@@ -17,7 +17,7 @@ from echelongym.agents.planning.linear_program.program import relaxations
 from echelongym.agents.planning.open_loop import _saved_up
 from echelongym.agents.planning.perfect_information import perfect_information
 from echelongym.agents.planning.rolling import RollingHorizon
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.envs import Decision, Network, Scenario, Tape, simulate
 from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.interface.feasibility import problems

@@ -15,7 +15,7 @@ from echelongym.agents.pathwise.compiled.gradient import NativeUnroll
 from echelongym.agents.pathwise.compiled.symbols import SYMBOLS, Graph, Node
 from echelongym.agents.pathwise.policy import make_policy
 from echelongym.agents.pathwise.unroll import Unroll, Window, relaxation
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.envs.compiler.c_compiler import CannotCompile, library
 from echelongym.envs.core.validation import validate
 from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios

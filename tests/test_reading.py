@@ -30,7 +30,7 @@ from echelongym.agents.reading.named import named_entries, named_features, seaso
 from echelongym.envs import Decision, Scenario, simulate
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.scenario.scenario import shipped_scenarios
-from echelongym.experiments.cli.compose import launch
+from echelongym.experiments.cli.hydra_jobs import launch
 from echelongym.experiments.reading import pictures as reading_pictures
 
 ROOT = Path(os.environ.get("ECHELONGYM_CHECKOUT", Path(__file__).parent.parent))

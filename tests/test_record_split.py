@@ -10,8 +10,8 @@ from echelongym.envs import Decision, NetworkEnv, Scenario, simulate
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.recorded.blocks import whole_blocks
 from echelongym.envs.recorded.record import Calendar, Record
-from echelongym.envs.recorded.statement import playable, record_split, split_is_apart
 from echelongym.envs.recorded.windows import Windows, spans
+from echelongym.envs.worlds.record_statement import playable, record_split, split_is_apart
 
 START = datetime.date(2024, 1, 1)
 

@@ -12,7 +12,7 @@ from random_scenarios import random_scenario
 from rule_pairs import rule_pairs
 
 from echelongym.agents import load_policy
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.agents.rules.allocation import equalise
 from echelongym.envs import InputError, Scenario, simulate
 from echelongym.envs.core.backend import NUMPY, TorchOps

@@ -11,7 +11,7 @@ from rule_properties import check_on_a_random_network
 from test_rules import observations
 
 from echelongym.agents import load_policy
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.agents.tuning.tuner import tune
 from echelongym.envs import InputError, Scenario, simulate
 

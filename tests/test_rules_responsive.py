@@ -13,7 +13,7 @@ from random_scenarios import random_scenario
 from reference_scenario import read_scenario
 
 from echelongym.agents import load_policy
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.agents.tuning.tuner import tune
 from echelongym.envs import InputError, Scenario, simulate
 from echelongym.envs.core.backend import TorchOps

@@ -6,7 +6,7 @@ from random_scenarios import random_scenario, random_tape
 from test_dynamics import FIELDS, tape_from
 
 from echelongym.agents.loading import load_policy
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.agents.rules.allocation import equalise
 from echelongym.envs import InputError, NetworkVectorEnv
 from echelongym.envs.core.backend import NumpyOps

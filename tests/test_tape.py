@@ -10,7 +10,7 @@ from demand_worlds import POISSON, busy, customer, scenario
 
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.worlds.tape import Tape
-from echelongym.envs.worlds.tape_checks import ARRAYS
+from echelongym.envs.worlds.tape_arrays import ARRAYS
 
 UNITS = ["continuous", "integer"]
 

@@ -10,7 +10,7 @@ import oracle_instances as instances
 import pytest
 
 from echelongym.agents import load_policy
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.agents.tuning.tuner import more_budget, tune
 from echelongym.envs import InputError, Scenario, simulate
 

@@ -9,7 +9,8 @@ import oracle_instances as instances
 import pytest
 import torch
 
-from echelongym.agents.rules import RULES, Space
+from echelongym.agents.registry import RULES
+from echelongym.agents.rules import Space
 from echelongym.agents.service_targets import Target, targets_of
 from echelongym.agents.tuning.gradient import descend, fitting_legs, window_of
 from echelongym.agents.tuning.judging import Budget, Candidates, Judge

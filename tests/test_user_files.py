@@ -15,7 +15,7 @@ from echelongym.envs import InputError, Network, Scenario
 from echelongym.envs.core.names import folder_name
 from echelongym.envs.core.yaml_reading import NAMING_LISTS, parse_yaml
 from echelongym.envs.network import csv_tables as tabular
-from echelongym.envs.network import network
+from echelongym.envs.network import entities
 from echelongym.envs.storage.files import read_yaml, write_yaml
 
 # Words that YAML, JSON or a spreadsheet takes for something else.
@@ -167,7 +167,7 @@ def test_workbooks_say_what_to_do(tmp_path):
 def test_every_column_of_text_is_known_as_one():
     """A name in a column that is not would be taken for a number."""
     for section in tabular.SECTIONS:
-        for key, field in getattr(network, section.capitalize()[:-1]).model_fields.items():
+        for key, field in getattr(entities, section.capitalize()[:-1]).model_fields.items():
             plain = typing.get_origin(field.annotation) is typing.Literal or field.annotation is str
             if plain:
                 assert key in tabular._TEXT, f"{section}.{key}"

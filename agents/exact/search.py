@@ -13,7 +13,8 @@ from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 from echelongym.envs.storage.journal import step
 
-from ..rules import RULES, Rule, Space
+from ..registry import RULES
+from ..rules import Rule, Space
 from .evaluation import evaluate
 from .markov.bellman import TooManyStates, Unsettled
 from .markov.finite_laws import Floats

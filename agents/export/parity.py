@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.interface.observation import Decision, Observation, Policy, observation_shapes
-from echelongym.envs.recorded.statement import playable
 from echelongym.envs.simulate import periods
+from echelongym.envs.worlds.record_statement import playable
 
 if TYPE_CHECKING:
     from echelongym.envs.scenario.scenario import Scenario

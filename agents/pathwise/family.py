@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from echelongym.envs.core.errors import InputError, expected
 from echelongym.envs.interface.observation import Policy
-from echelongym.envs.recorded.statement import playable
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
+from echelongym.envs.worlds.record_statement import playable
 from echelongym.envs.worlds.tape import Tape
 
 from ..budget import Judged, figures, objective, penalised
-from ..rules import RULES, Rule
+from ..registry import RULES
+from ..rules import Rule
 from ..service_targets import shortfall, targets_of
 from .compiled.gradient import NativeUnroll
 from .config import PathwiseConfig

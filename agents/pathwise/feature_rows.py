@@ -12,7 +12,7 @@ from echelongym.envs.interface.inventory_positions import Forest
 from echelongym.envs.interface.observation_encoder import season_periods
 from echelongym.envs.processes.series import normal_quantile
 from echelongym.envs.scenario.scenario import Scenario
-from echelongym.envs.worlds.disruption import disturbed
+from echelongym.envs.worlds.events import disturbed
 
 from ..rules.lookahead import resembles
 

@@ -20,7 +20,8 @@ from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.scenario.scenario import Scenario
 
-from ..rules import RULES, Rule
+from ..registry import RULES
+from ..rules import Rule
 from ..rules.base_stock import BaseStock, Shift
 from ..rules.dual import CappedDualIndex
 from .features import Features

@@ -21,9 +21,10 @@ from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import write_bytes
 from echelongym.envs.storage.outside_files import parse_json, read_npz, text_of
 
+from ..networks.weights import weights
 from ..origin import scenario_within
-from ..rules import RULES, Rule
-from ..sb3.policy_file import weights
+from ..registry import RULES
+from ..rules import Rule
 from .backbones import BODIES, Body
 from .config import Layout
 from .features import Features

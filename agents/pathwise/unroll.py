@@ -10,9 +10,9 @@ from echelongym.envs.accounts.ledger import Ledger
 from echelongym.envs.core.backend import TorchOps
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.interface.inventory_positions import longest_way
-from echelongym.envs.recorded.statement import playable
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import periods
+from echelongym.envs.worlds.record_statement import playable
 
 from ..service_targets import Multipliers
 from ..tuning.gradient import window_of

@@ -7,11 +7,11 @@ from functools import cached_property
 import numpy as np
 
 from echelongym.envs.interface.observation import Observation
-from echelongym.envs.network.calendars import Calendars
 from echelongym.envs.processes.replay import ReplayedDemand
-from echelongym.envs.recorded.statement import playable
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.closed_days import Calendars
 from echelongym.envs.worlds.disruption import When, active_within
+from echelongym.envs.worlds.record_statement import playable
 
 from .linear_program.assembly import Bools, Floats, Ints
 from .linear_program.outlook import Outlook, Standing

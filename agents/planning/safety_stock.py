@@ -20,8 +20,8 @@ import numpy as np
 from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.interface.inventory_positions import Forest, cover
 from echelongym.envs.network.tables import Tables
-from echelongym.envs.recorded.statement import playable
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.record_statement import playable
 
 from .linear_program.assembly import Assembly, Floats, Ints, Problem
 from .linear_program.outlook import Outlook, Standing

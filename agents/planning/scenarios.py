@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from echelongym.envs.processes.replay import ReplayedDemand
-from echelongym.envs.recorded.statement import playable
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.record_statement import playable
 
 from .linear_program.assembly import Floats, Problem
 from .linear_program.outlook import Outlook, Standing

@@ -25,8 +25,8 @@ import numpy as np
 from echelongym.envs.accounts.estimators import Ratio
 from echelongym.envs.core.errors import expected
 from echelongym.envs.network.tables import Tables
-from echelongym.envs.recorded.statement import playable
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.record_statement import playable
 from echelongym.envs.worlds.tape import Tape
 from echelongym.envs.worlds.world_sample import SHARE, sample_of
 

@@ -1,6 +1,5 @@
 """Rules: replenishment policies with named parameters, one file a family."""
 
-from ..planning.rolling import RollingHorizon
 from .base_stock import CappedEchelonBaseStock, CappedLocalBaseStock, EchelonBaseStock, LocalBaseStock
 from .critical_levels import CriticalLevels
 from .dual import CappedDualIndex, DualIndex, ExpediteThreshold, SingleIndex, TailoredBaseSurge
@@ -12,36 +11,7 @@ from .rule import Rule, Space
 from .sterman import AnchoringAndAdjustment
 from .transshipment import ProactiveTransshipment, ReactiveTransshipment
 
-RULES: dict[str, type[Rule]] = {
-    rule.name: rule
-    for rule in (
-        LocalBaseStock,
-        EchelonBaseStock,
-        CappedEchelonBaseStock,
-        ReorderPointOrderUpTo,
-        ReorderPointQuantity,
-        CanOrder,
-        SingleIndex,
-        DualIndex,
-        CappedDualIndex,
-        TailoredBaseSurge,
-        ExpediteThreshold,
-        ReactiveTransshipment,
-        ProactiveTransshipment,
-        CappedLocalBaseStock,
-        CriticalLevels,
-        ForecastBaseStock,
-        DisruptionAwareBaseStock,
-        Playbook,
-        JustInTime,
-        AnchoringAndAdjustment,
-        RollingHorizon,
-        RandomRequests,
-    )
-}
-
 __all__ = [
-    "RULES",
     "AnchoringAndAdjustment",
     "CanOrder",
     "CappedDualIndex",
@@ -61,7 +31,6 @@ __all__ = [
     "ReactiveTransshipment",
     "ReorderPointOrderUpTo",
     "ReorderPointQuantity",
-    "RollingHorizon",
     "Rule",
     "SingleIndex",
     "Space",

@@ -22,8 +22,8 @@ from echelongym.envs.scenario.scenario import Scenario
 
 from ..networks.graph_features import GraphFeatures, SharedHead
 from ..networks.layers import ACTIVATIONS
+from ..residual import Residual
 from ..rules import Rule
-from ..rules.residual import Residual
 
 
 class Actor(nn.Module):
@@ -120,7 +120,7 @@ class ActorPolicy:
     facts
         What is known of its training, plain data: ``agent``, ``seed``, ``env_steps`` and so on.
     rule
-        That actions correct (:class:`echelongym.agents.rules.residual.Residual`); None: they stand for themselves.
+        That actions correct (:class:`echelongym.agents.residual.Residual`); None: they stand for themselves.
     """
 
     def __init__(

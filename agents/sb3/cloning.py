@@ -19,9 +19,9 @@ from echelongym.envs.dynamics.rounding import dust_of
 from echelongym.envs.interface.action_decoder import ActionDecoder
 from echelongym.envs.interface.observation import Observation
 from echelongym.envs.interface.observation_encoder import ObservationEncoder
-from echelongym.envs.recorded.statement import playable
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
+from echelongym.envs.worlds.record_statement import playable
 
 from ..rules import Rule
 

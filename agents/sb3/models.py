@@ -33,7 +33,7 @@ from ..learners import (
 )
 from ..networks.graph_features import GraphFeatures, SharedHead, graph_layout
 from ..networks.layers import ACTIVATIONS
-from ..rules.residual import ZERO
+from ..residual import ZERO
 from .actor import Actor, ActorPolicy, RecurrentActor
 from .discrete_actions import move_table
 from .graph_policy import GraphExtractor, GraphPolicy

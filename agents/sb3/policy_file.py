@@ -28,8 +28,9 @@ from echelongym.envs.storage.files import write_bytes
 from echelongym.envs.storage.outside_files import parse_json, read_npz, text_of
 
 from ..networks.graph_features import GraphFeatures, SharedHead, graph_layout
+from ..networks.weights import weights
 from ..origin import scenario_within
-from ..rules.residual import rule_from_dict
+from ..residual import rule_from_dict
 from .actor import Actor, ActorPolicy, RecurrentActor, policy_of
 
 _SCHEMA = 2
@@ -112,20 +113,6 @@ def _check_weights(layout: _ActorLayout, arrays: dict[str, Any], where: str) -> 
     held = sum(array.size for array in arrays.values())
     if wanted > held:
         raise expected("actor.sizes", layout.sizes, f"the {held:,} weights of the file to suffice", where)
-
-
-def weights(arrays: dict[str, Any], where: str) -> dict[str, torch.Tensor]:
-    """Tensors of an archive's arrays.
-
-    Raises
-    ------
-    InputError
-        If one holds what no weight is: text, booleans, NaN, infinities.
-    """
-    for name, array in arrays.items():
-        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-            raise InputError(f"{where}: {name}: expected an array of finite numbers")
-    return {name: torch.from_numpy(value) for name, value in arrays.items()}
 
 
 def _check_sizes(policy: ActorPolicy, path: Path) -> None:

@@ -22,14 +22,14 @@ from stable_baselines3.common.logger import Logger
 
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.gym.vector_env import NetworkVectorEnv
-from echelongym.envs.recorded.statement import playable
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.record_statement import playable
 from echelongym.envs.worlds.tape import Tape
 
 from ..budget import Budget, Floats, Progress, Trained, cpu_time, judge, next_due
 from ..learners import OnPolicy, SB3Learner
+from ..residual import Residual, starting_rule
 from ..rules import Rule
-from ..rules.residual import Residual, starting_rule
 from .actor import ActorPolicy, RecurrentActor, policy_of
 from .checkpoint import Checkpoint, save_checkpoint
 from .cloning import clone

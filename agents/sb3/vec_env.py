@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from echelongym.envs.core.errors import expected
 from echelongym.envs.gym.vector_env import NetworkVectorEnv
 
-from ..rules.residual import Residual
+from ..residual import Residual
 
 
 class SB3VecEnv(VecEnv):

@@ -27,9 +27,8 @@ from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.outside_files import check_members, regular_file
 
 from ..learners import LEARNERS
-from ..loading import POLICY_FILE
-from ..origin import scenario_within
-from ..rules.residual import rule_from_dict
+from ..origin import POLICY_FILE, scenario_within
+from ..residual import rule_from_dict
 from .actor import ActorPolicy, policy_of
 from .discrete_actions import move_table
 from .models import actor_module, algorithm_of

@@ -19,7 +19,8 @@ from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import write_text
 from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, WorldSample, cost_limits, sample_of
 
-from ..rules import RULES, Rule
+from ..registry import RULES
+from ..rules import Rule
 from ..service_targets import MISSED
 from .judging import JUDGED, Budget, Candidates, Judge
 from .stages import METHODS, Plan

@@ -6,15 +6,13 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from .loop_nests import Access, Array
-
-if TYPE_CHECKING:
-    from .recorder import Program
+from .recording import Recording
 
 
 @dataclass(eq=False)
@@ -78,7 +76,7 @@ class Memory:
     A buffer that several results share, one after the other, is a tensor for each of them.
     """
 
-    def __init__(self, program: Program, calls: list[partial[Any]]) -> None:
+    def __init__(self, program: Recording, calls: list[partial[Any]]) -> None:
         self.inputs = program.inputs
         self.outputs = program.outputs
         self._owned: dict[int, list[tuple[int, Tensor]]] = {}

@@ -19,34 +19,15 @@ import ctypes
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .buffers import Tensor
 from .c_compiler import CannotCompile, library
 from .c_source import source
-from .schedule import NothingToGain, plan
-
-if TYPE_CHECKING:
-    from .recorder import Program
-
-
-def accelerate(program: Program) -> bool:
-    """Compile a program: whether it runs natively from now on.
-
-    The first time for a network and batch size this takes about a second, and from the cache a tenth of it. Where it
-    does not come about ``program.reason`` says why, and the program goes on as before.
-    """
-    if program.native is None:
-        try:
-            program.native = Native(program)
-            program.reason = ""
-        except (CannotCompile, NothingToGain) as error:
-            program.reason = str(error)
-        except Exception as error:  # it would only have made things faster
-            program.reason = f"{type(error).__name__}: {error}"
-    return program.native is not None
+from .recording import Recording
+from .schedule import plan
 
 
 class Native:
@@ -60,7 +41,7 @@ class Native:
         If the program's calls are not known.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Recording) -> None:
         if os.environ.get("ECHELONGYM_NATIVE") == "0":
             raise CannotCompile("ECHELONGYM_NATIVE=0")
         planned = plan(program)
@@ -103,7 +84,7 @@ class Native:
         for call in self._calls:
             call()
 
-    def _agrees(self, program: Program, state: list[Tensor]) -> bool:
+    def _agrees(self, program: Recording, state: list[Tensor]) -> bool:
         """Whether a replay gives what NumPy's gives; both are undone."""
         before = [ctypes.string_at(one.start, one.size) for one in state]
 

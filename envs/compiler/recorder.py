@@ -21,7 +21,10 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
-from .native import Native, accelerate
+from .c_compiler import CannotCompile
+from .native import Native
+from .recording import Recording
+from .schedule import NothingToGain
 
 Array = NDArray[Any]
 #: Seconds of use for each of its calls after which a program is compiled: about what that costs.
@@ -31,7 +34,7 @@ _VIEWS = {np.moveaxis, np.flip, np.transpose, np.squeeze, np.expand_dims, np.bro
 _JOINS = {np.concatenate, np.stack}
 
 
-class Program:
+class Program(Recording):
     """A recorded function: ``program(*arrays)`` does what ``function(*arrays)`` did, faster.
 
     The function may use NumPy's ufuncs (with ``reduce``, ``accumulate`` and ``out``), operators, indexing, assignment,
@@ -64,8 +67,8 @@ class Program:
     """
 
     def __init__(self, function: Callable[..., Sequence[Any]], inputs: Sequence[Any], ops: Any) -> None:
-        self.calls: list[Callable[[], Any]] = []
-        self.made: list[tuple[int, Array]] = []  # its buffers, each with the number of the call that it was made for
+        self.calls = []
+        self.made = []
         self.native: Native | None = None
         self.reason = "not used for long enough"
         self._spent = 0.0
@@ -123,6 +126,23 @@ class Program:
         """Do it now and at every replay."""
         call()
         self.calls.append(call)
+
+
+def accelerate(program: Program) -> bool:
+    """Compile a program: whether it runs natively from now on.
+
+    The first time for a network and batch size this takes about a second, and from the cache a tenth of it. Where it
+    does not come about ``program.reason`` says why, and the program goes on as before.
+    """
+    if program.native is None:
+        try:
+            program.native = Native(program)
+            program.reason = ""
+        except (CannotCompile, NothingToGain) as error:
+            program.reason = str(error)
+        except Exception as error:  # it would only have made things faster
+            program.reason = f"{type(error).__name__}: {error}"
+    return program.native is not None
 
 
 class _Owner:

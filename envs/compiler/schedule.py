@@ -6,16 +6,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .buffers import Memory, Tensor, arrays, rows, written
 from .c_operations import known
 from .loop_nests import Access, Nest, loops
-
-if TYPE_CHECKING:
-    from .recorder import Program
+from .recording import Recording
 
 #: Batches of fewer worlds are done in one go.
 FEW_WORLDS = 16
@@ -89,7 +87,7 @@ class _Step:
 _Run = list[_Step] | Callable[[], Any]
 
 
-def plan(program: Program) -> Plan:
+def plan(program: Recording) -> Plan:
     """How to run a program natively.
 
     Raises

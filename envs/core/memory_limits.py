@@ -13,15 +13,10 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .errors import InputError
 
-if TYPE_CHECKING:
-    from ..scenario.scenario import Scenario
-
 GIGABYTE = 2**30
-_NUMBER = 8  # bytes
 _NEVER_REFUSED = 1 << 24  # bytes; what is free is not looked up for less
 _NO_LIMIT = 1 << 60  # cgroup v1 writes a huge number where there is no limit
 
@@ -57,42 +52,6 @@ def free_memory() -> int | None:
     """
     found = [one for one in (_of_the_machine(), _of_the_container(), _of_the_process()) if one is not None]
     return max(min(found), 0) if found else None
-
-
-def tape_bytes(scenario: Scenario, worlds: int, periods: int) -> int:
-    """Bytes of the worlds that :meth:`Scenario.sample` draws, with what drawing them takes at the same time.
-
-    What does not vary takes no memory. The numbers that one series is drawn from count as two further arrays.
-    """
-    t = scenario.tables
-    rows = t.H + periods + max(t.F - 1, 0)
-    numbers = rows * t.C * t.P + 2 * rows + 2 * periods * t.C * t.P * t.F
-    if t.lead_time_random.any():
-        numbers += periods * t.L
-    if scenario.disruptions:
-        numbers += periods * (t.N + 2 * t.L)
-    if t.integer:
-        numbers += 2 * periods * sum(node.kind != "supplier" for node in scenario.nodes.values()) * t.P
-    return _NUMBER * numbers * worlds
-
-
-def simulation_bytes(scenario: Scenario, worlds: int, periods: int, trace: bool = False) -> int:
-    """Bytes of a simulation: the tape, and every period of what happened where a trace is kept."""
-    t = scenario.tables
-    kept = 0
-    if trace:
-        stock = t.N * t.P * t.A + t.L * t.P * t.K * t.A + t.C * t.P * t.W
-        flows = (6 * t.L + 2 * t.C + t.S + t.N) * t.P
-        kept = _NUMBER * (2 * (stock + flows) + 12) * worlds * periods  # period by period, then joined
-    return tape_bytes(scenario, worlds, periods) + kept
-
-
-def worlds_that_fit(scenario: Scenario, worlds: int, periods: int, share: float = 0.4) -> int:
-    """How many of ``worlds`` to simulate at a time so that they take no more than a share of what is free; at least 1."""
-    free = free_memory()
-    if free is None:
-        return worlds
-    return min(max(int(share * free / max(simulation_bytes(scenario, 1, periods), 1)), 1), worlds)
 
 
 def _size(count: int) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..accounts.ledger import Ledger
 from ..core.backend import NumpyOps
 from ..core.errors import InputError, expected, unknown
-from ..core.memory_limits import require_memory, tape_bytes
+from ..core.memory_limits import require_memory
 from ..core.threads import one_thread
 from ..dynamics import Arrivals, Dynamics, State
 from ..dynamics.rounding import counting
@@ -21,6 +21,7 @@ from ..interface.observation import Decision, Observation
 from ..interface.observation_encoder import ActionDecoder, ObservationEncoder
 from ..processes.series import APART, PURPOSES, Purpose
 from ..scenario.scenario import Scenario
+from ..worlds.memory import tape_bytes
 from .infos import LEVELS, Reporter
 from .recorded_step import Replay
 from .step import Before, Stepping

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..core.backend import Array, NumpyOps
 from ..dynamics.state import Exogenous
-from ..worlds.disruption import disturbed
+from ..worlds.events import disturbed
 from ..worlds.tape import Core, sample_tape
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..core.backend import Array, Ops, ops_of
 from ..processes.demand import DemandProcess
-from ..worlds.disruption import disturbed
+from ..worlds.events import disturbed
 from .action_decoder import KINDS, ActionDecoder, Decoding, Range
 from .inventory_positions import Rows
 from .observation import Observation

@@ -8,15 +8,13 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.errors import InputError, expected, missing_extra, printable, unknown
 from ..core.validation import Config
 from ..core.yaml_reading import LONGEST_NUMBER, read_text
 from ..storage.files import as_path, write_text
-
-if TYPE_CHECKING:
-    from .network import Network
+from .entities import Customer, Entities, Lane, Node, Product
 
 SECTIONS = ("products", "nodes", "lanes", "customers")
 # Columns in which a cell is text as it stands, and those in which it is names.
@@ -29,7 +27,7 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
 _WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 
 
-def write_csv(network: Network, folder: str | Path) -> None:
+def write_csv(network: Entities, folder: str | Path) -> None:
     """One table a section; columns are ``name`` and the keys that any row gives.
 
     Mappings (a number by product, demand, sources) stand in their cell as JSON.
@@ -80,14 +78,7 @@ def read_csv(folder: str | Path) -> dict[str, Any]:
 
 
 def _columns(section: str) -> list[str]:
-    from . import network
-
-    models: dict[str, type[Config]] = {
-        "products": network.Product,
-        "nodes": network.Node,
-        "lanes": network.Lane,
-        "customers": network.Customer,
-    }
+    models: dict[str, type[Config]] = {"products": Product, "nodes": Node, "lanes": Lane, "customers": Customer}
     return list(models[section].model_fields)
 
 
@@ -202,7 +193,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def to_networkx(network: Network) -> Any:
+def to_networkx(network: Entities) -> Any:
     """``networkx.MultiDiGraph``: nodes and customers with their data, lanes and sources as edges.
 
     Node attribute ``role`` is ``supplier``, ``stock`` or ``customer``; edge attribute ``role`` is

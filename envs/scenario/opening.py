@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.validation import by_product
 from ..network.calendars import waits
-
-if TYPE_CHECKING:
-    from .scenario import Scenario
+from ..worlds.source import WorldSource
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -37,7 +34,7 @@ def initial_lead_times(nominal: Ints, targets: Sequence[NDArray[np.bool_]], slot
 
 
 def initial_stock(
-    scenario: Scenario, primary: Ints, mean_flow: Floats, nominal: Ints, protected: Ints, K: int
+    scenario: WorldSource, primary: Ints, mean_flow: Floats, nominal: Ints, protected: Ints, K: int
 ) -> tuple[Floats, Floats]:
     """Stock at the start of period 0: on hand (N, P) and in the slots of each lane (L, P, K).
 

@@ -11,20 +11,18 @@ from __future__ import annotations
 import copy
 import fnmatch
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, Protocol, Self, TypeVar
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..core.errors import InputError, expected
 from ..core.validation import Config, Count
-from ..network.network import NOT_FOR_RETURNS, NOT_FOR_SUPPLIERS, Network
+from ..network.entities import NOT_FOR_RETURNS, NOT_FOR_SUPPLIERS
+from ..network.network import Network
 from ..processes.series import Purpose, Streams
 from .random_network import RandomNetwork
 from .ranges import Draw, Numbers, constant
-
-if TYPE_CHECKING:
-    from .scenario import Scenario
 
 NETWORK = ("nodes", "lanes", "customers")
 
@@ -198,7 +196,34 @@ def with_network(data: Any) -> Any:
     return data
 
 
-def is_drawn(scenario: Scenario) -> bool:
+class Family(Protocol):
+    """A scenario that can be randomised; :class:`~echelongym.envs.Scenario` is one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def base_dir(self) -> str | None: ...
+
+    @property
+    def products(self) -> Mapping[str, Any]: ...
+
+    @property
+    def network(self) -> Network: ...
+
+    @property
+    def randomise(self) -> Variation | None: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+    @classmethod
+    def from_mapping(cls, data: dict[str, Any], where: str = "network") -> Self: ...
+
+
+_Family = TypeVar("_Family", bound=Family)
+
+
+def is_drawn(scenario: Family) -> bool:
     """Whether the network is the one that ``randomise.network`` draws where none is written."""
     if scenario.randomise is None or scenario.randomise.network is None:
         return False
@@ -234,12 +259,12 @@ class Choice(Config):
     def _number_alone(cls, data: Any) -> Any:
         return data if isinstance(data, dict) else {"number": data}
 
-    def of(self, scenario: Scenario) -> Scenario:
+    def of(self, scenario: _Family) -> _Family:
         """The variant of ``scenario``."""
         return variant(scenario, self.number, self.seed, self.purpose)
 
 
-def variant(scenario: Scenario, number: int, seed: int = 0, purpose: Purpose | str = "train") -> Scenario:
+def variant(scenario: _Family, number: int, seed: int = 0, purpose: Purpose | str = "train") -> _Family:
     """Variant ``number`` of a scenario with ``randomise``; see :meth:`Scenario.variant`."""
     if scenario.randomise is None:
         raise expected("randomise", None, "this key, as a variant is wanted", scenario.name)
@@ -248,7 +273,7 @@ def variant(scenario: Scenario, number: int, seed: int = 0, purpose: Purpose | s
     return _made(scenario, scenario.randomise, numbers, name)[0]
 
 
-def variants(scenario: Scenario, count: int, seed: int = 0, purpose: Purpose | str = "train") -> list[Scenario]:
+def variants(scenario: _Family, count: int, seed: int = 0, purpose: Purpose | str = "train") -> list[_Family]:
     """Variants 0 to ``count - 1`` of a scenario with ``randomise``.
 
     Raises
@@ -261,9 +286,7 @@ def variants(scenario: Scenario, count: int, seed: int = 0, purpose: Purpose | s
     return [variant(scenario, number, seed, purpose) for number in range(count)]
 
 
-def _made(
-    scenario: Scenario, variation: Variation, numbers: Numbers, name: str
-) -> tuple[Scenario, dict[str, list[str]]]:
+def _made(scenario: _Family, variation: Variation, numbers: Numbers, name: str) -> tuple[_Family, dict[str, list[str]]]:
     data = scenario.to_dict()
     del data["randomise"]
     found = variation.apply(data, numbers)
@@ -271,7 +294,7 @@ def _made(
     return type(scenario).from_mapping(data, where=f"randomise: {name}"), found
 
 
-def check(scenario: Scenario) -> dict[str, list[str]]:
+def check(scenario: Family) -> dict[str, list[str]]:
     """Draw at the ends of all ranges and within: every pattern matches something, and what is drawn is valid.
 
     Returns

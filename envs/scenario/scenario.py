@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, PlainValidator, ValidationInfo, model_validator
 
@@ -15,6 +15,7 @@ from ..core.errors import InputError, expected, unknown
 from ..core.names import Label, Named
 from ..core.validation import Config, Count, NonNegative, PositiveCount, Share, is_number, validate
 from ..network.network import Network
+from ..network.tables import Tables
 from ..processes.correlation import Correlation
 from ..processes.demand import parse_demand
 from ..processes.forecast import Forecast
@@ -26,12 +27,11 @@ from ..storage.files import as_path, read_yaml, write_yaml
 from ..storage.outside_files import regular_file
 from ..worlds.disruption import Disruption
 from ..worlds.events import dated_span
+from ..worlds.record_statement import record_split
+from ..worlds.tape import Tape, sample_tape
+from .compile_tables import compile_tables
 from .overrides import overridden
 from .randomise import NETWORK, Choice, Variation, check, is_drawn, is_undrawn, variant, with_network
-
-if TYPE_CHECKING:
-    from ..network.tables import Tables
-    from ..worlds.tape import Tape
 
 
 def _reward_scale(value: Any) -> Any:
@@ -172,8 +172,6 @@ class Scenario(Network):
     @cached_property
     def tables(self) -> Tables:
         """The scenario compiled to NumPy arrays, which is all that the hot code reads."""
-        from ..network.tables import compile_tables
-
         return compile_tables(self)
 
     @property
@@ -248,14 +246,10 @@ class Scenario(Network):
         InputError
             On another purpose, a negative seed or no worlds, or more worlds or periods than fit into memory.
         """
-        from ..worlds.tape import sample_tape
-
         return sample_tape(self, worlds, seed, purpose, periods)
 
     def record_split(self) -> tuple[str, ...]:
         """Which recorded periods policies are fitted to and judged on, one text a record; empty where none is recorded."""
-        from ..recorded.statement import record_split
-
         return record_split(self)
 
     def variant(self, number: int, seed: int = 0, purpose: str = "train") -> Scenario:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, model_v
 from ..core.errors import expected, unknown
 from ..core.names import as_text
 from ..core.validation import Config, NonNegative, Positive, PositiveCount, Share, number
+from ..network.entities import Customer, Lane, Node
 from ..recorded.record import iso_date
-
-if TYPE_CHECKING:
-    from ..network.network import Network
-    from ..scenario.scenario import Scenario
 
 # What can be selected, by which attributes, and which effects it can suffer.
 ATTRIBUTES = {
@@ -140,6 +137,19 @@ def active_within(periods: NDArray[np.int64], span: tuple[int, int], every: int 
     return (since >= 0) & (since <= span[1] - span[0])
 
 
+class Places(Protocol):
+    """A network, as far as disruptions choose what they hit."""
+
+    @property
+    def nodes(self) -> Mapping[str, Node]: ...
+
+    @property
+    def lanes(self) -> Mapping[str, Lane]: ...
+
+    @property
+    def customers(self) -> Mapping[str, Customer]: ...
+
+
 class Effect(Config):
     """What an active disruption does to the nodes, lanes or customers it selects.
 
@@ -188,7 +198,7 @@ class Effect(Config):
         given = {key: getattr(self, "yield_share" if key == "yield" else key) for key in EFFECTS}
         return {key: value for key, value in given.items() if value is not None}
 
-    def select(self, network: Network, field: str = "effects") -> NDArray[np.int64]:
+    def select(self, network: Places, field: str = "effects") -> NDArray[np.int64]:
         """Indices of the nodes, lanes or customers affected, ascending.
 
         Raises
@@ -236,7 +246,7 @@ class Disruption(Config):
     effects: Annotated[tuple[Effect, ...], Field(min_length=1)]
     """What it does while it is active."""
 
-    def select(self, network: Network, field: str = "disruption") -> list[tuple[Effect, NDArray[np.int64]]]:
+    def select(self, network: Places, field: str = "disruption") -> list[tuple[Effect, NDArray[np.int64]]]:
         """Each effect with the indices it selects in a network.
 
         Raises
@@ -261,24 +271,3 @@ class Disruption(Config):
                         )
             found.append((effect, chosen))
         return found
-
-
-def disturbed(scenario: Scenario) -> dict[str, NDArray[np.bool_]]:
-    """Arrays of a tape that disruptions and calendars can make other than 1, each with its (entities,) that any hits.
-
-    Among ``node_availability`` (N,), ``lane_availability`` and ``lane_yield`` (L,); what nothing hits is not there.
-    """
-    t = scenario.tables
-    found: dict[str, NDArray[np.bool_]] = {}
-    for disruption in scenario.disruptions.values():
-        for effect, chosen in disruption.select(scenario):
-            if effect.yield_share is not None:
-                found.setdefault("lane_yield", np.zeros(t.L, dtype=bool))[chosen] = True
-            if effect.availability is not None:
-                size = t.N if effect.kind == "nodes" else t.L
-                found.setdefault(f"{effect.kind[:-1]}_availability", np.zeros(size, dtype=bool))[chosen] = True
-    for name, patterns in (("node_availability", t.node_pattern), ("lane_availability", t.lane_pattern)):
-        closes = np.array([not pattern.all() for pattern in patterns], dtype=bool)
-        if closes.any():
-            found[name] = found.get(name, False) | closes
-    return found

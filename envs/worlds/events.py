@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,11 +9,9 @@ from ..core.errors import expected
 from ..processes.demand import Factor
 from ..processes.laws import Floats
 from ..processes.series import Streams
-from ..recorded.statement import recorded_series
 from .disruption import When, active_within
-
-if TYPE_CHECKING:
-    from ..scenario.scenario import Scenario
+from .record_statement import recorded_series
+from .source import WorldSource
 
 Bools = NDArray[np.bool_]
 MOST_CODED = 12  # events on one customer whose 2^k combinations are listed
@@ -77,7 +73,7 @@ class Events:
         If a selector selects nothing.
     """
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: WorldSource) -> None:
         self._scenario = scenario
         self._when = {name: item.when for name, item in scenario.disruptions.items()}
         # Per kind of entity and key of the effect: (event, entity, amount).
@@ -128,7 +124,7 @@ class Events:
         return factors
 
 
-def dated_span(scenario: Scenario, when: When, purpose: str, where: str) -> tuple[int, int]:
+def dated_span(scenario: WorldSource, when: When, purpose: str, where: str) -> tuple[int, int]:
     """First and last period of an event by date, in worlds of a purpose, which begin with their window.
 
     Raises
@@ -176,3 +172,24 @@ def _coded(amounts: tuple[tuple[str, float], ...], active: dict[str, Bools]) -> 
         code = code + active[event] * len(levels)
         levels = np.concatenate([levels, levels * amount])
     return Factor(code, levels)
+
+
+def disturbed(scenario: WorldSource) -> dict[str, NDArray[np.bool_]]:
+    """Arrays of a tape that disruptions and calendars can make other than 1, each with its (entities,) that any hits.
+
+    Among ``node_availability`` (N,), ``lane_availability`` and ``lane_yield`` (L,); what nothing hits is not there.
+    """
+    t = scenario.tables
+    found: dict[str, NDArray[np.bool_]] = {}
+    for disruption in scenario.disruptions.values():
+        for effect, chosen in disruption.select(scenario):
+            if effect.yield_share is not None:
+                found.setdefault("lane_yield", np.zeros(t.L, dtype=bool))[chosen] = True
+            if effect.availability is not None:
+                size = t.N if effect.kind == "nodes" else t.L
+                found.setdefault(f"{effect.kind[:-1]}_availability", np.zeros(size, dtype=bool))[chosen] = True
+    for name, patterns in (("node_availability", t.node_pattern), ("lane_availability", t.lane_pattern)):
+        closes = np.array([not pattern.all() for pattern in patterns], dtype=bool)
+        if closes.any():
+            found[name] = found.get(name, False) | closes
+    return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from ..processes.replay import ReplayedDemand
 from ..processes.series import Streams
 from ..recorded.blocks import whole_blocks
-from ..recorded.statement import playable
-
-if TYPE_CHECKING:
-    from ..scenario.scenario import Scenario
+from .record_statement import playable
+from .source import WorldSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +43,7 @@ class RecordedBlocks:
 
 
 def recorded_blocks(
-    scenario: Scenario, worlds: int | Sequence[int], seed: int, purpose: str, periods: int | None = None
+    scenario: WorldSource, worlds: int | Sequence[int], seed: int, purpose: str, periods: int | None = None
 ) -> tuple[RecordedBlocks, ...]:
     """Counts of drawn blocks, one entry a record; empty where nothing is drawn by block.
 
@@ -82,7 +80,7 @@ def recorded_blocks(
     return tuple(found.values())
 
 
-def replayed_demands(scenario: Scenario) -> list[ReplayedDemand]:
+def replayed_demands(scenario: WorldSource) -> list[ReplayedDemand]:
     """Every recorded demand of a scenario, in the order of customers and products."""
     return [
         process

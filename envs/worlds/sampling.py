@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network.calendars import Calendars
 from ..processes.correlation import correlated_scores
 from ..processes.demand import DemandProcess, Factor
 from ..processes.forecast import sample_forecasts
@@ -15,10 +14,9 @@ from ..processes.laws import Floats
 from ..processes.lead_time import sample_lead_times
 from ..processes.replay import ReplayedDemand
 from ..processes.series import Streams
+from .closed_days import Calendars
 from .events import Events
-
-if TYPE_CHECKING:
-    from ..scenario.scenario import Scenario
+from .source import WorldSource
 
 # Demand numbers drawn at a time; with few worlds many series are drawn in one go.
 _BLOCK = 65_536
@@ -27,7 +25,7 @@ _BLOCK = 65_536
 class Sampler:
     """The processes of one scenario, compiled; draws what a policy cannot influence."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: WorldSource) -> None:
         self._products = tuple(scenario.products)
         self._nodes = tuple(scenario.nodes)
         self._customers = tuple(scenario.customers)
@@ -180,12 +178,12 @@ class Sampler:
         return f"{self._customers[customer]}/{self._products[product]}"
 
 
-def _divided(scenario: Scenario) -> dict[int, str]:
+def _divided(scenario: WorldSource) -> dict[int, str]:
     """Nodes whose stock may have to be divided: those without limit never are."""
     return {n: name for n, (name, node) in enumerate(scenario.nodes.items()) if node.kind != "supplier"}
 
 
-def _shared(scenario: Scenario, events: Events) -> tuple[dict[int, str], int]:
+def _shared(scenario: WorldSource, events: Events) -> tuple[dict[int, str], int]:
     """Rows of ``thin`` (lanes, pairs, customers) with a share that may split a unit, and their number.
 
     A share of 0 or 1 comes out the same whatever the number drawn.

@@ -8,44 +8,28 @@ first, then the world; in memory the world comes last, and what never varies is 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InputError, NoSuchPlace, expected, printable, unknown
-from ..core.memory_limits import require_memory, tape_bytes
+from ..core.memory_limits import require_memory
 from ..network.signature import NAMES, connections
 from ..processes.laws import Floats
 from ..processes.series import Streams
-from ..recorded.statement import check_room
 from ..storage.files import as_path
+from .memory import tape_bytes
+from .record_statement import check_room
 from .sampling import Sampler
-from .tape_checks import (
-    ARRAYS,
-    AXES,
-    GRAIN,
-    Array,
-    batch_last,
-    check_names,
-    check_shapes,
-    check_sizes,
-    check_values,
-    compact,
-    complete,
-    is_whole,
-    neutral,
-    world_count,
-    world_labels,
-)
+from .source import WorldSource
+from .tape_arrays import ARRAYS, AXES, GRAIN, Array, TapeArrays, batch_last, compact, neutral
+from .tape_checks import check_names, check_sizes, check_values, complete, is_whole, world_count, world_labels
 from .tape_files import read_connections, read_names, read_tape, write_tape
-
-if TYPE_CHECKING:
-    from ..scenario.scenario import Scenario
 
 
 class Core(NamedTuple):
@@ -63,7 +47,7 @@ class Core(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Tape:
+class Tape(TapeArrays):
     """A batch of B worlds over T periods.
 
     ``tape[3]``, ``tape[[0, 2]]`` and ``tape[:8]`` select worlds by their place in the batch.
@@ -79,37 +63,6 @@ class Tape:
     >>> tape.save("worlds.npz")
     >>> tape = Tape.load("worlds.npz").check(scenario)
     """
-
-    demand: Array  # (H + T, B, C, P) units; the first H rows are history
-    lead_time: NDArray[np.int64]  # (T, B, L) periods, of what ships in the period
-    node_availability: Floats  # (T, B, N) share of capacity
-    lane_availability: Floats  # (T, B, L) share of capacity
-    lane_yield: Floats  # (T, B, L) share of what arrives in the period that is usable
-    forecast: Floats  # (T, B, C, P, F) units; slot j looks at period t + j
-    features: Floats  # (T, B, X)
-    split: Floats  # (T, B, N, P) multiples of 1 / 65536 that divide stock in integer worlds
-    thin: Floats  # (T, B, L + S + C, P) the same for shares of lanes, pairs and customers
-    products: tuple[str, ...]
-    nodes: tuple[str, ...]
-    lanes: tuple[str, ...]
-    customers: tuple[str, ...]
-    history: int  # H
-    worlds: tuple[int, ...]  # labels of the batch
-    fixed_lead_time: tuple[int, ...] | None = None  # (L,) periods, -1 = random; set by `check`
-    connections: Mapping[str, Any] | None = None  # how the network is connected, where the tape says so
-
-    def __post_init__(self) -> None:
-        check_shapes(self)
-
-    @property
-    def periods(self) -> int:
-        """Number of periods T from period 0 on."""
-        return len(self.demand) - self.history
-
-    @property
-    def batch(self) -> int:
-        """Number of worlds B."""
-        return int(self.demand.shape[1])
 
     @property
     def integer(self) -> bool:
@@ -156,7 +109,7 @@ class Tape:
         """
         return dataclasses.replace(self, **_arrays(arrays))
 
-    def check(self, scenario: Scenario, where: str = "tape") -> Tape:
+    def check(self, scenario: WorldSource, where: str = "tape") -> Tape:
         """Refuse what does not fit a scenario; fill in what the tape lacks.
 
         An absent lead time is the lane's mean rounded up, an absent forecast the seasonal mean,
@@ -218,7 +171,7 @@ class Tape:
         )
 
     @classmethod
-    def from_demand(cls, scenario: Scenario, demand: Any, **arrays: Any) -> Tape:
+    def from_demand(cls, scenario: WorldSource, demand: Any, **arrays: Any) -> Tape:
         """Replay recorded demand in a scenario.
 
         Parameters
@@ -294,7 +247,7 @@ def _tape_of(
 
 
 def sample_tape(
-    scenario: Scenario,
+    scenario: WorldSource,
     worlds: int | Sequence[int] = 512,
     seed: int = 0,
     purpose: str = "train",
@@ -333,7 +286,7 @@ def sample_tape(
 
 
 def demand_of_other_worlds(
-    scenario: Scenario, worlds: Sequence[int], others: Sequence[int], seed: int, purpose: str, periods: int
+    scenario: WorldSource, worlds: Sequence[int], others: Sequence[int], seed: int, purpose: str, periods: int
 ) -> Array:
     """Demand (H + T, B, C, P) that ``others`` would have had under the disruptions of ``worlds``, B numbers each.
 
@@ -354,7 +307,7 @@ def _streams(labels: tuple[int, ...], seed: int, purpose: str) -> Streams:
     return Streams.of(purpose, seed, np.array(labels, dtype=np.int64))
 
 
-def _sampler(scenario: Scenario) -> Sampler:
+def _sampler(scenario: WorldSource) -> Sampler:
     """The scenario's processes, compiled once."""
     known = vars(scenario)
     if "_sampler" not in known:
@@ -363,7 +316,7 @@ def _sampler(scenario: Scenario) -> Sampler:
     return sampler
 
 
-def fixed_lead_times(scenario: Scenario) -> tuple[int, ...]:
+def fixed_lead_times(scenario: WorldSource) -> tuple[int, ...]:
     """The one lead time of each lane, -1 where it is drawn or may be stretched."""
     tables = scenario.tables
     fixed = np.where(tables.lead_time_random, -1, tables.nominal_lead_time)

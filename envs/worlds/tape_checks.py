@@ -3,89 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.errors import expected
 from ..core.validation import MOST
-from ..network.calendars import Calendars
 from ..network.signature import NAMES, check_network, connections
-
-if TYPE_CHECKING:
-    from ..scenario.scenario import Scenario
-    from .tape import Tape
-
-Array = NDArray[Any]
-GRAIN = 65536  # `split` and `thin` are multiples of 1 / GRAIN
-# Axes of each array, the period first.
-AXES = {
-    "demand": "period+history world customer product",
-    "lead_time": "period world lane",
-    "node_availability": "period world node",
-    "lane_availability": "period world lane",
-    "lane_yield": "period world lane",
-    "forecast": "period world customer product slot",
-    "features": "period world feature",
-    "split": "period world node product",
-    "thin": "period world share product",
-}
-ARRAYS = tuple(AXES)
-USUAL = np.iinfo(np.int64).min  # stands for a lane's usual lead time
+from .closed_days import Calendars
+from .source import WorldSource
+from .tape_arrays import AXES, GRAIN, USUAL, Array, TapeArrays, batch_last, compact, neutral
 
 
-def compact(array: Array) -> Array:
-    """The array with axes along which it only repeats cut to length 1."""
-    return array[tuple(slice(0, 1) if step == 0 else slice(None) for step in array.strides)]
-
-
-def batch_last(array: Array) -> Array:
-    """(T, B, ...) as (T, ..., B), contiguous unless it only repeats."""
-    turned = np.moveaxis(array, 1, -1)
-    if turned.strides[-1] in (0, turned.itemsize) or turned.shape[-1] == 1:
-        return turned
-    return np.ascontiguousarray(turned)
-
-
-def neutral(name: str, shape: tuple[int, ...]) -> Array:
-    """What an absent array stands for, as far as a scenario is not needed to know."""
-    if name == "lead_time":
-        return np.broadcast_to(np.int64(USUAL), shape)
-    value = {"split": 0.5, "thin": 0.5, "forecast": 0.0, "features": 0.0}.get(name, 1.0)
-    return np.broadcast_to(np.float64(value), shape)
-
-
-def check_shapes(tape: Tape) -> None:
-    """All arrays agree on periods, worlds and entities.
-
-    Raises
-    ------
-    InputError
-        Naming the array, its shape and the one expected.
-    """
-    sizes: dict[str, int] = {
-        "period": len(tape.demand) - tape.history,
-        "period+history": len(tape.demand),
-        "world": len(tape.worlds),
-        **{key[:-1]: len(getattr(tape, key)) for key in NAMES},
-    }
-    if sizes["period"] < 1:
-        raise expected("history", tape.history, f"fewer than the {len(tape.demand)} rows of demand")
-    for name, axes in AXES.items():
-        array: Array = getattr(tape, name)
-        wanted = [str(sizes.get(axis, "any")) for axis in axes.split()]
-        fits = array.ndim == len(wanted) and all(
-            want in ("any", str(size)) for want, size in zip(wanted, array.shape, strict=True)
-        )
-        if not fits:
-            hint = f"the shape ({', '.join(wanted)}): {axes.replace(' ', ', ')}"
-            raise expected(f"{name}.shape", array.shape, hint, "tape")
-        if array.dtype.kind not in "iuf":
-            raise expected(f"{name}.dtype", str(array.dtype), "numbers", "tape")
-
-
-def complete(tape: Tape, scenario: Scenario) -> dict[str, Any]:
+def complete(tape: TapeArrays, scenario: WorldSource) -> dict[str, Any]:
     """Arrays that fill in what a tape lacks for a scenario."""
     changes: dict[str, Any] = {}
     tables = scenario.tables
@@ -111,7 +41,7 @@ def complete(tape: Tape, scenario: Scenario) -> dict[str, Any]:
     return changes
 
 
-def _held_to_calendars(tape: Tape, scenario: Scenario, changes: dict[str, Any]) -> dict[str, Any]:
+def _held_to_calendars(tape: TapeArrays, scenario: WorldSource, changes: dict[str, Any]) -> dict[str, Any]:
     """What calendars of the scenario change in the tape: nothing in one that keeps to them.
 
     Raises
@@ -131,7 +61,7 @@ def _held_to_calendars(tape: Tape, scenario: Scenario, changes: dict[str, Any]) 
     return {name: array for name, array in found.items() if not np.array_equal(array, arrays[name])}
 
 
-def _seasonal_means(scenario: Scenario, periods: int) -> Array:
+def _seasonal_means(scenario: WorldSource, periods: int) -> Array:
     """(T, C, P, F) mean demand of the period that each slot looks at."""
     F = scenario.forecast.horizon
     means = np.zeros((periods, len(scenario.customers), len(scenario.products), F))
@@ -145,7 +75,7 @@ def _seasonal_means(scenario: Scenario, periods: int) -> Array:
     return means
 
 
-def check_names(tape: Tape, scenario: Scenario, where: str) -> None:
+def check_names(tape: TapeArrays, scenario: WorldSource, where: str) -> None:
     """The tape is of this network.
 
     Raises
@@ -168,7 +98,7 @@ def check_names(tape: Tape, scenario: Scenario, where: str) -> None:
         check_network({**{key: getattr(tape, key) for key in NAMES}, **tape.connections}, scenario.tables, where)
 
 
-def check_sizes(tape: Tape, scenario: Scenario, where: str) -> None:
+def check_sizes(tape: TapeArrays, scenario: WorldSource, where: str) -> None:
     """History, forecast slots and shares are as many as the scenario's, or absent."""
     tables = scenario.tables
     if tape.history < tables.H:
@@ -181,7 +111,7 @@ def check_sizes(tape: Tape, scenario: Scenario, where: str) -> None:
         raise expected("thin.shape", tape.thin.shape, f"{shares} lanes, pairs and customers", where)
 
 
-def check_values(tape: Tape, scenario: Scenario, where: str) -> None:
+def check_values(tape: TapeArrays, scenario: WorldSource, where: str) -> None:
     """Every number is one that the scenario's network can make sense of."""
     tables = scenario.tables
 
@@ -217,7 +147,7 @@ def _whole(x: Array) -> Array:
     return np.isfinite(x) & (x == np.floor(x))
 
 
-def _refuse(tape: Tape, name: str, array: Array, place: Any, hint: str, where: str) -> None:
+def _refuse(tape: TapeArrays, name: str, array: Array, place: Any, hint: str, where: str) -> None:
     """Say which world, period and entity a bad value belongs to."""
     said = []
     for axis, index in zip(AXES[name].split(), place, strict=True):

@@ -7,7 +7,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +15,13 @@ from ..core.errors import InputError, closest, expected, shorten
 from ..network.signature import NAMES
 from ..storage.files import write_bytes
 from ..storage.outside_files import Header, read_npz
-from .tape_checks import ARRAYS, AXES, Array, compact, neutral
-
-if TYPE_CHECKING:
-    from .tape import Tape
+from .tape_arrays import ARRAYS, AXES, Array, TapeArrays, compact, neutral
 
 _COUNTS = ("no", "one", "two", "three", "four", "five")
 _KEYS = (*ARRAYS, *NAMES, "history", "worlds", "connections")
 
 
-def write_tape(tape: Tape, path: Path) -> None:
+def write_tape(tape: TapeArrays, path: Path) -> None:
     """Write a tape whole or not at all; arrays that are neutral everywhere are left out."""
     arrays: dict[str, Array] = {}
     for name in ARRAYS:

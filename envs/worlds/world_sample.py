@@ -21,18 +21,16 @@ K - 1 degrees of freedom; few worlds make it too wide rather than too narrow. Se
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.backend import NUMPY
 from .recorded_blocks import RecordedBlocks, recorded_blocks, replayed_demands
-from .tape_checks import ARRAYS
-
-if TYPE_CHECKING:
-    from ..scenario.scenario import Scenario
-    from .tape import Tape
+from .source import WorldSource
+from .tape import Tape, sample_tape
+from .tape_arrays import ARRAYS
 
 Floats = NDArray[np.float64]
 Limits = tuple[float, float]
@@ -264,7 +262,7 @@ def _mixed_half(deviations: Floats) -> float:
 
 
 def sample_of(
-    scenario: Scenario, worlds: int, seed: int, purpose: str, periods: int | None = None, first: int = 0
+    scenario: WorldSource, worlds: int, seed: int, purpose: str, periods: int | None = None, first: int = 0
 ) -> WorldSample:
     """What ``worlds`` worlds of a scenario, numbered from ``first``, are a sample of; arguments as of ``Scenario.sample``."""
     numbers = range(first, first + worlds)
@@ -283,14 +281,16 @@ def sample_of_tape(tape: Tape) -> WorldSample:
     return WorldSample(tape.batch, (), same and tape.batch > 1, (), tape.batch)
 
 
-def _one_history(scenario: Scenario, numbers: range, seed: int, purpose: str, periods: int | None) -> tuple[bool, bool]:
+def _one_history(
+    scenario: WorldSource, numbers: range, seed: int, purpose: str, periods: int | None
+) -> tuple[bool, bool]:
     """Whether all worlds are the same, and whether they differ in who gets an odd unit; two that differ settle it."""
     if len(numbers) < 2:
         return False, False
-    first = scenario.sample([numbers[0]], seed, purpose, periods)
+    first = sample_tape(scenario, [numbers[0]], seed, purpose, periods)
     rounding, start, size = False, 1, 1
     while start < len(numbers):
-        others = scenario.sample(list(numbers[start : start + size]), seed, purpose, periods)
+        others = sample_tape(scenario, list(numbers[start : start + size]), seed, purpose, periods)
         same, rounded = _alike(first, others)
         if not same:
             return False, False

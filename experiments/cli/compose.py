@@ -17,7 +17,6 @@ import hashlib
 import importlib
 import os
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -27,7 +26,11 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from echelongym.envs.core.errors import InputError, MissingExtra, naming_extras, shorten, unknown
+<<<<<<< HEAD
+from echelongym.envs.core.errors import InputError, shorten, unknown
+=======
+from echelongym.envs.core.errors import InputError, expected, shorten, unknown
+>>>>>>> 35d1748 (Imports follow)
 from echelongym.envs.core.names import folder_name
 from echelongym.envs.core.validation import validate
 from echelongym.envs.interface.feasibility import check_feasible
@@ -35,7 +38,7 @@ from echelongym.envs.scenario.overrides import overridden
 from echelongym.envs.scenario.scenario import Scenario, scenario_folder, scenario_path
 from echelongym.envs.storage.files import read_yaml
 
-from .words import meant, meant_group, no_such_file, several_values, split_flags
+from .words import meant, meant_group, no_such_file, several_values
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -44,59 +47,11 @@ PACKAGE = "echelongym.configs"
 _LONGEST_WORD, _MOST_BRACKETS = 100_000, 100
 # Parts of a dotted key that Hydra's grammar knows.
 _KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$\-]*|0|[1-9][0-9]*")
-# Hydra writes nothing but our run folder, and logs nothing of its own.
-_QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null")
 _RESUME = ("auto", "true", "false", "True", "False")
-_FOLDERS = ("hydra.run.dir=.", "hydra.sweep.dir=${run}")
 
 
 # A name as a part of a path: ${folder_name:${scenario.name}}.
 OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
-
-
-def launch(command: str, given: Sequence[str]) -> None:
-    """Compose the config of ``command``, check it and run it: once, or as often as a sweep says.
-
-    Raises
-    ------
-    InputError
-        On whatever in the arguments cannot be used.
-    """
-    flags, words = split_flags(given)
-    sweep = bool({"-m", "--multirun"} & set(flags))
-    overrides = [*_QUIET, *_FOLDERS, *arguments(command, words, sweep)]
-    failed: list[Exception] = []
-    folders: list[Path] = []
-
-    def task(config: Any) -> Any:
-        try:
-            with naming_extras():
-                made = _run(command, config)
-            folders.append(made)
-            return made
-        except (InputError, MissingExtra, OSError) as error:
-            # Hydra would print a line of its own; of a sweep, which may run elsewhere, it is to tell the failed job.
-            if sweep:
-                raise
-            failed.append(error)
-
-    with _clean_errors():
-        if sweep:
-            overrides.insert(0, f"hydra.sweep.subdir='{_sweep_name(overrides)}'")
-        import hydra
-
-        from ..runs.sweeps import sweeping
-        from .launching import typing
-        from .terminal import warnings_as_lines
-
-        with typing(words), sweeping(), warnings_as_lines(), _hydra_arguments([*flags, *overrides]):
-            hydra.main(version_base="1.3", config_path=f"pkg://{PACKAGE}", config_name=command)(task)()
-    if failed:
-        raise failed[0]
-    if command == "train" and len(folders) > 1:
-        from ..training.seeds_table import show_seeds
-
-        show_seeds(folders)
 
 
 def compose(command: str, given: Sequence[str] = ()) -> dict[str, Any]:
@@ -108,7 +63,7 @@ def compose(command: str, given: Sequence[str] = ()) -> dict[str, Any]:
     running = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
-        with _clean_errors(), hydra.initialize_config_module(PACKAGE, job_name=command, version_base="1.3"):
+        with clean_errors(), hydra.initialize_config_module(PACKAGE, job_name=command, version_base="1.3"):
             return plain(hydra.compose(command, overrides))
     finally:
         GlobalHydra.instance().hydra = running
@@ -216,7 +171,7 @@ def _parsed(word: str) -> Any:
     """The value of a word as Hydra reads it; None where it has several, for a sweep."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    with _clean_errors():
+    with clean_errors():
         override = OverridesParser.create().parse_override(f"++value={word.partition('=')[2]}")
     return None if override.is_sweep_override() else override.value()
 
@@ -281,7 +236,7 @@ def _choice(group: str, value: str) -> str:
 
     digest = hashlib.sha256(f"{Path.cwd()}:{value}".encode()).hexdigest()[:8]
     name = f"{re.sub(r'[^A-Za-z0-9_]+', '_', Path(value).stem)}-{digest}"
-    with _clean_errors():
+    with clean_errors():
         package = "_global_" if group == "experiment" else None  # an experiment is a change of everything else
         ConfigStore.instance().store(group=group, name=name, node=_literal(data), package=package)
     return name
@@ -302,69 +257,8 @@ def _literal(value: Any) -> Any:
 _PLAIN_POLICY = "echelon_base_stock"
 
 
-def _run(command: str, config: Any) -> Any:
-    """Run a command once its settings are checked and its run folder is its own."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    from ..runs.sweeps import own_sweep
-    from . import launching
-
-    job = HydraConfig.get()
-    sweep = job.mode == RunMode.MULTIRUN
-    data = plain(config)
-    folder, named = Path(job.runtime.output_dir if sweep else data["run"]), _names_run(job)
-    if sweep:
-        basic = str(job.launcher.get("_target_", "")).endswith("BasicLauncher")
-        if basic:
-            own = own_sweep(Path(job.sweep.dir), named, launching.typed_words(), data)
-            folder = own.folder_of(folder)
-            if own.taken_up and data.get("resume", "auto") == "auto":
-                named, data["resume"] = True, True
-    return launching.run(command, data, folder, named=named, given=_given(job), sweep=sweep)
-
-
-def _given(job: Any) -> list[str]:
-    """Keys that the user gave, without those that change no result."""
-    keys = [word.lstrip("+~").partition("=")[0] for word in job.overrides.task]
-    return [key for key in keys if key not in ("run", "resume", "progress")]
-
-
-def _names_run(job: Any) -> bool:
-    return any(word.lstrip("+").startswith("run=") for word in job.overrides.task)
-
-
-def _sweep_name(overrides: Sequence[str]) -> str:
-    """Name of a job's folder in a sweep, from what varies: ``seed_${seed}``."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parts = []
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        key = override.key_or_group
-        if override.is_sweep_override() and not key.startswith("hydra"):
-            source = f"hydra.runtime.choices.{key}" if key in groups() else key
-            parts.append(f"{key.rpartition('.')[2]}_${{folder_name:${{{source}}}}}")
-    return "-".join(parts) or "${hydra.job.num}"
-
-
 @contextmanager
-def _hydra_arguments(given: list[str]) -> Iterator[None]:
-    """Hydra reads ``sys.argv``, and hands on errors as they are only where this variable is set."""
-    before, variable = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = [before[0], *given]
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        yield
-    finally:
-        sys.argv = before
-        if variable is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = variable
-
-
-@contextmanager
-def _clean_errors() -> Iterator[None]:
+def clean_errors() -> Iterator[None]:
     """What Hydra and OmegaConf complain of, as one line of an InputError."""
     from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException

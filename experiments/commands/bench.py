@@ -181,11 +181,3 @@ def measure_peer(python: str, seconds: float) -> dict[str, Any]:
 
 def _thousands(value: float) -> str:
     return f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e3:.1f} k"
-
-
-if __name__ == "__main__":
-    import sys
-
-    from ..main import main
-
-    sys.exit(main(["bench", *sys.argv[1:]]))

@@ -10,7 +10,7 @@ from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Annotated, Any
 
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.envs.core.errors import require, unknown
 from echelongym.envs.core.names import folder_name
 from echelongym.envs.core.validation import Config, Count, Positive, PositiveCount, number

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from echelongym.agents.exact import best, evaluate, solve
-from echelongym.agents.rules import RULES, Rule
+from echelongym.agents.registry import RULES
+from echelongym.agents.rules import Rule
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.core.validation import PositiveCount
 from echelongym.envs.scenario.overrides import dotted

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from echelongym.agents.loading import check_means_something, load_policy
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.envs.core.errors import InputError, expected, unknown
 from echelongym.envs.core.validation import Config, Count, Positive, PositiveCount
 from echelongym.envs.scenario.scenario import Scenario

@@ -7,15 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from echelongym.agents.reading import (
-    Curve,
     Readable,
-    Response,
-    Sensitivity,
     demand_shock,
     fit_readable,
     order_curves,
@@ -25,22 +21,20 @@ from echelongym.agents.reading import (
     visit,
 )
 from echelongym.envs.core.validation import Config, Count, Positive, PositiveCount, number
-from echelongym.envs.worlds.world_sample import WorldSample
 
 from ..cli.settings import Evaluation, PolicyChoice, RunSettings
 from ..cli.terminal import can_draw, finish, listed, progress, say, table, typed
 from ..comparison.evaluate import Entrant, Scores, evaluate, net
-from ..comparison.fitted_rules import RULE_FILE
 from ..comparison.policy_choice import chosen_policy
-from ..comparison.service import ServiceComparison, compare_service
+from ..comparison.service import compare_service
 from ..reading import pictures as reading_pictures
 from ..reading import tables as reading_tables
+from ..reading.result import Reading
 from ..runs.folders import RunFolder, check_free, run_folder, scenario_argument, shown
-from ..statistics import Comparison, paired_comparison
+from ..statistics import paired_comparison
 from .benchmark import check_periods
 
 _LONG = 20  # lanes in the terminal; the CSV has all
-_PLAIN = "rule_without_terms.yaml"
 
 
 class States(Config):
@@ -82,31 +76,6 @@ class Settings(RunSettings):
     table: TableSettings
     trust: bool
     progress: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """All that was found."""
-
-    curves: tuple[Curve, ...]
-    sensitivity: Sensitivity
-    responses: dict[str, Response]  # demand, and outage where there is one
-    readable: Readable
-    comparison: Comparison  # of the table with the policy, by cost less revenue
-    plain: Readable | None  # a table without terms, where the other has any
-    plain_comparison: Comparison | None
-    sample: WorldSample  # what the worlds of the comparison are a sample of
-    service: ServiceComparison  # of the table with the policy
-    plain_service: ServiceComparison | None
-
-    @property
-    def rules(self) -> dict[str, Readable]:
-        """Tables by the file that their rule is written to, the one that costs least first."""
-        if self.plain is None or self.plain_comparison is None:
-            return {RULE_FILE: self.readable}
-        both = {RULE_FILE: self.readable, _PLAIN: self.plain}
-        cheaper = self.plain_comparison.difference.mean < self.comparison.difference.mean
-        return dict(reversed(both.items())) if cheaper else both
 
 
 def run(settings: Settings, folder: Path) -> Path:

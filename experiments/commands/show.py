@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.envs.core.validation import Config
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.randomise import check

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from echelongym.envs.core.memory_limits import worlds_that_fit
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import Outcome, simulate
 from echelongym.envs.storage.files import write_bytes
+from echelongym.envs.worlds.memory import worlds_that_fit
 from echelongym.envs.worlds.tape import Tape
 from echelongym.envs.worlds.world_sample import WorldSample, sample_of, sample_of_tape
 

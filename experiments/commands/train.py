@@ -12,22 +12,19 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, PlainValidator
-
-from echelongym.agents.budget import Budget, Trained
-from echelongym.agents.learners import AnyLearner, label
+from echelongym.agents.budget import Trained
+from echelongym.agents.learners import label
 from echelongym.envs.core.errors import InputError, expected, require, unknown
 from echelongym.envs.core.names import folder_name
-from echelongym.envs.core.validation import Config, Count, Positive, PositiveCount, number, validate
-from echelongym.envs.recorded.statement import playable
+from echelongym.envs.core.validation import validate
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 from echelongym.envs.storage.files import read_yaml, write_yaml
+from echelongym.envs.worlds.record_statement import playable
 from echelongym.envs.worlds.world_sample import WorldSample, sample_of
 
-from ..cli.settings import RunSettings, Tuning
 from ..cli.terminal import cell, finish, say
 from ..comparison.bounds import said_limits
 from ..comparison.service import ServiceComparison, compare_kpis
@@ -37,6 +34,7 @@ from ..runs.provenance import environment
 from ..statistics import Comparison, cost_interval, paired_comparison
 from ..training.baselines import Marks, Start, starting_rule
 from ..training.progress import reported
+from ..training.settings import Settings
 from ..training.trainers import POLICY_FILE, latest, learning
 
 if TYPE_CHECKING:
@@ -44,49 +42,6 @@ if TYPE_CHECKING:
 
 #: A training writes into its run folder from the start.
 VISIBLE = True
-
-
-def _steps(value: Any) -> Any:
-    return value if value is None or value == "auto" else number(1, integer=True).func(value)
-
-
-class BudgetSettings(Config):
-    """When to stop; at least one is needed. ``auto`` steps: what usually suffices, unless seconds are given."""
-
-    env_steps: Annotated[int | str | None, PlainValidator(_steps)]
-    cpu_seconds: Positive | None
-
-    def of(self, learner: AnyLearner) -> Budget:
-        """The budget of a learner."""
-        steps: Any = self.env_steps
-        if steps == "auto":
-            steps = None if self.cpu_seconds is not None else learner.usual_env_steps
-        return Budget(steps, self.cpu_seconds)
-
-
-class Validation(Config):
-    """The worlds (purpose ``validate``) that the best policy is chosen on."""
-
-    worlds: Annotated[int, number(2, integer=True)]
-    seed: Count
-    times: PositiveCount
-
-
-class Settings(RunSettings):
-    """Settings of ``train``; see ``configs/train.yaml``."""
-
-    agent: Annotated[AnyLearner, Field(discriminator="kind")]
-    seed: Count
-    action: str
-    reference: Literal["tuned", "automatic"]
-    bound: bool
-    tuning: Tuning
-    budget: BudgetSettings
-    validation: Validation
-    checkpoint_seconds: Positive
-    threads: PositiveCount
-    tensorboard: bool | None
-    progress: bool
 
 
 def train(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.envs.core.errors import EXTRAS, expected, is_installed, missing_extra, unknown
 from echelongym.envs.scenario.overrides import dotted
 

@@ -19,13 +19,14 @@ from echelongym.agents.planning.open_loop import OpenLoopPlan, plan_open_loop
 from echelongym.agents.planning.penalised_bound import fit, tightened
 from echelongym.agents.planning.perfect_information import perfect_information
 from echelongym.agents.planning.service_limit import ServiceLimit, service_limits
-from echelongym.agents.rules import RULES, Rule
+from echelongym.agents.registry import RULES
+from echelongym.agents.rules import Rule
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.core.names import folder_name
-from echelongym.envs.recorded.statement import playable
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.cache import content_digest
 from echelongym.envs.storage.files import write_text
+from echelongym.envs.worlds.record_statement import playable
 from echelongym.envs.worlds.world_sample import WorldSample, sample_of
 
 from ..cli.settings import Bounds, Evaluation, Tuning

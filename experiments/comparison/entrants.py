@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from echelongym.agents.learners import label
 from echelongym.agents.loading import load_policy
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.envs.core.errors import InputError, expected
 from echelongym.envs.core.names import Label
 from echelongym.envs.core.validation import Config

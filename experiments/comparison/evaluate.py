@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from echelongym.envs.accounts.estimators import Figure, Largest, Ratio, Spread
 from echelongym.envs.accounts.kpis import Kpis
-from echelongym.envs.core.memory_limits import worlds_that_fit
 from echelongym.envs.interface.observation import Policy
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import Outcome
+from echelongym.envs.worlds.memory import worlds_that_fit
 from echelongym.envs.worlds.world_sample import NON_NEGATIVE, NOTHING, SHARE, WorldSample, sample_of
 
 from ..cli.settings import Evaluation

@@ -16,8 +16,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
 from echelongym.agents.loading import load_policy
-from echelongym.agents.rules import RULES, Rule
-from echelongym.agents.rules.residual import rule_from_dict
+from echelongym.agents.registry import RULES
+from echelongym.agents.residual import rule_from_dict
+from echelongym.agents.rules import Rule
 from echelongym.agents.tuning.tuner import Report, Tuned, tune
 from echelongym.envs.core.errors import InputError, is_installed, unknown
 from echelongym.envs.core.names import folder_name

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from echelongym.envs.accounts.kpis import Kpis
-from echelongym.envs.core.memory_limits import require_memory, simulation_bytes, worlds_that_fit
+from echelongym.envs.core.memory_limits import require_memory
 from echelongym.envs.interface.observation import Policy
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import Outcome, simulate
+from echelongym.envs.worlds.memory import simulation_bytes, worlds_that_fit
 
 from ..cli.settings import Evaluation
 from .evaluate import chunk_size, chunks, concatenated, joined

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from echelongym.agents.loading import load_policy
-from echelongym.agents.rules import RULES
+from echelongym.agents.registry import RULES
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.scenario.overrides import dotted
 from echelongym.envs.scenario.scenario import Scenario

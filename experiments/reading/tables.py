@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,7 @@ from ..cli.settings import Evaluation
 from ..cli.terminal import cell
 from ..comparison.service import ServiceComparison
 from ..statistics import Comparison
-
-if TYPE_CHECKING:
-    from ..commands.read import Reading
+from .result import Reading
 
 FORMULA = "asks for: gain x (level + terms - position), at least 0, at most the cap; position: of the echelon or local"
 SHORT = ("lane", "looks at", "level", "gain", "cap", "level moves with", "explained %", "units a period")

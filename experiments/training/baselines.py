@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from echelongym.agents.budget import objective
 from echelongym.agents.loading import load_policy
-from echelongym.agents.rules import RULES, Rule
+from echelongym.agents.registry import RULES
+from echelongym.agents.rules import Rule
 from echelongym.envs.accounts.kpis import Kpis
 from echelongym.envs.core.errors import InputError, expected, unknown
 from echelongym.envs.scenario.scenario import Scenario

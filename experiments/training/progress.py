@@ -19,7 +19,7 @@ from ..runs.folders import RunFolder
 from .baselines import Marks
 
 if TYPE_CHECKING:
-    from ..commands.train import Settings
+    from .settings import Settings
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from echelongym.agents.budget import Budget, Progress, Trained
 from echelongym.agents.learners import label
+from echelongym.agents.origin import POLICY_FILE
 from echelongym.agents.pathwise.config import SHARED_NETWORKS, PathwiseConfig
 from echelongym.agents.rules import Rule
 from echelongym.envs.core.errors import expected, missing_extra, unknown
@@ -26,9 +27,8 @@ from .baselines import AUTOMATIC, REFERENCE, ZERO, Marks, bound_of, family_refer
 if TYPE_CHECKING:
     from echelongym.envs.worlds.tape import Tape
 
-    from ..commands.train import Settings
+    from .settings import Settings
 
-POLICY_FILE = "policy.npz"
 Report = Callable[[Progress], None]
 
 

@@ -12,7 +12,7 @@ from echelongym.envs.dynamics import Dynamics, Exogenous, State
 from echelongym.envs.dynamics.rounding import short_of
 from echelongym.envs.interface.observation_encoder import season_periods
 from echelongym.envs.simulate import World
-from echelongym.envs.worlds.disruption import disturbed
+from echelongym.envs.worlds.events import disturbed
 from echelongym.envs.worlds.tape import Tape
 
 from ...service_targets import Multipliers

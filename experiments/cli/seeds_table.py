@@ -10,10 +10,10 @@ import numpy as np
 
 from echelongym.envs.scenario.scenario import Scenario
 
-from ..cli.settings import USUAL_RULE
-from ..cli.terminal import say, table, typed
 from ..runs.folders import scenario_argument, shown
 from ..statistics import cost_interval
+from .settings import USUAL_RULE
+from .terminal import say, table, typed
 
 
 def show_seeds(folders: Sequence[Path]) -> None:

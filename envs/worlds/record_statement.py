@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.errors import expected
-from .blocks import whole_blocks
-from .trace import TraceSeries
-from .windows import overlap
-
-if TYPE_CHECKING:
-    from ..scenario.scenario import Scenario
+from ..recorded.blocks import whole_blocks
+from ..recorded.trace import TraceSeries
+from ..recorded.windows import overlap
+from .source import WorldSource
 
 
-def recorded_series(scenario: Scenario) -> Iterator[TraceSeries]:
+def recorded_series(scenario: WorldSource) -> Iterator[TraceSeries]:
     """The recorded series of a scenario, one for each file, block and split."""
     seen: set[Any] = set()
     for processes in scenario.demand_processes.values():
@@ -27,12 +25,12 @@ def recorded_series(scenario: Scenario) -> Iterator[TraceSeries]:
                     yield series
 
 
-def replayed_in_order(scenario: Scenario) -> bool:
+def replayed_in_order(scenario: WorldSource) -> bool:
     """Whether some demand is a record replayed in order, of which there is one world."""
     return any(series.block is None for series in recorded_series(scenario))
 
 
-def playable(scenario: Scenario, purpose: str, periods: int | None = None) -> int:
+def playable(scenario: WorldSource, purpose: str, periods: int | None = None) -> int:
     """``periods`` (the horizon, if left out), or as many as worlds of a purpose can play where records have fewer.
 
     Raises
@@ -44,7 +42,7 @@ def playable(scenario: Scenario, purpose: str, periods: int | None = None) -> in
     return min([scenario.horizon if periods is None else periods, *rooms])
 
 
-def check_room(scenario: Scenario, purpose: str, periods: int) -> None:
+def check_room(scenario: WorldSource, purpose: str, periods: int) -> None:
     """Refuse worlds longer than a record that is replayed in order has periods for the purpose.
 
     Raises
@@ -67,7 +65,7 @@ def check_room(scenario: Scenario, purpose: str, periods: int) -> None:
             raise expected(f"windows.{purpose}", [first, last], hint + split, series.where)
 
 
-def record_split(scenario: Scenario) -> tuple[str, ...]:
+def record_split(scenario: WorldSource) -> tuple[str, ...]:
     """Which recorded periods rules and policies are fitted to and judged on: one sentence or more for each record.
 
     Empty where no demand is recorded.
@@ -100,7 +98,7 @@ def _beginnings(found: list[TraceSeries]) -> tuple[str, ...]:
     return (f"Days of the calendar do not meet: period 0 is {said}. Windows given by date put the same days together.",)
 
 
-def _sentence(series: TraceSeries, scenario: Scenario) -> str:
+def _sentence(series: TraceSeries, scenario: WorldSource) -> str:
     spans, record = series.spans, series.recorded
 
     def span(purpose: str) -> str:
@@ -138,7 +136,7 @@ def _sentence(series: TraceSeries, scenario: Scenario) -> str:
     return text
 
 
-def split_is_apart(scenario: Scenario) -> bool:
+def split_is_apart(scenario: WorldSource) -> bool:
     """Whether no record is judged on periods that something was fitted to."""
     for series in recorded_series(scenario):
         test = series.spans["test"]

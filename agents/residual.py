@@ -6,6 +6,7 @@ Residual policy learning (Silver, Allen, Tenenbaum and Kaelbling 2018, arXiv 181
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from echelongym.envs.core.backend import Array, ops_of
@@ -15,7 +16,9 @@ from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.network.signature import check_network
 from echelongym.envs.scenario.scenario import Scenario
 
-from . import RULES, Rule
+from .registry import RULES
+from .rule_files import remarked, rule_from_file
+from .rules import Rule
 
 ZERO = "zero"
 
@@ -28,16 +31,15 @@ def starting_rule(start: str, scenario: Scenario) -> Rule | None:
     InputError
         If there is no such rule, it is for another network, or it keeps memory between periods.
     """
-    from ..loading import load_policy
-
     if start == ZERO:
         return None
     if start not in RULES and not start.endswith((".yaml", ".yml")):
         raise unknown("agent.start", start, (ZERO, *RULES, "the path of a rule.yaml"))
-    rule = load_policy(start, scenario)
-    if hasattr(rule, "start") or rule.reference:  # type: ignore[attr-defined]
+    rule = (
+        remarked(RULES[start](scenario).with_needed()) if start in RULES else rule_from_file(Path(start), scenario, {})
+    )
+    if hasattr(rule, "start") or rule.reference:
         raise expected("agent.start", start, "a rule that decides from the observation alone")
-    assert isinstance(rule, Rule)
     return rule
 
 

@@ -1,0 +1,260 @@
+"""Scenarios compiled to :class:`~echelongym.envs.network.tables.Tables`, the arrays that the hot code reads."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..core.validation import by_product
+from ..network.calendars import protection, together, waits
+from ..network.entities import Lane, Source
+from ..network.open_periods import lane_pattern, node_pattern
+from ..network.tables import Bools, Floats, Ints, Tables
+from ..worlds.source import Observed, WorldSource
+from .opening import initial_lead_times, initial_stock
+
+
+class Seen(Observed, Protocol):
+    """What a policy sees."""
+
+    @property
+    def lead_time(self) -> str: ...
+
+    @property
+    def demand(self) -> str: ...
+
+
+class Described(WorldSource, Protocol):
+    """A scenario as it is compiled."""
+
+    @property
+    def observe(self) -> Seen: ...
+
+    @property
+    def warm_up(self) -> int: ...
+
+    @property
+    def carbon_price(self) -> float: ...
+
+    @property
+    def reward_scale(self) -> float | str: ...
+
+    def carries(self, item: Lane | Source, product: str) -> bool: ...
+
+    def primary_lanes(self, product: str) -> dict[str, str]: ...
+
+
+def compile_tables(scenario: Described) -> Tables:
+    """Compile a validated scenario."""
+    products = tuple(scenario.products)
+    nodes, lanes, customers = (list(getattr(scenario, key).values()) for key in _SECTIONS)
+    node_index = {name: i for i, name in enumerate(scenario.nodes)}
+    customer_index = {name: i for i, name in enumerate(scenario.customers)}
+    pairs = [
+        (source, name, customer.sources[source])
+        for name, customer in scenario.customers.items()
+        for source in customer.sources
+    ]
+
+    def amounts(items: list[Any], key: str, default: float = 0.0) -> Floats:
+        rows = [by_product(getattr(item, key), products, default) for item in items]
+        return np.array(rows, dtype=np.float64).reshape(len(items), len(products))
+
+    def numbers(items: list[Any], key: str, absent: float = np.inf) -> Floats:
+        values = [getattr(item, key) for item in items]
+        return np.array([absent if v is None else v for v in values], dtype=np.float64)
+
+    def carried(items: list[Any]) -> Bools:
+        rows = [[scenario.carries(item, product) for product in products] for item in items]
+        return np.array(rows, dtype=bool).reshape(len(items), len(products))
+
+    is_return = np.array([lane.source in customer_index for lane in lanes], dtype=bool)
+    lane_carries = carried(lanes)
+    pair_carries = carried([pair[2] for pair in pairs])
+    pair_source = _ints(node_index[pair[0]] for pair in pairs)
+    pair_customer = _ints(customer_index[pair[1]] for pair in pairs)
+    first_source = np.full((len(customers), len(products)), -1, dtype=np.int64)
+    for s in reversed(range(len(pairs))):  # the earliest listed overwrites the later ones
+        first_source[pair_customer[s], pair_carries[s]] = pair_source[s]
+    mean_demand, demand_sd = _moments(scenario, products)
+    nominal = _ints(int(np.ceil(lane.lead_time.mean - 1e-9)) for lane in lanes)
+    longest, stretched = _longest(scenario, lanes)
+    lane_patterns = tuple(lane_pattern(lane) for lane in lanes)
+    node_patterns = tuple(node_pattern(scenario.nodes, name) for name in scenario.nodes)
+    sources, targets = (
+        [node_pattern(scenario.nodes, getattr(lane, end)) for lane in lanes] for end in ("source", "target")
+    )
+    stretched |= np.array([not target.all() for target in targets], dtype=bool)
+    longest = longest + _ints(waits(target).max() for target in targets)
+    protected = _ints(
+        protection(together(own, source), target, int(lead))
+        for own, source, target, lead in zip(lane_patterns, sources, targets, nominal, strict=True)
+    )
+    K = max(int(longest.max(initial=0)) - 1, 1)
+    lane_source = _ints(node_index.get(lane.source, -1) for lane in lanes)
+    lane_target = _ints(node_index[lane.target] for lane in lanes)
+    primary = np.full((len(nodes), len(products)), -1, dtype=np.int64)
+    lane_index = {name: i for i, name in enumerate(scenario.lanes)}
+    for p, product in enumerate(products):
+        for target, lane in scenario.primary_lanes(product).items():
+            primary[node_index[target], p] = lane_index[lane]
+    echelon = _echelons(primary, lane_source)
+    mean_flow = np.zeros((len(nodes), len(products)))
+    for c in range(len(customers)):
+        for p in range(len(products)):
+            if first_source[c, p] >= 0:
+                mean_flow[echelon[:, first_source[c, p], p], p] += mean_demand[c, p]
+    on_hand, in_transit = initial_stock(scenario, primary, mean_flow, nominal, protected, K)
+    lives = [product.shelf_life or 0 for product in scenario.products.values()]
+    patience = np.array(
+        [by_product(_unlimited(item.patience), products, -1) for item in customers], dtype=np.int64
+    ).reshape(len(customers), len(products))
+    batch, least = np.nan_to_num(amounts(lanes, "batch")), np.nan_to_num(amounts(lanes, "minimum_order"))
+    per_unit = sum(amounts(customers, key) for key in ("lost_sale_cost", "backorder_cost", "price"))
+    scale = scenario.reward_scale
+    return Tables(
+        name=scenario.name,
+        products=products,
+        nodes=tuple(scenario.nodes),
+        lanes=tuple(scenario.lanes),
+        customers=tuple(scenario.customers),
+        pairs=tuple((pair[0], pair[1]) for pair in pairs),
+        A=max(max(lives), 1),
+        W=max(int(patience.max(initial=-1)) + 1, 1),
+        K=K,
+        H=scenario.observe.history,
+        F=scenario.forecast.horizon,
+        horizon=scenario.horizon,
+        warm_up=scenario.warm_up,
+        integer=scenario.units == "integer",
+        carbon_price=scenario.carbon_price,
+        censored=scenario.observe.demand == "sales",
+        quoted=scenario.observe.lead_time == "quoted",
+        shelf_life=_ints(lives),
+        volume=np.array([item.volume for item in scenario.products.values()]),
+        is_supplier=np.array([node.kind == "supplier" for node in nodes], dtype=bool),
+        node_capacity=numbers(nodes, "capacity"),
+        holding_cost=amounts(nodes, "holding_cost"),
+        storage_capacity=numbers(nodes, "storage_capacity"),
+        overflow_cost=numbers(nodes, "overflow_cost"),
+        disposal_cost=amounts(nodes, "disposal_cost"),
+        node_fixed_cost=numbers(nodes, "fixed_cost"),
+        terminal_value=amounts(nodes, "terminal_value"),
+        primary_lane=primary,
+        mean_flow=mean_flow,
+        echelon=echelon,
+        initial_on_hand=on_hand,
+        initial_in_transit=in_transit,
+        lane_source=lane_source,
+        lane_customer=_ints(customer_index.get(lane.source, -1) for lane in lanes),
+        lane_target=lane_target,
+        lane_mode=tuple(lane.mode for lane in lanes),
+        lane_carries=lane_carries,
+        lane_open=lane_carries & ~is_return[:, None],
+        lead_time_values=tuple(np.asarray(lane.lead_time.values, np.int64) for lane in lanes),
+        lead_time_probabilities=tuple(np.asarray(lane.lead_time.probabilities, np.float64) for lane in lanes),
+        lead_time_random=stretched,
+        nominal_lead_time=nominal,
+        max_lead_time=longest,
+        protection=protected,
+        lane_pattern=lane_patterns,
+        node_pattern=node_patterns,
+        initial_lead_time=initial_lead_times(nominal, targets, K),
+        lane_capacity=numbers(lanes, "capacity"),
+        lane_priority=_ints(lane.priority for lane in lanes),
+        purchase_cost=amounts(lanes, "purchase_cost"),
+        lane_transport_cost=amounts(lanes, "transport_cost"),
+        in_transit_cost=amounts(lanes, "in_transit_cost"),
+        lane_emissions=amounts(lanes, "emissions_kg"),
+        commitment=amounts(lanes, "commitment"),
+        batch=batch,
+        minimum_order=np.where(batch > 0, np.ceil(least / np.where(batch > 0, batch, 1.0) - 1e-9) * batch, least),
+        return_share=np.nan_to_num(amounts(lanes, "return_share")) * lane_carries,
+        recovery=amounts(lanes, "recovery", 1.0),
+        distance_km=numbers(lanes, "distance_km"),
+        vehicle_volume=numbers(lanes, "vehicle_volume"),
+        lane_fixed_cost=numbers(lanes, "fixed_cost"),
+        lane_fixed_emissions=numbers(lanes, "fixed_emissions_kg"),
+        pair_source=pair_source,
+        pair_customer=pair_customer,
+        pair_rank=_ranks(pair_customer, pair_carries),
+        pair_carries=pair_carries,
+        acceptance=amounts([pair[2] for pair in pairs], "acceptance", 1.0),
+        pair_transport_cost=amounts([pair[2] for pair in pairs], "transport_cost"),
+        pair_emissions=amounts([pair[2] for pair in pairs], "emissions_kg"),
+        first_source=first_source,
+        lost_share=amounts(customers, "lost_share"),
+        lost_sale_cost=amounts(customers, "lost_sale_cost"),
+        backorder_cost=amounts(customers, "backorder_cost"),
+        price=amounts(customers, "price"),
+        patience=patience,
+        opening_backlog=np.nan_to_num(amounts(customers, "opening_backlog")),
+        lifo=np.array([customer.issuing == "lifo" for customer in customers], dtype=bool),
+        customer_priority=_ints(customer.priority for customer in customers),
+        segment=tuple(customer.segment for customer in customers),
+        region=tuple(customer.region for customer in customers),
+        mean_demand=mean_demand,
+        demand_sd=demand_sd,
+        reward_scale=float(mean_demand.sum() * np.mean(per_unit)) if scale == "auto" else float(scale),
+    )
+
+
+_SECTIONS = ("nodes", "lanes", "customers")
+
+
+def _ints(values: Any) -> Ints:
+    return np.array(list(values), dtype=np.int64)
+
+
+def _unlimited(patience: Any) -> Any:
+    return -1 if patience is None else patience
+
+
+def _ranks(pair_customer: Ints, pair_carries: Bools) -> Ints:
+    """Each pair's place among its customer's choices, counted by product."""
+    ranks = np.full(pair_carries.shape, -1, dtype=np.int64)
+    for customer in set(pair_customer.tolist()):
+        own = np.flatnonzero(pair_customer == customer)
+        place = np.cumsum(pair_carries[own], axis=0) - 1
+        ranks[own] = np.where(pair_carries[own], place, -1)
+    return ranks
+
+
+def _moments(scenario: Described, products: tuple[str, ...]) -> tuple[Floats, Floats]:
+    """Mean over seasons and standard deviation of a period's demand, each (C, P)."""
+    shape = (len(scenario.customers), len(products))
+    mean, deviation = np.zeros(shape), np.zeros(shape)
+    for c, name in enumerate(scenario.customers):
+        for p, product in enumerate(products):
+            process = scenario.demand_processes[name].get(product)
+            if process is not None:
+                mean[c, p], deviation[c, p] = process.mean, process.standard_deviation
+    return mean, deviation
+
+
+def _longest(scenario: Described, lanes: list[Any]) -> tuple[Ints, Bools]:
+    """Longest lead time of each lane with every disruption at work, and whether it varies."""
+    factor = np.ones(len(lanes))
+    varies = np.array([len(set(lane.lead_time.values)) > 1 for lane in lanes], dtype=bool)
+    for disruption in scenario.disruptions.values():
+        for effect, chosen in disruption.select(scenario):
+            if effect.lead_time_factor is not None:
+                factor[chosen] *= max(effect.lead_time_factor, 1.0)
+                varies[chosen] |= effect.lead_time_factor != 1.0
+    longest = np.array([max(lane.lead_time.values) for lane in lanes], dtype=np.float64)
+    return np.ceil(longest * factor - 1e-9).astype(np.int64), varies
+
+
+def _echelons(primary: Ints, lane_source: Ints) -> Bools:
+    """``[n, m, p]``: m is n or one of its descendants over primary lanes."""
+    N, P = primary.shape
+    echelon = np.zeros((N, N, P), dtype=bool)
+    for p in range(P):
+        for m in range(N):
+            node = m
+            while node >= 0:
+                echelon[node, m, p] = True
+                lane = primary[node, p]
+                node = int(lane_source[lane]) if lane >= 0 else -1
+    return echelon

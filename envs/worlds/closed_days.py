@@ -1,0 +1,93 @@
+"""Closed days on a tape: a lane or node that does not work has availability 0, and what falls due waits for an open day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..network.calendars import waits
+from ..network.tables import Tables
+
+Array = NDArray[Any]
+
+
+def _compact(array: Array) -> Array:
+    """The array with axes along which it only repeats cut to length 1."""
+    return array[tuple(slice(0, 1) if step == 0 else slice(None) for step in array.strides)]
+
+
+class Calendars:
+    """The calendars of a scenario, applied to arrays of a tape.
+
+    Parameters
+    ----------
+    tables
+        The compiled scenario.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        t = tables
+        self._lanes = {i: one for i, one in enumerate(t.lane_pattern) if not one.all()}
+        self._nodes = {i: one for i, one in enumerate(t.node_pattern) if not one.all()}
+        self._sizes = {"lanes": t.L, "nodes": t.N}
+        closing = {i: waits(pattern) for i, pattern in self._nodes.items()}
+        self._waits = {lane: closing[int(node)] for lane, node in enumerate(t.lane_target) if int(node) in closing}
+
+    @property
+    def any(self) -> bool:
+        """Whether there are any."""
+        return bool(self._lanes or self._nodes)
+
+    def open(self, kind: str, first: int, count: int) -> NDArray[np.float64] | None:
+        """(count, lanes or nodes) 1 where open, from period ``first`` on; None where always."""
+        patterns = self._lanes if kind == "lanes" else self._nodes
+        if not patterns:
+            return None
+        found, periods = np.ones((count, self._sizes[kind])), np.arange(first, first + count)
+        for entity, pattern in patterns.items():
+            found[:, entity] = pattern[periods % len(pattern)]
+        return found
+
+    def applied(self, arrays: Mapping[str, Array], batch_axis: int) -> dict[str, Array]:
+        """Availabilities and lead times (T, ...) of a tape as the calendars leave them; only those that they touch.
+
+        Applied twice they change nothing more. Axes that only repeat go on doing so.
+        """
+        found = {}
+        entity_axis = 3 - batch_axis
+        for kind in ("lanes", "nodes"):
+            array = arrays[name := f"{kind[:-1]}_availability"]
+            works = self.open(kind, 0, len(array))
+            if works is not None:
+                found[name] = np.broadcast_to(_compact(array) * np.expand_dims(works, batch_axis), array.shape)
+        lead_time = arrays["lead_time"]
+        if self._waits:
+            periods = np.arange(len(lead_time))
+            once = _compact(lead_time)
+            once = np.array(np.broadcast_to(once, (len(periods), *once.shape[1:])))
+            once = np.repeat(once, lead_time.shape[entity_axis], entity_axis) if once.shape[entity_axis] == 1 else once
+            found["lead_time"] = np.broadcast_to(self.arriving(once, periods[:, None], entity_axis), lead_time.shape)
+        return found
+
+    def arriving(self, lead_time: Array, sent: Array, lanes: int = 1) -> Array:
+        """Lead times such that nothing arrives on a closed day; a copy where that matters.
+
+        Parameters
+        ----------
+        lead_time
+            Periods, whole, with an axis of lanes.
+        sent
+            Period of dispatch, of a shape that goes with one lane's lead times.
+        lanes
+            The axis of lanes.
+        """
+        if not self._waits:
+            return lead_time
+        found = np.array(lead_time)
+        by_lane = np.moveaxis(found, lanes, 0)
+        for lane, wait in self._waits.items():
+            by_lane[lane] += wait[(sent + by_lane[lane]) % len(wait)]
+        return found

@@ -1,0 +1,44 @@
+"""Memory that worlds take, as tapes and in simulations, estimated before anything is drawn."""
+
+from __future__ import annotations
+
+from ..core import memory_limits
+from .source import WorldSource
+
+_NUMBER = 8  # bytes
+
+
+def tape_bytes(scenario: WorldSource, worlds: int, periods: int) -> int:
+    """Bytes of the worlds that :meth:`Scenario.sample` draws, with what drawing them takes at the same time.
+
+    What does not vary takes no memory. The numbers that one series is drawn from count as two further arrays.
+    """
+    t = scenario.tables
+    rows = t.H + periods + max(t.F - 1, 0)
+    numbers = rows * t.C * t.P + 2 * rows + 2 * periods * t.C * t.P * t.F
+    if t.lead_time_random.any():
+        numbers += periods * t.L
+    if scenario.disruptions:
+        numbers += periods * (t.N + 2 * t.L)
+    if t.integer:
+        numbers += 2 * periods * sum(node.kind != "supplier" for node in scenario.nodes.values()) * t.P
+    return _NUMBER * numbers * worlds
+
+
+def simulation_bytes(scenario: WorldSource, worlds: int, periods: int, trace: bool = False) -> int:
+    """Bytes of a simulation: the tape, and every period of what happened where a trace is kept."""
+    t = scenario.tables
+    kept = 0
+    if trace:
+        stock = t.N * t.P * t.A + t.L * t.P * t.K * t.A + t.C * t.P * t.W
+        flows = (6 * t.L + 2 * t.C + t.S + t.N) * t.P
+        kept = _NUMBER * (2 * (stock + flows) + 12) * worlds * periods  # period by period, then joined
+    return tape_bytes(scenario, worlds, periods) + kept
+
+
+def worlds_that_fit(scenario: WorldSource, worlds: int, periods: int, share: float = 0.4) -> int:
+    """How many of ``worlds`` to simulate at a time so that they take no more than a share of what is free; at least 1."""
+    free = memory_limits.free_memory()
+    if free is None:
+        return worlds
+    return min(max(int(share * free / max(simulation_bytes(scenario, 1, periods), 1)), 1), worlds)

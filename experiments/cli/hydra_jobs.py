@@ -1,0 +1,124 @@
+"""Hydra's part of the command line: one job, or as many as a sweep says, each composed, checked and launched."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from echelongym.envs.core.errors import InputError, MissingExtra, naming_extras
+
+from ..runs.sweeps import own_sweep, sweeping
+from . import launching
+from .compose import PACKAGE, arguments, clean_errors, groups, plain
+from .launching import typing
+from .terminal import warnings_as_lines
+from .words import split_flags
+
+# Hydra writes nothing but our run folder, and logs nothing of its own.
+_QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null")
+
+
+_FOLDERS = ("hydra.run.dir=.", "hydra.sweep.dir=${run}")
+
+
+def launch(command: str, given: Sequence[str]) -> None:
+    """Compose the config of ``command``, check it and run it: once, or as often as a sweep says.
+
+    Raises
+    ------
+    InputError
+        On whatever in the arguments cannot be used.
+    """
+    flags, words = split_flags(given)
+    sweep = bool({"-m", "--multirun"} & set(flags))
+    overrides = [*_QUIET, *_FOLDERS, *arguments(command, words, sweep)]
+    failed: list[Exception] = []
+    folders: list[Path] = []
+
+    def task(config: Any) -> Any:
+        try:
+            with naming_extras():
+                made = _run(command, config)
+            folders.append(made)
+            return made
+        except (InputError, MissingExtra, OSError) as error:
+            # Hydra would print a line of its own; of a sweep, which may run elsewhere, it is to tell the failed job.
+            if sweep:
+                raise
+            failed.append(error)
+
+    with clean_errors():
+        if sweep:
+            overrides.insert(0, f"hydra.sweep.subdir='{_sweep_name(overrides)}'")
+        import hydra
+
+        with typing(words), sweeping(), warnings_as_lines(), _hydra_arguments([*flags, *overrides]):
+            hydra.main(version_base="1.3", config_path=f"pkg://{PACKAGE}", config_name=command)(task)()
+    if failed:
+        raise failed[0]
+    if command == "train" and len(folders) > 1:
+        from .seeds_table import show_seeds
+
+        show_seeds(folders)
+
+
+def _run(command: str, config: Any) -> Any:
+    """Run a command once its settings are checked and its run folder is its own."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    job = HydraConfig.get()
+    sweep = job.mode == RunMode.MULTIRUN
+    data = plain(config)
+    folder, named = Path(job.runtime.output_dir if sweep else data["run"]), _names_run(job)
+    if sweep:
+        basic = str(job.launcher.get("_target_", "")).endswith("BasicLauncher")
+        if basic:
+            own = own_sweep(Path(job.sweep.dir), named, launching.typed_words(), data)
+            folder = own.folder_of(folder)
+            if own.taken_up and data.get("resume", "auto") == "auto":
+                named, data["resume"] = True, True
+    return launching.run(command, data, folder, named=named, given=_given(job), sweep=sweep)
+
+
+def _given(job: Any) -> list[str]:
+    """Keys that the user gave, without those that change no result."""
+    keys = [word.lstrip("+~").partition("=")[0] for word in job.overrides.task]
+    return [key for key in keys if key not in ("run", "resume", "progress")]
+
+
+def _names_run(job: Any) -> bool:
+    return any(word.lstrip("+").startswith("run=") for word in job.overrides.task)
+
+
+def _sweep_name(overrides: Sequence[str]) -> str:
+    """Name of a job's folder in a sweep, from what varies: ``seed_${seed}``."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parts = []
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group
+        if override.is_sweep_override() and not key.startswith("hydra"):
+            source = f"hydra.runtime.choices.{key}" if key in groups() else key
+            parts.append(f"{key.rpartition('.')[2]}_${{folder_name:${{{source}}}}}")
+    return "-".join(parts) or "${hydra.job.num}"
+
+
+@contextmanager
+def _hydra_arguments(given: list[str]) -> Iterator[None]:
+    """Hydra reads ``sys.argv``, and hands on errors as they are only where this variable is set."""
+    before, variable = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [before[0], *given]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = before
+        if variable is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = variable

@@ -1,0 +1,56 @@
+"""Settings of ``train``; all defaults stand in ``configs/train.yaml``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainValidator
+
+from echelongym.agents.budget import Budget
+from echelongym.agents.learners import AnyLearner
+from echelongym.envs.core.validation import Config, Count, Positive, PositiveCount, number
+
+from ..cli.settings import RunSettings, Tuning
+
+
+def _steps(value: Any) -> Any:
+    return value if value is None or value == "auto" else number(1, integer=True).func(value)
+
+
+class BudgetSettings(Config):
+    """When to stop; at least one is needed. ``auto`` steps: what usually suffices, unless seconds are given."""
+
+    env_steps: Annotated[int | str | None, PlainValidator(_steps)]
+    cpu_seconds: Positive | None
+
+    def of(self, learner: AnyLearner) -> Budget:
+        """The budget of a learner."""
+        steps: Any = self.env_steps
+        if steps == "auto":
+            steps = None if self.cpu_seconds is not None else learner.usual_env_steps
+        return Budget(steps, self.cpu_seconds)
+
+
+class Validation(Config):
+    """The worlds (purpose ``validate``) that the best policy is chosen on."""
+
+    worlds: Annotated[int, number(2, integer=True)]
+    seed: Count
+    times: PositiveCount
+
+
+class Settings(RunSettings):
+    """Settings of ``train``; see ``configs/train.yaml``."""
+
+    agent: Annotated[AnyLearner, Field(discriminator="kind")]
+    seed: Count
+    action: str
+    reference: Literal["tuned", "automatic"]
+    bound: bool
+    tuning: Tuning
+    budget: BudgetSettings
+    validation: Validation
+    checkpoint_seconds: Positive
+    threads: PositiveCount
+    tensorboard: bool | None
+    progress: bool
