@@ -26,11 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-<<<<<<< HEAD
 from echelongym.envs.core.errors import InputError, shorten, unknown
-=======
-from echelongym.envs.core.errors import InputError, expected, shorten, unknown
->>>>>>> 35d1748 (Imports follow)
 from echelongym.envs.core.names import folder_name
 from echelongym.envs.core.validation import validate
 from echelongym.envs.interface.feasibility import check_feasible
