@@ -15,6 +15,7 @@ from echelongym.envs.compiler.recorder import Program, accelerate
 from echelongym.envs.compiler.schedule import plan
 from echelongym.envs.core.backend import NumpyOps
 from echelongym.envs.dynamics import Dynamics, Exogenous, State
+from echelongym.envs.dynamics.rounding import counting
 from echelongym.envs.simulate import World
 
 
@@ -77,8 +78,9 @@ class Episode:
 
     def __init__(self, mapping, tape, requests, reserve=None, dtype=np.float64, seed=0):
         self.scenario = Scenario.from_mapping(mapping) if isinstance(mapping, dict) else mapping
-        self.ops, self.rng = NumpyOps(dtype), np.random.default_rng(seed)
+        self.rng = np.random.default_rng(seed)
         self.batch, self.requests, self.reserve = tape.batch, requests, reserve
+        self.ops = counting(self.scenario.tables, NumpyOps(dtype))
         self.dynamics = Dynamics(self.scenario.tables, self.ops, vary_lead_times=True)
         self.world = World(self.scenario.tables, tape, self.ops)
         asked = self.asked(0)
