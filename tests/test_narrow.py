@@ -1,10 +1,13 @@
 """At 80 columns: heads of tables are whole, and the lines of progress keep the time left."""
 
 import io
+import time
 from types import SimpleNamespace
 
+import rich.console
 from rich.console import Console
 
+from echelongym.agents.tuning import tuner
 from echelongym.experiments.cli import terminal
 from echelongym.experiments.main import main
 from echelongym.experiments.training import progress as training_progress
@@ -46,6 +49,51 @@ def test_heads_are_whole_in_80_columns(monkeypatch):
     assert max(map(len, text.splitlines())) <= 80
     wide = printed(monkeypatch, 250, "title", HEADS, [[*ROW, "0.379 M steps"]] * 2)
     assert "  ".join(HEADS[-2:]) in wide
+
+
+def test_no_interval_and_no_name_is_broken_in_80_columns(monkeypatch):
+    heads = ["policy", "cost / period", "% vs echelon_base_stock", "% vs best rule", "% above bound"]
+    interval = "+172.47 [+139.18, +205.76] *!"
+    rows = [["ppo (2026-11-28_06-56-22-seed_0)", "44.31 [41.13, 47.50]", interval, interval, interval]] * 2
+    for width in (80, 100, 132, 180):
+        text = printed(monkeypatch, width, "title", heads, rows)
+        assert max(map(len, text.splitlines())) <= width
+        assert text.count("[+139.18, +205.76] *!") == 6
+        assert text.count("[41.13, 47.50]") == 2
+        assert "(2026-11-28_06-56-22-seed_0)" in text
+    targets = [["shoppers_31782.fill_rate >= 0.95", *3 * ["0.9589 [0.9193, 0.9795] undecided"]]]
+    text = printed(
+        monkeypatch, 80, "Targets", ["target", "echelon_base_stock", "capped_echelon_base_stock", "ppo"], targets
+    )
+    assert "shoppers_31782.fill_rate" in text
+    assert text.count("[0.9193, 0.9795]") == 3
+
+
+def test_bars_have_a_rate_or_a_share_and_the_time_left(monkeypatch):
+    for unit, parts in (("worlds", ("2/4", "worlds/s", "0:00:0")), ("", ("50%", "0:00:0"))):
+        out = io.StringIO()
+        made = Console(file=out, width=80, force_terminal=True, force_interactive=True, color_system=None)
+        monkeypatch.setattr(terminal, "console", lambda stderr=False, made=made: made)
+        with terminal.progress("with that price", 4.0 if unit else 1.0, unit) as advance:
+            for _ in range(4):
+                advance(1.0 if unit else 0.25)
+                time.sleep(0.11)  # bars are drawn ten times a second
+        lines = [line for line in out.getvalue().replace("\r", "\n").splitlines() if parts[0] in line]
+        assert lines, out.getvalue()
+        assert all(part in lines[-1] for part in parts[:-1])
+        assert "0:00:0" in out.getvalue()
+        assert unit or "/s" not in out.getvalue()
+
+
+def test_the_bar_of_a_tuning_keeps_the_cost(monkeypatch):
+    out = io.StringIO()
+    made = Console(file=out, width=80, force_terminal=True, force_interactive=True, color_system=None)
+    monkeypatch.setattr(rich.console, "Console", lambda **given: made)
+    with tuner._progress(True, "tune capped_echelon_base_stock", 100, None) as report:
+        report(50, "best 302.45, 1 target missed")
+        time.sleep(0.11)
+    lines = [line for line in out.getvalue().replace("\r", "\n").splitlines() if "50%" in line]
+    assert "best 302.45, 1 target missed" in lines[-1]
 
 
 def test_the_line_of_a_training_keeps_its_time_left(monkeypatch):

@@ -13,7 +13,16 @@ from typing import Any, Literal, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +33,8 @@ from ..runs.folders import shown
 _WIDTH = 180  # where nobody says how wide the output is
 _WARNINGS = 10  # of one command
 _NAME = 30  # letters of the first column that stand in one line
-_WORD = 12  # letters that are not broken over lines
+_WORD = 12  # letters of any other column that stand in one line
+_UNIT = 24  # letters of a word or an interval that is not broken
 
 
 def console(stderr: bool = False) -> Console:
@@ -46,7 +56,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], not
     body = [[cell(item) for item in row] for row in rows]
     out = console()
     least = [
-        _least([column, *(row[index] for row in body)], 30 if not index else _WORD)
+        _least([column, *(row[index] for row in body)], _WORD if index else _NAME)
         for index, column in enumerate(columns)
     ]
     natural = [max(map(len, [column, *(row[k] for row in body)])) for k, column in enumerate(columns)]
@@ -62,22 +72,39 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], not
         widths = _widths(part, least, natural, out.width)
         for index in part:
             numeric = all(_is_numeric(row[index]) for row in body)
-            # Words of a head stand below each other where they must; no word is broken, and no short cell.
+            # Words stand below each other where they must; no short word is broken, and no interval.
             side: Literal["left", "right"] = "right" if numeric else "left"
             made.add_column(Text(columns[index]), justify=side, width=widths[index], overflow="fold")
         for row in body:
-            made.add_row(*(Text(row[index]) for index in part))
+            made.add_row(*(Text(_folded(row[index], widths[index])) for index in part))
         out.print(made)
     for note in notes:
         say(f"  {note}")
 
 
+def _units(text: str) -> list[str]:
+    """Words that are not to be broken; an interval is one, with what marks it: ``[3.973, 5.487] *``."""
+    return re.findall(r"\[[^\[\]]*\](?: [*!]+)?|\S+", text)
+
+
+def _folded(text: str, width: int) -> str:
+    """A cell in lines of so many letters, broken between its units."""
+    lines: list[str] = []
+    for unit in _units(text) if len(text) > width else [text]:
+        if lines and len(lines[-1]) + 1 + len(unit) <= width:
+            lines[-1] += f" {unit}"
+        else:
+            lines.append(unit)
+    return "\n".join(lines)
+
+
 def _least(texts: Sequence[str], short: int) -> int:
-    """Letters that a column needs: the longest word of its head, and its cells where these are short."""
+    """Letters that a column needs: the longest word of its head and unit of its cells; whole cells where they are short."""
     head, *cells = texts
     widest = max((len(one) for one in cells), default=0)
     longest = max((len(word) for word in head.split()), default=1)
-    return max(longest, min(widest, short))
+    unit = max((len(one) for cell in cells for one in _units(cell) if len(one) <= _UNIT), default=0)
+    return max(longest, unit, min(widest, short))
 
 
 def _widths(part: Sequence[int], least: Sequence[int], natural: Sequence[int], width: int) -> dict[int, int]:
@@ -183,18 +210,13 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(title: str, total: float, unit: str, enabled: bool = True) -> Iterator[Advance]:
-    """A progress bar on stderr with rate and time left; nothing where stderr is no terminal."""
+    """A progress bar on stderr with time left, and rate (without a unit, the share done); nothing where it is no terminal."""
     out = console(stderr=True)
     if not enabled or not out.is_terminal:
         yield lambda steps=1.0: None
         return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(unit),
-        TimeRemainingColumn(),
-    )
+    counted = (MofNCompleteColumn(), _Rate(unit)) if unit else (TaskProgressColumn(),)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), *counted, TimeRemainingColumn())
     with Progress(*columns, console=out, transient=True) as bar:
         task = bar.add_task(title, total=total)
         yield lambda steps=1.0: bar.advance(task, steps)

@@ -77,6 +77,8 @@ def run(settings: Settings, folder: Path) -> Path:
     limits = said_limits(scenario, settings.evaluation.seed, "test", settings.evaluation.periods)
     kind = settings.agent.get("kind", "a learner")
     say(f"[1/2] Tuning {', '.join(settings.rules)}; training {kind} for {chosen.cpu_seconds:g} CPU-seconds a seed.")
+    jobs_wanted = len(seeds) + len(settings.rules)
+    say(f"      {jobs_wanted} jobs of some minutes, {settings.workers} at a time; each says when it is done.")
     # The longest jobs first, so that no worker is idle for long at the end.
     jobs: list[tuple[Callable[..., str], tuple[Any, ...]]] = [
         (_train, (scenario, settings.agent, target, seed, chosen.cpu_seconds)) for seed, target in trained.items()

@@ -243,17 +243,15 @@ class Results:
         table(self._title(), list(columns), rows, self._notes())
         targets = self.targets()
         if targets:
-            shown = [
-                [
-                    row["policy"],
-                    f"{row['name']} {'>=' if row['at_least'] else '<='} {row['target']:g}",
-                    f"{row['mean']:.4g}" + ("" if row["low"] is None else f" [{row['low']:.4g}, {row['high']:.4g}]"),
-                    row["status"] + (", beyond reach" if row["beyond_reach"] else ""),
-                ]
-                for row in targets
-            ]
+            shown: dict[str, dict[str, str]] = {}
+            for row in targets:
+                wanted = f"{row['name']} {'>=' if row['at_least'] else '<='} {row['target']:g}"
+                wanted += " (beyond reach)" if row["beyond_reach"] else ""
+                within = "" if row["low"] is None else f" [{row['low']:.4g}, {row['high']:.4g}]"
+                shown.setdefault(wanted, {})[row["policy"]] = f"{row['mean']:.4g}{within} {row['status']}"
+            names = [one.name for one in self.scores]
             notes = [f"no interval: {self.sample.reason}"] if self.sample.reason else []
-            table("Targets", ["policy", "target", "measured", "status"], shown, notes)
+            table("Targets", ["target", *names], [[key, *map(row.get, names)] for key, row in shown.items()], notes)
 
     def _title(self) -> str:
         periods = self.evaluation.periods or self.scenario.horizon

@@ -168,9 +168,10 @@ def stock_over_time(
             held = values[:, :, list(members)].sum(axis=2)
             colour = COLOURS[index % len(COLOURS)]
             axes.plot(held.mean(axis=1), color=colour, label=name, linewidth=1.1)
-            if index == 0:
+            if index == 0 and worlds > 1:
                 low, high = np.percentile(held, [10, 90], axis=1)
-                axes.fill_between(np.arange(len(held)), low, high, color=colour, alpha=0.15, linewidth=0)
+                band = f"80 % of the worlds of {name}"
+                axes.fill_between(np.arange(len(held)), low, high, color=colour, alpha=0.15, linewidth=0, label=band)
         if warm_up:
             axes.axvspan(0, warm_up, color="black", alpha=0.05, linewidth=0)
         axes.set_title(title, fontsize=9)

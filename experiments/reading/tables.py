@@ -142,12 +142,12 @@ def shock_rows(response: Response) -> Iterator[dict[str, Any]]:
 def shock_text(response: Response) -> str:
     """What a shock did, in a line; without an interval where all worlds are one history."""
     busiest = int(np.argmax(np.abs(response.total_requests.mean)))
-    total, peak = response.total_requests, response.peak
+    total, peak, after = response.total_requests, response.peak, response.peak_after[busiest]
     low, high = float(response.total_cost.low), float(response.total_cost.high)
     interval = f" [{low:.4g}, {high:.4g}]" if low == low else ""
     return (
         f"{response.shock.text}: requests on {response.cells[busiest].name} change by {total.mean[busiest]:+.4g} units in all "
-        f"({peak[busiest]:+.4g} at the peak, {response.peak_after[busiest]} periods after; settled after "
+        f"({peak[busiest]:+.4g} at the peak, {after} period{'s' if after != 1 else ''} after; settled after "
         f"{response.settled_after[busiest]}), and it costs {float(response.total_cost.mean):.4g}{interval}."
     )
 
