@@ -15,6 +15,7 @@ from .core.backend import NUMPY, Array, NumpyOps, Ops, TorchOps
 from .core.errors import expected
 from .dynamics import Arrivals, Dynamics, Exogenous, Flows, State
 from .dynamics.rounding import counting
+from .interface.feasibility import check_feasible
 from .interface.observation import Decision, Observation, Policy, checked_requests
 from .network.tables import Tables
 from .worlds.tape import Tape
@@ -259,6 +260,11 @@ def simulate(
     ------
     InputError
         If the tape is of another network or too short for the warm-up, or a decision does not fit.
+
+    Warns
+    -----
+    NetworkWarning
+        Naming what cannot work: customers whom nothing can ever reach, nodes without supply, capacity below mean demand.
     """
     for name, value, wanted in (("scenario", scenario, "demand_processes"), ("tape", tape, "fixed_lead_time")):
         if not hasattr(type(value), wanted):
@@ -266,6 +272,7 @@ def simulate(
     for name, one in (("policy", policy), ("progress", progress)):
         if not callable(one) and (one is not None or name == "policy"):
             raise expected(name, one, "a callable")
+    check_feasible(scenario, refuse=False)
     t = scenario.tables
     ops = backend_of(backend)
     if tape.periods <= t.warm_up:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shlex
 import subprocess
 import sys
 import warnings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 import echelongym.envs  # noqa: F401 (registers the environments)
 from echelongym.agents import RULES, load_policy
+from echelongym.agents.tuning.tuner import tune
 from echelongym.envs import InputError, NetworkVectorEnv, NetworkWarning, Scenario, shipped_scenarios, simulate
 from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.interface.feasibility import check_feasible, problems
@@ -232,12 +234,14 @@ def test_commands_say_it_once_and_in_one_line(tmp_path, monkeypatch, capsys):
     assert len(said) == 1
 
 
+SLOWER = [(14, 2, 4), (19, 0, 3), (0, 2, 4), (8, 1, 6)]
+
 # Second sources ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("units", ["continuous", "integer"])
 @pytest.mark.parametrize("name", ["echelon_base_stock", "local_base_stock", "capped_echelon_base_stock"])
-@pytest.mark.parametrize(("capacity", "ordinary", "second"), [(14, 2, 2), (0, 2, 2), (14, 4, 1), (19, 3, 0)])
+@pytest.mark.parametrize(("capacity", "ordinary", "second"), [(14, 2, 2), (0, 2, 2), (14, 4, 1), (19, 3, 0), *SLOWER])
 def test_untuned_rules_order_the_rest_on_the_second_lane(units, name, capacity, ordinary, second):
     scenario = two_sources(capacity, ordinary, second, units)
     with warnings.catch_warnings():
@@ -253,6 +257,50 @@ def test_untuned_rules_order_the_rest_on_the_second_lane(units, name, capacity, 
     free = two_sources(None, ordinary, second, units)
     alone = simulate(free, load_policy(name, free), free.sample(16, 3, "test"), trace=True)
     assert outcome.trace.on_hand.mean() < 1.6 * alone.trace.on_hand.mean() + 8
+
+
+@pytest.mark.parametrize(
+    "name", ["dual_index", "capped_dual_index", "single_index", "tailored_base_surge", "expedite_threshold"]
+)
+@pytest.mark.parametrize(("capacity", "ordinary", "second"), SLOWER)
+def test_rules_of_two_sources_do_not_starve_where_the_slower_one_is_needed(name, capacity, ordinary, second):
+    """No dearer than what one source of the slower kind would cost, by a margin, where the first alone costs thousands."""
+    scenario = two_sources(capacity, ordinary, second, "integer")
+    free = two_sources(None, second, second, "integer").with_overrides({"lanes.cheap.purchase_cost": 11})
+    alone = simulate(free, load_policy("echelon_base_stock", free), free.sample(16, 3, "test"))
+    outcome = simulate(scenario, load_policy(name, scenario), scenario.sample(16, 3, "test"), trace=True)
+    assert outcome.cost_per_period.mean() < 1.25 * alone.cost_per_period.mean()
+    assert outcome.trace.shipped[40:].mean(axis=(0, 1)).sum() == pytest.approx(20, abs=0.5)
+
+
+def test_learners_start_with_the_lanes_that_are_needed():
+    pytest.importorskip("torch")
+    from echelongym.agents.pathwise.heads import untuned
+
+    for second in (2, 4):
+        scenario = two_sources(14, 2, second)
+        for name in ("echelon_base_stock", "capped_echelon_base_stock", "capped_dual_index"):
+            rule = untuned(name, scenario)
+            assert "dear" in rule.parameters["express_levels"]
+            outcome = simulate(scenario, rule, scenario.sample(8, 3, "test"))
+            assert outcome.cost_per_period.mean() < 260, "a source that carries 14 of 20 alone costs thousands"
+
+
+def test_python_is_told_too_by_tune_and_simulate():
+    scenario = UNREACHABLE["no lane into the shop"][0]
+    with pytest.raises(InputError, match="customers b"):
+        tune(scenario, budget=10_000, progress=False)
+    policy = RULES["echelon_base_stock"](scenario)
+    with pytest.warns(NetworkWarning, match="customers b"):
+        simulate(scenario, policy, scenario.sample(2, 1, "test"))
+
+
+def test_what_show_says_comes_next_is_not_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    UNREACHABLE["no lane into the shop"][0].save("forgot.yaml")
+    assert main(["show", "scenario=forgot.yaml"]) == 0
+    (following,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Next:")]
+    assert main(shlex.split(following.removeprefix("Next:").strip())[1:]) == 0
 
 
 def test_both_lanes_together_are_asked_for_the_gap_and_no_more():
@@ -288,8 +336,6 @@ def test_a_first_lane_that_carries_demand_is_used_alone(capacity):
 def test_rules_that_leave_it_aside_say_so(name, given):
     with pytest.warns(NetworkWarning, match=r"cheap can carry 14 of 20 units .* into shop, .* never asks on dear"):
         load_policy(name, two_sources(14), **given)
-    with pytest.warns(NetworkWarning, match="never asks on dear"):
-        load_policy("echelon_base_stock", two_sources(14, 2, 4))
 
 
 def test_given_levels_of_the_second_lane_are_left_alone():

@@ -60,11 +60,15 @@ def automatic_head(scenario: Scenario, start: Rule | None, learn_levels: bool) -
 
 
 def untuned(name: str, scenario: Scenario) -> Rule:
-    """A rule with automatic numbers, caps included; further lanes that it does not use by itself stay unused."""
-    rule = RULES[name](scenario)
+    """A rule with automatic numbers, caps included; only further lanes that mean demand needs are used."""
+    rule = RULES[name](scenario).with_needed()
     space = rule.space()
     caps = np.array([group == "caps" for group in space.groups], dtype=bool)
-    return rule.with_vector(space, np.where(caps, space.start, space.unused)) if caps.any() else rule
+    if not caps.any():
+        return rule
+    places = zip(space.groups, space.cells, strict=True)
+    present = np.array([rule.values[group][cell] for group, cell in places], dtype=np.float64)
+    return rule.with_vector(space, np.where(caps, space.start, present))
 
 
 class Head(nn.Module):

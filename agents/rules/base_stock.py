@@ -16,7 +16,8 @@ from echelongym.envs.interface.inventory_positions import Accumulator, Forest, O
 from echelongym.envs.interface.observation import Decision, Observation
 
 from .allocation import cut_to_shares, lent, marginal_positions
-from .request_order import Ints, Step, hair_of, is_lateral, is_numbers, plan_steps, rows_of
+from .needed_lanes import asked_at_most, levels_after_primary
+from .request_order import Ints, Step, hair_of, half_up, is_lateral, is_numbers, is_whole, plan_steps, rows_of
 from .rule import Bools, Floats, Group, Rule
 
 ALLOCATIONS = ("proportional", "equalise", "marginal")
@@ -120,18 +121,20 @@ class BaseStock(Rule):
     def __init__(self, scenario: Any, **parameters: Any) -> None:
         self.allocation = "proportional"
         self.used: Bools = np.zeros(0, dtype=bool)  # (L * P,) lane cells that ask at all
+        self.most: Floats = np.zeros(0)  # (L * P,) units that each asks for at most, see asked_at_most
         self._plans: dict[tuple[str, ...], _Plan] = {}
         super().__init__(scenario, **parameters)
         self._reset()
 
     def with_needed(self) -> Self:
-        """See :meth:`Rule.with_needed`; lanes that are slower than the primary one stay unused."""
-        auto, automatic = self._cells.auto, ~self._given[self.primary_group][self._cells.target]
-        chosen = auto.helps(self.tables).reshape(-1) & automatic & ~self._given["express_levels"]
+        """See :meth:`Rule.with_needed`."""
+        automatic = ~self._given[self.primary_group][self._cells.target]
+        chosen = (self._cells.auto.needed.reshape(-1) > 0) & automatic & ~self._given["express_levels"]
         chosen &= ~np.isfinite(np.asarray(self.values["express_levels"]))
         if not chosen.any():
             return self
-        level = (np.rint(auto.lane) if self.tables.integer else auto.lane).reshape(-1)
+        level = self.groups["express_levels"].start
+        level = np.rint(level) if self.tables.integer else level
         other = copy.copy(self)
         other.values = self.values | {"express_levels": np.where(chosen, level, self.values["express_levels"])}
         other._reset()
@@ -171,7 +174,7 @@ class BaseStock(Rule):
         lends[source[lateral]] = True
         keep = np.asarray(round_up(cover(t, forest, False)[0])).reshape(-1)
         never = np.full(t.L * t.P, -np.inf)
-        short = auto.lane.reshape(-1)
+        short = levels_after_primary(t, forest, auto)
         groups = [
             Group(self.primary_group, t.nodes, fed, np.where(fed, level, -np.inf), level, self.spread),
             Group("express_levels", t.lanes, further & ~lateral, never, short, flow_spread[target]),
@@ -226,7 +229,7 @@ class BaseStock(Rule):
             else:
                 used |= values.detach().cpu().isfinite().numpy()
         if not np.array_equal(used, self.used):
-            self.used = used
+            self.used, self.most = used, asked_at_most(self.tables, self.forest, used)
             self._plans = {}
         self._numbers: dict[tuple[str, ...], list[Numbers]] = {}
         self._made: dict[tuple[str, ...], dict[str, Any]] = {}  # see _constants
@@ -249,7 +252,7 @@ class BaseStock(Rule):
         if self.shifts:
             shift = self._shift(observation, self._made[key], ops)
             if standing.dtype == ops.int:
-                shift = Shift(*(None if units is None else _half_up(units, ops) for units in shift))
+                shift = Shift(*(None if units is None else half_up(units, ops) for units in shift))
         if self.learned is not None:
             shift = shift.plus(self.learned(observation))
         requests = None
@@ -322,7 +325,7 @@ class BaseStock(Rule):
         plain = all(is_numbers(values) for values in groups.values())
         # What is added to levels is whole where units are, whatever the numbers that it comes from.
         counted = [values for name, values in groups.items() if not self.groups[name].real]
-        whole = dtype == ops.int and plain and all(_is_whole(values) for values in counted)
+        whole = dtype == ops.int and plain and all(is_whole(values) for values in counted)
 
         def picked(name: str, cells: Ints) -> Array:
             values = groups[name]
@@ -346,6 +349,10 @@ class BaseStock(Rule):
                 caps = groups["caps"]
                 if not is_numbers(caps) or np.isfinite(caps[step.lane_cells]).any():
                     cap = picked("caps", step.lane_cells)
+            most = self.most[step.lane_cells][:, None]
+            if np.isfinite(most).any():
+                limit = (ops.whole if whole else ops.constant)(np.minimum(most, NO_CAP))
+                cap = limit if cap is None else ops.minimum(cap, limit)
             more = {
                 name: picked(
                     name, step.target_cells if self.groups[name].entities is self.tables.nodes else step.lane_cells
@@ -357,16 +364,6 @@ class BaseStock(Rule):
             hair = hair_of(self.tables, step, level, dtype, ops) if more else DUST
             numbers.append(Numbers(level, cap, keep, more, hair))
         return numbers
-
-
-def _half_up(units: Array, ops: Ops) -> Array:
-    return ops.to_int(ops.floor(units + 0.5))
-
-
-def _is_whole(values: Floats) -> bool:
-    """Whether every number that is used is a whole one."""
-    used = values[np.isfinite(values)]
-    return bool((used == np.floor(used)).all())
 
 
 class LocalBaseStock(BaseStock):

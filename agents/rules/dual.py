@@ -180,7 +180,10 @@ class SingleIndex(DualSourcing):
         paid, holding = np.maximum(self._premium()[fastest], 0.0), t.holding_cost.reshape(-1)[cells.target]
         ratio = paid / np.maximum(paid + holding * (slower + 1), TINY)
         safety = normal_quantile(np.clip(ratio, LOWEST_RATIO, HIGHEST_RATIO)) * cells.flow_deviation[cells.target]
-        return np.maximum(cells.flow[cells.target] + safety, 0.0)
+        found = np.maximum(cells.flow[cells.target] + safety, 0.0)
+        # A lane that mean demand needs is not kept from bringing it.
+        needed = cells.auto.needed.reshape(-1)
+        return np.where(needed > 0, np.maximum(found, needed + 1.5 * cells.flow_deviation[cells.target]), found)
 
 
 class DualIndex(DualSourcing):
@@ -266,6 +269,10 @@ class TailoredBaseSurge(DualSourcing):
         gap = spread * np.sqrt(holding / (2 * np.maximum(premium, TINY)))
         # In whole worlds below the mean, as constant arrivals of the mean pile up without end.
         start = np.maximum(np.minimum(np.rint(flow - gap), np.ceil(flow) - 1) if t.integer else flow - gap, 0.0)
+        # A lane that mean demand needs brings that, and a margin.
+        needed = cells.auto.needed.reshape(-1)
+        least = np.minimum(needed + spread / 2, flow)
+        start = np.where(needed > 0, np.maximum(start, np.ceil(least) if t.integer else least), start)
         default = np.where(sources.regular, start, -np.inf)
         return [Group("base_quantities", t.lanes, sources.regular, default, start, spread, 0.0)]
 

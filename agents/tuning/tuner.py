@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from echelongym.envs.core.errors import expected, unknown
 from echelongym.envs.core.validation import is_number
+from echelongym.envs.interface.feasibility import check_feasible
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import write_text
 from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, WorldSample, cost_limits, sample_of
@@ -156,7 +157,7 @@ def tune(
     ------
     InputError
         For an unknown rule, method or parameter, a number out of bounds, a scenario that the rule makes no sense for,
-        or a budget too small for a single evaluation.
+        nothing that can ever reach a customer, or a budget too small for a single evaluation.
     """
     if not isinstance(scenario, Scenario):
         raise expected("scenario", scenario, "a Scenario, as Scenario.load gives")
@@ -185,6 +186,7 @@ def tune(
         raise expected("refit", refit, f"a whole number from 0 to {MOST_REFITS}")
     if budget is not None and (not isinstance(budget, int) or budget < 1):
         raise expected("budget", budget, "a whole number >= 1 of env-periods, or null")
+    check_feasible(scenario)
     sample = sample_of(scenario, judged, seed, "tune", first=JUDGED)
     judge = Judge(scenario, sample.worlds, JUDGED, seed, Budget(0))
     started = time.process_time()

@@ -36,18 +36,6 @@ class Levels(NamedTuple):
     flow_deviation: Floats  # (N, P) standard deviation of a period's demand through the node
     needed: Floats  # (L, P) units a period that a lane carries as the primary lane of its target cannot, 0 elsewhere
 
-    def helps(self, tables: Tables) -> NDArray[np.bool_]:
-        """(L, P) needed lanes that are no slower than the primary lane.
-
-        A slower one asks after the primary lane, whose request counts as ordered though it cannot all be shipped.
-        """
-        t = tables
-        found = self.needed > 0
-        for lane, p in np.argwhere(found):
-            primary = t.primary_lane[t.lane_target[lane], p]
-            found[lane, p] = t.nominal_lead_time[lane] <= t.nominal_lead_time[primary]
-        return found
-
 
 def automatic_levels(scenario: Scenario) -> Levels:
     """Levels of every node and product, and of every further lane.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 _NAMED = 5  # entities that a line names
 _HAIR = 1e-6  # of a volume or demand: rounding of the linear program
+
+
+_FOUND: WeakKeyDictionary[Tables, list[Problem]] = WeakKeyDictionary()
 
 
 class Problem(NamedTuple):
@@ -41,12 +45,20 @@ def check_feasible(scenario: Scenario, refuse: bool = True) -> None:
     InputError
         Naming customers without a way from a supplier who have no initial stock to live on either.
     """
-    found = problems(scenario)
+    found = _known(scenario)
     fatal = [one.text for one in found if one.fatal]
     if fatal and refuse:
         raise InputError("\n".join(f"{scenario.name}: {text}" for text in fatal))
     for one in found:
         warn(f"{scenario.name}: {one.text}")
+
+
+def _known(scenario: Scenario) -> list[Problem]:
+    """The same as :func:`problems`, looked for once, as whoever runs a scenario many times asks before each."""
+    tables = scenario.tables
+    if tables not in _FOUND:
+        _FOUND[tables] = problems(scenario)
+    return _FOUND[tables]
 
 
 def problems(scenario: Scenario) -> list[Problem]:

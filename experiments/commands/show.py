@@ -10,6 +10,7 @@ import numpy as np
 
 from echelongym.agents.registry import RULES
 from echelongym.envs.core.validation import Config
+from echelongym.envs.interface.feasibility import problems
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.randomise import check
 from echelongym.envs.scenario.ranges import Range
@@ -67,7 +68,9 @@ def run(settings: Settings, folder: Path) -> Path:
             run.csv("randomise.csv", varied)
     argument = scenario_argument(scenario, run.path)
     following = typed("tune", scenario=argument, policy=_rule(scenario))
-    if scenario.randomise is not None:
+    if any(problem.fatal for problem in problems(scenario)):  # every other command would refuse it
+        following = typed("show", scenario=argument)
+    elif scenario.randomise is not None:
         following = typed("generalise", scenario=argument)
     finish(
         run.path,
