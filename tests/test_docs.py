@@ -73,11 +73,11 @@ def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):
     )
 
 
-def test_the_examples_of_the_yardsticks_run(tmp_path, monkeypatch, capsys):
+def test_the_examples_of_the_baselines_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    text = (ROOT / "docs" / "yardsticks.md").read_text()
+    text = (ROOT / "docs" / "baselines.md").read_text()
     for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-        exec(compile(example, "yardsticks", "exec"), {})
+        exec(compile(example, "baselines", "exec"), {})
     assert (tmp_path / "rule.yaml").is_file()
     # Published: the optimum and the best capped dual-index rule (tests/test_exact.py).
     first, second = capsys.readouterr().out.splitlines()
@@ -86,6 +86,6 @@ def test_the_examples_of_the_yardsticks_run(tmp_path, monkeypatch, capsys):
 
 
 def test_every_rule_is_on_the_page():
-    text = (ROOT / "docs" / "yardsticks.md").read_text()
+    text = (ROOT / "docs" / "baselines.md").read_text()
     for rule in RULES:
         assert f"`{rule}`" in text, rule

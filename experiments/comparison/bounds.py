@@ -42,7 +42,7 @@ Floats = NDArray[np.float64]
 OPEN_LOOP = OpenLoopPlan.name
 _DIGEST = "sha256"  # of what a file of the cache holds
 PERFECT, TIGHTENED = "perfect_information", "penalised"
-_NAMES = {PERFECT: "perfect information", TIGHTENED: "information at a price"}
+_NAMES = {PERFECT: "perfect information", TIGHTENED: "information relaxation"}
 
 
 @dataclass(frozen=True, eq=False)
