@@ -18,6 +18,7 @@ from echelongym.envs.core.validation import (
     MOST,
     Config,
     Count,
+    Flag,
     NonNegative,
     Positive,
     PositiveCount,
@@ -127,7 +128,7 @@ class A2CConfig(OnPolicy):
     """Advantage actor-critic (Mnih et al. 2016, arXiv 1602.01783): one gradient step a rollout."""
 
     kind: Literal["a2c"] = "a2c"
-    normalize_advantage: bool
+    normalize_advantage: Flag
 
 
 class OffPolicy(Learner):

@@ -126,8 +126,8 @@ def _run(name: str, rest: list[str]) -> int:
         return _complain(f"out of memory{what}: try fewer worlds or periods, or a smaller evaluation.chunk")
     except OSError as error:
         return _complain(f"{error.filename or name}: {error.strerror or error}")
-    except SystemExit as error:  # of Hydra, which has said what is wrong with a flag
-        return 0 if not error.code else _complain("flags: expected -m, or --cfg job, all others as key=value")
+    except SystemExit as error:  # of Hydra, once it has shown what a flag asks for
+        return 0 if not error.code else _complain(f"{name}: ended with exit code {error.code}", 1)
     except Exception as error:
         return _unexpected(name, error)
     return 0

@@ -4,14 +4,18 @@ is written is read back.
 
 import csv
 import io
+import json
+import random
 import typing
 import unicodedata
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echelongym.envs import InputError, Network, Scenario
+from echelongym.envs.core import yaml_reading
 from echelongym.envs.core.names import folder_name
 from echelongym.envs.core.yaml_reading import NAMING_LISTS, parse_yaml
 from echelongym.envs.network import csv_tables as tabular
@@ -195,6 +199,41 @@ FINE_YAML = [
 @pytest.mark.parametrize(("text", "wanted"), FINE_YAML)
 def test_yaml_is_read_as_meant(text, wanted):
     assert parse_yaml(text, "x.yaml") == wanted
+
+
+@pytest.mark.parametrize("parser", ["C", "Python"])
+def test_both_parsers_of_yaml_give_what_was_written(parser, monkeypatch):
+    if parser == "Python":
+        monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+    rng = random.Random(5)
+    signs = "aé0-: #'\"\\\n\t,[]{}&*!|>%@`~<=?"
+
+    def value(depth):
+        kind = rng.randrange(7 if depth else 5)
+        if kind == 5:
+            return [value(depth - 1) for _ in range(rng.randrange(4))]
+        if kind == 6:
+            return {f"k{rng.choice(signs[:8])}{i}": value(depth - 1) for i in range(rng.randrange(4))}
+        text = "".join(rng.choice(signs) for _ in range(rng.randrange(6)))
+        return [None, rng.random() < 0.5, rng.randrange(-99, 99), rng.gauss(0, 1e3), text][kind]
+
+    for _ in range(40):
+        data = {"all": value(4)}
+        assert parse_yaml(json.dumps(data, ensure_ascii=False), "x.yaml") == data  # JSON is YAML
+    for text, wanted in FINE_YAML:
+        assert parse_yaml(text, "x.yaml") == wanted
+    for name, text, words in REFUSED_YAML:
+        if "bomb" not in name:  # these are slow, and parsed before they grow
+            with pytest.raises(InputError) as error:
+                parse_yaml(text, "x.yaml")
+            assert all(word in str(error.value) for word in words), name
+
+
+def test_a_file_of_too_many_values_is_given_up_early(monkeypatch):
+    monkeypatch.setattr(yaml_reading, "MOST_VALUES", 1_000)
+    assert len(parse_yaml("a: [" + "1, " * 990 + "]", "x.yaml")["a"]) == 990
+    with pytest.raises(InputError, match="line 1: expected at most 1,000 values"):
+        parse_yaml("a: [" + "1, " * 999 + "] # and then what is no YAML: }", "x.yaml")
 
 
 def test_aliases_are_copies():

@@ -15,12 +15,11 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import StrictBool
 from torch import nn
 
 from echelongym.envs.core.errors import InputError, expected, shorten
 from echelongym.envs.core.plain import check_plain
-from echelongym.envs.core.validation import Config, number, validate
+from echelongym.envs.core.validation import Config, Flag, number, validate
 from echelongym.envs.interface.observation import observation_shapes
 from echelongym.envs.network.signature import check_network, is_complete, signature
 from echelongym.envs.scenario.scenario import Scenario
@@ -101,9 +100,9 @@ class _ActorLayout(Config):
     remembered: Annotated[int, number(1, 10**6, integer=True)] | None
     sizes: tuple[Annotated[int, number(0, 10**7, integer=True)], ...]
     activation: Literal["tanh", "relu", "elu"]
-    squash: StrictBool
+    squash: Flag
     features: _FeaturesLayout | None
-    head: StrictBool
+    head: Flag
     moves: tuple[tuple[Annotated[float, number(-1.0, 1.0)], ...], ...] | None
 
 

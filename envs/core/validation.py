@@ -7,7 +7,7 @@ import types
 from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, PlainValidator, StrictBool, ValidationError, model_validator
 
 from .errors import InputError, closest, shorten
 from .names import as_text
@@ -105,6 +105,7 @@ def number_by_product(low: float = 0.0, high: float = math.inf, integer: bool = 
     return PlainValidator(check)
 
 
+Flag = StrictBool  # true or false; of themselves models would take 1 and "yes" for true
 NonNegative = Annotated[float, number()]
 Positive = Annotated[float, number(strict=True)]
 Share = Annotated[float, number(0.0, 1.0)]

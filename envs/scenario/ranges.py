@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, ClassVar, Protocol, Self
 
-from pydantic import AfterValidator, BeforeValidator, PlainValidator, StrictBool, model_validator
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, model_validator
 
 from ..core.errors import expected
-from ..core.validation import Config, Positive, is_number
+from ..core.validation import Config, Flag, Positive, is_number
 
 _DIGITS = 6  # significant ones of a drawn number: readable in a file, and the same on any machine
 
@@ -43,7 +43,7 @@ class Range(Config):
     """Least value."""
     high: Finite | None = None
     """Greatest value."""
-    whole: StrictBool = False
+    whole: Flag = False
     """Whether only whole numbers are drawn."""
     values: tuple[Any, ...] | None = None
     """Values of which one is drawn, instead of `low` and `high`."""
@@ -119,7 +119,7 @@ class Draw(Range):
 
     factor: Factor | None = None
     """Factor on the number that the scenario has, instead of `low` and `high` or `values`."""
-    together: StrictBool = False
+    together: Flag = False
     """Whether all numbers that the pattern matches are drawn at one place of the range, instead of each by itself."""
 
     def _check_ends(self) -> None:

@@ -17,8 +17,7 @@ import hashlib
 import importlib
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -34,6 +33,7 @@ from echelongym.envs.scenario.overrides import overridden
 from echelongym.envs.scenario.scenario import Scenario, scenario_folder, scenario_path
 from echelongym.envs.storage.files import read_yaml
 
+from .hydra_interface import clean_errors
 from .words import meant, meant_group, no_such_file, several_values
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def arguments(command: str, given: Sequence[str], sweep: bool = False) -> list[s
         elif not equals or not key:
             raise InputError(f"argument {word!r}: expected key=value{meant(word, groups(command), choices)}")
         elif key == "resume" and value not in _RESUME:  # the folder itself, in short
-            found += [f"++run={value}", "++resume=true"]
+            found += [_word("run", _text(value)), "++resume=true"]
         elif key in groups():
             if key not in groups(command):
                 taken = ", ".join(groups(command)) or "no group"
@@ -113,7 +113,7 @@ def arguments(command: str, given: Sequence[str], sweep: bool = False) -> list[s
         else:
             if value.lstrip().startswith("{"):
                 found.append(_word(key, "null"))
-            found.append(_word(key, value))
+            found.append(_word(key, _text(value) if key == "run" else value))
     _check_names(command, given, sweep)
     return found
 
@@ -121,6 +121,11 @@ def arguments(command: str, given: Sequence[str], sweep: bool = False) -> list[s
 def _at_home(word: str) -> str:
     """``scenario=~/mine.yaml`` with the home folder in place of ~, which shells expand at the start of a word only."""
     return re.sub(r"(?<=[=,\[\"' ])~(?=/)", lambda _: os.path.expanduser("~"), word)
+
+
+def _text(value: str) -> str:
+    """A value that is a text even where it looks like a number: ``run=5`` is a folder."""
+    return f"'{value}'" if isinstance(_parsed(f"run={value}"), int | float) else value
 
 
 def _word(key: str, value: str) -> str:
@@ -136,9 +141,7 @@ def _check_word(word: str) -> None:
     """Refuse what Hydra's grammar cannot read without ending in an error of its own."""
     if len(word) > _LONGEST_WORD:
         raise InputError(f"argument {shorten(word, 60)}: expected at most {_LONGEST_WORD:,} characters")
-    if word.startswith("run=") and (
-        word[4:5] in ("{", "[") or word[4:].lower() in ("", ".", "..", "null", "true", "false")
-    ):
+    if word.startswith("run=") and not _names_folder(word[4:]):
         raise InputError(f"argument {shorten(word)}: expected run=FOLDER, a folder that is new or empty")
     if not word.isprintable():
         raise InputError(f"argument {shorten(word)}: expected printable signs in one line")
@@ -146,6 +149,13 @@ def _check_word(word: str) -> None:
         raise InputError(f"argument {shorten(word, 60)}: expected numbers of at most 400 digits, and fewer brackets")
     if word.lstrip("+~").startswith(("hydra.job.chdir", "hydra.run.dir", "hydra.sweep.dir")):
         raise InputError(f"argument {shorten(word)}: expected run=FOLDER, which names the folder for the results")
+
+
+def _names_folder(value: str) -> bool:
+    """Whether a folder of its own could have this name, or each of a sweep's: the root has none, nor the working folder."""
+    if value[:1] in ("{", "[") or value.lower() in ("", "null", "true", "false"):
+        return False
+    return all(os.path.basename(os.path.normpath(one.strip("'\""))) not in ("", ".", "..") for one in value.split(","))
 
 
 def _check_names(command: str, given: Sequence[str], sweep: bool) -> None:
@@ -167,8 +177,11 @@ def _parsed(word: str) -> Any:
     """The value of a word as Hydra reads it; None where it has several, for a sweep."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    with clean_errors():
-        override = OverridesParser.create().parse_override(f"++value={word.partition('=')[2]}")
+    try:
+        with clean_errors():
+            override = OverridesParser.create().parse_override(f"++value={word.partition('=')[2]}")
+    except InputError as error:
+        raise InputError(f"argument {shorten(word)}: {str(error).partition(': ')[2]}") from None
     return None if override.is_sweep_override() else override.value()
 
 
@@ -251,26 +264,3 @@ def _literal(value: Any) -> Any:
 
 # The config of a policy given by path: a rule's without parameters of its own.
 _PLAIN_POLICY = "echelon_base_stock"
-
-
-@contextmanager
-def clean_errors() -> Iterator[None]:
-    """What Hydra and OmegaConf complain of, as one line of an InputError."""
-    from hydra.errors import HydraException, OverrideParseException
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        yield
-    except OverrideParseException as error:
-        word = str(error.override).removeprefix("++")
-        raise InputError(f"argument {word!r}: expected key=value ({_first_line(error)})") from None
-    except (HydraException, OmegaConfBaseException) as error:
-        several = re.match(r"Ambiguous value for argument '\+*([^=]*)=(.*)'", str(error))
-        if several:
-            raise several_values(*several.groups()) from None
-        cause = f" ({_first_line(error.__cause__)})" if error.__cause__ else ""
-        raise InputError(f"{_first_line(error)}{cause}".replace("++", "")) from None
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -13,10 +13,10 @@ from echelongym.envs.core.errors import InputError, MissingExtra, naming_extras
 
 from ..runs.sweeps import own_sweep, sweeping
 from . import launching
-from .compose import PACKAGE, arguments, clean_errors, groups, plain
+from .compose import PACKAGE, arguments, groups, plain
+from .hydra_interface import clean_errors, split_flags
 from .launching import typing
 from .terminal import warnings_as_lines
-from .words import split_flags
 
 # Hydra writes nothing but our run folder, and logs nothing of its own.
 _QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null")
@@ -34,14 +34,14 @@ def launch(command: str, given: Sequence[str]) -> None:
         On whatever in the arguments cannot be used.
     """
     flags, words = split_flags(given)
-    sweep = bool({"-m", "--multirun"} & set(flags))
+    sweep = "--multirun" in flags
     overrides = [*_QUIET, *_FOLDERS, *arguments(command, words, sweep)]
     failed: list[Exception] = []
     folders: list[Path] = []
 
     def task(config: Any) -> Any:
         try:
-            with naming_extras():
+            with naming_extras(), clean_errors():
                 made = _run(command, config)
             folders.append(made)
             return made

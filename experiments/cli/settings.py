@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from echelongym.envs.core.validation import Config, Count, PositiveCount, number
+from echelongym.envs.core.validation import Config, Count, Flag, PositiveCount, number
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..runs.folders import portable
@@ -36,14 +36,14 @@ class Tuning(Config):
     refit: Annotated[int, number(0, 20, integer=True)]
     workers: PositiveCount
     cache: str | None
-    refresh: bool
+    refresh: Flag
 
 
 class Bounds(Config):
     """Group ``bounds``: what no policy can beat, on the first of the common worlds."""
 
     worlds: Count
-    penalty: bool
+    penalty: Flag
     steps: PositiveCount | None
     workers: PositiveCount
     cache: str | None
@@ -54,7 +54,7 @@ class PolicyChoice(Config):
 
     name: Annotated[str, Field(min_length=1)]
     parameters: dict[str, Any]
-    tuned: bool = True  # a rule by name is the tuned one, where it was tuned; false: automatic levels
+    tuned: Flag = True  # a rule by name is the tuned one, where it was tuned; false: automatic levels
 
 
 class RunSettings(Config):
@@ -62,7 +62,7 @@ class RunSettings(Config):
 
     scenario: Scenario
     run: str
-    resume: bool | Literal["auto"] = "auto"
+    resume: Flag | Literal["auto"] = "auto"
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved config as plain data, the form of ``config.yaml``."""

@@ -7,34 +7,6 @@ from pathlib import Path
 
 from echelongym.envs.core.errors import InputError, closest, expected
 
-# Hydra's flags that take a value as a word of its own, and those that take none.
-_VALUED = {"--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"}
-_VALUED |= {"--info", "-i", "--experimental-rerun"}
-_ALONE = {"--multirun", "-m", "--resolve", "--run", "-r", "--version", "--hydra-help", "--shell-completion", "-sc"}
-
-
-def split_flags(given: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Flags, which Hydra wants first, and the rest.
-
-    Raises
-    ------
-    InputError
-        For a flag that Hydra does not have.
-    """
-    flags: list[str] = []
-    words: list[str] = []
-    takes_value = False
-    for place, word in enumerate(given):
-        flag, equals, _ = word.partition("=")
-        if word.startswith("-") and not takes_value and flag not in _VALUED | _ALONE:
-            key = flag.lstrip("-")
-            following = [one for one in given[place + 1 : place + 2] if not one.startswith("-") and "=" not in one]
-            near = word.lstrip("-") if equals else f"{key if len(key) > 1 else 'key'}={(*following, 'VALUE')[0]}"
-            raise InputError(f"argument {word!r}: expected key=value, or a flag: -m or --cfg job; did you mean {near}?")
-        (flags if takes_value or word.startswith("-") else words).append(word)
-        takes_value = word in _VALUED
-    return flags, words
-
 
 def meant(word: str, groups: Sequence[str], choices: Callable[[str], Sequence[str]]) -> str:
     """``; did you mean scenario=two_region?`` for a word without a key, where it can be told what it is for."""

@@ -14,13 +14,14 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import numpy as np
+from pydantic import Field
 
 from echelongym.envs.core.errors import InputError, expected
-from echelongym.envs.core.validation import Config, Positive, PositiveCount
+from echelongym.envs.core.validation import Config, Flag, Positive, PositiveCount
 from echelongym.envs.gym.vector_env import NetworkVectorEnv
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.scenario.scenario import Scenario
@@ -38,13 +39,13 @@ PEER_KIND = "single"
 class Settings(Config):
     """Settings of ``bench``; see ``configs/bench.yaml``."""
 
-    scenarios: tuple[str, ...]
-    batches: tuple[PositiveCount, ...]
+    scenarios: Annotated[tuple[str, ...], Field(min_length=1)]
+    batches: Annotated[tuple[PositiveCount, ...], Field(min_length=1)]
     dynamics_batch: PositiveCount
     seconds: Positive
     peer: str | None
     run: str
-    resume: bool | Literal["auto"] = "auto"
+    resume: Flag | Literal["auto"] = "auto"
 
 
 def run(settings: Settings, folder: Path) -> Path:

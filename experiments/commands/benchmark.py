@@ -10,6 +10,7 @@ import numpy as np
 
 from echelongym.agents.planning.service_limit import ServiceLimit
 from echelongym.envs.core.errors import InputError, expected, is_installed
+from echelongym.envs.core.validation import Flag
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 
@@ -34,11 +35,11 @@ class Settings(RunSettings):
     evaluation: Evaluation
     tuning: Tuning
     bounds: Bounds
-    open_loop: bool
-    tune: bool
-    trust: bool
-    pictures: bool
-    progress: bool
+    open_loop: Flag
+    tune: Flag
+    trust: Flag
+    pictures: Flag
+    progress: Flag
 
 
 def run(settings: Settings, folder: Path) -> Path:

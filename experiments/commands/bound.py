@@ -7,7 +7,7 @@ from typing import Any
 
 from echelongym.agents.exact import Exact, solve
 from echelongym.envs.core.errors import InputError, expected
-from echelongym.envs.core.validation import Count, PositiveCount
+from echelongym.envs.core.validation import Count, Flag, PositiveCount
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..cli.settings import Bounds, Evaluation, RunSettings, Tuning
@@ -26,12 +26,12 @@ class Settings(RunSettings):
     bounds: Bounds
     tuning: Tuning
     seed: Count
-    open_loop: bool
-    exact: bool
+    open_loop: Flag
+    exact: Flag
     states: PositiveCount
-    tune: bool
-    trust: bool
-    progress: bool
+    tune: Flag
+    trust: Flag
+    progress: Flag
 
 
 def run(settings: Settings, folder: Path) -> Path:

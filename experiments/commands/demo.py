@@ -10,10 +10,13 @@ from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Annotated, Any
 
+from pydantic import Field
+
+from echelongym.agents.learners import AnyLearner
 from echelongym.agents.registry import RULES
 from echelongym.envs.core.errors import require, unknown
 from echelongym.envs.core.names import folder_name
-from echelongym.envs.core.validation import Config, Count, Positive, PositiveCount, number
+from echelongym.envs.core.validation import Config, Count, Flag, Positive, PositiveCount, number
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage import journal
 from echelongym.envs.storage.workers import worker_pool
@@ -31,7 +34,7 @@ class Training(Config):
     """How the learner is trained: as by ``echelongym train``, for so long."""
 
     cpu_seconds: Positive
-    seeds: Annotated[int, number(1, integer=True)]
+    seeds: Annotated[int, number(1, 1_000, integer=True)]
     first_seed: Count
 
 
@@ -39,13 +42,13 @@ class Settings(RunSettings):
     """Settings of ``demo``; see ``configs/demo.yaml``."""
 
     rules: tuple[str, ...]
-    agent: dict[str, Any]
+    agent: Annotated[AnyLearner, Field(discriminator="kind")]
     training: Training
     evaluation: Evaluation
     tuning: Tuning
     bounds: Bounds
     workers: PositiveCount
-    progress: bool
+    progress: Flag
 
 
 def run(settings: Settings, folder: Path) -> Path:
@@ -75,13 +78,14 @@ def run(settings: Settings, folder: Path) -> Path:
         check_free(target)
     started = time.monotonic()
     limits = said_limits(scenario, settings.evaluation.seed, "test", settings.evaluation.periods)
-    kind = settings.agent.get("kind", "a learner")
+    kind = settings.agent.kind
     say(f"[1/2] Tuning {', '.join(settings.rules)}; training {kind} for {chosen.cpu_seconds:g} CPU-seconds a seed.")
     jobs_wanted = len(seeds) + len(settings.rules)
     say(f"      {jobs_wanted} jobs of some minutes, {settings.workers} at a time; each says when it is done.")
     # The longest jobs first, so that no worker is idle for long at the end.
     jobs: list[tuple[Callable[..., str], tuple[Any, ...]]] = [
-        (_train, (scenario, settings.agent, target, seed, chosen.cpu_seconds)) for seed, target in trained.items()
+        (_train, (scenario, settings.agent.model_dump(), target, seed, chosen.cpu_seconds))
+        for seed, target in trained.items()
     ]
     jobs += [(_tune, (scenario, rule, settings.tuning, target)) for rule, target in reversed(tuned.items())]
     _work(jobs, settings)

@@ -11,7 +11,7 @@ from echelongym.agents.exact import best, evaluate, solve
 from echelongym.agents.registry import RULES
 from echelongym.agents.rules import Rule
 from echelongym.envs.core.errors import InputError
-from echelongym.envs.core.validation import PositiveCount
+from echelongym.envs.core.validation import Flag, PositiveCount
 from echelongym.envs.scenario.overrides import dotted
 
 from ..cli.settings import PolicyChoice, RunSettings
@@ -26,9 +26,9 @@ class Settings(RunSettings):
 
     policy: PolicyChoice | None = None  # a group that is not chosen is not there
     method: str
-    search: bool
+    search: Flag
     states: PositiveCount
-    progress: bool
+    progress: Flag
 
 
 def run(settings: Settings, folder: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from echelongym.envs.core.errors import expected
-from echelongym.envs.core.validation import Config, Count, Positive, number
+from echelongym.envs.core.validation import Config, Count, Flag, Positive, number
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..cli.settings import USUAL_RULE, PolicyChoice
@@ -43,9 +43,9 @@ class Settings(Config):
     scenario: Scenario | None = None  # the group's null choice leaves the key out
     policy: PolicyChoice
     check: Check
-    trust: bool
+    trust: Flag
     run: str
-    resume: bool | Literal["auto"] = "auto"
+    resume: Flag | Literal["auto"] = "auto"
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved config as plain data, the form of ``config.yaml``."""

@@ -21,7 +21,7 @@ from typing import Any
 from echelongym.agents.loading import check_means_something, load_policy
 from echelongym.agents.registry import RULES
 from echelongym.envs.core.errors import InputError, expected, unknown
-from echelongym.envs.core.validation import Config, Count, Positive, PositiveCount
+from echelongym.envs.core.validation import Config, Count, Flag, Positive, PositiveCount
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..cli.settings import Evaluation, RunSettings, Tuning
@@ -60,8 +60,8 @@ class Settings(RunSettings):
     on_the_spot: OnTheSpot
     evaluation: Evaluation
     tuning: Tuning
-    trust: bool
-    progress: bool
+    trust: Flag
+    progress: Flag
 
 
 def run(settings: Settings, folder: Path) -> Path:

@@ -20,7 +20,7 @@ from echelongym.agents.reading import (
     sensitivity,
     visit,
 )
-from echelongym.envs.core.validation import Config, Count, Positive, PositiveCount, number
+from echelongym.envs.core.validation import Config, Count, Flag, Positive, PositiveCount, number
 
 from ..cli.settings import Evaluation, PolicyChoice, RunSettings
 from ..cli.terminal import can_draw, finish, listed, progress, say, table, typed
@@ -74,8 +74,8 @@ class Settings(RunSettings):
     states: States
     shock: Shocks
     table: TableSettings
-    trust: bool
-    progress: bool
+    trust: Flag
+    progress: Flag
 
 
 def run(settings: Settings, folder: Path) -> Path:

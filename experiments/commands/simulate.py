@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from echelongym.envs.core.validation import Flag
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import Outcome, simulate
@@ -38,8 +39,8 @@ class Settings(RunSettings):
     evaluation: Evaluation
     tape: str | None
     trace: Literal["none", "npz", "csv"]
-    trust: bool
-    progress: bool
+    trust: Flag
+    progress: Flag
 
 
 def run(settings: Settings, folder: Path) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from echelongym.agents.registry import RULES
 from echelongym.envs.core.errors import EXTRAS, expected, is_installed, missing_extra, unknown
+from echelongym.envs.core.validation import Flag
 from echelongym.envs.scenario.overrides import dotted
 
 from ..cli.compose import choices
@@ -23,7 +24,7 @@ class Settings(RunSettings):
 
     policy: PolicyChoice
     tuning: Tuning
-    progress: bool
+    progress: Flag
 
 
 def run(settings: Settings, folder: Path) -> Path:

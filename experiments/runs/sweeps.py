@@ -62,6 +62,9 @@ class Sweep:
         elif done or refused:
             file.unlink(missing_ok=True)
         self.lock.release(remove=not file.exists())
+        if refused and [path.name for path in self.folder.glob("*")] == [_HYDRA]:  # no job has begun
+            (self.folder / _HYDRA).unlink(missing_ok=True)
+            prune(self.folder)
         if self.folder != self.asked:
             (self.asked / _HYDRA).unlink(missing_ok=True)
             prune(self.asked)

@@ -8,7 +8,7 @@ from pydantic import Field, PlainValidator
 
 from echelongym.agents.budget import Budget
 from echelongym.agents.learners import AnyLearner
-from echelongym.envs.core.validation import Config, Count, Positive, PositiveCount, number
+from echelongym.envs.core.validation import Config, Count, Flag, Positive, PositiveCount, number
 
 from ..cli.settings import RunSettings, Tuning
 
@@ -46,11 +46,11 @@ class Settings(RunSettings):
     seed: Count
     action: str
     reference: Literal["tuned", "automatic"]
-    bound: bool
+    bound: Flag
     tuning: Tuning
     budget: BudgetSettings
     validation: Validation
     checkpoint_seconds: Positive
-    threads: PositiveCount
-    tensorboard: bool | None
-    progress: bool
+    threads: Annotated[int, number(1, 1_024, integer=True)]  # PyTorch ends the process where the system has no more
+    tensorboard: Flag | None
+    progress: Flag
