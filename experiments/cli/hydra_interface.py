@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from echelongym.envs.errors import InputError, closest, expected
+from echelongym.envs.core.errors import InputError, closest, expected
 
 from .words import several_values
 
