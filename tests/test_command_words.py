@@ -114,7 +114,6 @@ def test_true_and_false_are_the_only_booleans_of_any_setting():
     ("demo", ["training.seeds=1e9"], ["training.seeds"]),
     ("train", ["threads=1e9"], ["threads"]),
     ("bench", ["batches=[]"], ["batches"]),
-    ("bench", ["scenarios=[]"], ["scenarios"]),
     ("tune", ["tuning.refresh=0"], ["tuning.refresh = 0", "true or false"]),
 ])  # fmt: skip
 def test_settings_are_checked_before_any_work(command, words, wanted):

@@ -156,6 +156,9 @@ def describe(error: ValidationError, where: str) -> str:
         key = ".".join(str(part) for part in fault["loc"])
         text = fault["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
         text = _PLAIN.get(fault["type"], text)
+        if fault["type"] in ("too_short", "too_long"):
+            end, count = ("least", "min_length") if fault["type"] == "too_short" else ("most", "max_length")
+            text = f"expected at {end} {fault['ctx'][count]} entries, this has {fault['ctx']['actual_length']}"
         if not key:
             lines.append(f"{where}: {text}")
         elif fault["type"] == "missing":

@@ -39,7 +39,7 @@ PEER_KIND = "single"
 class Settings(Config):
     """Settings of ``bench``; see ``configs/bench.yaml``."""
 
-    scenarios: Annotated[tuple[str, ...], Field(min_length=1)]
+    scenarios: tuple[str, ...]
     batches: Annotated[tuple[PositiveCount, ...], Field(min_length=1)]
     dynamics_batch: PositiveCount
     seconds: Positive

@@ -16,7 +16,7 @@ from echelongym.agents.loading import load_policy
 from echelongym.agents.registry import RULES
 from echelongym.envs.core.errors import InputError, expected
 from echelongym.envs.core.names import Label
-from echelongym.envs.core.validation import Config
+from echelongym.envs.core.validation import Config, Flag
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import read_yaml
 
@@ -40,7 +40,7 @@ class Entry(Config):
     policy: Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
     name: Label | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
-    tuned: bool = True
+    tuned: Flag = True
 
 
 def _entry(value: Any) -> Any:
