@@ -17,6 +17,7 @@ from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, cost_limits
 
 from ..cli.terminal import table
 from ..figures.network import COLOURS
+from ..figures.writing import write_picture
 from ..runs.folders import RunFolder
 from ..statistics import Comparison, Estimate, mean_interval, seeds_comparison, seeds_interval
 from .evaluate import Scores, net
@@ -310,7 +311,7 @@ def draw(path: Path, found: Sequence[Line], reference: str) -> None:
     axes.grid(axis="y", alpha=0.2)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    figure.savefig(path, dpi=_DPI)
+    write_picture(figure, path, _DPI)
 
 
 __all__ = ["Cell", "Line", "Trial", "draw", "lines", "over_variants", "percents", "show", "write"]

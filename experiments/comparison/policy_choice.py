@@ -82,13 +82,16 @@ def _tunings(chosen: PolicyChoice, scenario: Scenario) -> list[Path]:
 
 
 def note_tuning(folder: Path) -> None:
-    """A run folder of ``tune`` outside ``runs/tune`` noted there, so that the rule's name finds it."""
+    """Note a run folder of ``tune`` outside ``runs/tune`` there, so that the rule's name finds it; if that fails, say so."""
     place = Path(os.path.relpath(folder))
     if place.parent.parent == TUNED:
         return
-    TUNED.mkdir(parents=True, exist_ok=True)
-    with ELSEWHERE.open("a", encoding="utf-8") as notes:
-        notes.write(f"{place}\n")
+    try:
+        TUNED.mkdir(parents=True, exist_ok=True)
+        with ELSEWHERE.open("a", encoding="utf-8") as notes:
+            notes.write(f"{place}\n")
+    except OSError as error:
+        say(f"{ELSEWHERE}: cannot be written ({error.strerror}): name the rule as policy={place} from now on")
 
 
 def _value(item: Any) -> str:

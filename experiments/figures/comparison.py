@@ -14,6 +14,7 @@ from echelongym.envs.worlds.world_sample import WorldSample
 
 from ..statistics import Estimate
 from .network import COLOURS
+from .writing import write_picture
 
 Floats = NDArray[np.float64]
 _DPI = 150
@@ -63,7 +64,7 @@ def cost_by_line(
     axes.set_xlabel("cost per period (money)")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=8)
-    figure.savefig(path, dpi=_DPI)
+    write_picture(figure, path, _DPI)
 
 
 @literal_text
@@ -92,7 +93,7 @@ def rule_parameters(path: Path, title: str, parameters: Mapping[str, Any]) -> bo
         if products != [""] and axes is panels[0]:
             axes.legend(fontsize=7, frameon=False)
     figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=_DPI)
+    write_picture(figure, path, _DPI)
     return True
 
 
@@ -137,7 +138,7 @@ def service_by_region(
     axes.grid(axis="y", alpha=0.2)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    figure.savefig(path, dpi=_DPI)
+    write_picture(figure, path, _DPI)
 
 
 @literal_text
@@ -185,7 +186,7 @@ def stock_over_time(
     )
     handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
-    figure.savefig(path, dpi=_DPI)
+    write_picture(figure, path, _DPI)
 
 
 def panels(nodes: Sequence[str], is_supplier: Sequence[bool], column: Mapping[str, float]) -> dict[str, list[int]]:

@@ -12,6 +12,8 @@ from echelongym.envs.gym.render import literal_text
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 
+from .writing import write_picture
+
 # Okabe and Ito's palette, which people who see few colours can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#000000", "#B8A200")
 _MARKERS = {"supplier": "s", "stock": "o", "customer": "^"}
@@ -88,7 +90,7 @@ def draw_network(scenario: Scenario, path: Path) -> None:
     title = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts)
     axes.set_title(f"{t.name}: {title}", fontsize=10)
     axes.axis("off")
-    figure.savefig(path, dpi=150)
+    write_picture(figure, path, 150)
 
 
 def _edges(t: Tables, modes: list[str]) -> Iterator[tuple[str, str, str, bool, str]]:

@@ -14,6 +14,7 @@ from echelongym.envs.gym.render import literal_text
 
 from ..figures.comparison import about
 from ..figures.network import COLOURS
+from ..figures.writing import write_picture
 
 _DPI = 150
 _PANELS = 9  # curves drawn; the table has all
@@ -53,7 +54,7 @@ def curves(path: Path, title: str, found: Sequence[Curve], lines: Sequence[Line]
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    figure.savefig(path, dpi=_DPI)
+    write_picture(figure, path, _DPI)
 
 
 def _curve(axes: Any, one: Curve, line: Line) -> None:
@@ -112,7 +113,7 @@ def heat_map(path: Path, title: str, found: Sensitivity, important: Sequence[int
     bar.set_label("standard deviations of the request\nfor one of the observation", fontsize=7)
     bar.ax.tick_params(labelsize=7)
     axes.set_title(f"{title}: sensitivity", fontsize=10)
-    figure.savefig(path, dpi=_DPI)
+    write_picture(figure, path, _DPI)
 
 
 @literal_text
@@ -130,7 +131,7 @@ def response(path: Path, title: str, found: Response) -> None:
     figure.suptitle(
         f"{title}: {found.shock.text}\nwith it less without it, from period {found.shock.period} on", fontsize=10
     )
-    figure.savefig(path, dpi=_DPI)
+    write_picture(figure, path, _DPI)
 
 
 def _lines(axes: Any, label: str, names: Sequence[str], band: Band) -> None:
