@@ -28,8 +28,8 @@ COMMANDS = {
     "read": [*FEW, "states.worlds=2", "states.periods=2", "shock.worlds=2", "table.worlds=2", "table.periods=2"],
     "export": ["check.observations=4"],
     "exact": [],
-    "train": ["agent=pathwise", "budget.env_steps=40", "agent.worlds=2", "agent.periods=4", "validation.worlds=2", "bound=false",
-              "reference=automatic", "tensorboard=false"],
+    "train": ["agent=pathwise", "budget.env_steps=40", "agent.worlds=2", "agent.periods=4", "validation.worlds=2",
+              "bound=false", "reference=automatic", "tensorboard=false"],
 }  # fmt: skip
 QUICK = ("show", "simulate", "tune")
 

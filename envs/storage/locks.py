@@ -45,13 +45,14 @@ def take(path: Path) -> Lock | None:
             stream.close()
             return None
         # Whoever held it may have removed the file before letting go: then this is the lock of nothing.
-        try:
-            if os.path.samestat(os.fstat(handle), os.stat(path)):
+        same = False
+        with contextlib.suppress(OSError):
+            same = os.path.samestat(os.fstat(handle), os.stat(path))
+        if same:
+            with contextlib.suppress(OSError):  # the disk is full: it is a lock even so
                 stream.truncate(0)
                 stream.write(f"{os.getpid()}\n".encode())
-                return Lock(path, stream)
-        except OSError:
-            pass
+            return Lock(path, stream)
         stream.close()
         time.sleep(0.001)
     return None
