@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from echelongym.envs.core.errors import InputError, MissingExtra, expected
+from echelongym.envs.core.errors import CannotWrite, InputError, MissingExtra, expected
 from echelongym.envs.storage import journal as journals
 from echelongym.envs.storage.files import TEMPORARY, write_text
 from echelongym.envs.storage.locks import Lock, owner, take
@@ -107,7 +107,7 @@ def claimed(folder: Path, config: Mapping[str, Any], **how: bool | None) -> Iter
             yield held
         held.finish()
     except BaseException as error:
-        held.abandon(refused=isinstance(error, InputError | MissingExtra))
+        held.abandon(refused=isinstance(error, InputError | MissingExtra) and not isinstance(error, CannotWrite))
         raise
     finally:
         del _claims[place]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echelongym.envs.core.errors import InputError, MissingExtra, expected
+from echelongym.envs.core.errors import CannotWrite, InputError, MissingExtra, expected
 from echelongym.envs.storage.files import write_text
 from echelongym.envs.storage.locks import Lock, take
 
@@ -103,8 +103,8 @@ def sweeping() -> Iterator[None]:
     try:
         yield
         done = True
-    except (InputError, MissingExtra):
-        refused = True
+    except (InputError, MissingExtra) as error:
+        refused = not isinstance(error, CannotWrite)
         raise
     finally:
         while _sweeps:
