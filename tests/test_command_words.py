@@ -54,6 +54,8 @@ def said(capfd, *words):
     (["progress=1"], ["progress = 1", "true or false"]),
     (["trust=yes"], ["trust = 'yes'", "true or false"]),
     (["-m", "seed=0,1"], ["'seed'"]),
+    (["-m", "evaluation.worlds=2,0"], ["evaluation.worlds = 0"]),
+    (["-m", "scenario.horizon=${scenario.horizon},5"], ["scenario.horizon", "leads back to itself"]),
     (["-m", "run=/,x"], ["run=/,x"]),
 ])  # fmt: skip
 def test_one_line_names_the_word(place, capfd, words, wanted):

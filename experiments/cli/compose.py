@@ -52,15 +52,19 @@ OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
 
 def compose(command: str, given: Sequence[str] = ()) -> dict[str, Any]:
     """The config that ``echelongym COMMAND given...`` runs, as plain data; from within a command, too."""
+    return composed(command, arguments(command, given))
+
+
+def composed(command: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """The same of words as Hydra reads them."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
-    overrides = arguments(command, given)
     running = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
         with clean_errors(), hydra.initialize_config_module(PACKAGE, job_name=command, version_base="1.3"):
-            return plain(hydra.compose(command, overrides))
+            return plain(hydra.compose(command, list(overrides)))
     finally:
         GlobalHydra.instance().hydra = running
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ from echelongym.envs.core.errors import InputError, MissingExtra, naming_extras
 
 from ..runs.sweeps import own_sweep, sweeping
 from . import launching
-from .compose import PACKAGE, arguments, groups, plain
+from .compose import PACKAGE, arguments, checked, composed, groups, plain
 from .hydra_interface import clean_errors, split_flags
 from .launching import typing
 from .terminal import warnings_as_lines
@@ -21,8 +23,8 @@ from .terminal import warnings_as_lines
 # Hydra writes nothing but our run folder, and logs nothing of its own.
 _QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null")
 
-
 _FOLDERS = ("hydra.run.dir=.", "hydra.sweep.dir=${run}")
+_MOST_CHECKED = 100  # values of a key that are looked at before a sweep begins
 
 
 def launch(command: str, given: Sequence[str]) -> None:
@@ -53,6 +55,7 @@ def launch(command: str, given: Sequence[str]) -> None:
 
     with clean_errors():
         if sweep:
+            _check_jobs(command, overrides)
             overrides.insert(0, f"hydra.sweep.subdir='{_sweep_name(overrides)}'")
         import hydra
 
@@ -64,6 +67,29 @@ def launch(command: str, given: Sequence[str]) -> None:
         from .seeds_table import show_seeds
 
         show_seeds(folders)
+
+
+def _check_jobs(command: str, overrides: Sequence[str]) -> None:
+    """Refuse a sweep with a value that cannot be used before its first job begins: each value is looked at once."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    first: list[str] = []
+    values: dict[int, list[str]] = {}
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if override.key_or_group.startswith("hydra"):
+            continue
+        words = [override.input_line or ""]
+        if override.is_sweep_override():
+            if not override.is_discrete_sweep() or override.is_glob_sweep():
+                return  # of a sweeper that was asked for
+            found = itertools.islice(override.sweep_string_iterator(), _MOST_CHECKED)
+            words = values[len(first)] = [f"{override.get_key_element()}={value}" for value in found]
+        first.append(words[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # each job says them
+        for place, words in values.items():
+            for word in words:
+                checked(command, composed(command, [*first[:place], word, *first[place + 1 :]]))
 
 
 def _run(command: str, config: Any) -> Any:
