@@ -80,8 +80,8 @@ def _check_jobs(command: str, overrides: Sequence[str]) -> None:
             continue
         words = [override.input_line or ""]
         if override.is_sweep_override():
-            if not override.is_discrete_sweep() or override.is_glob_sweep():
-                return  # of a sweeper that was asked for
+            if not (override.is_choice_sweep() or override.is_range_sweep()):
+                return  # a pattern, or of a sweeper that was asked for
             found = itertools.islice(override.sweep_string_iterator(), _MOST_CHECKED)
             words = values[len(first)] = [f"{override.get_key_element()}={value}" for value in found]
         first.append(words[0])
