@@ -72,6 +72,7 @@ def launch(command: str, given: Sequence[str]) -> None:
 def _check_jobs(command: str, overrides: Sequence[str]) -> None:
     """Refuse a sweep with a value that cannot be used before its first job begins: each value is looked at once."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import ValueType
 
     first: list[str] = []
     values: dict[int, list[str]] = {}
@@ -80,11 +81,11 @@ def _check_jobs(command: str, overrides: Sequence[str]) -> None:
             continue
         words = [override.input_line or ""]
         if override.is_sweep_override():
-            if not (override.is_choice_sweep() or override.is_range_sweep()):
-                return  # a pattern, or of a sweeper that was asked for
+            if not override.is_discrete_sweep() or override.value_type == ValueType.GLOB_CHOICE_SWEEP:
+                return  # a pattern, or values that another sweeper draws
             found = itertools.islice(override.sweep_string_iterator(), _MOST_CHECKED)
             words = values[len(first)] = [f"{override.get_key_element()}={value}" for value in found]
-        first.append(words[0])
+        first += words[:1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each job says them
         for place, words in values.items():
