@@ -14,7 +14,6 @@ from echelongym.agents import load_policy
 from echelongym.agents.exact import solve
 from echelongym.agents.export.export import export_policy
 from echelongym.agents.planning.linear_program.program import relaxations
-from echelongym.agents.planning.open_loop import _saved_up
 from echelongym.agents.planning.perfect_information import perfect_information
 from echelongym.agents.planning.rolling import RollingHorizon
 from echelongym.agents.registry import RULES
@@ -276,11 +275,3 @@ def test_capacity_counts_on_open_days_only() -> None:
     assert len(short) == 1
     assert "truck" in str(short[0])
     assert not problems(store(**{"lanes.truck.capacity": 14}))
-
-
-def test_an_open_loop_plan_saves_up_for_the_minimum_order() -> None:
-    """3 a day with orders of 20 and more: nothing planned is rounded away, so its backlog does not grow without end."""
-    scenario = store(**{"lanes.truck.minimum_order": 20, "horizon": 40, "warm_up": 0})
-    plan = _saved_up(np.full((40, 1, 1), 3.0), scenario.tables.minimum_order)
-    assert set(plan.ravel().tolist()) - {0.0} == {20.0}
-    assert (np.abs(np.cumsum(plan) - 3.0 * np.arange(1, 41)) <= 13).all()

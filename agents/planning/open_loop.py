@@ -18,6 +18,7 @@ from echelongym.envs.core.backend import Ops, ops_of
 from echelongym.envs.core.errors import InputError, expected, is_installed
 from echelongym.envs.core.plain import real_array
 from echelongym.envs.core.validation import MOST as LARGEST
+from echelongym.envs.interface.automatic_levels import faced
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.network.signature import check_network, signature
 from echelongym.envs.scenario.scenario import Scenario
@@ -25,12 +26,14 @@ from echelongym.envs.simulate import backend_of, periods, simulate
 from echelongym.envs.storage import journal
 from echelongym.envs.storage.files import write_text
 from echelongym.envs.storage.outside_files import read_json
+from echelongym.envs.worlds.tape import Tape
 
 from .expectation import Expectations
 from .linear_program.assembly import Floats
 from .linear_program.outlook import Outlook, Standing
 from .linear_program.program import Program
 from .linear_program.solver import Solver
+from .rounding import DUST
 
 #: Plans that are compared first: factors on expected demand, and safety in standard deviations of cumulative demand.
 FACTORS = (0.8, 0.9, 1.0, 1.1)
@@ -194,10 +197,10 @@ class _Search:
 
     def offer(self, requests: Floats) -> bool:
         """Simulate a plan, rounded where units are whole; whether it is the cheapest so far."""
-        if self.scenario.tables.integer:
+        if self.scenario.tables.lot.any():
+            requests = saved_up(self.scenario, requests)
+        elif self.scenario.tables.integer:
             requests = _carried(requests)
-        if self.scenario.tables.minimum_order.any():
-            requests = _saved_up(requests, self.scenario.tables.minimum_order)
         outcome = simulate(self.scenario, OpenLoopPlan(self.scenario, requests), self.tape, kpis=False)
         cost = float(np.mean(outcome.episode_net_cost_per_period))
         if cost >= self.cost:
@@ -218,15 +221,34 @@ def _carried(requests: Floats) -> Floats:
     return np.diff(total, axis=0, prepend=0.0)
 
 
-def _saved_up(requests: Floats, least: Floats) -> Floats:
-    """Requests (T, L, P) with those below a minimum order (L, P) saved up until half of it is owed, so that none is lost."""
-    found, owed = np.zeros(requests.shape), np.zeros(least.shape)
-    for period, planned in enumerate(requests):
-        owed = owed + planned
-        due = (planned > 0) & (2 * owed >= least)
-        found[period] = np.where(due, np.maximum(owed, least), 0.0)
-        owed = owed - found[period]
-    return np.where(least > 0, found, requests)
+def saved_up(scenario: Scenario, requests: Floats) -> Floats:
+    """Requests (T, L, P) in units, batches and minimum orders: what is rounded off is asked for later, so that none is lost.
+
+    What is owed on a lane is what was planned so far less what was shipped where demand is as expected: the plan is played
+    once, and each lane asked on the days of the plan for the lots it owes, a lot (a batch, the minimum order) as soon as
+    the share h / (p + h) of it is owed. That is the share of its cycle for which a lot of any size is best late, h the
+    holding cost and p the penalty that customers bring (Zipkin, Foundations of Inventory Management, 2000, section 3.3).
+    """
+    t, T = scenario.tables, len(requests)
+    step = np.where(t.batch > 0, t.batch, 1.0 if t.integer else 0.0)
+    penalty, holding, _ = (one[t.lane_target] for one in faced(t))
+    late = np.where(penalty + holding > 0, holding / np.where(penalty + holding > 0, penalty + holding, 1.0), 0.5)
+    late = np.where(t.lot > 0, np.minimum(late, 0.5), 0.5)
+    found, owed = np.zeros(requests.shape), np.zeros((t.L, t.P))
+
+    def asked(observation: Observation) -> Decision:
+        period = int(observation.period[0])
+        owed[:] += requests[period] + np.asarray(observation.unfilled)[0]
+        whole = np.floor(owed / np.where(step > 0, step, 1.0) + 1 - late - DUST) * step
+        due = (requests[period] > 0) & (owed > DUST) & (owed >= late * t.minimum_order - DUST)
+        found[period] = np.where(due, np.maximum(np.where(step > 0, whole, owed), t.minimum_order), 0.0)
+        owed[:] -= found[period]
+        return Decision(found[period][None])
+
+    history = np.repeat(t.mean_demand[None], t.H, 0)
+    demand = np.concatenate([history, Expectations(scenario, T).mean_demand(0)])
+    simulate(scenario, asked, Tape.from_demand(scenario, _carried(demand) if t.integer else demand), kpis=False)
+    return np.maximum(found, 0.0)
 
 
 class FirstPlans:

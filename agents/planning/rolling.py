@@ -50,7 +50,8 @@ class RollingHorizon(Rule):
         Standard deviations of demand that a node's echelon holds above the mean, by node (and product); left out: those
         of :func:`echelongym.envs.interface.automatic_levels.automatic_levels`.
     horizon
-        Periods planned, >= 1; left out: the longest way from a supplier and two more, 4 to 40.
+        Periods planned, >= 1; left out: the longest way from a supplier, the longest time until a lane can be asked again
+        and two more, 4 to 40.
     margin
         Factor on all standard deviations, >= 0; 0 plans for the mean alone.
     scenarios
@@ -60,7 +61,9 @@ class RollingHorizon(Rule):
 
     Notes
     -----
-    Whole units and batches are rounded by largest remainders. Warm starts are kept for each world of a batch, so a world
+    Whole units and batches are rounded by largest remainders. Of what is planned below half a batch or minimum order nothing
+    would come; it is planned anew and has grown the next time, except where customers do not wait: there a lot is asked for
+    once a period's demand and half of the safety stock are missing. Warm starts are kept for each world of a batch, so a world
     is decided alike alone and in a batch. Plans go on beyond the end of the episode, as those of rules do. Each plan is a
     step of the journal, where one is kept (:mod:`echelongym.envs.storage.journal`).
     """
@@ -75,6 +78,7 @@ class RollingHorizon(Rule):
         self.targets = Targets(scenario, self.horizon)
         self.expectations = Expectations(scenario, self.horizon + self.targets.ahead)
         self.paths = DemandPaths(scenario, self.scenarios) if self.scenarios else None
+        self.enough = self._enough() if self.tables.lot.any() else None
         self._reset()
 
     def _make_groups(self) -> list[Group]:
@@ -90,7 +94,8 @@ class RollingHorizon(Rule):
     def _set_options(self, options: dict[str, Any]) -> None:
         horizon = options.get("horizon")
         if horizon is None:
-            horizon = min(max(longest_way(self.tables) + REVIEW, SHORTEST), LONGEST)
+            asked = int(self.tables.review.max(initial=1)) - 1  # until each lane can be asked again
+            horizon = min(max(longest_way(self.tables) + asked + REVIEW, SHORTEST), LONGEST)
         margin, scenarios = options.get("margin", 1.0), options.get("scenarios", 0)
         for name, value, least in (("horizon", horizon, 1), ("scenarios", scenarios, 0)):
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -101,6 +106,19 @@ class RollingHorizon(Rule):
 
     def _get_options(self) -> dict[str, Any]:
         return {"horizon": self.horizon, "margin": self.margin, "scenarios": self.scenarios}
+
+    def _enough(self) -> Floats:
+        """(L, P) units planned for which a lane is asked for a lot."""
+        t = self.tables
+        z = np.asarray(self.values["safety_factors"], dtype=np.float64).reshape(t.N, t.P)
+        safety = self.margin * np.where(np.isfinite(z), np.maximum(z, 0.0), 0.0) * self.targets.deviation[0]
+        leaves = (t.first_source >= 0) & ((t.lost_share > 0) | (t.patience >= 0))  # (C, P)
+        bounded = np.zeros((t.N, t.P), dtype=bool)
+        for c, p in np.argwhere(leaves):
+            bounded[t.echelon[:, t.first_source[c, p], p], p] = True
+        at = t.lane_target
+        missing = t.mean_flow[at] * t.review[:, None] + safety[at] / 2
+        return np.where(bounded[at], np.minimum(t.lot / 2, missing), t.lot / 2)
 
     def _reset(self) -> None:
         self._programs: OrderedDict[bytes, Any] = OrderedDict()
@@ -130,7 +148,7 @@ class RollingHorizon(Rule):
         on_hand = np.asarray(observation.on_hand, dtype=np.float64).sum(3)
         requests = np.zeros((worlds, self.tables.L, self.tables.P))
         for world in range(worlds):
-            requests[world] = requests_of(self.tables, self._shipped(observation, world), on_hand[world])
+            requests[world] = requests_of(self.tables, self._shipped(observation, world), on_hand[world], self.enough)
         return Decision(requests)
 
     def _shipped(self, observation: Observation, world: int) -> Floats:

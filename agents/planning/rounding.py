@@ -12,12 +12,13 @@ from .linear_program.assembly import Floats
 DUST = 1e-7
 
 
-def requests_of(tables: Tables, shipped: Floats, on_hand: Floats) -> Floats:
+def requests_of(tables: Tables, shipped: Floats, on_hand: Floats, enough: Floats | None = None) -> Floats:
     """(L, P) requests that come closest to planned shipments.
 
     Continuous lanes without batch ask for what is planned. Otherwise what leaves a stock node is rounded to steps (units
     or batches) by largest remainders: its lanes' total is rounded half up, no more than stands there, and the steps left
-    after rounding down go where most was cut off. What leaves a supplier is rounded half up.
+    after rounding down go where most was cut off. What leaves a supplier is rounded half up. A lane that takes lots only
+    (:attr:`Tables.lot`) is asked for one where ``enough`` is planned and its source has that much, though less than half.
 
     Parameters
     ----------
@@ -25,6 +26,8 @@ def requests_of(tables: Tables, shipped: Floats, on_hand: Floats) -> Floats:
         (L, P) units planned.
     on_hand
         (N, P) units at the nodes, as observed.
+    enough
+        (L, P) units; None: half a lot.
     """
     t = tables
     planned = np.where(shipped > DUST, shipped, 0.0)
@@ -37,6 +40,13 @@ def requests_of(tables: Tables, shipped: Floats, on_hand: Floats) -> Floats:
         for p in range(t.P):
             if planned[lanes, p].any() and step[lanes, p].any():
                 found[lanes, p] = largest_remainders(planned[lanes, p], step[lanes, p], float(on_hand[node, p]))
+    if enough is not None:
+        refused = np.maximum(2 * planned, found) < t.lot  # the network makes nothing of it
+        for lane, p in np.argwhere(refused & (planned > 0) & (planned >= enough - DUST)):
+            source = t.lane_source[lane]
+            others = found[t.lane_source == source, p].sum() - found[lane, p]
+            if t.is_supplier[source] or on_hand[source, p] - others >= t.lot[lane, p]:
+                found[lane, p] = t.lot[lane, p]
     return found
 
 

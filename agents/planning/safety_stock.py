@@ -50,7 +50,7 @@ def automatic_safety_factors(scenario: Scenario) -> Floats:
     demand = np.moveaxis(np.asarray(tape.demand[tape.history :], dtype=np.float64), 1, -1)  # (T, C, P, B)
     total = np.append(np.zeros((1, *demand.shape[1:])), np.cumsum(demand, 0), 0)
     lead = _leads(t)
-    way = _ways(t, forest, lead)
+    way, lot = _ways(t, forest, lead), _lots(t)
     for n, p in np.argwhere((way >= 0).any(1) & (auto.deviation > 0)):
         covered = way[n, :, p] + lead[n, p] + 1
         customers = np.flatnonzero(way[n, :, p] >= 0)
@@ -61,6 +61,8 @@ def automatic_safety_factors(scenario: Scenario) -> Floats:
         for c in customers:
             sums += total[covered[c] : covered[c] + starts, c, p] - total[:starts, c, p]
         surprise = sums - sums.mean(1, keepdims=True)
+        if lot[n, p]:
+            surprise = surprise + lot[n, p] * _evenly_spread(surprise.size).reshape(surprise.shape)
         found[n, p] = np.quantile(surprise, _probability(normal[n, p])) / auto.deviation[n, p]
     return np.clip(found, -2.0, 6.0)
 
@@ -75,6 +77,17 @@ def _probability(z: float) -> float:
     from scipy.special import ndtr
 
     return float(ndtr(z))
+
+
+def _evenly_spread(count: int) -> Floats:
+    """Numbers in [-1/2, 1/2) that fill it evenly, also those at any regular distance from one another."""
+    return np.asarray((np.arange(count) * (np.sqrt(5) - 1) / 2) % 1 - 0.5)
+
+
+def _lots(t: Tables) -> Floats:
+    """(N, P) least units that the primary lane of a fed node takes at a time, 0 elsewhere."""
+    fed = (t.primary_lane >= 0) & ~t.is_supplier[:, None]
+    return np.where(fed, t.lot[np.maximum(t.primary_lane, 0), np.arange(t.P)], 0.0) if t.L else np.zeros((t.N, t.P))
 
 
 def _leads(t: Tables) -> Ints:
@@ -139,7 +152,7 @@ class Targets:
         self.holding = np.maximum(own - holding_above, LEAST_HOLDING * np.where(own > 0, own, max(typical, 1e-6)))
 
     def _deviations(self, lead: Ints, scenario: Scenario) -> Floats:
-        """(T, N, P) standard deviation of the demand that a target covers; what a forecast knows left out."""
+        """(T, N, P) standard deviation of the demand that a target covers, what a forecast knows left out, and of lots."""
         t, T = self.tables, self.periods
         most = T + int(lead.max(initial=0)) + self.ahead + 2
         known = np.zeros(most)
@@ -149,6 +162,7 @@ class Targets:
         variance = np.zeros((T, t.N, t.P))
         for n, c, p in np.argwhere(self.way >= 0):
             variance[:, n, p] += t.demand_sd[c, p] ** 2 * unknown[passed[:, n, p] + self.way[n, c, p]]
+        variance += _lots(t) ** 2 / 12  # of where an order of whole lots leaves the stock (positions.cover)
         return np.sqrt(variance)
 
     def mean(self, demand: Floats) -> Floats:

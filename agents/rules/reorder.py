@@ -13,7 +13,7 @@ import numpy as np
 
 from echelongym.envs.core.backend import Array, Ops
 from echelongym.envs.core.errors import expected
-from echelongym.envs.interface.automatic_levels import faced
+from echelongym.envs.interface.automatic_levels import automatic_levels, faced
 from echelongym.envs.interface.inventory_positions import Forest, Owned
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
@@ -49,8 +49,8 @@ def economic_orders(scenario: Scenario, forest: Forest) -> Floats:
     Products of a lane share its vehicles and are ordered together every T = sqrt(2 K / sum of lambda h p / (p + h))
     periods (Harris 1913; with backorders Zipkin, Foundations of Inventory Management, 2000, section 3.3), K a vehicle's
     fixed cost, lambda the mean flow, h what a unit costs more at the target than at a stock node that feeds it. No
-    cycle is longer than it takes to fill one vehicle, as a second one saves nothing. No order is smaller than the
-    lane's minimum.
+    cycle is longer than it takes to fill one vehicle, as a second one saves nothing. No order is smaller than a batch or the
+    minimum order of the lane.
     """
     t = scenario.tables
     flow = t.mean_flow.reshape(-1)
@@ -73,7 +73,7 @@ def economic_orders(scenario: Scenario, forest: Forest) -> Floats:
         cycle = min(np.sqrt(2 * fixed[lane] / rate), longest) if rate > 0 else longest
         found[cells] = flow[cells] * cycle
     fed = forest.primary >= 0
-    found[fed] = np.maximum(found[fed], t.minimum_order.reshape(-1)[forest.primary[fed]])
+    found[fed] = np.maximum(found[fed], t.lot.reshape(-1)[forest.primary[fed]])
     return found
 
 
@@ -104,8 +104,9 @@ class Reorder(BaseStock):
         self.overshot = (flow**2 + spread**2) / (2 * flow)
         span = self._spans()
         share = served_share(t)
-        level = (cells.auto.echelon if self.echelon else cells.auto.local).reshape(-1)
-        self.plain = np.rint(level) if t.integer else level  # of base-stock control
+        auto = automatic_levels(self.scenario, lots=False)  # orders of their size are made room for here
+        plain, level = ((one.echelon if self.echelon else one.local).reshape(-1) for one in (cells.auto, auto))
+        self.plain = np.rint(plain) if t.integer else plain  # of base-stock control
         base = level + self._raised(span * (share - 0.5))
         self.bottoms, self.tops = base - span * (1 - share), base + span * share
         self.step = np.maximum(self.spread, span / 4)

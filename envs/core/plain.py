@@ -6,6 +6,7 @@ a number of thousands of digits, text that a terminal acts on, or an object of a
 
 from __future__ import annotations
 
+import datetime
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -111,3 +112,17 @@ def _holds_a_boolean(value: Any) -> bool:
         elif isinstance(one, bool | np.bool_):
             return True
     return False
+
+
+def iso_date(text: object) -> datetime.date | None:
+    """The date that ``2024-03-01`` (or a date that YAML has read) stands for; None for anything else."""
+    if isinstance(text, datetime.datetime):
+        return text.date() if text.time() == datetime.time() else None
+    if isinstance(text, datetime.date):
+        return text
+    if not isinstance(text, str) or len(text) != 10:
+        return None
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        return None

@@ -37,7 +37,7 @@ class Levels(NamedTuple):
     needed: Floats  # (L, P) units a period that a lane carries as the primary lane of its target cannot, 0 elsewhere
 
 
-def automatic_levels(scenario: Scenario) -> Levels:
+def automatic_levels(scenario: Scenario, lots: bool = True) -> Levels:
     """Levels of every node and product, and of every further lane.
 
     *Primary lanes.* The echelon level is the mean of what the position covers plus z standard deviations, z the
@@ -46,7 +46,9 @@ def automatic_levels(scenario: Scenario) -> Levels:
     the node's holding cost, h' that of its supplier, H that of the nodes that serve the customers. Where sales are lost
     the penalty is spread over the lead time: p / (p + (l + 1) h) is averaged in as a third bound (Archibald, Management
     Science 27(10), 1981). An echelon level is no less than those of the nodes fed and the mean flow over the lead time
-    together, which shops of erratic demand need; the local level is what it has above those of the nodes fed.
+    together, which shops of erratic demand need; the local level is what it has above those of the nodes fed. Where sales
+    are lost, what is missing never exceeds a level, so that half a lot (a batch, a minimum order) is missing only if the
+    level is higher than that: it then is, by half of the mean covered.
 
     *Further lanes* look at the short position: what is there by the time the lane delivers. Their level covers mean
     demand until then plus z standard deviations, z the newsvendor quantile of (p - premium) / (p + h), premium the
@@ -57,16 +59,22 @@ def automatic_levels(scenario: Scenario) -> Levels:
     the gap, and nothing is ordered twice. A lateral lane, from a
     stock node that is not above its target, has level 0: taking stock from others without a look at them costs more
     than it brings.
+
+    Parameters
+    ----------
+    lots
+        False: as if lanes took any amount, for rules that find room for batches and minimum orders themselves.
     """
     t = scenario.tables
     forest = Forest(t)
-    mean, deviation = cover(t, forest, echelon=True)
+    mean, deviation = cover(t, forest, echelon=True, lots=lots)
     spread = _correlated(scenario)
     deviation = deviation * np.where(t.mean_flow > 0, spread, 1.0)
     penalty, holding_below, lost = faced(t)
     echelon = mean + _serial_quantile(t, forest, penalty, holding_below, lost) * deviation
     lead = _primary_lead(t, forest)
-    echelon, local = _nested(t, forest, np.maximum(echelon, 0.5 * mean), lead)
+    unasked = _unasked(t, forest) * (lost > 0) if lots else 0.0
+    echelon, local = _nested(t, forest, np.maximum(echelon, 0.5 * mean + unasked), lead)
     flow = _stand_in(t)
     flow_deviation = np.sqrt(_variance(t)) * spread
     flow_deviation = np.where(flow_deviation > 0, flow_deviation, 0.25 * flow)
@@ -84,6 +92,13 @@ def _nested(t: Tables, forest: Forest, echelon: Floats, lead: Floats) -> tuple[F
         if forest.parent[cell] >= 0:
             fed[forest.parent[cell]] += echelon[cell]
     return echelon.reshape((t.N, t.P)), (echelon - fed).reshape((t.N, t.P))
+
+
+def _unasked(t: Tables, forest: Forest) -> Floats:
+    """(N, P) units that may be missing before the primary lane takes a request: half a lot."""
+    found, fed = np.zeros(t.N * t.P), forest.primary >= 0
+    found[fed] = t.lot.reshape(-1)[forest.primary[fed]] / 2
+    return found.reshape((t.N, t.P))
 
 
 def _primary_lead(t: Tables, forest: Forest) -> Floats:

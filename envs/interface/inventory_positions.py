@@ -162,14 +162,16 @@ class Later:
         return self.segments.sum(rows[self.picked])
 
 
-def cover(tables: Tables, forest: Forest, echelon: bool) -> tuple[Floats, Floats]:
+def cover(tables: Tables, forest: Forest, echelon: bool, lots: bool = True) -> tuple[Floats, Floats]:
     """Mean and standard deviation of the demand that a node's position covers, each (N, P).
 
     Local: the node's mean flow over its primary lead time and one period. Echelon: of every customer first served
     in the echelon, its demand over all primary lead times down to its source and one period (Clark and Scarf,
     Management Science 6(4), 1960). Where a lane can be asked every R periods only, what stands in a period is what the
     last request left of lead time + 1 to lead time + R periods of demand: their mean, and as a further source of variance
-    that they differ. Nominal lead times; demands of periods and customers taken as independent.
+    that they differ. Where the lane takes lots of Q units, batches or a minimum order, what the last request left the
+    position at is up to Q / 2 from its level, evenly spread (Hadley and Whitin, Analysis of Inventory Systems, 1963, section
+    4-7): Q^2 / 12 more, unless ``lots`` is False. Nominal lead times; demands of periods and customers taken as independent.
     """
     t = tables
     mean, variance = np.zeros(t.N * t.P), np.zeros(t.N * t.P)
@@ -192,6 +194,8 @@ def cover(tables: Tables, forest: Forest, echelon: bool) -> tuple[Floats, Floats
                 differs = differs + apart[node] if echelon else apart[node]
                 timing[node] += t.mean_demand[c, p] * np.sqrt(differs)
     variance += timing**2
+    if lots:
+        variance[fed] += t.lot.reshape(-1)[forest.primary[fed]] ** 2 / 12
     return mean.reshape((t.N, t.P)), np.sqrt(variance).reshape((t.N, t.P))
 
 

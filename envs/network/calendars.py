@@ -6,13 +6,15 @@ at a node on a closed day arrives on its next open one, a longer lead time; both
 
 from __future__ import annotations
 
+import datetime
 import math
 from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, PlainValidator, model_validator
 
+from ..core.plain import iso_date
 from ..core.validation import Config, number
 
 Bools = NDArray[np.bool_]
@@ -49,28 +51,47 @@ def _days(raw: Any) -> Any:
     return tuple(raw)
 
 
+def _closed_days(raw: Any) -> Any:
+    hint = "expected a list of days of the cycle, counted from 0, or of dates such as 2024-12-25"
+    if not isinstance(raw, list | tuple):
+        raise ValueError(hint)
+    days = [day if isinstance(day, int) and not isinstance(day, bool) else iso_date(day) for day in raw]
+    for day, given in zip(days, raw, strict=True):
+        if day is None:
+            raise ValueError(f"{given!r}: {hint}")
+    return tuple(days)
+
+
 Days = Annotated[tuple[int, ...], BeforeValidator(_days)]
+# Any: what is written out as JSON on the way to a file is a text then.
+DaysAndDates = Annotated[Any, PlainValidator(_closed_days)]
 
 
 class Calendar(Config):
     """Days of a cycle on which a lane departs or a node works; period 0 is day 0.
 
-    Either the ``open`` days or the ``closed`` ones are listed; ``cycle`` is 7, a week, unless given.
+    Either the ``open`` days or the ``closed`` ones are listed; ``cycle`` is 7, a week, unless given. ``closed`` may have
+    dates besides or alone, which do not repeat (holidays, say); beside ``open`` it has dates only. Dates are known where
+    demand is a record with dates that is replayed in order.
     """
 
     open: Days | None = None
     """Days of the cycle that are open, counted from 0."""
-    closed: Days | None = None
-    """Days of the cycle that are closed, counted from 0."""
+    closed: DaysAndDates | None = None
+    """Days of the cycle that are closed, counted from 0, and dates."""
     cycle: Cycle = 7
     """Days of the cycle; period 0 is its day 0."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.open is None) == (self.closed is None):
+        if self.open is None and self.closed is None:
             raise ValueError("expected either open or closed, a list of days")
-        key = "open" if self.closed is None else "closed"
-        days = (self.open if self.closed is None else self.closed) or ()
+        if self.open is not None and self.closed is not None and len(self.dates) < len(self.closed):
+            raise ValueError("expected either open or closed, a list of days; beside open, closed can have dates only")
+        if self.closed is not None and len(set(self.closed)) != len(self.closed):
+            raise ValueError(f"closed = {[str(day) for day in self.closed]}: expected every day only once")
+        key = "open" if self.open is not None else "closed"
+        days = self._closed_in_cycle if self.open is None else self.open
         for day in days:
             if not 0 <= day < self.cycle:
                 raise ValueError(
@@ -83,10 +104,19 @@ class Calendar(Config):
         return self
 
     @property
+    def _closed_in_cycle(self) -> tuple[int, ...]:
+        return tuple(day for day in self.closed or () if isinstance(day, int))
+
+    @property
+    def dates(self) -> tuple[datetime.date, ...]:
+        """Dates on which it is closed, ascending."""
+        return tuple(sorted(day for day in self.closed or () if isinstance(day, datetime.date)))
+
+    @property
     def pattern(self) -> Bools:
-        """(cycle,) True on open days."""
+        """(cycle,) True on open days, dates aside."""
         days = np.arange(self.cycle)
-        return np.isin(days, self.open) if self.open is not None else ~np.isin(days, self.closed or ())
+        return np.isin(days, self.open) if self.open is not None else ~np.isin(days, self._closed_in_cycle)
 
 
 def _number_alone(raw: Any) -> Any:

@@ -140,6 +140,11 @@ class Tables:
         return np.asarray(self.protection - self.nominal_lead_time)
 
     @property
+    def lot(self) -> Floats:
+        """(L, P) least units that a lane takes at a time: its minimum order, or a batch; 0 = any amount."""
+        return np.maximum(self.minimum_order, self.batch)
+
+    @property
     def mean_capacity(self) -> tuple[Floats, Floats]:
         """(L,) and (N,) volume a period that may leave, closed days included."""
         works = [self.node_pattern[node] if node >= 0 else ALWAYS for node in self.lane_source]

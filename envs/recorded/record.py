@@ -56,20 +56,6 @@ def _midnight(date: datetime.date) -> datetime.datetime:
     return datetime.datetime.combine(date, datetime.time())
 
 
-def iso_date(text: object) -> datetime.date | None:
-    """The date that ``2024-03-01`` (or a date that YAML has read) stands for; None for anything else."""
-    if isinstance(text, datetime.datetime):
-        return text.date() if text.time() == datetime.time() else None
-    if isinstance(text, datetime.date):
-        return text
-    if not isinstance(text, str) or len(text) != 10:
-        return None
-    try:
-        return datetime.date.fromisoformat(text)
-    except ValueError:
-        return None
-
-
 def _left_behind(column: str) -> Floats:
     raise unknown("series", column, (), "a record sent to another process")
 

@@ -18,9 +18,10 @@ from typing import Annotated, Any, Self
 from pydantic import PlainValidator, model_validator
 
 from ..core.errors import expected
+from ..core.plain import iso_date
 from ..core.validation import Config
 from .blocks import whole_blocks
-from .record import Record, iso_date
+from .record import Record
 
 Span = tuple[int, int]
 End = int | datetime.date

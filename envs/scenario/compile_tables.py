@@ -7,10 +7,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..core.validation import by_product
-from ..network.calendars import protection, together, waits
+from ..network.calendars import protection, together
 from ..network.entities import Lane, Source
 from ..network.open_periods import lane_pattern, node_pattern
 from ..network.tables import Bools, Floats, Ints, Tables
+from ..worlds.dated import ClosedDates
 from ..worlds.source import Observed, WorldSource
 from .opening import initial_lead_times, initial_stock
 
@@ -85,8 +86,10 @@ def compile_tables(scenario: Described) -> Tables:
     sources, targets = (
         [node_pattern(scenario.nodes, getattr(lane, end)) for lane in lanes] for end in ("source", "target")
     )
-    stretched |= np.array([not target.all() for target in targets], dtype=bool)
-    longest = longest + _ints(waits(target).max() for target in targets)
+    waiting = ClosedDates(scenario).longest_waits(node_patterns)
+    waiting = _ints(waiting[node_index[lane.target]] for lane in lanes)
+    stretched |= waiting > 0
+    longest = longest + waiting
     protected = _ints(
         protection(together(own, source), target, int(lead))
         for own, source, target, lead in zip(lane_patterns, sources, targets, nominal, strict=True)

@@ -25,8 +25,8 @@ from ..recorded.joined import common_dates
 from ..recorded.record import CommonDates
 from ..storage.files import as_path, read_yaml, write_yaml
 from ..storage.outside_files import regular_file
+from ..worlds.dated import ClosedDates, dated_span
 from ..worlds.disruption import Disruption
-from ..worlds.events import dated_span
 from ..worlds.record_statement import record_split
 from ..worlds.tape import Tape, sample_tape
 from .compile_tables import compile_tables
@@ -116,6 +116,7 @@ class Scenario(Network):
             disruption.select(self, f"disruptions.{name}")
             if disruption.when.dates is not None:
                 dated_span(self, disruption.when, "test", f"disruptions.{name}.when")
+        ClosedDates(self).check()
         if self.randomise is not None:
             check(self)
         return self

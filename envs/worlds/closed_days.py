@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network.calendars import waits
+from ..network.calendars import Bools, Ints, waits
 from ..network.tables import Tables
 
 Array = NDArray[Any]
@@ -26,29 +26,34 @@ class Calendars:
     ----------
     tables
         The compiled scenario.
+    dated
+        Periods >= 0 that are closed by date, ascending, by ``lanes`` or ``nodes`` and number; None: dates are not known.
     """
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, dated: Mapping[tuple[str, int], Ints] | None = None) -> None:
         t = tables
-        self._lanes = {i: one for i, one in enumerate(t.lane_pattern) if not one.all()}
-        self._nodes = {i: one for i, one in enumerate(t.node_pattern) if not one.all()}
+        closed = {key: periods for key, periods in (dated or {}).items() if len(periods)}
+        self._works: dict[str, dict[int, tuple[Bools, Ints]]] = {}  # by kind and number, pattern and dates
+        for kind, patterns in (("lanes", t.lane_pattern), ("nodes", t.node_pattern)):
+            chosen = [i for i, one in enumerate(patterns) if (kind, i) in closed or not one.all()]
+            never = np.zeros(0, dtype=np.int64)
+            self._works[kind] = {i: (patterns[i], closed.get((kind, i), never)) for i in chosen}
         self._sizes = {"lanes": t.L, "nodes": t.N}
-        closing = {i: waits(pattern) for i, pattern in self._nodes.items()}
-        self._waits = {lane: closing[int(node)] for lane, node in enumerate(t.lane_target) if int(node) in closing}
+        nodes = self._works["nodes"]
+        self._into = {lane: nodes[int(node)] for lane, node in enumerate(t.lane_target) if int(node) in nodes}
 
     @property
     def any(self) -> bool:
         """Whether there are any."""
-        return bool(self._lanes or self._nodes)
+        return any(self._works.values())
 
     def open(self, kind: str, first: int, count: int) -> NDArray[np.float64] | None:
         """(count, lanes or nodes) 1 where open, from period ``first`` on; None where always."""
-        patterns = self._lanes if kind == "lanes" else self._nodes
-        if not patterns:
+        if not self._works[kind]:
             return None
         found, periods = np.ones((count, self._sizes[kind])), np.arange(first, first + count)
-        for entity, pattern in patterns.items():
-            found[:, entity] = pattern[periods % len(pattern)]
+        for entity, (pattern, dates) in self._works[kind].items():
+            found[:, entity] = pattern[periods % len(pattern)] & ~np.isin(periods, dates)
         return found
 
     def applied(self, arrays: Mapping[str, Array], batch_axis: int) -> dict[str, Array]:
@@ -64,7 +69,7 @@ class Calendars:
             if works is not None:
                 found[name] = np.broadcast_to(_compact(array) * np.expand_dims(works, batch_axis), array.shape)
         lead_time = arrays["lead_time"]
-        if self._waits:
+        if self._into:
             periods = np.arange(len(lead_time))
             once = _compact(lead_time)
             once = np.array(np.broadcast_to(once, (len(periods), *once.shape[1:])))
@@ -84,10 +89,19 @@ class Calendars:
         lanes
             The axis of lanes.
         """
-        if not self._waits:
+        if not self._into:
             return lead_time
         found = np.array(lead_time)
         by_lane = np.moveaxis(found, lanes, 0)
-        for lane, wait in self._waits.items():
-            by_lane[lane] += wait[(sent + by_lane[lane]) % len(wait)]
+        for lane, (pattern, dates) in self._into.items():
+            due = sent + by_lane[lane]
+            if not len(dates):
+                by_lane[lane] += waits(pattern)[due % len(pattern)]
+                continue
+            # From the first cycle before all that is due to the end of one that begins after the last date.
+            start = int(due.min()) // len(pattern) * len(pattern)
+            end = max(int(due.max()), int(dates[-1])) + 1 + len(pattern)
+            works = pattern[np.arange(end - start) % len(pattern)]
+            works[dates[dates >= start] - start] = False
+            by_lane[lane] += waits(works)[due - start]
         return found

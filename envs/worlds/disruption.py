@@ -12,9 +12,9 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, model_v
 
 from ..core.errors import expected, unknown
 from ..core.names import as_text
+from ..core.plain import iso_date
 from ..core.validation import Config, NonNegative, Positive, PositiveCount, Share, number
 from ..network.entities import Customer, Lane, Node
-from ..recorded.record import iso_date
 
 # What can be selected, by which attributes, and which effects it can suffer.
 ATTRIBUTES = {

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import expected
 from ..processes.demand import Factor
 from ..processes.laws import Floats
 from ..processes.series import Streams
+from .dated import dated_span
 from .disruption import When, active_within
-from .record_statement import recorded_series
 from .source import WorldSource
 
 Bools = NDArray[np.bool_]
@@ -124,41 +123,6 @@ class Events:
         return factors
 
 
-def dated_span(scenario: WorldSource, when: When, purpose: str, where: str) -> tuple[int, int]:
-    """First and last period of an event by date, in worlds of a purpose, which begin with their window.
-
-    Raises
-    ------
-    InputError
-        Where demand is no record with dates that is replayed in order, two records of the kind begin at different dates,
-        or the dates are not in the record.
-    """
-    assert when.dates is not None
-    first, last = when.dates
-    shown = [str(first), str(last)]
-    found: dict[str, tuple[int, int]] = {}
-    for series in recorded_series(scenario):
-        calendar = series.recorded.calendar
-        if calendar is None or series.block is not None:
-            continue
-        begin, end = calendar.starts[0].date(), calendar.starts[-1].date()
-        if last < begin or first > end:
-            raise expected("from, to", shown, f"dates from {begin} to {end}, those of {series.recorded.file}", where)
-        window = series.spans[purpose]
-        zero = 0 if window is None else window[0]
-        key = f"{series.recorded.file} from {calendar.label(zero)}, {calendar.step}"
-        found[key] = calendar.first_from(first) - zero, calendar.last_until(last) - zero
-    if not found:
-        hint = (
-            "numbers of periods: dates are known where demand is a record with dates, replayed in order (without block)"
-        )
-        raise expected("from, to", shown, hint, where)
-    if len({key.partition(" from ")[2] for key in found}) > 1:
-        hint = f"numbers of periods, as records begin differently: {'; '.join(found)}"
-        raise expected("from, to", shown, hint, where)
-    return next(iter(found.values()))
-
-
 def _coded(amounts: tuple[tuple[str, float], ...], active: dict[str, Bools]) -> Factor:
     if len(amounts) > MOST_CODED:
         product: Floats = np.ones((1, 1))
@@ -190,6 +154,8 @@ def disturbed(scenario: WorldSource) -> dict[str, NDArray[np.bool_]]:
                 found.setdefault(f"{effect.kind[:-1]}_availability", np.zeros(size, dtype=bool))[chosen] = True
     for name, patterns in (("node_availability", t.node_pattern), ("lane_availability", t.lane_pattern)):
         closes = np.array([not pattern.all() for pattern in patterns], dtype=bool)
+        items = getattr(scenario, f"{name.partition('_')[0]}s").values()
+        closes |= np.array([one.calendar is not None and bool(one.calendar.dates) for one in items], dtype=bool)
         if closes.any():
             found[name] = found.get(name, False) | closes
     return found

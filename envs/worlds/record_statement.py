@@ -71,7 +71,8 @@ def record_split(scenario: WorldSource) -> tuple[str, ...]:
     Empty where no demand is recorded.
     """
     found = list(recorded_series(scenario))
-    return tuple(_sentence(series, scenario) for series in found) + _beginnings(found) + _joined(found)
+    said = tuple(_sentence(series, scenario) for series in found)
+    return said + _beginnings(found) + _weekdays(found, scenario) + _joined(found)
 
 
 def _joined(found: list[TraceSeries]) -> tuple[str, ...]:
@@ -96,6 +97,29 @@ def _beginnings(found: list[TraceSeries]) -> tuple[str, ...]:
         return ()
     said = ", ".join(f"{day} in {file}" for day, file in days.items())
     return (f"Days of the calendar do not meet: period 0 is {said}. Windows given by date put the same days together.",)
+
+
+def _weekdays(found: list[TraceSeries], scenario: WorldSource) -> tuple[str, ...]:
+    """What is to be said where calendars count days from a period 0 that falls on unlike weekdays."""
+    items: list[Any] = [*scenario.nodes.values(), *scenario.lanes.values()]
+    patterns = [one.calendar.pattern for one in items if one.calendar is not None]
+    patterns += [lane.review.pattern for lane in scenario.lanes.values() if lane.review is not None]
+    weekly = any(len(pattern) % 7 == 0 and not pattern.all() for pattern in patterns)
+    days: dict[str, list[str]] = {}
+    for series in found if weekly else ():
+        record = series.recorded
+        if series.block is None and record.calendar is not None and record.calendar.step == "1 day":
+            for purpose in ("train", "tune", "test"):
+                span = series.spans[purpose]
+                if span is not None:
+                    day = f"{record.calendar.starts[span[0]]:%A}"
+                    purposes = days.setdefault(day, [])
+                    purposes.extend([purpose] if purpose not in purposes else [])
+    if len(days) < 2:
+        return ()
+    said = ", ".join(f"a {day} in {' and '.join(purposes)}" for day, purposes in days.items())
+    hint = "windows by date that begin on the same weekday close the same ones"
+    return (f"Calendars count their days from period 0, which is {said}: {hint}.",)
 
 
 def _sentence(series: TraceSeries, scenario: WorldSource) -> str:

@@ -14,7 +14,7 @@ from ..processes.laws import Floats
 from ..processes.lead_time import sample_lead_times
 from ..processes.replay import ReplayedDemand
 from ..processes.series import Streams
-from .closed_days import Calendars
+from .dated import ClosedDates
 from .events import Events
 from .source import WorldSource
 
@@ -35,7 +35,7 @@ class Sampler:
         self._forecast = scenario.forecast
         self._correlation = scenario.correlation
         self._events = Events(scenario)
-        self._calendars = Calendars(scenario.tables)
+        self._closed = ClosedDates(scenario)
         self._drawn: list[tuple[int, int, DemandProcess]] = []
         self._replayed: list[tuple[int, int, ReplayedDemand]] = []
         for c, customer in enumerate(self._customers):
@@ -83,7 +83,7 @@ class Sampler:
             "split": self._fractions("split", self._splits, len(self._nodes), streams, periods),
             "thin": self._fractions("thin", self._thins, self._thin_rows, streams, periods),
         }
-        return drawn | self._calendars.applied(drawn, batch_axis=2)
+        return drawn | self._closed.calendars(streams.shown).applied(drawn, batch_axis=2)
 
     def demand_given_events(self, events: Streams, demand: Streams, periods: int) -> NDArray[Any]:
         """Demand (H + T, C, P, B) as ``demand`` draws it under the disruptions that ``events`` draws."""
