@@ -164,8 +164,8 @@ class _LayerMemory:
         weight = np.ascontiguousarray(layer.module.weight.detach().numpy())
         self.outputs, self.inputs = weight.shape
         self.seen, made, self.owed = (
-            _empty(size * layer.calls * periods * WIDTH) for size in (self.inputs, self.outputs, self.outputs)
-        )
+            _zeros(size * layer.calls * periods * WIDTH) for size in (self.inputs, self.outputs, self.outputs)
+        )  # zeros, as nothing is owed where no output of a call is used
         bias = np.ascontiguousarray(layer.module.bias.detach().numpy())
         self.arrays = (weight, np.ascontiguousarray(weight.T), bias, self.seen, made, self.owed)
         self.by_weight, self.by_bias = np.zeros(weight.shape), np.zeros((self.outputs, 1))
