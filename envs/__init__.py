@@ -5,7 +5,7 @@ Importing it (or ``echelongym`` alone) registers ``echelongym/Network-v1`` and o
 
 from echelongym.registration import register_envs, registered_ids
 
-from .core.errors import InputError, MissingExtra, NetworkWarning
+from .core.errors import CompilationWarning, InputError, MissingExtra, NetworkWarning
 from .gym.checker import check_vector_env
 from .gym.env import NetworkEnv, NetworkVectorEnv
 from .interface.observation import Decision, Observation, Policy
@@ -19,6 +19,7 @@ from .worlds.tape import Tape
 
 __all__ = [
     "ActionDecoder",
+    "CompilationWarning",
     "Customer",
     "Decision",
     "InputError",

@@ -1,5 +1,7 @@
 """Native programs against NumPy's replay, to the last bit, over random functions and random networks."""
 
+import warnings
+
 import numpy as np
 import pytest
 import random_scenarios
@@ -7,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_programs import RandomFunction, assert_same, random_inputs
 
-from echelongym.envs import Scenario, Tape
+from echelongym.envs import CompilationWarning, Scenario, Tape
 from echelongym.envs.compiler import c_compiler as native_build
 from echelongym.envs.compiler import c_operations as native_terms
+from echelongym.envs.compiler import native
 from echelongym.envs.compiler import recorder as recording
 from echelongym.envs.compiler.recorder import Program, accelerate
 from echelongym.envs.compiler.schedule import plan
@@ -17,6 +20,7 @@ from echelongym.envs.core.backend import NumpyOps
 from echelongym.envs.dynamics import Dynamics, Exogenous, State
 from echelongym.envs.dynamics.rounding import counting
 from echelongym.envs.simulate import World
+from echelongym.experiments.cli.terminal import warnings_as_lines
 
 
 def has_compiler():
@@ -36,6 +40,7 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ECHELONGYM_CACHE", str(tmp_path))
     monkeypatch.setattr(native_build, "_libraries", {})
     monkeypatch.setattr(recording, "PATIENCE", np.inf)
+    monkeypatch.setattr(native_build, "_told", set())
     native_build._flags.cache_clear()
     return tmp_path / "native"
 
@@ -262,9 +267,65 @@ def test_what_does_not_agree_with_numpy_is_not_used(monkeypatch):
     monkeypatch.setitem(native_terms._TERMS["f"], "add", "({0} + {1} * (1 + 0x1p-52))")
     program, inputs = small()
     held = program.outputs[1].copy()
+    if COMPILER:
+        with pytest.warns(CompilationWarning, match="not agree"):
+            accelerate(program)
     assert not accelerate(program)
-    assert "not agree" in program.reason or not COMPILER
     assert_same(program(*inputs)[1], held + inputs[0])
+
+
+@pytest.mark.skipif(not COMPILER, reason="needs a C compiler")
+@pytest.mark.parametrize("fault", ["python", "source"])
+def test_a_fault_that_only_makes_it_slower_is_warned_of_once(fault, monkeypatch):
+    """Its own exceptions, and source that no compiler takes; what is no fault is not (see above)."""
+    if fault == "python":
+        monkeypatch.setattr(native, "plan", lambda program: {}["no such key"])
+    else:
+        monkeypatch.setitem(native_terms._TERMS["f"], "add", "({0} plus {1})")
+    program, inputs = small()
+    with pytest.warns(CompilationWarning, match="compiled code is not used") as caught:
+        assert not accelerate(program)
+    assert len(caught) == 1
+    assert ("KeyError: 'no such key'" if fault == "python" else "fails: ") in str(caught[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not accelerate(program)
+    assert_same(program(*inputs)[2], inputs[0] * 2)
+
+
+@pytest.mark.skipif(not COMPILER, reason="needs a C compiler")
+def test_these_tests_fail_where_such_a_fault_is_met(monkeypatch):
+    monkeypatch.setattr(native, "plan", lambda program: {}["no such key"])
+    with pytest.raises(CompilationWarning):
+        accelerate(small()[0])
+
+
+def test_such_a_fault_is_one_line_of_a_command(capsys):
+    with warnings_as_lines():
+        for _ in range(2):
+            native_build.reason_of(KeyError("x\ny"), ())
+    assert capsys.readouterr().err == (
+        "echelongym: warning: compiled code is not used, so this takes longer (results are the same): KeyError: 'x\\ny'\n"
+    )
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("recorded", [None, 2.0])
+def test_an_input_is_none_at_every_replay_or_at_none(recorded, quick):
+    """What was decided by it when the function was recorded would stay so without a word."""
+
+    def function(x, y):
+        return [x + 1.0 if y is None else x + y]
+
+    x, y = np.arange(64.0), None if recorded is None else np.full(64, recorded)
+    program = Program(function, [x, y], NumpyOps())
+    if quick:
+        accelerate(program)
+    np.testing.assert_array_equal(program(x, y)[0], x + (recorded or 1.0))
+    other, words = (np.ones(64), "an array: expected None") if y is None else (None, "None: expected an array")
+    with pytest.raises(TypeError, match=rf"^inputs\[1\] = {words}, as it was when the function was recorded$"):
+        program(x, other)
+    np.testing.assert_array_equal(program(x, y)[0], x + (recorded or 1.0))
 
 
 def compiled(monkeypatch, batch=64):

@@ -14,6 +14,7 @@ import time
 from functools import cache
 from pathlib import Path
 
+from ..core.errors import CompilationWarning, warn
 from ..storage.cache import cache_folder, content_digest, is_own_file, is_private
 from ..storage.files import sync_folder
 
@@ -26,10 +27,36 @@ _FLAGS = (
 _NEW = "new-"  # how names of folders begin in which a compiler works
 _SECONDS = 120  # a compiler that takes longer is given up
 _libraries: dict[str, ctypes.CDLL] = {}
+_told: set[str] = set()  # faults that were warned of
 
 
 class CannotCompile(Exception):
     """There is no compiler, or it did not make a library."""
+
+
+class Faulty(CannotCompile):
+    """A compiler is there, but what was written for it does not compile, or does not compute what it should."""
+
+
+def reason_of(error: Exception, usual: tuple[type[Exception], ...]) -> str:
+    """Why compiled code is not used, in words.
+
+    What is no lack of a compiler and no known limit is a fault of this package. It changes no result, so it ends nothing; a
+    :class:`CompilationWarning` says it, once a process.
+
+    Parameters
+    ----------
+    usual
+        Errors that say that there is no compiler, or no compiled form.
+    """
+    said = " ".join(str(error).split())
+    if isinstance(error, usual) and not isinstance(error, Faulty):
+        return said or type(error).__name__
+    reason = said if isinstance(error, Faulty) else f"{type(error).__name__}: {said}"
+    if reason not in _told:
+        _told.add(reason)
+        warn(f"compiled code is not used, so this takes longer (results are the same): {reason}", CompilationWarning)
+    return reason
 
 
 def library(text: str, hold: bool, more: tuple[str, ...] = ()) -> ctypes.CDLL:
@@ -47,7 +74,7 @@ def library(text: str, hold: bool, more: tuple[str, ...] = ()) -> ctypes.CDLL:
     Raises
     ------
     CannotCompile
-        If there is no compiler or it fails.
+        If there is no compiler or it fails; ``Faulty``, if it does not take the source.
     """
     command = _compiler()
     usual, identity = _flags(tuple(command))
@@ -121,7 +148,7 @@ def _compiled(command: list[str], text: str, folder: Path) -> Path:
     written.write_text(text, encoding="ascii")
     done = _run([*command, str(written), "-o", str(made), "-lm"])
     if done.returncode or not made.exists():
-        raise CannotCompile(f"{command[0]} fails: {done.stderr.strip()[:300]}")
+        raise Faulty(f"{command[0]} fails: {done.stderr.replace(f'{folder}{os.sep}', '').strip()[:300]}")
     return made
 
 

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from .buffers import Tensor
-from .c_compiler import CannotCompile, library
+from .c_compiler import CannotCompile, Faulty, library
 from .c_source import source
-from .recording import Recording
+from .recording import Recording, not_as_recorded
 from .schedule import plan
 
 
@@ -36,7 +36,7 @@ class Native:
     Raises
     ------
     CannotCompile
-        If there is no compiler, it fails, or what it made does not agree with NumPy.
+        If there is no compiler, or it fails; ``Faulty``, if what it made does not agree with NumPy.
     NothingToGain
         If the program's calls are not known.
     """
@@ -61,7 +61,7 @@ class Native:
             slot = code.tensors.index(tensor) + 1 if results and tensor is not None else 0
             self._inputs.append((mine, slot, 0 if tensor is None else tensor.start, results))
         if not self._agrees(program, planned.state):
-            raise CannotCompile("what was compiled does not agree with NumPy")
+            raise Faulty("what was compiled does not agree with NumPy")
 
     def _function(self, name: str) -> Callable[[], Any]:
         function = getattr(self._library, name)
@@ -73,10 +73,14 @@ class Native:
         table = self._table
         for (mine, slot, start, results), given in zip(self._inputs, inputs, strict=True):
             if mine is None:
+                if given is not None:
+                    raise not_as_recorded([one[0] for one in self._inputs], inputs)
                 continue
             place = results.get(id(given)) if slot else None
             if place is None:
                 if mine is not given:
+                    if given is None:
+                        raise not_as_recorded([one[0] for one in self._inputs], inputs)
                     mine[...] = given
                 place = start
             if slot:

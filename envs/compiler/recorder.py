@@ -21,9 +21,9 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
-from .c_compiler import CannotCompile
+from .c_compiler import CannotCompile, reason_of
 from .native import Native
-from .recording import Recording
+from .recording import Recording, not_as_recorded
 from .schedule import NothingToGain
 
 Array = NDArray[Any]
@@ -63,7 +63,8 @@ class Program(Recording):
     Raises
     ------
     TypeError
-        If the function does something that cannot be recorded.
+        If the function does something that cannot be recorded; when it is called, if an input is None that was an array when
+        it was recorded, or the other way about: what was decided by that stays so.
     """
 
     def __init__(self, function: Callable[..., Sequence[Any]], inputs: Sequence[Any], ops: Any) -> None:
@@ -91,8 +92,11 @@ class Program(Recording):
             return self.outputs
         began = perf_counter()
         for mine, given in zip(self.inputs, inputs, strict=True):
-            if mine is not None and mine is not given:
-                mine[...] = given
+            if mine is given:
+                continue
+            if mine is None or given is None:
+                raise not_as_recorded(self.inputs, inputs)
+            mine[...] = given
         for call in self.calls:
             call()
         self._spent += perf_counter() - began
@@ -132,16 +136,14 @@ def accelerate(program: Program) -> bool:
     """Compile a program: whether it runs natively from now on.
 
     The first time for a network and batch size this takes about a second, and from the cache a tenth of it. Where it
-    does not come about ``program.reason`` says why, and the program goes on as before.
+    does not come about ``program.reason`` says why, and the program goes on as before; a fault of this package is warned of.
     """
     if program.native is None:
         try:
             program.native = Native(program)
             program.reason = ""
-        except (CannotCompile, NothingToGain) as error:
-            program.reason = str(error)
-        except Exception as error:  # it would only have made things faster
-            program.reason = f"{type(error).__name__}: {error}"
+        except Exception as error:  # whatever it is, it would only have made things faster
+            program.reason = reason_of(error, (CannotCompile, NothingToGain))
     return program.native is not None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -27,3 +27,12 @@ class Recording:
     made: list[tuple[int, NDArray[Any]]]
     inputs: list[Any]
     outputs: list[Any]
+
+
+def not_as_recorded(recorded: Sequence[Any], given: Sequence[Any]) -> TypeError:
+    """The error for the first input that is None where an array was recorded, or the other way about."""
+    number = next(
+        i for i, pair in enumerate(zip(recorded, given, strict=True)) if (pair[0] is None) != (pair[1] is None)
+    )
+    was, now = ("None" if one[number] is None else "an array" for one in (recorded, given))
+    return TypeError(f"inputs[{number}] = {now}: expected {was}, as it was when the function was recorded")

@@ -46,12 +46,16 @@ class NetworkWarning(UserWarning):
     """Something in a network cannot work, or is left aside by a rule: one line that names it."""
 
 
-def warn(text: str) -> None:
-    """A :class:`NetworkWarning` at the place outside the package from which it was called."""
+class CompilationWarning(RuntimeWarning):
+    """Compiled code is not used although there is a compiler: results are the same, and take longer. Please report it."""
+
+
+def warn(text: str, category: type[Warning] = NetworkWarning) -> None:
+    """A warning at the place outside the package from which it was called."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "echelongym":
         frame, level = frame.f_back, level + 1
-    warnings.warn(text, NetworkWarning, stacklevel=level)
+    warnings.warn(text, category, stacklevel=level)
 
 
 def shorten(value: Any, limit: int = 120) -> str:

@@ -26,7 +26,14 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from echelongym.envs.core.errors import EXTRAS, NetworkWarning, is_installed, missing_extra, printable
+from echelongym.envs.core.errors import (
+    EXTRAS,
+    CompilationWarning,
+    NetworkWarning,
+    is_installed,
+    missing_extra,
+    printable,
+)
 
 from ..runs.folders import shown
 
@@ -184,12 +191,12 @@ def _item(text: str) -> str:
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Warnings about networks as one plain line on stderr each, none twice, and no more than ten."""
+    """Warnings of this package as one plain line on stderr each, none twice, and no more than ten."""
     said: dict[str, None] = {}
     usual = warnings.showwarning
 
     def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
-        if not issubclass(category, NetworkWarning):
+        if not issubclass(category, NetworkWarning | CompilationWarning):
             usual(message, category, *where, **more)
         elif str(message) not in said and len(said) <= _WARNINGS:
             text = printable(message) if len(said) < _WARNINGS else "there is more of this kind"
@@ -197,7 +204,8 @@ def warnings_as_lines() -> Iterator[None]:
             print(f"echelongym: warning: {text}", file=sys.stderr)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("always", NetworkWarning)
+        for category in (NetworkWarning, CompilationWarning):
+            warnings.simplefilter("always", category)
         warnings.showwarning = show
         yield
 

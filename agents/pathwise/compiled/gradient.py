@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from echelongym.envs.compiler.c_compiler import CannotCompile, library
+from echelongym.envs.compiler.c_compiler import CannotCompile, Faulty, library, reason_of
 from echelongym.envs.core.backend import NumpyOps
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import World
@@ -27,8 +27,14 @@ from .c_source import WIDTH, source
 from .period import exogenous_rows, record
 from .recording import CannotRecord, Layer, Recorded
 
-#: Share of the norm of a gradient by which the two may differ: sums of some thousand numbers of single precision.
-AGREEMENT = 2e-3
+EPSILON = float(np.finfo(np.float32).eps)
+#: Share of the norm of a gradient by which the two may differ: roundings of single precision. Measured over 63 policies of the
+#: shipped scenarios and 200 random networks: 0.9 roundings in the middle, 9 in 99 of 100, 54 at most.
+AGREEMENT = 128 * EPSILON
+#: Share of the loss by which the two may differ; there it was 7e-7 at most. More is allowed as rounding may call for one
+#: vehicle more, and of few worlds and periods that is seen.
+VALUES = 1e-4
+DRAWS = 3
 COMPARED = 32  # periods that the first gradient is compared in
 MOST_NODES = 3_000  # a period of more is not compiled: that would take minutes
 
@@ -46,10 +52,8 @@ class NativeUnroll(Unroll):
         try:
             self._prepare(actor)
             self._compare(actor)
-        except (CannotRecord, CannotCompile) as error:
-            self.reason = str(error) or type(error).__name__
-        except (TypeError, AttributeError, ValueError, IndexError, KeyError) as error:  # it would only have been faster
-            self.reason = f"{type(error).__name__}: {error}"
+        except Exception as error:  # whatever it is, it would only have made things faster
+            self.reason = reason_of(error, (CannotRecord, CannotCompile))
         if self.reason:
             self._run = None
 
@@ -69,10 +73,28 @@ class NativeUnroll(Unroll):
         self.start = np.array([*self.made.start, 0.0], dtype=np.float32)
 
     def _compare(self, actor: PathwiseActor) -> None:
-        """Hold the first gradient against PyTorch's, of few worlds and periods and at weights that are not zero."""
+        """Hold the first gradient against PyTorch's, of few worlds and periods and at weights that are not zero.
+
+        Two gradients of single precision differ by what was rounded, and where rounding puts a number on the other side of a
+        kink (a stock-out, a capacity), by the part of one world and period. A fault shows at any weights, such a kink not at
+        those of several draws: of three one is to agree.
+        """
+        apart = float("inf")
+        for draw in range(DRAWS):
+            loss, native_loss, apart = self._apart(actor, draw)
+            if abs(loss - native_loss) <= VALUES * abs(loss) and apart <= 1.0:
+                self.apart = apart
+                return
+        raise Faulty(
+            f"what was compiled does not agree: gradients are {apart:.2g} times as far apart as rounding explains, "
+            f"losses are {loss:.6g} and {native_loss:.6g}"
+        )
+
+    def _apart(self, actor: PathwiseActor, draw: int) -> tuple[float, float, float]:
+        """Both losses, and the distance of both gradients as a multiple of the one that is allowed."""
         window, self.window = self.window, Window(WIDTH, min(self.window.periods, COMPARED), 0)
         kept = {name: value.clone() for name, value in actor.state_dict().items()}
-        generator = torch.Generator().manual_seed(1)
+        generator = torch.Generator().manual_seed(1 + draw)
         with torch.no_grad():
             for one in actor.parameters():
                 one.add_(0.05 * torch.randn(one.shape, generator=generator))
@@ -93,10 +115,9 @@ class NativeUnroll(Unroll):
             for one in actor.parameters():
                 one.grad = None
         (loss, gradient), (native_loss, native_gradient) = found
-        apart = float((gradient - native_gradient).norm() / gradient.norm().clamp(min=1e-12))
-        if abs(loss - native_loss) > 10 * AGREEMENT * abs(loss) or not apart <= 10 * AGREEMENT:
-            raise CannotCompile(f"what was compiled does not agree: gradients are {apart:.2g} apart")
-        self.apart = apart
+        # Where gradients of all periods cancel, what is left is below the last digit of the loss.
+        allowed = AGREEMENT * float(gradient.norm()) + EPSILON * abs(loss)
+        return loss, native_loss, float((gradient - native_gradient).norm()) / max(allowed, 1e-30)
 
     def gradient(self, actor: PathwiseActor, first: int, worlds: int) -> float:
         """The loss; gradients are put where PyTorch puts them."""
