@@ -5,6 +5,7 @@ import math
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,20 @@ from echelongym.agents.reading import demand_shock, respond
 from echelongym.agents.tuning.tuner import more_budget
 from echelongym.envs import Scenario
 from echelongym.envs.accounts.estimators import Ratio
+from echelongym.envs.core.errors import InputError
 from echelongym.envs.simulate import simulate
 from echelongym.envs.worlds.recorded_blocks import RecordedBlocks, recorded_blocks
-from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, SHARE, WorldSample, sample_of, student_half, within
+from echelongym.envs.worlds.tape import Tape
+from echelongym.envs.worlds.world_sample import (
+    ANY,
+    NON_NEGATIVE,
+    SHARE,
+    WorldSample,
+    sample_of,
+    sample_of_tape,
+    student_half,
+    within,
+)
 from echelongym.experiments.comparison.bounds import Bounded
 from echelongym.experiments.comparison.service import LESS, compare_fill_rates
 from echelongym.experiments.main import main
@@ -197,6 +209,56 @@ def test_a_bound_of_two_worlds_is_printed_within_its_range(costs: tuple[float, f
     assert mean == pytest.approx(np.mean(costs), rel=1e-3)
     assert low == pytest.approx(max(np.mean(costs) - half, 0.0), abs=2e-3)
     assert high == pytest.approx(np.mean(costs) + half, rel=1e-3)
+
+
+# Tapes -------------------------------------------------------------------------------------------
+
+
+def test_a_saved_tape_keeps_what_its_worlds_were_drawn_from() -> None:
+    scenario = store(", block: 7")
+    tape = scenario.sample(24, 7, "test")
+    tape.save("worlds.npz")
+    read = Tape.load("worlds.npz").check(scenario)
+    wanted, found = sample_of(scenario, 24, 7, "test"), sample_of_tape(read)
+    assert (found.kind, found.notes()) == (wanted.kind, wanted.notes())
+    assert np.array_equal(found.blocks[0].counts, wanted.blocks[0].counts)
+    values = np.random.default_rng(0).normal(5, 1, 24) + 0.1 * wanted.blocks[0].counts[:, 0]
+    assert mean_interval(values, found) == mean_interval(values, wanted)
+    some = sample_of_tape(read[[3, 5, 8]])
+    assert np.array_equal(some.blocks[0].counts, wanted.blocks[0].counts[[3, 5, 8]])
+    assert np.array_equal(scenario.sample([3, 5, 8], 7, "test").drawn.blocks[0].counts, some.blocks[0].counts)
+    lost = store().with_overrides({"lanes.truck.lead_time": {"values": [1, 2], "probabilities": [0.5, 0.5]}})
+    assert sample_of_tape(lost.sample(8, 7, "test")).notes()[0] == sample_of(lost, 8, 7, "test").notes()[0]
+
+
+def test_a_tape_that_does_not_say_what_it_was_drawn_from_is_said_not_to(capsys: pytest.CaptureFixture[str]) -> None:
+    scenario = store(", block: 7")
+    tape = scenario.sample(24, 7, "test")
+    tape.replace(demand=np.asarray(tape.demand) + 1.0).save("worlds.npz")  # demand of the user's own
+    found = run("simulate", "scenario=shop.yaml", "policy=local_base_stock", "policy.tuned=false", "tape=worlds.npz")
+    said = "does not say what its worlds were drawn from"
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert (found["intervals"]["kind"], found["intervals"]["known"]) == ("worlds", False)
+    assert said in found["intervals"]["note"]
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"drawn": np.array("nonsense")},
+        {"drawn": np.array(7)},
+        {"drawn": np.array('{"records": [{"file": "a.csv", "block": 7, "blocks": -4}], "replayed": []}')},
+        {"blocks": np.zeros((3, 9), np.int64)},
+        {"blocks": np.full((24, 10), 0.5)},
+        {"blocks": np.full((24, 10), -1)},
+    ],
+)
+def test_a_tape_that_says_something_else_is_refused(arrays: dict[str, Any]) -> None:
+    store(", block: 7").sample(24, 7, "test").save("worlds.npz")
+    with np.load("worlds.npz") as kept:
+        np.savez("other.npz", **{**kept, **arrays})
+    with pytest.raises(InputError, match=f"other.npz: {next(iter(arrays))}"):
+        Tape.load("other.npz")
 
 
 # No interval -------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import InputError, expected, unknown
 from ..core.validation import Config, validate
-from ..recorded.record import CommonDates
+from ..recorded.record import ALONE, JointRecords
 from ..recorded.trace import Columns, Trace
 from ..recorded.windows import Windows
 from .families import FAMILIES, Family, Season
@@ -211,7 +211,7 @@ def parse_demand(
     where: str = "demand",
     customer: str = "",
     horizon: int = 1,
-    common: CommonDates | None = None,
+    joint: JointRecords = ALONE,
 ) -> dict[str, DemandProcess | ReplayedDemand]:
     """Demand processes by product from what a user wrote for one customer.
 
@@ -232,8 +232,8 @@ def parse_demand(
         Name of the customer, after which recorded series are called.
     horizon
         Periods of an episode, which the split of a record in time makes room for.
-    common
-        Days that records of several files are joined on, where they are.
+    joint
+        How the recorded files of the scenario are replayed beside one another.
 
     Raises
     ------
@@ -264,7 +264,7 @@ def parse_demand(
         if isinstance(config, Trace):
             # So is the column that the demand of one product names as its series.
             own = alone or (config.series is not None and named.count(config.series) == 1)
-            series = config.bind(base_dir, customer, name, own, place, horizon, integer, common)
+            series = config.bind(base_dir, customer, name, own, place, horizon, integer, joint)
             processes[name] = ReplayedDemand(config, series, integer)
         elif isinstance(config, Family):
             if integer:

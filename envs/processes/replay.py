@@ -52,7 +52,7 @@ class ReplayedDemand:
 
         -1 marks periods that the record does not show (see :func:`.recorded.blocks.replayed`). One draw of blocks serves
         all series of a file, and of files that are joined on their common days, so what they have in common is kept. It is
-        named after what the file holds: a copy of it elsewhere gives the same worlds.
+        named after the place of a table among those of the scenario: a copy of it elsewhere gives the same worlds.
 
         Raises
         ------

@@ -7,24 +7,33 @@ that what they have in common is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import datetime
+from collections.abc import Iterable, Sequence
 
 from ..core.errors import expected
-from .record import Calendar, CommonDates
+from .cells import is_table
+from .record import Calendar, JointRecords
 from .trace import TraceSeries
 from .windows import Windows
 
 
-def common_dates(series: Iterable[TraceSeries]) -> CommonDates | None:
-    """The common days of the dated records among ``series``; None where fewer than two files could be joined.
+def joint_records(series: Iterable[TraceSeries]) -> JointRecords:
+    """How the records of a scenario are replayed beside one another.
 
-    Records without a day in common, or whose periods begin at different times (weeks from Mondays and from Sundays), are not.
+    Records without a day in common, or whose periods begin at different times (weeks from Mondays and from Sundays), are not
+    joined.
 
     Raises
     ------
     InputError
-        Where periods of one record are longer than those of another.
+        Where periods of one dated record are longer than those of another.
     """
+    found = list(series)
+    tables = tuple(dict.fromkeys(one.content for one in found if is_table(one.recorded.file)))
+    return JointRecords(_common_days(found) if len(tables) > 1 else None, tables)
+
+
+def _common_days(series: Sequence[TraceSeries]) -> tuple[datetime.datetime, datetime.datetime] | None:
     dated: dict[tuple[str, Calendar], TraceSeries] = {}
     for one in series:
         if one.recorded.calendar is not None:
@@ -35,12 +44,9 @@ def common_dates(series: Iterable[TraceSeries]) -> CommonDates | None:
             first = next(iter(dated.values())).recorded.file
             hint = f"periods of {step.step}, as in {first}: a period is the same for all customers and products"
             raise expected(one.recorded.file, calendar.step, hint, one.where)
-    free = {key: one for key, one in dated.items() if not isinstance(one.windows, Windows)}
-    starts = [calendar.starts for _, calendar in free]
-    if len(free) < 2:
+    starts = [calendar.starts for (_, calendar), one in dated.items() if not isinstance(one.windows, Windows)]
+    if len(starts) < 2:
         return None
     begin, end = max(one[0] for one in starts), min(one[-1] for one in starts)
     common = [tuple(start for start in one if begin <= start <= end) for one in starts]
-    if begin > end or any(one != common[0] for one in common):
-        return None
-    return CommonDates(begin, end, " and ".join(sorted({content for content, _ in free})))
+    return (begin, end) if begin <= end and all(one == common[0] for one in common) else None

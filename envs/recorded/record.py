@@ -61,20 +61,34 @@ def _left_behind(column: str) -> Floats:
 
 
 @dataclass(frozen=True)
-class CommonDates:
-    """The days that records of several files have in common, which are replayed together.
+class JointRecords:
+    """How the recorded files of a scenario are replayed beside one another.
 
     Attributes
     ----------
-    first, last
-        Begin of the first and of the last period in common.
-    name
-        Of the random series that their blocks are drawn by.
+    days
+        Begin of the first and of the last period that dated files are joined on; None where they are not.
+    tables
+        What each of several tables holds, in the order of the scenario: their blocks are drawn by the places here, so that
+        neither where a table lies nor a corrected number in it changes which blocks a world draws.
     """
 
-    first: datetime.datetime
-    last: datetime.datetime
-    name: str
+    days: tuple[datetime.datetime, datetime.datetime] | None = None
+    tables: tuple[str, ...] = ()
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one table."""
+        return len(self.tables) > 1
+
+    def name(self, content: str, joined: bool) -> str:
+        """Of the random series that blocks of a record are drawn by."""
+        if joined:
+            return "joined tables"
+        return f"table {self.tables.index(content)}" if content in self.tables else "table 0"
+
+
+ALONE = JointRecords()
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,11 +164,11 @@ class Recorded:
             return column
         return self._known.get(column) or self._known.get(column.lower())
 
-    def within(self, common: CommonDates) -> Recorded:
-        """The same record on the days that it has in common with others."""
+    def within(self, days: tuple[datetime.datetime, datetime.datetime]) -> Recorded:
+        """The same record between the begins of two of its periods, both included."""
         assert self.calendar is not None
         starts = self.calendar.starts
-        first, last = bisect.bisect_left(starts, common.first), bisect.bisect_left(starts, common.last)
+        first, last = (bisect.bisect_left(starts, day) for day in days)
         kept, read = slice(first, last + 1), self.read
         calendar = Calendar(starts[kept], self.calendar.step)
         return Recorded(self.file, last + 1 - first, self.columns, lambda name: read(name)[kept], calendar)

@@ -15,9 +15,10 @@ from pydantic import PlainValidator
 from ..core.errors import expected, unknown
 from ..core.validation import Config, PositiveCount
 from .blocks import whole_blocks
+from .cells import is_table
 from .files import content_of, load_recorded
 from .reading import Dialect
-from .record import CommonDates, Floats, Record
+from .record import ALONE, Floats, JointRecords, Record
 from .windows import Span, Windows, lacking, spans
 
 
@@ -100,7 +101,7 @@ class Trace(Config):
         where: str | None = None,
         horizon: int = 1,
         integer: bool = False,
-        common: CommonDates | None = None,
+        joint: JointRecords = ALONE,
     ) -> TraceSeries:
         """The series of one customer and product.
 
@@ -120,8 +121,8 @@ class Trace(Config):
             Periods of an episode, which the split in time makes room for.
         integer
             Whether units are whole, so that fractions are refused.
-        common
-            Days that records of several files are joined on, where they are.
+        joint
+            How the recorded files of the scenario are replayed beside one another.
 
         Raises
         ------
@@ -133,9 +134,11 @@ class Trace(Config):
         """
         recorded = load_recorded(self.file, base_dir, where, self.dialect)
         content = content_of(self.file, base_dir)
-        draws, whole = content, recorded.periods
-        if common is not None and recorded.calendar is not None and not isinstance(self.windows, Windows):
-            recorded, draws = recorded.within(common), common.name
+        whole = recorded.periods
+        joined = joint.days is not None and recorded.calendar is not None and not isinstance(self.windows, Windows)
+        if joined and joint.days is not None:
+            recorded = recorded.within(joint.days)
+        draws = joint.name(content, joined) if is_table(self.file) else content
         series = customer if self.series is None else self.series
         column = f"{series}/{product}"
         if alone and series in recorded and (column not in recorded or recorded.columns is None):

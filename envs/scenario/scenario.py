@@ -21,8 +21,8 @@ from ..processes.demand import parse_demand
 from ..processes.forecast import Forecast
 from ..processes.replay import ReplayedDemand
 from ..recorded.files import by_content
-from ..recorded.joined import common_dates
-from ..recorded.record import CommonDates
+from ..recorded.joined import joint_records
+from ..recorded.record import ALONE, JointRecords
 from ..storage.files import as_path, read_yaml, write_yaml
 from ..storage.outside_files import regular_file
 from ..worlds.dated import ClosedDates, dated_span
@@ -147,10 +147,10 @@ class Scenario(Network):
         """Demand process by customer and product; no entry where nothing is demanded."""
         products, integer, folder = tuple(self.products), self.units == "integer", self._folder
 
-        def parsed(common: CommonDates | None = None) -> dict[str, dict[str, Any]]:
+        def parsed(joint: JointRecords = ALONE) -> dict[str, dict[str, Any]]:
             return {
                 name: parse_demand(
-                    customer.demand, products, integer, folder, f"customers.{name}.demand", name, self.horizon, common
+                    customer.demand, products, integer, folder, f"customers.{name}.demand", name, self.horizon, joint
                 )
                 for name, customer in self.customers.items()
             }
@@ -162,8 +162,8 @@ class Scenario(Network):
             for process in by_product.values()
             if isinstance(process, ReplayedDemand)
         ]
-        common = common_dates(recorded)
-        return found if common is None else parsed(common)
+        joint = joint_records(recorded)
+        return parsed(joint) if joint.several else found
 
     @property
     def _folder(self) -> Path:

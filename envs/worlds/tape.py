@@ -23,6 +23,7 @@ from ..network.signature import NAMES, connections
 from ..processes.laws import Floats
 from ..processes.series import Streams
 from ..storage.files import as_path
+from .drawn import drawn_from, read_drawn
 from .memory import tape_bytes
 from .record_statement import check_room
 from .sampling import Sampler
@@ -97,7 +98,8 @@ class Tape(TapeArrays):
             raise expected("worlds", worlds, f"places in a batch of {self.batch}, one after the other")
         picked: dict[str, Any] = {name: _pick(getattr(self, name), place) for name in ARRAYS}
         labels = tuple(self.worlds[k] for k in place)
-        return dataclasses.replace(self, **picked, worlds=labels)
+        drawn = None if self.drawn is None else self.drawn.of(place)
+        return dataclasses.replace(self, **picked, worlds=labels, drawn=drawn)
 
     def replace(self, **arrays: Any) -> Tape:
         """A copy with arrays changed, in the shapes of this class.
@@ -107,7 +109,8 @@ class Tape(TapeArrays):
         InputError
             On a name that is no array of a tape, or shapes that do not fit together.
         """
-        return dataclasses.replace(self, **_arrays(arrays))
+        drawn = None if "demand" in arrays else self.drawn  # of other demand that is not known
+        return dataclasses.replace(self, **_arrays(arrays), drawn=drawn)
 
     def check(self, scenario: WorldSource, where: str = "tape") -> Tape:
         """Refuse what does not fit a scenario; fill in what the tape lacks.
@@ -162,13 +165,9 @@ class Tape(TapeArrays):
             raise expected("history", history.tolist(), "a whole number >= 0", where)
         if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
             raise expected("worlds", labels.tolist(), "a list of whole numbers", where)
-        return _tape_of(
-            given,
-            names,
-            None if history is None else int(history),
-            None if labels is None else tuple(int(label) for label in labels),
-            where,
-        )
+        counted = None if history is None else int(history)
+        tape = _tape_of(given, names, counted, None if labels is None else tuple(map(int, labels)), where)
+        return dataclasses.replace(tape, drawn=read_drawn(arrays, tape.batch, where))
 
     @classmethod
     def from_demand(cls, scenario: WorldSource, demand: Any, **arrays: Any) -> Tape:
@@ -276,6 +275,7 @@ def sample_tape(
     arrays: dict[str, Any] = {name: np.moveaxis(array, -1, 1) for name, array in drawn.items()}
     names: dict[str, Any] = {key: tuple(getattr(scenario, key)) for key in NAMES}
     names["connections"] = connections(scenario.tables)
+    names["drawn"] = drawn_from(scenario, labels, seed, purpose, int(count))
     return Tape(
         **arrays,
         **names,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..core.errors import expected
 from ..network.signature import NAMES
 from ..processes.laws import Floats
+from .drawn import Drawn
 
 Array = NDArray[Any]
 GRAIN = 65536  # `split` and `thin` are multiples of 1 / GRAIN
@@ -73,6 +74,7 @@ class TapeArrays:
     worlds: tuple[int, ...]  # labels of the batch
     fixed_lead_time: tuple[int, ...] | None = None  # (L,) periods, -1 = random; set by `check`
     connections: Mapping[str, Any] | None = None  # how the network is connected, where the tape says so
+    drawn: Drawn | None = None  # which records its worlds were drawn from; None where that is not known
 
     def __post_init__(self) -> None:
         check_shapes(self)

@@ -15,10 +15,11 @@ from ..core.errors import InputError, closest, expected, shorten
 from ..network.signature import NAMES
 from ..storage.files import write_bytes
 from ..storage.outside_files import Header, read_npz
+from .drawn import KEYS
 from .tape_arrays import ARRAYS, AXES, Array, TapeArrays, compact, neutral
 
 _COUNTS = ("no", "one", "two", "three", "four", "five")
-_KEYS = (*ARRAYS, *NAMES, "history", "worlds", "connections")
+_KEYS = (*ARRAYS, *NAMES, "history", "worlds", "connections", *KEYS)
 
 
 def write_tape(tape: TapeArrays, path: Path) -> None:
@@ -36,6 +37,8 @@ def write_tape(tape: TapeArrays, path: Path) -> None:
     arrays["worlds"] = np.array(tape.worlds, dtype=np.int64)
     if tape.connections is not None:
         arrays["connections"] = np.array(json.dumps(tape.connections), dtype=np.str_)
+    if tape.drawn is not None:
+        arrays |= tape.drawn.arrays()
     buffer = io.BytesIO()
     # The fastest compression already takes what repeats down to nothing.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:

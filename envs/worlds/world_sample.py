@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.backend import NUMPY
-from .recorded_blocks import RecordedBlocks, recorded_blocks, replayed_demands
+from .drawn import Drawn, drawn_from
+from .recorded_blocks import RecordedBlocks
 from .source import WorldSource
 from .tape import Tape, sample_tape
 from .tape_arrays import ARRAYS
@@ -42,6 +43,8 @@ NOTHING = [np.nan, np.nan]
 
 FEW = 30  # worlds below which an interval of a ratio is rough (W. G. Cochran, Sampling Techniques, 1977, section 6.8)
 _LEVELS = 400  # points that a posterior distribution is held by
+#: Said of a tape that does not say what its worlds were drawn from.
+UNKNOWN = "the tape does not say what its worlds were drawn from: they count as independent, which worlds of one record are not"
 _ROUNDING = ("split", "thin")  # arrays of a tape that only say who gets an odd unit
 _SAMPLED = 128  # worlds compared at a time
 
@@ -62,6 +65,8 @@ class WorldSample:
         Recorded files that are replayed in order, the same in all worlds.
     asked
         Number of worlds that were asked for; of one history, one is as good as all.
+    known
+        Whether it is known what the worlds were drawn from: not of a tape that does not say so.
     """
 
     worlds: int
@@ -69,6 +74,7 @@ class WorldSample:
     one_history: bool = False
     replayed: tuple[str, ...] = ()
     asked: int | None = None
+    known: bool = True
 
     @property
     def kind(self) -> str:
@@ -99,7 +105,7 @@ class WorldSample:
         if worlds >= self.worlds:
             return self
         blocks = tuple(one.of(slice(worlds)) for one in self.blocks)
-        return WorldSample(worlds, blocks, self.one_history, self.replayed, worlds)
+        return WorldSample(worlds, blocks, self.one_history, self.replayed, worlds, self.known)
 
     # In words ------------------------------------------------------------------------------------
 
@@ -118,6 +124,8 @@ class WorldSample:
             found.append(
                 f"demand of {files} is one history, replayed in order: intervals are about all else that is random"
             )
+        if self.kind != "none" and not self.known:
+            found.append(UNKNOWN)
         if self.kind != "none" and self.worlds < FEW:
             found.append(f"of {self.worlds} worlds the intervals of rates and percentages are rough")
         return found
@@ -135,7 +143,7 @@ class WorldSample:
             found["records"] = [one.to_dict() for one in self.blocks]
         if self.replayed:
             found["replayed_in_order"] = list(self.replayed)
-        return found
+        return found if self.known else {**found, "known": False, "note": UNKNOWN}
 
     # Intervals -----------------------------------------------------------------------------------
 
@@ -266,19 +274,19 @@ def sample_of(
 ) -> WorldSample:
     """What ``worlds`` worlds of a scenario, numbered from ``first``, are a sample of; arguments as of ``Scenario.sample``."""
     numbers = range(first, first + worlds)
-    in_order = (process.trace.file for process in replayed_demands(scenario) if process.series.block is None)
-    replayed = tuple(dict.fromkeys(in_order))
     one_history, rounding = _one_history(scenario, numbers, seed, purpose, periods)
+    drawn = drawn_from(scenario, list(numbers), seed, purpose, periods)
     if one_history:
-        return WorldSample(worlds if rounding else 1, (), True, replayed, worlds)
-    blocks = recorded_blocks(scenario, list(numbers), seed, purpose, periods)
-    return WorldSample(worlds, blocks, False, replayed, worlds)
+        return WorldSample(worlds if rounding else 1, (), True, drawn.replayed, worlds)
+    return WorldSample(worlds, drawn.blocks, False, drawn.replayed, worlds)
 
 
 def sample_of_tape(tape: Tape) -> WorldSample:
-    """The same of a tape that was read from a file: its worlds count as independent unless they are all one."""
-    same, _ = _alike(tape, tape)
-    return WorldSample(tape.batch, (), same and tape.batch > 1, (), tape.batch)
+    """What the worlds of a tape that was read from a file are a sample of, as far as it says."""
+    one_history = _alike(tape, tape)[0] and tape.batch > 1
+    drawn = tape.drawn or Drawn()
+    blocks = () if one_history else drawn.blocks
+    return WorldSample(tape.batch, blocks, one_history, drawn.replayed, tape.batch, tape.drawn is not None)
 
 
 def _one_history(

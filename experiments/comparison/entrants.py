@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from echelongym.agents.learners import label
 from echelongym.agents.loading import load_policy
@@ -41,6 +41,12 @@ class Entry(Config):
     name: Label | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
     tuned: Flag = True
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As it is written: ``tuned`` only where it says something."""
+        found: dict[str, Any] = handler(self)
+        return {key: value for key, value in found.items() if key != "tuned" or not value}
 
 
 def _entry(value: Any) -> Any:
