@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import InputError, expected, unknown
 from ..core.validation import Config, validate
-from ..recorded.record import ALONE, JointRecords
+from ..recorded.record import ONE_RECORD, JointRecords
 from ..recorded.trace import Columns, Trace
 from ..recorded.windows import Windows
 from .families import FAMILIES, Family, Season
@@ -211,7 +211,7 @@ def parse_demand(
     where: str = "demand",
     customer: str = "",
     horizon: int = 1,
-    joint: JointRecords = ALONE,
+    joint: JointRecords = ONE_RECORD,
 ) -> dict[str, DemandProcess | ReplayedDemand]:
     """Demand processes by product from what a user wrote for one customer.
 

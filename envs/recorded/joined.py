@@ -28,8 +28,8 @@ def joint_records(series: Iterable[TraceSeries]) -> JointRecords:
     InputError
         Where periods of one dated record are longer than those of another.
     """
-    found = list(series)
-    tables = tuple(dict.fromkeys(one.content for one in found if is_table(one.recorded.file)))
+    found = [one for one in series if is_table(one.recorded.file)]
+    tables = tuple(dict.fromkeys(one.content for one in found))
     return JointRecords(_common_days(found) if len(tables) > 1 else None, tables)
 
 

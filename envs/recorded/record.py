@@ -88,7 +88,7 @@ class JointRecords:
         return f"table {self.tables.index(content)}" if content in self.tables else "table 0"
 
 
-ALONE = JointRecords()
+ONE_RECORD = JointRecords()
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from .blocks import whole_blocks
 from .cells import is_table
 from .files import content_of, load_recorded
 from .reading import Dialect
-from .record import ALONE, Floats, JointRecords, Record
+from .record import ONE_RECORD, Floats, JointRecords, Record
 from .windows import Span, Windows, lacking, spans
 
 
@@ -101,7 +101,7 @@ class Trace(Config):
         where: str | None = None,
         horizon: int = 1,
         integer: bool = False,
-        joint: JointRecords = ALONE,
+        joint: JointRecords = ONE_RECORD,
     ) -> TraceSeries:
         """The series of one customer and product.
 
@@ -135,10 +135,11 @@ class Trace(Config):
         recorded = load_recorded(self.file, base_dir, where, self.dialect)
         content = content_of(self.file, base_dir)
         whole = recorded.periods
-        joined = joint.days is not None and recorded.calendar is not None and not isinstance(self.windows, Windows)
-        if joined and joint.days is not None:
-            recorded = recorded.within(joint.days)
-        draws = joint.name(content, joined) if is_table(self.file) else content
+        free = is_table(self.file) and recorded.calendar is not None and not isinstance(self.windows, Windows)
+        days = joint.days if free else None
+        if days is not None:
+            recorded = recorded.within(days)
+        draws = joint.name(content, days is not None) if is_table(self.file) else content
         series = customer if self.series is None else self.series
         column = f"{series}/{product}"
         if alone and series in recorded and (column not in recorded or recorded.columns is None):

@@ -22,7 +22,7 @@ from ..processes.forecast import Forecast
 from ..processes.replay import ReplayedDemand
 from ..recorded.files import by_content
 from ..recorded.joined import joint_records
-from ..recorded.record import ALONE, JointRecords
+from ..recorded.record import ONE_RECORD, JointRecords
 from ..storage.files import as_path, read_yaml, write_yaml
 from ..storage.outside_files import regular_file
 from ..worlds.dated import ClosedDates, dated_span
@@ -147,7 +147,7 @@ class Scenario(Network):
         """Demand process by customer and product; no entry where nothing is demanded."""
         products, integer, folder = tuple(self.products), self.units == "integer", self._folder
 
-        def parsed(joint: JointRecords = ALONE) -> dict[str, dict[str, Any]]:
+        def parsed(joint: JointRecords = ONE_RECORD) -> dict[str, dict[str, Any]]:
             return {
                 name: parse_demand(
                     customer.demand, products, integer, folder, f"customers.{name}.demand", name, self.horizon, joint

@@ -69,11 +69,7 @@ def read_drawn(arrays: Mapping[str, Any], worlds: int, where: str) -> Drawn | No
         records, replayed = said["records"], said["replayed"]
         names = [str(one["file"]) for one in records] + [str(name) for name in replayed]
         sizes = [(int(one["block"]), int(one["blocks"])) for one in records]
-        if (
-            not isinstance(records, list)
-            or not isinstance(replayed, list)
-            or any(block < 1 or size < 1 for block, size in sizes)
-        ):
+        if not isinstance(records, list) or not isinstance(replayed, list) or min(map(min, sizes), default=1) < 1:
             raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise expected("drawn", text.tolist(), "the text that a saved tape has there", where) from None
