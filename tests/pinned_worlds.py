@@ -86,7 +86,10 @@ def worlds(scenario: Scenario, seed: int) -> dict[str, np.ndarray]:
 
 def _tape(scenario: Scenario, seed: int) -> dict[str, np.ndarray]:
     tape = scenario.sample(BATCH, seed, "test")
-    values = {one.name: getattr(tape, one.name) for one in dataclasses.fields(tape)}
+    held = [
+        one.name for one in dataclasses.fields(tape) if one.name != "drawn"
+    ]  # what worlds are drawn from came later
+    values = {name: getattr(tape, name) for name in held}
     found = {f"tape.{name}": value for name, value in values.items() if not name.startswith("_")}
     return {name: np.asarray(value) for name, value in _flat(found)}
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from echelongym.agents.planning.perfect_information import tape_fingerprint
 from echelongym.agents.rules import Rule
 from echelongym.envs.accounts import estimators, kpis
 from echelongym.envs.interface.observation import Decision, Observation, Policy
@@ -44,7 +45,7 @@ def played(
         found.append(simulate(scenario, remembered(policy, identity), tape, progress=progress))
         return plain({**_parts(found[0]), "figures": found[0].figures()})
 
-    worlds = [journal.fingerprint([getattr(tape, one.name) for one in fields(tape)])]
+    worlds = [tape_fingerprint(tape)]
     value = journal.step("simulation of a policy", [scenario.digest, worlds, identity], compute)
     if found:
         return found[0]
