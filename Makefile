@@ -84,5 +84,5 @@ wheel-test: $(INSTALLED) ## Build the wheel and run the quick tests on it, outsi
 
 .PHONY: clean
 clean: ## Remove build products and caches (.venv is kept, and linked anew by the next target)
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(INSTALLED)
+	rm -rf build dist docs/reference/api *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(INSTALLED)
 	find $(SOURCES) tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,13 +2,17 @@
 
 import importlib
 import os
+import re
 import runpy
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
-from echelongym.envs import shipped_scenarios
+from echelongym.envs import Scenario, shipped_scenarios
+from echelongym.experiments.cli.compose import prepare
+from echelongym.experiments.main import COMMANDS
 
 ROOT = Path(os.environ.get("ECHELONGYM_CHECKOUT", Path(__file__).parent.parent))
 #: CPU-seconds by script, roughly; more than five are left to the slow tests.
@@ -59,9 +63,15 @@ def test_every_page_is_in_the_contents(site):
     }
 
 
-def test_generated_pages_say_what_the_code_says(site):
-    stale = site("pages").stale()
-    assert not stale, f"{stale}: run `make docs` and commit what it changed"
+@pytest.mark.parametrize(
+    "name",
+    # Every new import may change the architecture: checked less often.
+    ["scenario_keys", "gallery", "examples", pytest.param("architecture", marks=pytest.mark.slow)],
+)
+def test_a_generated_page_says_what_the_code_says(site, name):
+    pages = site("pages")
+    assert set(pages.MADE_FROM) == {"scenario_keys", "gallery", "examples", "architecture"}
+    assert not pages.stale([name]), "run `make docs` and commit what it changed"
 
 
 def test_every_scenario_has_its_picture():
@@ -87,3 +97,61 @@ def test_an_example_runs_and_prints_what_the_page_says(site, name, tmp_path, mon
     if name in PLAIN:
         kept = (ROOT / "docs" / "examples" / "output" / f"{name}.txt").read_text(encoding="utf-8")
         assert site("examples").words(printed) == site("examples").words(kept)
+
+
+def blocks(page, language):
+    """What stands in fenced blocks of a language on a page."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_python_of_the_pages_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for page in ("start.md", "concepts.md", "jobs/learner.md"):
+        for code in blocks(page, "python"):
+            exec(compile(code, page, "exec"), {})
+    cost, fill_rate = map(float, capsys.readouterr().out.split("\n")[0].split())
+    assert cost == pytest.approx(4.797850, rel=0.02)  # published for these parameters (tests/test_exact.py)
+    assert 0.85 < fill_rate < 0.95
+
+
+def test_the_scenario_and_the_rule_of_the_pages_are_those_of_the_readme(tmp_path):
+    """Where they are run (tests/test_docs.py)."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    network, products = blocks("jobs/network.md", "yaml")
+    assert network in readme
+    assert blocks("jobs/rule.md", "python")[0] in readme
+    (tmp_path / "mine.yaml").write_text(network + products)
+    assert list(Scenario.load(tmp_path / "mine.yaml").products) == ["milk", "butter"]
+
+
+def test_own_demand_as_the_page_has_it(tmp_path):
+    """The table and the keys of docs/jobs/demand.md, in the network of docs/jobs/network.md; dates go on for ten weeks."""
+    head = re.search(
+        r"```\n(date,people\n.*?)```", (ROOT / "docs/jobs/demand.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert head is not None
+    rows = [f"2024-{1 + day // 28:02}-{1 + day % 28:02},{day % 7}" for day in range(3, 28)]
+    (tmp_path / "sales.csv").write_text(head[1] + "\n".join(rows) + "\n")
+    network = blocks("jobs/network.md", "yaml")[0].partition("customers:")[0].replace("horizon: 200", "horizon: 14")
+    (tmp_path / "mine.yaml").write_text(network + blocks("jobs/demand.md", "yaml")[0])
+    scenario = Scenario.load(tmp_path / "mine.yaml")
+    assert set(scenario.sample(3, seed=1).demand.ravel()) <= {0, 1, 2, 3, 4, 5, 6, 7, 11}
+
+
+@pytest.mark.slow
+def test_every_command_of_the_documentation_is_one(tmp_path, monkeypatch, site):
+    """Words in capitals stand for what a reader has; policies are not looked up."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(blocks("jobs/network.md", "yaml")[0])
+    for page in site("links").pages(ROOT):
+        if "api" in page.parts or page.name == "CHANGELOG.md":
+            continue
+        text = page.read_text(encoding="utf-8")
+        lines = [line for block in re.findall(r"```(?:sh)?\n(.*?)```", text, re.DOTALL) for line in block.split("\n")]
+        lines += re.findall(r"`(echelongym [^`]*)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+        for line in lines:
+            stood_for = line.replace("scenario=NAME", "scenario=lost_sales").replace("FILE.yaml", "mine.yaml")
+            if line.startswith("echelongym ") and " --" not in line:
+                command, *given = shlex.split(stood_for.replace("seed=0,1,2", "seed=0"), comments=True)[1:]
+                assert command in COMMANDS, line
+                prepare(command, [word for word in given if word != "-m"])

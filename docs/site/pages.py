@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 DOCS = Path(__file__).parent.parent
@@ -22,20 +23,20 @@ MADE_FROM = {
 }
 
 
-def made() -> dict[Path, str]:
-    """Text of every generated page that the repository keeps, by path."""
+def made(names: Iterable[str] = MADE_FROM) -> dict[Path, str]:
+    """Text of generated pages that the repository keeps, by path."""
     found = {}
-    for name, source in MADE_FROM.items():
+    for name in names:
         module = importlib.import_module(name)
-        found[DOCS / module.PAGE] = NOTE.format(source) + module.page().rstrip() + "\n"
+        found[DOCS / module.PAGE] = NOTE.format(MADE_FROM[name]) + module.page().rstrip() + "\n"
     return found
 
 
-def stale() -> list[str]:
+def stale(names: Iterable[str] = MADE_FROM) -> list[str]:
     """Pages that differ from what the code says."""
     return [
         str(path.relative_to(DOCS.parent))
-        for path, text in made().items()
+        for path, text in made(names).items()
         if not path.is_file() or path.read_text(encoding="utf-8") != text
     ]
 
