@@ -54,6 +54,7 @@ def said(capfd, *words):
     (["progress=1"], ["progress = 1", "true or false"]),
     (["trust=yes"], ["trust = 'yes'", "true or false"]),
     (["-m", "seed=0,1"], ["'seed'"]),
+    (["-m", "evaluation.seed=range(0,0)"], ["evaluation.seed=range(0,0)", "at least one value"]),
     (["-m", "evaluation.worlds=2,0"], ["evaluation.worlds = 0"]),
     (["-m", "scenario.horizon=${scenario.horizon},5"], ["scenario.horizon", "leads back to itself"]),
     (["-m", "run=/,x"], ["run=/,x"]),

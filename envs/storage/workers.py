@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing.managers import SyncManager
 
+_PATIENCE = 5.0  # seconds that a worker has to end
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's <sys/prctl.h>
 
 
@@ -30,6 +31,16 @@ def worker_pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(_by_main_thread(), folder)
     )
+
+
+def stop(pool: ProcessPoolExecutor) -> None:
+    """End the workers of a pool in the middle of what they do, as nobody wants it any more."""
+    workers = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join(_PATIENCE)
 
 
 def started_manager() -> SyncManager:

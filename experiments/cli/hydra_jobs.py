@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from echelongym.envs.core.errors import InputError, MissingExtra, naming_extras
+from echelongym.envs.core.errors import InputError, MissingExtra, naming_extras, shorten
 
 from ..runs.sweeps import own_sweep, sweeping
 from . import launching
@@ -81,10 +81,15 @@ def _check_jobs(command: str, overrides: Sequence[str]) -> None:
             continue
         words = [override.input_line or ""]
         if override.is_sweep_override():
-            if not override.is_discrete_sweep() or override.value_type == ValueType.GLOB_CHOICE_SWEEP:
-                return  # a pattern, or values that another sweeper draws
-            found = itertools.islice(override.sweep_string_iterator(), _MOST_CHECKED)
-            words = values[len(first)] = [f"{override.get_key_element()}={value}" for value in found]
+            if not override.is_discrete_sweep():
+                return  # values that another sweeper draws
+            listed = override.value_type != ValueType.GLOB_CHOICE_SWEEP  # patterns are of names of groups
+            found = itertools.islice(override.sweep_string_iterator(), _MOST_CHECKED) if listed else ()
+            words = [f"{override.get_key_element()}={value}" for value in found]
+            if not words:
+                said = shorten((override.input_line or "").lstrip("+"))
+                raise InputError(f"argument {said}: expected at least one value, as in seed=0,1 or seed=range(0,3)")
+            values[len(first)] = words
         first += words[:1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each job says them

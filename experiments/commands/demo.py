@@ -19,13 +19,14 @@ from echelongym.envs.core.names import folder_name
 from echelongym.envs.core.validation import Config, Count, Flag, Positive, PositiveCount, number
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage import journal
-from echelongym.envs.storage.workers import worker_pool
+from echelongym.envs.storage.workers import stop, worker_pool
 
 from ..cli.settings import Bounds, Evaluation, RunSettings, Tuning
 from ..cli.terminal import finish, progress, say, typed
 from ..comparison.bounds import said_limits
 from ..comparison.fitted_rules import RULE_FILE, fit
-from ..runs.folders import check_free, shown
+from ..runs.claims import clear
+from ..runs.folders import check_free, prune, shown
 from .benchmark import Settings as BenchmarkSettings
 from .benchmark import compare
 
@@ -88,7 +89,15 @@ def run(settings: Settings, folder: Path) -> Path:
         for seed, target in trained.items()
     ]
     jobs += [(_tune, (scenario, rule, settings.tuning, target)) for rule, target in reversed(tuned.items())]
-    _work(jobs, settings)
+    try:
+        _work(jobs, settings)
+    except BaseException:
+        for target in trained.values():
+            prune(target)  # there is something in it where it can go on
+            if target.parent.is_dir():
+                clear(target.parent)
+                prune(target.parent)
+        raise
     say(f"[2/2] Comparing all on {settings.evaluation.worlds} worlds ({time.monotonic() - started:.0f} s so far).")
     results, made = compare(
         BenchmarkSettings(
@@ -133,7 +142,7 @@ def _work(jobs: list[tuple[Callable[..., str], tuple[Any, ...]]], settings: Sett
                 say(f"  {done.result()}")
                 advance()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            stop(pool)
             raise
 
 

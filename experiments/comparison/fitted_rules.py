@@ -25,7 +25,7 @@ from echelongym.envs.core.names import folder_name
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.cache import is_whole, seal
 from echelongym.envs.storage.files import read_yaml
-from echelongym.envs.storage.workers import started_manager, worker_pool
+from echelongym.envs.storage.workers import started_manager, stop, worker_pool
 
 from ..cli.settings import Tuning
 from ..cli.terminal import console, say
@@ -216,7 +216,7 @@ def _side_by_side(
                 results[waiting[finished]] = finished.result()
                 done(waiting[finished])
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            stop(pool)
             raise
     return results
 
