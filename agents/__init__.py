@@ -1,6 +1,8 @@
 """Whatever decides: rules, planners, exact solutions, tuners and learners."""
 
-from .loading import Policy, load_policy
+from echelongym.envs.interface.observation import Policy
+
+from .loading import load_policy
 from .registry import RULES
 from .rules import Rule
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from echelongym.envs.core.errors import expected, naming_extras, unknown
 from echelongym.envs.core.plain import check_plain
-from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import as_path
 
@@ -18,18 +17,6 @@ from .learners import LEARNERS
 from .origin import POLICY_FILE
 from .registry import RULES
 from .rule_files import remarked, rule_from_file
-
-
-class Policy(Protocol):
-    """Any callable from an observation of B worlds to a decision for each.
-
-    Memory, if it has any, is its own; where it has a method ``start(worlds)``, that is called with B before the first
-    period and clears it.
-    """
-
-    def __call__(self, observation: Observation) -> Decision:
-        """Requests (B, L, P), and a reserve (B, S, P) if wanted."""
-        ...
 
 
 def load_policy(name: str | Path, scenario: Scenario, trust: bool = False, **parameters: Any) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ import torch
 from echelongym.agents.learners import learner_config
 from echelongym.agents.pathwise.compiled.gradient import NativeUnroll
 from echelongym.agents.pathwise.policy import make_policy
-from echelongym.agents.pathwise.unroll import Unroll, Window, relaxation
+from echelongym.agents.pathwise.unroll import Unroll, relaxation, training_window
 from echelongym.envs.core.validation import validate
 from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
 
@@ -35,7 +35,7 @@ def row(name, network):
     config = validate(type(usual), usual.model_dump() | {"network": network}, "agent")
     actor = make_policy(scenario, config).actor
     relaxed = relaxation(scenario)
-    window = Window.of(relaxed, config)
+    window = training_window(relaxed, config)
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     unroll = NativeUnroll(relaxed, window, 0, config.smoothing, actor)
     compiling = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before

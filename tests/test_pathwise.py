@@ -16,8 +16,9 @@ from echelongym.agents.pathwise.features import Features
 from echelongym.agents.pathwise.heads import automatic_start
 from echelongym.agents.pathwise.policy import PathwiseActor, Tensors, make_policy
 from echelongym.agents.pathwise.trainer import PathwiseTrainer
-from echelongym.agents.pathwise.unroll import Unroll, Window, relaxation
+from echelongym.agents.pathwise.unroll import Unroll, relaxation
 from echelongym.agents.service_targets import Multipliers
+from echelongym.agents.tuning.gradient import GradientWindow
 from echelongym.envs.core.backend import TorchOps
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.interface.observation import Observation
@@ -222,7 +223,7 @@ def test_gradient_of_the_unrolled_cost_is_its_slope(name, settings):
     scenario = relaxation(Scenario.load(name))
     policy = make_policy(scenario, config(activation="tanh", **settings))
     actor = stirred(policy, 0.1).actor.double()
-    unroll = Unroll(scenario, Window(6, 14, 4), 0, 0.0)
+    unroll = Unroll(scenario, GradientWindow(6, 14, 4), 0, 0.0)
     unroll.ops = TorchOps(torch.float64)
     unroll.ledger = type(unroll.ledger)(scenario.tables, unroll.ops, 0.0, scenario)
     unroll.multipliers = Multipliers(scenario, unroll.ops)

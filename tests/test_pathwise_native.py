@@ -14,10 +14,11 @@ from echelongym.agents.pathwise.compiled.c_source import WIDTH
 from echelongym.agents.pathwise.compiled.gradient import NativeUnroll
 from echelongym.agents.pathwise.compiled.symbols import SYMBOLS, Graph, Node
 from echelongym.agents.pathwise.policy import make_policy
-from echelongym.agents.pathwise.unroll import Unroll, Window, relaxation
+from echelongym.agents.pathwise.unroll import Unroll, relaxation
 from echelongym.agents.registry import RULES
 from echelongym.envs import CompilationWarning
 from echelongym.envs.compiler import c_compiler
+from echelongym.agents.tuning.gradient import GradientWindow
 from echelongym.envs.compiler.c_compiler import CannotCompile, library
 from echelongym.envs.core.validation import validate
 from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
@@ -41,7 +42,7 @@ def unrolled(scenario, start=None, periods=12, skipped=3, **changes):
         for one in actor.parameters():
             one.add_(0.1 * torch.randn(one.shape))
     relaxed = relaxation(scenario)
-    window = Window(WIDTH, min(periods, scenario.horizon), skipped)
+    window = GradientWindow(WIDTH, min(periods, scenario.horizon), skipped)
     return actor, NativeUnroll(relaxed, window, 3, config.smoothing, actor)
 
 

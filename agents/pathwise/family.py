@@ -30,7 +30,7 @@ from .config import PathwiseConfig
 from .heads import untuned
 from .policy import PathwiseActor, PathwisePolicy, make_policy
 from .trainer import SAFE, PathwiseTrainer
-from .unroll import Unroll, Window, relaxation
+from .unroll import Unroll, relaxation, training_window
 
 Floats = NDArray[np.float64]
 
@@ -150,7 +150,7 @@ class FamilyTrainer(PathwiseTrainer):
     def _made(self, place: int) -> _Course:
         scenario = relaxation(self.scenario.variant(self._numbers[place], self.seed, "train"))
         policy = family_policy(self.learner, scenario, self.policy)
-        window = Window.of(scenario, self.learner)
+        window = training_window(scenario, self.learner)
         window = replace(window, worlds=self.learner.worlds or min(window.worlds, WORLDS))
         unroll = NativeUnroll(scenario, window, self.seed, self.learner.smoothing, policy.actor)
         if self._prices[place]:

@@ -31,7 +31,7 @@ from .compiled.c_source import WIDTH
 from .compiled.gradient import NativeUnroll
 from .config import PathwiseConfig
 from .policy import PathwiseActor, PathwisePolicy, make_policy
-from .unroll import Unroll, Window, relaxation
+from .unroll import Unroll, relaxation, training_window
 
 Floats = NDArray[np.float64]
 
@@ -153,7 +153,7 @@ class PathwiseTrainer:
     def _prepare(self) -> None:
         """Make what gradients are of."""
         scenario = relaxation(self.scenario)
-        window = Window.of(scenario, self.learner)
+        window = training_window(scenario, self.learner)
         self._unroll: Unroll = NativeUnroll(scenario, window, self.seed, self.learner.smoothing, self.policy.actor)
         self._scale: float | None = None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from echelongym.envs.accounts.ledger import Ledger
@@ -15,7 +13,7 @@ from echelongym.envs.simulate import periods
 from echelongym.envs.worlds.record_statement import playable
 
 from ..service_targets import Multipliers
-from ..tuning.gradient import window_of
+from ..tuning.gradient import GradientWindow, window_of
 from .config import PathwiseConfig
 from .policy import PathwiseActor
 from .smoothing import SmoothLedger
@@ -24,28 +22,19 @@ from .smoothing import SmoothLedger
 LONGEST_WAYS, LEAST_SKIPPED, LEAST_SCORED = 3, 8, 64
 
 
-@dataclass(frozen=True)
-class Window:
-    """What one gradient looks at."""
+def training_window(scenario: Scenario, config: PathwiseConfig) -> GradientWindow:
+    """The window of a training: as the config says, and where it says nothing as the scenario's total lead time asks for.
 
-    worlds: int
-    periods: int
-    skipped: int  # first periods left out of the loss
-
-    @classmethod
-    def of(cls, scenario: Scenario, config: PathwiseConfig) -> Window:
-        """As the config says, and where it says nothing as the scenario's total lead time asks for.
-
-        What is ordered last costs inside the window and pays off outside it; leaving out as many periods at the start
-        makes up for it (see :func:`echelongym.agents.tuning.gradient.window_of`).
-        """
-        usual = window_of(scenario)
-        scored, skipped = usual.periods - usual.skipped, usual.skipped
-        if usual.periods < scenario.horizon:
-            scored, skipped = max(scored, LEAST_SCORED), max(LONGEST_WAYS * longest_way(scenario.tables), LEAST_SKIPPED)
-        skipped = skipped if config.skipped is None else config.skipped
-        periods = min(config.periods or skipped + scored, playable(scenario, "learn"))
-        return cls(config.worlds or usual.worlds, periods, min(skipped, periods - 1))
+    What is ordered last costs inside the window and pays off outside it; leaving out as many periods at the start
+    makes up for it (see :func:`echelongym.agents.tuning.gradient.window_of`).
+    """
+    usual = window_of(scenario)
+    scored, skipped = usual.periods - usual.skipped, usual.skipped
+    if usual.periods < scenario.horizon:
+        scored, skipped = max(scored, LEAST_SCORED), max(LONGEST_WAYS * longest_way(scenario.tables), LEAST_SKIPPED)
+    skipped = skipped if config.skipped is None else config.skipped
+    periods = min(config.periods or skipped + scored, playable(scenario, "learn"))
+    return GradientWindow(config.worlds or usual.worlds, periods, min(skipped, periods - 1))
 
 
 class Unroll:
@@ -63,7 +52,7 @@ class Unroll:
         See :class:`SmoothLedger`.
     """
 
-    def __init__(self, scenario: Scenario, window: Window, seed: int, smoothing: float) -> None:
+    def __init__(self, scenario: Scenario, window: GradientWindow, seed: int, smoothing: float) -> None:
         self.scenario, self.window, self.seed = scenario, window, seed
         self.ops = TorchOps(torch.float32)
         self.ledger: Ledger = SmoothLedger(scenario.tables, self.ops, smoothing, scenario)

@@ -45,21 +45,21 @@ class Leg:
     rate: float
     worlds: int
 
-    def price(self, window: Window) -> int:
+    def price(self, window: GradientWindow) -> int:
         """Env-periods that it simulates."""
         return self.iterations * self.worlds * window.periods
 
 
 @dataclass(frozen=True)
-class Window:
-    """What one gradient looks at."""
+class GradientWindow:
+    """What one gradient looks at: so many worlds, and periods of which the first are left out."""
 
     worlds: int
     periods: int
     skipped: int  # first periods left out of the loss
 
 
-def window_of(scenario: Scenario) -> Window:
+def window_of(scenario: Scenario) -> GradientWindow:
     """Worlds and periods of one gradient.
 
     The first periods are left out of the loss: orders of the last ones cost inside the window and pay off outside it,
@@ -77,8 +77,8 @@ def window_of(scenario: Scenario) -> Window:
     scored = cycle * -(-max(40, longest) // cycle) if cycle else max(40, longest)
     scheduled = any(getattr(item.when, "mean_up", None) is None for item in scenario.disruptions.values())
     if scheduled or cycle == 0 or skipped + scored >= t.horizon:
-        return Window(worlds, t.horizon, t.warm_up)
-    return Window(worlds, skipped + scored, skipped)
+        return GradientWindow(worlds, t.horizon, t.warm_up)
+    return GradientWindow(worlds, skipped + scored, skipped)
 
 
 def _cycle(scenario: Scenario) -> int | None:
@@ -96,14 +96,14 @@ def _cycle(scenario: Scenario) -> int | None:
     return max(found, default=None)
 
 
-def natural_legs(window: Window) -> list[Leg]:
+def natural_legs(window: GradientWindow) -> list[Leg]:
     """Legs that usually suffice; fewer steps where a window is long, as it costs as many operations as it has periods."""
     iterations = int(np.clip(1_000 // window.periods, 8, 15))
     first = max(window.worlds // 4, FEWEST_WORLDS)
     return [Leg(iterations, RATE * 0.5**k, first * 2**k) for k in range(LEGS)]
 
 
-def fitting_legs(window: Window, env_periods: int, comparison: int) -> list[Leg]:
+def fitting_legs(window: GradientWindow, env_periods: int, comparison: int) -> list[Leg]:
     """Natural legs, or as much of them as fits a budget: with fewer worlds, else fewer steps, else fewer of them.
 
     ``comparison`` env-periods are kept after each leg. Empty where not even one fits.
@@ -123,7 +123,7 @@ def fitting_legs(window: Window, env_periods: int, comparison: int) -> list[Leg]
 
 
 def descend(
-    candidates: Candidates, rule: Rule, start: Floats, moving: Bools, window: Window, first_world: int
+    candidates: Candidates, rule: Rule, start: Floats, moving: Bools, window: GradientWindow, first_world: int
 ) -> tuple[Floats, str]:
     """Follow gradients from ``start`` while it pays; each leg's result is compared with the best.
 
@@ -177,7 +177,7 @@ class _Descent:
     """Where a descent is, and how it goes on."""
 
     def __init__(
-        self, candidates: Candidates, rule: Rule, start: Floats, moving: Bools, window: Window, first_world: int
+        self, candidates: Candidates, rule: Rule, start: Floats, moving: Bools, window: GradientWindow, first_world: int
     ) -> None:
         import torch
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -60,7 +59,16 @@ class Decision:
     reserve: Array | None = None  # (B, S, P) units >= 0
 
 
-Policy = Callable[[Observation], Decision]
+class Policy(Protocol):
+    """Any callable from an observation of B worlds to a decision for each.
+
+    Memory, if it has any, is its own; where it has a method ``start(worlds)``, that is called with B before the first
+    period and clears it.
+    """
+
+    def __call__(self, observation: Observation, /) -> Decision:
+        """Requests (B, L, P), and a reserve (B, S, P) if wanted."""
+        ...
 
 
 def observation_shapes(tables: Tables, features: int = 0) -> dict[str, tuple[int, ...]]:

@@ -20,9 +20,10 @@ from echelongym.envs.core.backend import NumpyOps
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import World
 
+from ...tuning.gradient import GradientWindow
 from ..heads import LevelsHead
 from ..policy import PathwiseActor
-from ..unroll import Unroll, Window
+from ..unroll import Unroll
 from .c_source import WIDTH, source
 from .period import exogenous_rows, record
 from .recording import CannotRecord, Layer, Recorded
@@ -42,7 +43,9 @@ MOST_NODES = 3_000  # a period of more is not compiled: that would take minutes
 class NativeUnroll(Unroll):
     """See the module; takes what :class:`Unroll` takes, and the actor it is for."""
 
-    def __init__(self, scenario: Scenario, window: Window, seed: int, smoothing: float, actor: PathwiseActor) -> None:
+    def __init__(
+        self, scenario: Scenario, window: GradientWindow, seed: int, smoothing: float, actor: PathwiseActor
+    ) -> None:
         super().__init__(scenario, window, seed, smoothing)
         self.reason = ""
         self._run: Any = None
@@ -92,7 +95,7 @@ class NativeUnroll(Unroll):
 
     def _apart(self, actor: PathwiseActor, draw: int) -> tuple[float, float, float]:
         """Both losses, and the distance of both gradients as a multiple of the one that is allowed."""
-        window, self.window = self.window, Window(WIDTH, min(self.window.periods, COMPARED), 0)
+        window, self.window = self.window, GradientWindow(WIDTH, min(self.window.periods, COMPARED), 0)
         kept = {name: value.clone() for name, value in actor.state_dict().items()}
         generator = torch.Generator().manual_seed(1 + draw)
         with torch.no_grad():
