@@ -16,9 +16,9 @@ from echelongym.agents.pathwise.compiled.symbols import SYMBOLS, Graph, Node
 from echelongym.agents.pathwise.policy import make_policy
 from echelongym.agents.pathwise.unroll import Unroll, relaxation
 from echelongym.agents.registry import RULES
+from echelongym.agents.tuning.gradient import GradientWindow
 from echelongym.envs import CompilationWarning
 from echelongym.envs.compiler import c_compiler
-from echelongym.agents.tuning.gradient import GradientWindow
 from echelongym.envs.compiler.c_compiler import CannotCompile, library
 from echelongym.envs.core.validation import validate
 from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
