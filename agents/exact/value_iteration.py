@@ -112,7 +112,7 @@ def refuse_cut_minimum_orders(scenario: Scenario, method: str) -> None:
         )
         least = float(t.minimum_order[lane].max())
         if cut and least > 1:
-            hint = f"0 for method {method}, but on lanes without capacity from suppliers without one"
+            hint = f"0, or a lane and a supplier without capacity, so that nothing cuts an order, for method {method}"
             raise expected(f"lanes.{name}.minimum_order", least, hint, scenario.name)
 
 
