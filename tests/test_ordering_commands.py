@@ -125,8 +125,10 @@ def test_no_policy_costs_less_than_the_bound_with_lots_and_calendars(examples: i
             scenario = Scenario.from_mapping(mapping)
             tape = scenario.sample(worlds=2, seed=seed, purpose="test")
             bound = np.asarray(perfect_information(scenario, tape).cost)
-        except InputError as error:  # a lane that is never open, or stock at the end that pays without end
-            assert "never open" in str(error) or "terminal_value" in str(error)
+        except InputError as error:
+            # a lane that is never open, or stock at the end that pays without end
+            if "never open" not in str(error) and "terminal_value" not in str(error):
+                raise
             continue
         policies: list[Any] = [RollingHorizon(scenario), plan_open_loop(scenario, worlds=2, iterations=0)]
         policies += [load_policy(name, scenario) for name in rules if RULES[name].refusal(scenario) is None]
