@@ -63,6 +63,30 @@ def test_shells_offer_what_is_asked_for(shell: str, tmp_path: Path) -> None:
     assert made.stdout.split()[-1] in ("two_region", "scenario=two_region"), made.stderr
 
 
+@pytest.mark.slow
+def test_bash_completes_every_command(tmp_path: Path) -> None:
+    program = shutil.which("bash")
+    if program is None:
+        pytest.skip("bash is not installed here")
+    script = (
+        'eval "$(echelongym --completion bash)"; for command in "$@"; do COMP_LINE="echelongym $command r"; '
+        'COMP_POINT=${#COMP_LINE}; _echelongym 2> /dev/null; echo "$command ${COMPREPLY[@]}"; done'
+    )
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    made = subprocess.run(
+        [program, "--norc", "-c", script, "bash", *COMMANDS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    said = dict(line.split(" ", 1) for line in made.stdout.splitlines())
+    assert list(said) == list(COMMANDS), made.stderr
+    for command, words in said.items():
+        assert words.split() == complete(f"echelongym {command} r", COMMANDS), command
+        assert {"run=", "resume="} <= set(words.split())
+
+
 def test_another_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--completion", "tcsh"]) == 2
     assert capsys.readouterr().err == "echelongym: --completion tcsh: expected one of bash, zsh, fish\n"

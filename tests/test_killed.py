@@ -503,7 +503,7 @@ def again(eight):
     before = set(Path("runs").glob("simulate/store/*")) if Path("runs").exists() else set()
     name = "run=runs/simulate/store/${now:%Y}"  # the second, made longer
     code = CODE.replace(
-        "sys.exit", "import echelongym.experiments.cli.compose as c; c._names_run = lambda job: False; sys.exit"
+        "sys.exit", "import echelongym.experiments.cli.hydra_jobs as c; c._names_run = lambda job: False; sys.exit"
     )
     words = ["simulate", "scenario=store.yaml", "evaluation.worlds=4", "progress=false", name]
     processes = [
