@@ -18,6 +18,13 @@ _RULE_KEYS = ("rule", "scenario", "network", "parameters")
 
 
 def rule_from_file(path: Path, scenario: Scenario, parameters: dict[str, Any]) -> Rule:
+    """The rule that a YAML file of ``tune`` or ``read`` holds.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is of no known rule or of another network, or a parameter does not fit.
+    """
     if not path.is_file():
         raise expected("policy", str(path), "the path of a file that exists")
     data = read_yaml(path)

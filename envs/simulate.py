@@ -183,7 +183,13 @@ class Outcome:
 
 
 def backend_of(backend: str | Ops, dtype: Any = None) -> Ops:
-    """``"numpy"``, ``"torch"`` or a backend itself."""
+    """``"numpy"``, ``"torch"`` or a backend itself.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
     if isinstance(backend, NumpyOps | TorchOps):
         return backend
     if not isinstance(backend, str):

@@ -64,7 +64,13 @@ def clark_scarf(scenario: Scenario) -> Exact:
 
 
 def recursion(chain: Chain, step: float) -> tuple[float, Floats]:
-    """Cost and levels (bottom up) on a lattice; see :func:`clark_scarf`."""
+    """Cost and levels (bottom up) on a lattice; see :func:`clark_scarf`.
+
+    Raises
+    ------
+    InputError
+        If costs do not stay finite, or optimal levels lie beyond the longest lattice.
+    """
     weights = chain.law.weights(step)
     count = sum(chain.lead) + len(chain.lead) + 1
     reach = chain.law.mean * count + 6.0 * chain.law.deviation * np.sqrt(count)

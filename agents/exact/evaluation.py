@@ -89,7 +89,13 @@ def evaluate(
 
 
 class PolicyChain:
-    """The chain of one policy; ``cost`` is its long-run average, ``share`` (states,) the long-run share of periods."""
+    """The chain of one policy; ``cost`` is its long-run average, ``share`` (states,) the long-run share of periods.
+
+    Raises
+    ------
+    TooManyStates
+        If more states are reached than may be enumerated.
+    """
 
     def __init__(
         self, scenario: Scenario, chance: Chance, policy: Any, unfilled: bool, most: int, progress: Any = None

@@ -89,7 +89,13 @@ def _spacing(values: Floats) -> float | None:
 
 
 def stop_loss(law: Smooth, points: Floats) -> Floats:
-    """E[(X - a)^+] at each point a."""
+    """E[(X - a)^+] at each point a.
+
+    Raises
+    ------
+    TypeError
+        If the law has no such function.
+    """
     if isinstance(law, ClippedNormal):
         from scipy.special import ndtr
 

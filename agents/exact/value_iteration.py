@@ -96,14 +96,26 @@ def value_iteration(
 
 
 def refuse_returns(scenario: Scenario, method: str) -> None:
-    """Refuse return lanes, which customers fill after the decision."""
+    """Refuse return lanes, which customers fill after the decision.
+
+    Raises
+    ------
+    InputError
+        If there is one.
+    """
     for name, lane in scenario.lanes.items():
         if lane.return_share is not None:
             raise expected(f"lanes.{name}.return_share", lane.return_share, f"none for method {method}", scenario.name)
 
 
 def refuse_cut_minimum_orders(scenario: Scenario, method: str) -> None:
-    """Refuse minimum orders that may be cut when they are shipped: then asking for more than there is does something."""
+    """Refuse minimum orders that may be cut when they are shipped: then asking for more than there is does something.
+
+    Raises
+    ------
+    InputError
+        If there is one.
+    """
     t = scenario.tables
     for lane, name in enumerate(t.lanes):
         source = t.lane_source[lane]

@@ -90,7 +90,13 @@ class BundlePolicy:
             raise InputError(f"{where}: has inputs and outputs {found}: expected those of {FACTS_FILE}, {listed}")
 
     def __call__(self, observation: Observation) -> Decision:
-        """Requests (B, L, P), and the reserve (B, S, P) if it decides one; tensors if the observation is of tensors."""
+        """Requests (B, L, P), and the reserve (B, S, P) if it decides one; tensors if the observation is of tensors.
+
+        Raises
+        ------
+        InputError
+            If the observation has not the shapes and types that the graph takes, or the graph cannot be run.
+        """
         ops = ops_of(observation.on_hand)
         feeds = {
             port.name: self._fed(port, getattr(observation, port.name, None), ops) for port in self.facts.observation

@@ -80,7 +80,13 @@ def brief(error: Exception) -> str:
 
 
 def onnx_graph(module: Traced, arrays: Arrays, outputs: tuple[str, ...], name: str) -> Any:
-    """The ONNX model; its inputs are the arrays that the policy reads."""
+    """The ONNX model; its inputs are the arrays that the policy reads.
+
+    Raises
+    ------
+    InputError
+        If what the policy does cannot be written as a graph, or works for one number of worlds alone.
+    """
     import onnx
 
     batch = torch.export.Dim("batch")

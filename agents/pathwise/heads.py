@@ -91,7 +91,13 @@ class Head(nn.Module):
         """Before an episode or a gradient: take in the numbers as they are now."""
 
     def forward(self, observation: Observation, outputs: torch.Tensor) -> Decision:
-        """The decision."""
+        """The decision.
+
+        Raises
+        ------
+        TypeError
+            Always: a head is one of ``HEADS``.
+        """
         raise TypeError("a head is one of HEADS")
 
 
@@ -109,6 +115,11 @@ class LevelsHead(Head):
         What an output of 1 is, in standard deviations of demand over what the position covers; of a period's for caps.
     learn
         Whether levels are learned themselves; False where the policy is for other networks.
+
+    Raises
+    ------
+    InputError
+        If the rule is none of the base-stock family.
     """
 
     def __init__(self, features: Features, rule: Rule, reach: float, learn: bool = True) -> None:
@@ -245,6 +256,11 @@ class SplitHead(DirectHead):
     """Lanes from suppliers as in :class:`DirectHead`; other stock is split: shares of what is on hand, and a share kept.
 
     Shares are a softmax around those that carry the mean flow in steady state, so no split asks for more than there is.
+
+    Raises
+    ------
+    InputError
+        If the scenario has no lanes out of a stock node.
     """
 
     def __init__(self, features: Features, rule: Rule, reach: float, learn: bool = True) -> None:

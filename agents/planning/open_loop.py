@@ -75,7 +75,13 @@ class OpenLoopPlan:
             raise expected("requests", float(worst), f"numbers >= 0 and at most {LARGEST:.1e}", self.name)
 
     def __call__(self, observation: Observation) -> Decision:
-        """Requests (B, L, P) of the period."""
+        """Requests (B, L, P) of the period.
+
+        Raises
+        ------
+        InputError
+            If the period lies beyond those that were planned.
+        """
         ops = ops_of(observation.on_hand)
         period, worlds = int(observation.period[0]), len(observation.period)
         if period >= len(self.requests):

@@ -59,6 +59,11 @@ class ReadableRule(BaseStock):
         By lane (and product), then by feature (:mod:`.named`): ``{per_unit: 0.8, typical: 5}`` adds 0.8 units to the
         level for each unit above 5, and ``season[52]: {add: [-3, 0, 3, 0]}`` adds so many units in each quarter of a
         season of 52 periods.
+
+    Raises
+    ------
+    InputError
+        On a position, level or term that does not fit the scenario.
     """
 
     name = "readable"

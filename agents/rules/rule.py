@@ -247,7 +247,13 @@ class Rule(ABC):
 
 
 def read_cells(group: Group, given: Any, tables: Tables, rule: str) -> tuple[Floats, Bools]:
-    """Numbers of one group from what a user gave, and which cells were given."""
+    """Numbers of one group from what a user gave, and which cells were given.
+
+    Raises
+    ------
+    InputError
+        On a name that is not known, or a number that is not usable.
+    """
     P, products = tables.P, tables.products
     field = f"{rule} {group.name}"
     values, chosen = group.default.copy(), np.zeros(len(group.default), dtype=bool)

@@ -85,6 +85,11 @@ class AnchoringAndAdjustment(Rule):
         first ``initial_periods``; left out: the mean flow.
     initial_periods
         First periods with fixed orders; left out: 0.
+
+    Raises
+    ------
+    InputError
+        On a parameter that does not fit the scenario, or lies outside its range.
     """
 
     name = "sterman"

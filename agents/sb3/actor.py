@@ -164,7 +164,13 @@ class RecurrentPolicy(ActorPolicy):
         self._memory = self.actor.blank(worlds)  # type: ignore[operator]
 
     def act(self, flat: torch.Tensor) -> torch.Tensor:
-        """Actions (B, m) of flat observations (B, n) of the next period."""
+        """Actions (B, m) of flat observations (B, n) of the next period.
+
+        Raises
+        ------
+        InputError
+            If there are not as many worlds as the memory was begun for.
+        """
         if self._memory is None:
             self.start(len(flat))
         assert self._memory is not None

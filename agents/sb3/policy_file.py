@@ -43,7 +43,13 @@ class _FeaturesLayout(Config):
 
 
 def save_actor(path: Path, policy: ActorPolicy) -> None:
-    """Write a policy file, whole or not at all."""
+    """Write a policy file, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If the policy's actor has no such file.
+    """
     actor = policy.actor
     if not isinstance(actor, Actor | RecurrentActor):
         raise expected("policy.actor", type(actor).__name__, "an Actor or a RecurrentActor")

@@ -50,6 +50,11 @@ class SB3VecEnv(VecEnv):
         What the reference does, from flat observations (B, n) to actions (B, m); None: the zero action. A learner that
         forgets each rollout may change it between rollouts, to the policy without noise, say: what is left in rewards is
         then the effect of the noise.
+
+    Raises
+    ------
+    InputError
+        If an env does not start the next episode in the same step.
     """
 
     def __init__(

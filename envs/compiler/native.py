@@ -69,7 +69,13 @@ class Native:
         return partial(function, ctypes.c_void_p(ctypes.addressof(self._table)))
 
     def __call__(self, inputs: tuple[Any, ...]) -> None:
-        """Take in new inputs and replay. A result of the program as an input is read where it lies."""
+        """Take in new inputs and replay. A result of the program as an input is read where it lies.
+
+        Raises
+        ------
+        TypeError
+            If an input is None that was an array when it was recorded, or the other way about.
+        """
         table = self._table
         for (mine, slot, start, results), given in zip(self._inputs, inputs, strict=True):
             if mine is None:

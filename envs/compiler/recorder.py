@@ -86,7 +86,13 @@ class Program(Recording):
         self._free = {}
 
     def __call__(self, *inputs: Any) -> list[Any]:
-        """Replay with new inputs (of the recorded shapes; None where it was None): the outputs."""
+        """Replay with new inputs (of the recorded shapes; None where it was None): the outputs.
+
+        Raises
+        ------
+        TypeError
+            If an input is None that was an array when it was recorded, or the other way about.
+        """
         if self.native is not None:
             self.native(inputs)
             return self.outputs

@@ -81,12 +81,24 @@ def _checked(value: Any, low: float, high: float, integer: bool, strict: bool) -
 
 
 def number(low: float = 0.0, high: float = math.inf, integer: bool = False, strict: bool = False) -> Any:
-    """Validator of a number in ``[low, high]`` (``(low, high]`` if ``strict``)."""
+    """Validator of a number in ``[low, high]`` (``(low, high]`` if ``strict``).
+
+    Raises
+    ------
+    ValueError
+        By the validator: with what was expected.
+    """
     return PlainValidator(lambda value: _checked(value, low, high, integer, strict))
 
 
 def number_by_product(low: float = 0.0, high: float = math.inf, integer: bool = False, auto: bool = False) -> Any:
-    """Validator of a number, or a mapping from product name to such a number."""
+    """Validator of a number, or a mapping from product name to such a number.
+
+    Raises
+    ------
+    ValueError
+        By the validator: with what was expected.
+    """
 
     def one(value: Any) -> Any:
         if auto and value == "auto":

@@ -73,7 +73,13 @@ def read_text(path: Path, most: int = MOST_BYTES) -> str:
 
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
-    """The same of a text; ``where`` stands in front of errors."""
+    """The same of a text; ``where`` stands in front of errors.
+
+    Raises
+    ------
+    InputError
+        If it is no valid YAML, no mapping, or larger or deeper than any file of use.
+    """
     import yaml
 
     try:

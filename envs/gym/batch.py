@@ -47,6 +47,11 @@ class NetworkBatch:
     Attributes
     ----------
     age : (B,) periods since each slot's start where slots are out of step, else one number.
+
+    Raises
+    ------
+    InputError
+        On an argument that is not usable.
     """
 
     def __init__(
@@ -196,7 +201,13 @@ class NetworkBatch:
 
     @property
     def observation(self) -> Observation:
-        """The state of now as named arrays, batch first."""
+        """The state of now as named arrays, batch first.
+
+        Raises
+        ------
+        InputError
+            Before the first reset.
+        """
         if self._state is None:
             raise expected("state", None, "a reset before the first observation")
         t, size, state, now, real = self.tables, self.size, self._state, self._exogenous, self.ops.float
@@ -267,7 +278,13 @@ def _scenario(scenario: Any, overrides: dict[str, Any] | None) -> Scenario:
 
 
 def whole_number(field: str, value: Any, least: int = 1) -> int:
-    """A whole number from outside, checked."""
+    """A whole number from outside, checked.
+
+    Raises
+    ------
+    InputError
+        If it is none, or below ``least``.
+    """
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
     if not whole:
         raise expected(field, value, f"a whole number >= {least}")

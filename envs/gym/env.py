@@ -124,7 +124,13 @@ class NetworkEnv(gym.Env[Any, Any]):
         return self._step(self.batch.checked(action, self._shape), None)
 
     def step_decision(self, decision: Decision) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """The same with a policy's decision for a batch of one in place of an encoded action."""
+        """The same with a policy's decision for a batch of one in place of an encoded action.
+
+        Raises
+        ------
+        InputError
+            If the decision does not fit, or no episode is under way.
+        """
         return self._step(None, checked_requests(decision, self.batch.tables, 1, self.batch.ops))
 
     def _step(

@@ -177,7 +177,13 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
     def step_decision(
         self, decision: Decision
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], Bools, Bools, dict[str, Any]]:
-        """The same with a policy's decision (requests, and a reserve if wanted) in place of encoded actions."""
+        """The same with a policy's decision (requests, and a reserve if wanted) in place of encoded actions.
+
+        Raises
+        ------
+        InputError
+            As :meth:`step`.
+        """
         batch = self.batch
         return self._step(None, checked_requests(decision, self.tables, self.num_envs, batch.ops))
 

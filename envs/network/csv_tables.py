@@ -198,6 +198,11 @@ def to_networkx(network: Entities) -> Any:
 
     Node attribute ``role`` is ``supplier``, ``stock`` or ``customer``; edge attribute ``role`` is
     ``lane``, ``return`` or ``service``; edge keys are lane names, and ``source->customer``.
+
+    Raises
+    ------
+    MissingExtra
+        If networkx is not installed.
     """
     try:
         import networkx

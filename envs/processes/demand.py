@@ -124,6 +124,11 @@ class DemandProcess:
         Returns
         -------
         (n, B) units, or (n, 1) where all worlds are alike.
+
+        Raises
+        ------
+        TypeError
+            If neither uniform numbers nor scores are given.
         """
         factors, index = self.season(first, count)
         if isinstance(self._law, Smooth):

@@ -53,7 +53,13 @@ class Family(Config):
     """Season of the mean; left out: none."""
 
     def law(self, factor: float, integer: bool) -> Steps | Smooth:
-        """Law of a period's demand at a factor; a smooth one at factor 1, to be scaled."""
+        """Law of a period's demand at a factor; a smooth one at factor 1, to be scaled.
+
+        Raises
+        ------
+        TypeError
+            If the family has none.
+        """
         raise TypeError(f"{type(self).__name__} has no law")
 
     def moments(self, factor: float) -> tuple[float, float] | None:
@@ -95,7 +101,13 @@ class Deterministic(Family):
         return _written([self.mean], [1.0], factor, integer)
 
     def check_whole(self, where: str) -> None:
-        """See :class:`Family`."""
+        """See :class:`Family`.
+
+        Raises
+        ------
+        InputError
+            On a parameter that is no whole number.
+        """
         _check_whole("mean", [self.mean], where)
 
 
@@ -190,7 +202,13 @@ class Normal(_Scaled):
         return super().law(factor, integer)
 
     def check_whole(self, where: str) -> None:
-        """See :class:`Family`."""
+        """See :class:`Family`.
+
+        Raises
+        ------
+        InputError
+            On a parameter that is no whole number.
+        """
         if self.standard_deviation == 0.0:
             _check_whole("mean", [self.mean], where)
 
@@ -244,7 +262,13 @@ class UniformDemand(_Scaled):
         return Uniform.of(self.low, self.high)
 
     def check_whole(self, where: str) -> None:
-        """See :class:`Family`."""
+        """See :class:`Family`.
+
+        Raises
+        ------
+        InputError
+            On a parameter that is no whole number.
+        """
         _check_whole("low", [self.low], where)
         _check_whole("high", [self.high], where)
 
@@ -287,7 +311,13 @@ class Discrete(Family):
         return _written(self.values, self.probabilities, factor, integer)
 
     def check_whole(self, where: str) -> None:
-        """See :class:`Family`."""
+        """See :class:`Family`.
+
+        Raises
+        ------
+        InputError
+            On a parameter that is no whole number.
+        """
         _check_whole("values", self.values, where)
 
 
@@ -309,7 +339,13 @@ class Empirical(Family):
         return _written(self.values, [1.0 / len(self.values)] * len(self.values), factor, integer)
 
     def check_whole(self, where: str) -> None:
-        """See :class:`Family`."""
+        """See :class:`Family`.
+
+        Raises
+        ------
+        InputError
+            On a parameter that is no whole number.
+        """
         _check_whole("values", self.values, where)
 
 

@@ -265,7 +265,13 @@ class Choice(Config):
 
 
 def variant(scenario: _Family, number: int, seed: int = 0, purpose: Purpose | str = "train") -> _Family:
-    """Variant ``number`` of a scenario with ``randomise``; see :meth:`Scenario.variant`."""
+    """Variant ``number`` of a scenario with ``randomise``; see :meth:`Scenario.variant`.
+
+    Raises
+    ------
+    InputError
+        If the scenario has no key ``randomise``.
+    """
     if scenario.randomise is None:
         raise expected("randomise", None, "this key, as a variant is wanted", scenario.name)
     numbers = Named(number, seed, purpose)

@@ -129,7 +129,13 @@ class Draw(Range):
             raise ValueError(f"expected one of {self._KINDS}")
 
     def drawn(self, u: float, given: Any, path: str) -> Any:
-        """What stands in place of ``given`` in a variant."""
+        """What stands in place of ``given`` in a variant.
+
+        Raises
+        ------
+        InputError
+            If a factor is drawn for what is no number.
+        """
         if self.factor is None:
             return self.value(u)
         return self._times(self.factor.value(u), given, path)

@@ -328,7 +328,13 @@ def shipped_scenarios() -> tuple[str, ...]:
 
 
 def scenario_path(name: str | Path) -> Path:
-    """Path of a scenario's file; a value ending in ``.yaml`` is a path, any other a name."""
+    """Path of a scenario's file; a value ending in ``.yaml`` is a path, any other a name.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, and no shipped scenario of that name.
+    """
     path = as_path(name, "scenario")
     if path.suffix in (".yaml", ".yml"):
         if not path.exists() and str(name) == path.name and path.stem in shipped_scenarios():

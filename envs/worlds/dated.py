@@ -109,7 +109,13 @@ class ClosedDates:
         return bool(self._dates)
 
     def periods(self, purpose: str) -> dict[tuple[str, int], Ints]:
-        """Closed periods >= 0 in worlds of a purpose, ascending, by ``lanes`` or ``nodes`` and number."""
+        """Closed periods >= 0 in worlds of a purpose, ascending, by ``lanes`` or ``nodes`` and number.
+
+        Raises
+        ------
+        InputError
+            On a date that is not among those of the record.
+        """
         found = {}
         for key, dates in self._dates.items():
             calendar, zero = _beginnings(self._scenario, purpose, (dates[0], dates[-1]), "closed", "", "")[0]

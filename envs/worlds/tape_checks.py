@@ -16,7 +16,13 @@ from .tape_arrays import AXES, GRAIN, USUAL, Array, TapeArrays, batch_last, comp
 
 
 def complete(tape: TapeArrays, scenario: WorldSource) -> dict[str, Any]:
-    """Arrays that fill in what a tape lacks for a scenario."""
+    """Arrays that fill in what a tape lacks for a scenario.
+
+    Raises
+    ------
+    InputError
+        If a lead time is longer than the scenario's longest.
+    """
     changes: dict[str, Any] = {}
     tables = scenario.tables
     T, B, P = tape.periods, tape.batch, tables.P
@@ -99,7 +105,13 @@ def check_names(tape: TapeArrays, scenario: WorldSource, where: str) -> None:
 
 
 def check_sizes(tape: TapeArrays, scenario: WorldSource, where: str) -> None:
-    """History, forecast slots and shares are as many as the scenario's, or absent."""
+    """History, forecast slots and shares are as many as the scenario's, or absent.
+
+    Raises
+    ------
+    InputError
+        If there are fewer or more.
+    """
     tables = scenario.tables
     if tape.history < tables.H:
         raise expected("history", tape.history, f"at least {tables.H} rows before period 0", where)
@@ -112,7 +124,13 @@ def check_sizes(tape: TapeArrays, scenario: WorldSource, where: str) -> None:
 
 
 def check_values(tape: TapeArrays, scenario: WorldSource, where: str) -> None:
-    """Every number is one that the scenario's network can make sense of."""
+    """Every number is one that the scenario's network can make sense of.
+
+    Raises
+    ------
+    InputError
+        On the first number that is not; the message names its place.
+    """
     tables = scenario.tables
 
     def each(name: str, fits: Callable[[Array], Array], hint: str) -> None:
@@ -167,7 +185,13 @@ _MOST_WORLDS = 1 << 40
 
 
 def world_count(worlds: int | Sequence[int]) -> int:
-    """How many worlds are asked for."""
+    """How many worlds are asked for.
+
+    Raises
+    ------
+    InputError
+        If it is no number of worlds or list of indices, or there are too many.
+    """
     if is_whole(worlds):
         count = int(cast(int, worlds))
         if not 1 <= count < _MOST_WORLDS:
@@ -182,7 +206,13 @@ def world_count(worlds: int | Sequence[int]) -> int:
 
 
 def world_labels(worlds: int | Sequence[int]) -> tuple[int, ...]:
-    """Indices of the worlds asked for."""
+    """Indices of the worlds asked for.
+
+    Raises
+    ------
+    InputError
+        If they are no number of worlds or list of indices.
+    """
     count = world_count(worlds)
     if is_whole(worlds):
         return tuple(range(count))

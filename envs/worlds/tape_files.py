@@ -84,7 +84,13 @@ def _check_headers(headers: Mapping[str, Header], where: str) -> None:
 
 
 def read_names(arrays: dict[str, Any], where: str) -> dict[str, tuple[str, ...]]:
-    """The four tuples of names."""
+    """The four tuples of names.
+
+    Raises
+    ------
+    InputError
+        If an array holds no names.
+    """
     names = {}
     for key in NAMES:
         array = arrays[key]
@@ -95,7 +101,13 @@ def read_names(arrays: dict[str, Any], where: str) -> dict[str, tuple[str, ...]]
 
 
 def read_connections(arrays: dict[str, Any], where: str) -> dict[str, Any] | None:
-    """How the tape's network is connected (:mod:`.signature`); None where the file does not say."""
+    """How the tape's network is connected (:mod:`.signature`); None where the file does not say.
+
+    Raises
+    ------
+    InputError
+        If it is not what a saved tape has there.
+    """
     array = arrays.get("connections")
     if array is None:
         return None

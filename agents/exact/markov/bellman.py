@@ -142,7 +142,13 @@ def visits(process: Process, chosen: Ints) -> tuple[Floats, Any]:
 
 
 def stationary(back: Any, count: int, share: Floats | None = None, tolerance: float = 1e-13) -> Floats:
-    """Long-run distribution of a chain begun in state 0 (or in ``share``), by its transposed matrix (to, from)."""
+    """Long-run distribution of a chain begun in state 0 (or in ``share``), by its transposed matrix (to, from).
+
+    Raises
+    ------
+    Unsettled
+        If it has not settled after so many periods that it never will.
+    """
     if share is None:
         share = np.zeros(count)
         share[0] = 1.0

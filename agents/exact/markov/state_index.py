@@ -71,7 +71,13 @@ class Registry:
         return keys ^ (keys >> 29)
 
     def add(self, vectors: NDArray[Any]) -> Ints:
-        """Number of each row of ``vectors`` (n, width)."""
+        """Number of each row of ``vectors`` (n, width).
+
+        Raises
+        ------
+        ArithmeticError
+            If two states have one hash.
+        """
         numbers, fresh = self._numbers.add(self._keys(vectors))
         count = self._numbers.count
         if count > len(self._store):

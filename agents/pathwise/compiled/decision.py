@@ -37,6 +37,13 @@ class RecordedPolicy:
         self.actor, self.made, self.graph, self.t = actor, made, made.graph, scenario.tables
 
     def __call__(self, observation: Any) -> tuple[Any, Any]:
+        """Requests as expressions of what is observed.
+
+        Raises
+        ------
+        CannotRecord
+            If the head or the network has no compiled form.
+        """
         head, outputs = self.actor.head, self._outputs(observation)
         if type(head) is LevelsHead:
             decision = self._levels(head, outputs)(observation)

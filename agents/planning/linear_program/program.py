@@ -59,6 +59,11 @@ class Program:
     stock, service
         The families of columns and rows.
 
+    Raises
+    ------
+    InputError
+        If lead times are not whole numbers >= 0 of that shape.
+
     Example
     -------
     >>> outlook = Outlook.of_tape(tape.check(scenario), 0)

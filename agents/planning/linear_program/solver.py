@@ -73,6 +73,13 @@ class Solver:
         basis
             Where to start from, of :meth:`basis` after a program with the same matrix; None: from the last one's, if the
             matrix is the same object.
+
+        Raises
+        ------
+        InputError
+            If the program has no feasible point or no finite optimum.
+        RuntimeError
+            If HiGHS refuses the program or finds no optimum.
         """
         started = time.perf_counter()
         if self.warm and self._last is not None and problem.matrix is self._last.matrix:
