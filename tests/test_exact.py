@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from echelongym.agents import load_policy
 from echelongym.agents.exact import Exact, best, evaluate, solve
+from echelongym.agents.exact.markov.bellman import Unsettled
 from echelongym.envs import Decision, simulate
 from echelongym.envs.core.errors import InputError
 
@@ -351,6 +352,27 @@ def test_candidates_with_many_states_are_set_aside_and_never_passed_over(
     assert best(scenario, "echelon_base_stock", ranges)[1] == pytest.approx(cost, abs=5e-7)
     with pytest.raises(InputError, match=r"'levels.store': \d+.0} may be the best and has more than 100 states"):
         best(scenario, "echelon_base_stock", ranges, max_states=100)
+
+
+def test_a_candidate_without_an_exact_cost_is_never_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the chain of the best level does not settle it is named, and left out where it is hopeless."""
+    scenario, ranges = instances.lost_sales(2, 19), {"levels.store": (18, 23)}
+
+    def failing(level: float) -> Any:
+        def evaluated(scenario: Any, rule: Any, limit: int) -> float:
+            if rule.parameters["levels"]["store"] == level:
+                raise Unsettled("a chain that has not settled")
+            return evaluate(scenario, rule, limit)
+
+        return evaluated
+
+    monkeypatch.setattr("echelongym.agents.exact.search.evaluate", failing(21))
+    with pytest.raises(InputError, match=r"'levels.store': 21.0} may be the best and has no exact cost"):
+        best(scenario, "echelon_base_stock", ranges)
+    monkeypatch.setattr("echelongym.agents.exact.search.evaluate", failing(5))
+    rule, cost = best(scenario, "echelon_base_stock", {"levels.store": (5, 23)})
+    assert rule.parameters["levels"] == {"store": 21}
+    assert cost == pytest.approx(7.842174, abs=5e-7)
 
 
 @pytest.mark.slow

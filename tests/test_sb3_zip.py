@@ -1,10 +1,12 @@
 """Zips of Stable-Baselines3: a model trained behind a wrapper is refused, or costs what the wrapped env costs."""
 
+import re
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from stable_baselines3 import A2C, PPO, SAC
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
 
 from echelongym.agents.loading import load_policy
@@ -12,6 +14,7 @@ from echelongym.envs.core.errors import InputError
 from echelongym.envs.gym.env import NetworkEnv
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
+from echelongym.experiments.main import main
 
 PERIODS, WORLDS = 40, 3
 SCENARIO = Scenario.load("lost_sales").replace(horizon=PERIODS, warm_up=0)
@@ -66,8 +69,47 @@ def test_statistics_of_vec_normalize_go_with_the_model(tmp_path, algorithm, form
         np.savez(file, mean=around.obs_rms.mean, var=around.obs_rms.var, clip_obs=4.0)
     wanted = played(env(), model, around.normalize_obs)
     np.testing.assert_allclose(simulated(tmp_path / "model.zip", normalize=str(file)), wanted)
-    with pytest.raises(InputError, match=r"trained under VecNormalize: expected its statistics"):
+    with pytest.raises(
+        InputError, match=r"trained under VecNormalize: expected policy.parameters.normalize=none where .*=FILE"
+    ):
         simulated(tmp_path / "model.zip")
+
+
+@pytest.mark.parametrize("algorithm", [SAC, TD3, DDPG])
+def test_what_is_asked_of_off_policy_models_runs_as_it_is_typed(tmp_path, monkeypatch, capsys, algorithm):
+    """One line that says what to type; typed, it runs."""
+    monkeypatch.chdir(tmp_path)
+    around = VecNormalize(DummyVecEnv([env]))
+    trained(algorithm, around, tmp_path / "model.zip", learning_starts=4, buffer_size=50)
+    around.save("FILE")
+    SCENARIO.save("shop.yaml")
+    words = [
+        "simulate",
+        "scenario=shop.yaml",
+        "policy=model.zip",
+        "trust=true",
+        "evaluation.worlds=2",
+        "progress=false",
+    ]
+    assert main(words) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    asked = re.findall(r"policy\.parameters\.normalize=\w+", said)
+    assert len(asked) == 2
+    for one in asked:
+        assert main([*words, one]) == 0
+
+
+def test_discrete_actions_of_others_are_refused_in_a_line(tmp_path):
+    class Two(gym.ActionWrapper):
+        action_space = spaces.Discrete(2)
+
+        def action(self, number):
+            return np.full(self.env.action_space.shape, number, dtype=np.float32)
+
+    trained(DQN, Two(env()), tmp_path / "model.zip", learning_starts=4, buffer_size=50)
+    with pytest.raises(InputError, match="says nothing of what its discrete actions mean") as caught:
+        simulated(tmp_path / "model.zip")
+    assert "\n" not in str(caught.value)
 
 
 def test_vec_normalize_of_rewards_alone_changes_nothing(tmp_path):

@@ -40,8 +40,9 @@ def best(
     moved lowers the cost. That finds the optimum where costs fall towards it along such moves; where ``ranges`` of all
     parameters hold few combinations, all of them are tried instead.
 
-    A candidate with many states is set aside at first. Before anything is called the best, every candidate set aside is
-    evaluated, too, unless a simulation of 25,600 periods puts its cost six standard errors above the least.
+    A candidate with many states, or of a chain that does not settle, is set aside at first. Before anything is called the
+    best, every candidate set aside is evaluated, too, unless a simulation of 25,600 periods puts its cost six standard
+    errors above the least.
 
     Parameters
     ----------
@@ -63,7 +64,8 @@ def best(
     Raises
     ------
     InputError
-        If a name is unknown, no candidate has a finite cost, or one that may be the best has more than ``max_states``.
+        If a name is unknown, no candidate has a finite cost, or one that may be the best has more than ``max_states``
+        or a chain that does not settle.
     """
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
@@ -99,7 +101,7 @@ class _Search:
         self.known: dict[tuple[float, ...], float] = {}
         self.waiting: list[
             tuple[float, ...]
-        ] = []  # candidates with many states, which count as infinitely costly so far
+        ] = []  # candidates that have no cost yet, which count as infinitely costly so far
         self.limit = min(SMALL_ENOUGH, max_states)
         self.low, self.high = np.maximum(space.lower, -1e6), np.full(len(space), 1e6)
         for name, (low, high) in ranges.items():
@@ -119,9 +121,10 @@ class _Search:
                 self.known[key] = np.inf
                 return np.inf
             found = self._exact(key, self.limit)
-            if found is None:
+            if found is None or np.isnan(found):
                 self.waiting.append(key)
-            self.known[key] = np.inf if found is None else found
+                found = np.inf
+            self.known[key] = found
             if self.progress is not None:
                 self.progress(f"{self._named(key)}: {self.known[key]:.8g}")
         return self.known[key]
@@ -133,7 +136,7 @@ class _Search:
         return dict(zip(self.space.names, key, strict=True))
 
     def _exact(self, key: tuple[float, ...], limit: int) -> float | None:
-        """Exact cost of a candidate, infinite where its chain does not settle; None where it has too many states."""
+        """Exact cost of a candidate, NaN where its chain does not settle; None where it has too many states."""
         rule = self._rule(key)
 
         def compute() -> float | None:
@@ -142,7 +145,7 @@ class _Search:
             except TooManyStates:
                 return None
             except Unsettled:
-                return float(np.inf)
+                return float(np.nan)
 
         return step("exact: cost of a candidate", [self.scenario.digest, rule.name, rule.parameters, limit], compute)
 
@@ -160,6 +163,11 @@ class _Search:
                 raise InputError(
                     f"{self.base.name}: {self._named(key)} may be the best and has more than {self.max_states} states: "
                     "expected a larger max_states, or ranges without it"
+                )
+            if np.isnan(found):
+                raise InputError(
+                    f"{self.base.name}: {self._named(key)} may be the best and has no exact cost, as its chain does not "
+                    "settle: expected ranges without it"
                 )
             self.known[key] = found
             if self.progress is not None:

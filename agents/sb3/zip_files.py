@@ -193,8 +193,8 @@ def _normalization(path: Path, model: Any, normalize: Any, size: int) -> Normali
                 "does not say whether it was trained under VecNormalize" if unsure else "was trained under VecNormalize"
             )
             raise InputError(
-                f"{path}: {said}: expected its statistics, policy.parameters.normalize=vecnormalize.pkl "
-                "(or none, where observations were not normalised)"
+                f"{path}: {said}: expected policy.parameters.normalize={NONE} where observations were shown as they are, "
+                "else policy.parameters.normalize=FILE, the file that VecNormalize.save wrote"
             )
         return None
     if normalize == NONE:
