@@ -13,7 +13,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("clark_scarf", {f"{LANE}.review": 5}, r"lanes\.to_stage_1\.review = 'a cycle of 5 periods'"),
     ("clark_scarf", {f"{NODE}.calendar.closed": [5, 6]}, r"nodes\.stage_1\.calendar = 'a cycle of 7 periods'"),
     ("value_iteration", {f"{LANE}.calendar.open": [0]}, r"lanes\.to_stage_1\.calendar = 'a cycle of 7 periods'"),
-    ("value_iteration", {f"{LANE}.minimum_order": 4}, r"to_stage_1\.minimum_order = 4.*a lane and a supplier without capacity"),
+    (
+        "value_iteration",
+        {f"{LANE}.minimum_order": 4},
+        r"to_stage_1\.minimum_order = 4.*a lane and a supplier without capacity",
+    ),
     ("clark_scarf", {f"{LANE}.batch": 4}, r"lanes\.to_stage_1\.batch = 4"),
     ("clark_scarf", {f"{LANE}.commitment": 4, f"{LANE}.transport_cost": 1}, r"to_stage_1\.commitment = 4"),
     ("clark_scarf", {f"{NODE}.fixed_cost": 3}, r"nodes\.stage_1\.fixed_cost = 3"),
