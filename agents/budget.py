@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echelongym.envs.core.errors import expected
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.interface.observation import Policy
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import Outcome, simulate
@@ -17,8 +17,6 @@ from echelongym.envs.worlds.tape import Tape
 
 from .service_targets import shortfall, targets_of
 from .tuning.judging import MISSING
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class Progress:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Validated:
     """What an evaluation says of a policy.
 
     Attributes
@@ -110,14 +108,14 @@ def objective(outcome: Outcome) -> Floats:
     return np.asarray(outcome.net_cost_per_period, dtype=np.float64)
 
 
-def judge(scenario: Scenario, policy: Policy, tape: Tape, shows: bool) -> Judged:
+def judge(scenario: Scenario, policy: Policy, tape: Tape, shows: bool) -> Validated:
     """Run a policy on evaluation worlds; ``shows``: with figures for TensorBoard."""
     targets = targets_of(scenario)
     outcome = simulate(scenario, policy, tape, kpis=shows or bool(targets))
     cost = objective(outcome)
     score = penalised(float(cost.mean()), shortfall(targets, outcome) if targets else 0.0)
     judged = [target.judge(outcome.figures()) for target in targets]
-    return Judged(cost, score, judged, figures(outcome) if shows else {})
+    return Validated(cost, score, judged, figures(outcome) if shows else {})
 
 
 def penalised(cost: float, missing: float) -> float:

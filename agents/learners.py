@@ -29,7 +29,7 @@ from echelongym.envs.core.validation import (
 )
 from echelongym.envs.storage.files import read_yaml
 
-from .pathwise.config import PathwiseConfig, Width, Worlds
+from .pathwise.config import PathwiseConfig, Width, WorldCount
 
 LogDeviation = Annotated[float, number(-20.0, 2.0)]
 
@@ -59,7 +59,7 @@ class Learner(Config):
     features: Literal["flat", "graph"]
     graph_hidden: Width  # width of what the graph network knows of each node and lane
     graph_rounds: Annotated[int, number(1, 1_000, integer=True)]  # how far its messages travel, in lanes
-    worlds: Worlds  # played side by side
+    worlds: WorldCount  # played side by side
     hidden: Annotated[tuple[Width, ...], Field(max_length=100)]
     activation: Literal["tanh", "relu", "elu"]
     learning_rate: Annotated[float, number(0.0, 1e3, strict=True)]

@@ -18,9 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from echelongym.envs.accounts.estimators import Ratio
 from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, Limits, WorldSample, cost_limits
-
-Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 DRAWS = 4000  # of a bootstrap; the ends of an interval then stand to within a few hundredths of its width

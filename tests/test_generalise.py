@@ -14,7 +14,7 @@ from echelongym.envs.worlds.world_sample import SHARE, WorldSample
 from echelongym.experiments.cli.compose import prepare
 from echelongym.experiments.commands.generalise import cells
 from echelongym.experiments.comparison.evaluate import Entrant, Scores
-from echelongym.experiments.comparison.generality import Cell, Trial, lines, over_variants
+from echelongym.experiments.comparison.generality import Trial, VariantFamily, lines, over_variants
 from echelongym.experiments.main import main
 
 FAMILY = "distribution_family"
@@ -58,7 +58,10 @@ def test_sizes_and_severities_are_combined_and_changes_follow():
 
 def test_a_severity_stretches_random_disruptions_of_the_same_variant():
     family = Scenario.load(FAMILY)
-    plain, severe = Cell("plain", family).variant(4, 1), Cell("severe", family, severity=2.5).variant(4, 1)
+    plain, severe = (
+        VariantFamily("plain", family).variant(4, 1),
+        VariantFamily("severe", family, severity=2.5).variant(4, 1),
+    )
     assert plain.digest == family.variant(4, 1, "test").digest
     when, longer = (one.disruptions["supplier_outage"].when for one in (plain, severe))
     assert longer.mean_down == pytest.approx(2.5 * when.mean_down)
@@ -66,7 +69,7 @@ def test_a_severity_stretches_random_disruptions_of_the_same_variant():
     assert (plain.nodes, plain.lanes, plain.customers) == (severe.nodes, severe.lanes, severe.customers)
     # Never below one period; what is set to certain periods stays.
     storm = {"when": {"from": 3, "to": 5}, "effects": [{"customers": "all", "demand_factor": 2}]}
-    mixed = Cell("brief", family.with_overrides({"disruptions.storm": storm}), severity=0.01).variant(0, 0)
+    mixed = VariantFamily("brief", family.with_overrides({"disruptions.storm": storm}), severity=0.01).variant(0, 0)
     assert mixed.disruptions["supplier_outage"].when.mean_down == 1.0
     assert (mixed.disruptions["storm"].when.first, mixed.disruptions["storm"].when.last) == (3, 5)
 
@@ -108,7 +111,7 @@ def test_one_variant_has_the_paired_interval_over_worlds():
 
 def test_a_line_puts_the_policy_beside_the_rule_and_what_was_trained_on_the_spot():
     scenario = Scenario.load(FAMILY).variant(0, purpose="test")
-    cell, worlds = Cell("all", Scenario.load(FAMILY)), np.ones(4)
+    cell, worlds = VariantFamily("all", Scenario.load(FAMILY)), np.ones(4)
 
     def two(rule, policy):
         return scores("rule", rule * worlds), (scores("policy", policy * worlds),)

@@ -12,7 +12,7 @@ from echelongym.agents.learners import learner_config
 from echelongym.agents.pathwise.compiled import gradient as native_unroll
 from echelongym.agents.pathwise.compiled.c_source import WIDTH
 from echelongym.agents.pathwise.compiled.gradient import NativeUnroll
-from echelongym.agents.pathwise.compiled.symbols import SYMBOLS, Graph, Node
+from echelongym.agents.pathwise.compiled.symbols import SYMBOLS, Graph, Operation
 from echelongym.agents.pathwise.policy import make_policy
 from echelongym.agents.pathwise.unroll import Unroll, relaxation
 from echelongym.agents.registry import RULES
@@ -191,5 +191,5 @@ def test_expressions_follow_numpy():
     x = graph.inputs("state", 0, (3,))
     chosen = SYMBOLS.where(x > 1.0, x, x * 2.0)
     assert [one.operation for one in chosen] == ["select"] * 3
-    assert isinstance(SYMBOLS.total(x).item(), Node)
+    assert isinstance(SYMBOLS.total(x).item(), Operation)
     assert SYMBOLS.maximum(SYMBOLS.constant([1.0, -1.0]), 0).tolist() == [1.0, 0.0]

@@ -13,7 +13,7 @@ from test_dynamics import Replayed, run, tape_from
 
 from echelongym.agents.loading import load_policy
 from echelongym.agents.planning.linear_program.outlook import Outlook, Standing
-from echelongym.agents.planning.linear_program.program import Program, relaxations
+from echelongym.agents.planning.linear_program.program import NetworkProgram, relaxations
 from echelongym.agents.planning.linear_program.solver import Solver
 from echelongym.agents.planning.linear_program.views import NAMES, view
 from echelongym.agents.planning.perfect_information import perfect_information
@@ -26,7 +26,7 @@ UNITS = ("continuous", "integer")
 def solved(scenario, tape, place=0):
     """Program, problem and solution of a world from the scenario's start."""
     outlook = Outlook.of_tape(tape.check(scenario), place)
-    program = Program(scenario.tables, outlook.lead_time, outlook.lane_yield)
+    program = NetworkProgram(scenario.tables, outlook.lead_time, outlook.lane_yield)
     problem = program.problem(outlook, Standing.initial(scenario.tables))
     return program, problem, Solver().solve(problem)
 
@@ -206,7 +206,7 @@ def test_holds_the_simulated_flows(units, examples):
         outcome = run(mapping, arrays, np.minimum(requests, 30), reserve)
         tape = tape_from(scenario, arrays)
         outlook = Outlook.of_tape(tape.check(scenario), 0)
-        program = Program(scenario.tables, outlook.lead_time, outlook.lane_yield)
+        program = NetworkProgram(scenario.tables, outlook.lead_time, outlook.lane_yield)
         standing = Standing.initial(scenario.tables)
         problem = program.problem(outlook, standing)
         solution = Solver().solve(held(program, problem, outcome.trace.shipped[:, 0], outcome.trace.served[:, 0]))
@@ -280,7 +280,7 @@ def test_structure_is_reused_where_only_numbers_change():
     scenario = Scenario.load("one_warehouse", {"horizon": 12, "warm_up": 0})
     tape = scenario.sample(worlds=3, seed=0).check(scenario)
     outlooks = [Outlook.of_tape(tape, place) for place in range(3)]
-    program = Program(scenario.tables, outlooks[0].lead_time)
+    program = NetworkProgram(scenario.tables, outlooks[0].lead_time)
     warm = Solver()
     for outlook in outlooks:
         assert program.fits(outlook)
@@ -292,7 +292,7 @@ def test_classes_cost_nothing_where_nothing_expires():
     """Columns a period of one product without life or waiting classes: ship, serve, close, unserved."""
     scenario = one_store()
     outlook = Outlook.of_tape(tape_of(scenario, [4, 4, 4, 4]).check(scenario), 0)
-    assert Program(scenario.tables, outlook.lead_time).shape == (4 * 2, 4 * 4)
+    assert NetworkProgram(scenario.tables, outlook.lead_time).shape == (4 * 2, 4 * 4)
 
 
 def test_solver_refuses_an_unknown_method():

@@ -9,7 +9,7 @@ import pytest
 from echelongym.envs import Decision, NetworkEnv, Scenario, simulate
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.recorded.blocks import whole_blocks
-from echelongym.envs.recorded.record import Calendar, Record
+from echelongym.envs.recorded.record import Record, RecordDates
 from echelongym.envs.recorded.windows import Windows, spans
 from echelongym.envs.worlds.record_statement import playable, record_split, split_is_apart
 
@@ -250,7 +250,7 @@ def test_windows_may_be_dates(tmp_path):
 
 def test_weeks_and_months_are_found_by_dates_within():
     starts = tuple(datetime.datetime(2024, month, 1) for month in range(1, 13))
-    record = Record("r.csv", 12, Calendar(starts, "1 month"))
+    record = Record("r.csv", 12, RecordDates(starts, "1 month"))
     windows = Windows(train=("2024-01-01", "2024-06-30"), test=("2024-07-01", "2024-12-01"))
     found = spans(windows, record, None, 3, None)
     assert (found["train"], found["test"]) == ((0, 5), (6, 11))

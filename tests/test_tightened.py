@@ -9,7 +9,7 @@ import pytest
 from echelongym.agents import load_policy
 from echelongym.agents.planning.innovations import QUANTILES, Innovations, known_until, refusal
 from echelongym.agents.planning.linear_program.outlook import Outlook, Standing
-from echelongym.agents.planning.linear_program.program import Program
+from echelongym.agents.planning.linear_program.program import NetworkProgram
 from echelongym.agents.planning.penalised_bound import Positions, Weights, fit, tightened
 from echelongym.agents.planning.perfect_information import perfect_information
 from echelongym.envs import Scenario, simulate
@@ -128,7 +128,7 @@ def test_positions_are_those_of_the_simulation() -> None:
     tape = scenario.sample(1, seed=1, purpose="test")
     trace = simulate(scenario, rule, tape, trace=True, kpis=False).trace
     outlook, standing = Outlook.of_tape(tape, 0), Standing.initial(t)
-    program = Program(t, outlook.lead_time, outlook.lane_yield)
+    program = NetworkProgram(t, outlook.lead_time, outlook.lane_yield)
     values = np.zeros(program.shape[1])
 
     def put(columns: np.ndarray, amounts: np.ndarray) -> None:

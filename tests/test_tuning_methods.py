@@ -13,7 +13,7 @@ from echelongym.agents.registry import RULES
 from echelongym.agents.rules import Space
 from echelongym.agents.service_targets import Target, targets_of
 from echelongym.agents.tuning.gradient import descend, fitting_legs, window_of
-from echelongym.agents.tuning.judging import Budget, Candidates, Judge
+from echelongym.agents.tuning.judging import Candidates, Judge, TuningBudget
 from echelongym.agents.tuning.search import estimate, evolve, pattern_search
 from echelongym.envs import Scenario, simulate
 from echelongym.envs.accounts.estimators import Largest, Ratio
@@ -30,7 +30,7 @@ def test_gradients_leave_a_bad_start():
     scenario = short(instances.newsvendor(4, 9))
     rule = RULES["echelon_base_stock"](scenario)
     space = rule.space()
-    judge = Judge(scenario, 64, 0, 0, Budget(10**8))
+    judge = Judge(scenario, 64, 0, 0, TuningBudget(10**8))
     candidates = Candidates(rule, space, judge, 10**8, tolerance=0.0005)
     far, moving = space.start + 4 * space.scale, np.ones(len(space), dtype=bool)
     last, ended = descend(candidates, rule, far, moving, window_of(scenario), 10_000_000)
@@ -42,7 +42,7 @@ class Bowl:
     """A judge by whom a vector costs 1 + its squared distance to a point, in units of the scales."""
 
     def __init__(self, best, limit, integer=False):
-        self.best, self.price, self.budget = np.asarray(best), 1, Budget(limit)
+        self.best, self.price, self.budget = np.asarray(best), 1, TuningBudget(limit)
         n = len(best)
         group = SimpleNamespace(real=False, smooth=False)
         self.rule = SimpleNamespace(

@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..rules import EchelonBaseStock
 from .answer import Exact
-from .lattice import LONGEST, Floats, extrapolated, total_of, vertex
+from .lattice import LONGEST, extrapolated, total_of, vertex
 from .structure import Chain, chain_of
 
 # Costs closer than this share are equal; of equal levels the lowest is told.

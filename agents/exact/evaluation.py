@@ -10,11 +10,12 @@ import numpy as np
 
 from echelongym.envs.core.backend import NUMPY
 from echelongym.envs.core.errors import InputError
+from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.interface.observation import Decision, Observation, checked_requests
 from echelongym.envs.scenario.scenario import Scenario
 
 from .markov.bellman import TooManyStates, Unsettled, stationary
-from .markov.finite_laws import Chance, Floats, Ints, expand
+from .markov.finite_laws import Chance, expand
 from .markov.half_periods import Halves
 from .markov.rounding_lots import Lots
 from .markov.state_index import Registry

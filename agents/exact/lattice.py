@@ -14,11 +14,9 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.processes.laws import ClippedNormal, Gamma, Smooth, Steps, Uniform
-
-Floats = NDArray[np.float64]
 
 LONGEST = 2_000_000  # points of a lattice; beyond, the demand is spread too widely
 FINEST = 4_096  # a denominator beyond which discrete values are treated as real numbers

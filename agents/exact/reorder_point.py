@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..rules import ReorderPointOrderUpTo
 from .answer import Exact
-from .lattice import LONGEST, Floats, extrapolated, total_of
+from .lattice import LONGEST, extrapolated, total_of
 from .structure import Chain, chain_of
 
 

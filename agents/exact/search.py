@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from echelongym.envs.core.errors import InputError, expected, unknown
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 from echelongym.envs.storage.journal import step
@@ -17,7 +18,6 @@ from ..registry import RULES
 from ..rules import Rule, Space
 from .evaluation import evaluate
 from .markov.bellman import TooManyStates, Unsettled
-from .markov.finite_laws import Floats
 
 SMALL_ENOUGH = 60_000  # states of a candidate that is evaluated as soon as it is met; larger ones wait
 LARGEST = 1_000_000  # states of a candidate that is evaluated at all

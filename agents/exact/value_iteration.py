@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.scenario.scenario import Scenario
 
@@ -16,7 +17,7 @@ from .answer import Exact
 from .markov.bellman import Solution, optimise, visits
 from .markov.decision_process import Process
 from .markov.decisions import Box, first_box, order_step
-from .markov.finite_laws import Chance, Floats, Ints
+from .markov.finite_laws import Chance
 from .markov.half_periods import Halves
 from .markov.rounding_lots import Lots
 

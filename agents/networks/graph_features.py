@@ -12,18 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.interface.automatic_levels import automatic_levels, faced
 from echelongym.envs.interface.observation_encoder import ObservationEncoder
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 
 from .layers import GraphNetwork
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 # By block of the encoder: whose entries they are, and the axes of the array behind it.
 _AXES = {

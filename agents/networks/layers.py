@@ -152,7 +152,7 @@ class SetNetwork(nn.Module):
         return found
 
 
-class Memory(nn.Module):
+class RecurrentUnit(nn.Module):
     """A gated recurrent unit (Cho et al. 2014, arXiv 1406.1078): (features, B) and memory (hidden, B) to new memory."""
 
     def __init__(self, features: int, hidden: int) -> None:

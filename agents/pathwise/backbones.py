@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..networks.layers import Dense, GraphNetwork, Memory, Perceptron, SetNetwork
+from ..networks.layers import Dense, GraphNetwork, Perceptron, RecurrentUnit, SetNetwork
 from .config import Layout
 from .features import Features
 
 
-class Body(nn.Module):
+class Backbone(nn.Module):
     """Outputs (k, lanes, B), all 0 at the start, of feature rows (rows, B).
 
     Attributes
@@ -32,7 +32,7 @@ class Body(nn.Module):
         """Forget."""
 
 
-class PerceptronBody(Body):
+class PerceptronBody(Backbone):
     """One perceptron for the whole network: all that can change goes in, all outputs come out."""
 
     def __init__(self, features: Features, outputs: int, config: Layout) -> None:
@@ -48,7 +48,7 @@ class PerceptronBody(Body):
         return found.reshape(self.outputs, self.lanes, -1)
 
 
-class SetBody(Body):
+class SetBody(Backbone):
     """Every lane by itself with what its ends are like, then with the mean over all lanes."""
 
     shared = True
@@ -67,7 +67,7 @@ class SetBody(Body):
         return found
 
 
-class GraphBody(Body):
+class GraphBody(Backbone):
     """Messages along lanes: stock above and below is seen as far as rounds reach."""
 
     shared = True
@@ -87,7 +87,7 @@ class GraphBody(Body):
         return found
 
 
-class RecurrentBody(Body):
+class RecurrentBody(Backbone):
     """A perceptron with memory, for what cannot be seen in one period: hidden regimes of demand or supply."""
 
     remembers = True
@@ -96,7 +96,7 @@ class RecurrentBody(Body):
         super().__init__(features, outputs)
         picked = torch.from_numpy(features.moving.nonzero()[0])
         self.register_buffer("picked", picked, persistent=False)
-        self.cell = Memory(len(picked), config.hidden[0])
+        self.cell = RecurrentUnit(len(picked), config.hidden[0])
         self.layers = Perceptron(
             (len(picked) + config.hidden[0], *config.hidden[1:], outputs * self.lanes), config.activation, zero=True
         )

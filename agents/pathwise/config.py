@@ -10,7 +10,7 @@ from echelongym.envs.core.errors import expected
 from echelongym.envs.core.validation import Config, Count, Positive, PositiveCount, Share, number
 
 Width = Annotated[int, number(1, 65_536, integer=True)]
-Worlds = Annotated[int, number(1, 10**6, integer=True)]  # played side by side
+WorldCount = Annotated[int, number(1, 10**6, integer=True)]  # played side by side
 SHARED_NETWORKS = ("set", "graph")  # whose weights do for any network of nodes and lanes
 
 
@@ -41,7 +41,7 @@ class PathwiseConfig(Layout):
 
     kind: Literal["pathwise"] = "pathwise"
     start: str  # a rule by name, the path of a tuned one, or auto
-    worlds: Worlds | None  # of a gradient
+    worlds: WorldCount | None  # of a gradient
     periods: Annotated[int, number(1, 10**6, integer=True)] | None  # of a gradient, those skipped included
     skipped: Count | None  # first periods left out of the loss
     learning_rate: Positive

@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.interface.observation import Policy
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 from echelongym.envs.worlds.record_statement import playable
 from echelongym.envs.worlds.tape import Tape
 
-from ..budget import Judged, figures, objective, penalised
+from ..budget import Validated, figures, objective, penalised
 from ..registry import RULES
 from ..rules import Rule
 from ..service_targets import shortfall, targets_of
@@ -31,8 +31,6 @@ from .heads import untuned
 from .policy import PathwiseActor, PathwisePolicy, make_policy
 from .trainer import SAFE, PathwiseTrainer
 from .unroll import Unroll, relaxation, training_window
-
-Floats = NDArray[np.float64]
 
 #: Rule that policies for many networks start from: without caps, which after an outage cost more than they bring.
 START = "echelon_base_stock"
@@ -160,7 +158,7 @@ class FamilyTrainer(PathwiseTrainer):
         )
         return _Course(policy, unroll, Variant.of(scenario, self.learner, tape).scale)
 
-    def _judge(self) -> Judged:
+    def _judge(self) -> Validated:
         shown: dict[str, float] = {}
         costs, missing = [], 0.0
         for number, (one, policy) in enumerate(zip(self.variants, self._judges, strict=True)):
@@ -174,7 +172,7 @@ class FamilyTrainer(PathwiseTrainer):
                 shown |= {f"variant_{number}/{name}": found[name] for name in found if name.count("/") < 1}
         cost = np.concatenate(costs)
         mean = float(cost.mean())
-        return Judged(cost, penalised(mean, missing / len(self.variants)), [], shown | {"cost_per_period": mean})
+        return Validated(cost, penalised(mean, missing / len(self.variants)), [], shown | {"cost_per_period": mean})
 
     def _standing(self) -> dict[str, Any]:
         prices = [

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.interface.automatic_levels import automatic_levels, faced
 from echelongym.envs.interface.inventory_positions import Forest
 from echelongym.envs.interface.observation_encoder import season_periods
@@ -15,9 +16,6 @@ from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.worlds.events import disturbed
 
 from ..rules.lookahead import resembles
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 NODE_STATICS = (
     "size",
@@ -34,14 +32,14 @@ WIDEST = 15.0  # what an episode starts with is within so many units of the cent
 LANE_STATICS = ("lead_time", "premium", "primary", "lateral", "supplied", "share", "capacity")
 
 
-class Names(NamedTuple):
+class FeatureEntities(NamedTuple):
     """What there is of every stock (node with product) and of every lane that can be requested."""
 
     nodes: tuple[str, ...]
     lanes: tuple[str, ...]
 
 
-def feature_names(due_periods: int) -> Names:
+def feature_names(due_periods: int) -> FeatureEntities:
     """Names of the features, those that never change in an episode last."""
     due = tuple(f"due_{j}" for j in range(1, due_periods + 1))
     nodes: tuple[str, ...] = (
@@ -64,13 +62,13 @@ def feature_names(due_periods: int) -> Names:
         "scarcity",
         "short_position",
     )
-    return Names((*nodes, *NODE_STATICS), (*lanes, *LANE_STATICS))
+    return FeatureEntities((*nodes, *NODE_STATICS), (*lanes, *LANE_STATICS))
 
 
 Row = tuple[dict[int, float], float]  # coefficients by place in the raw column, and a constant
 
 
-class Rows:
+class FeatureRows:
     """The rows of the matrix; see :func:`feature_names`."""
 
     def __init__(self, scenario: Scenario, due_periods: int) -> None:

@@ -11,17 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from echelongym.envs.core.typing import Ints
 from echelongym.envs.interface.observation import Observation
 from echelongym.envs.interface.observation_encoder import season_periods
 from echelongym.envs.scenario.scenario import Scenario
 
-from .feature_rows import Rows, feature_names
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from .feature_rows import FeatureRows, feature_names
 
 BOUND = 20.0  # of its units; beyond it a feature says no more
 DENSE = 60_000  # entries up to which a dense matrix is faster than a sparse one
@@ -55,7 +52,7 @@ class Features(nn.Module):
         self._column: torch.Tensor
         self._weight: torch.Tensor
         self.scenario, self.due_periods = scenario, due_periods
-        made = Rows(scenario, due_periods)
+        made = FeatureRows(scenario, due_periods)
         self.cells, self.lanes, self.source, self.target = made.cells, made.lanes, made.source, made.target
         self.names = feature_names(due_periods)
         self.seasons = season_periods(scenario)[:1]

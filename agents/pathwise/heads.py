@@ -14,6 +14,7 @@ from torch import nn
 
 from echelongym.envs.core.backend import Ops, ops_of
 from echelongym.envs.core.errors import expected
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.interface.action_decoder import ActionDecoder
 from echelongym.envs.interface.automatic_levels import automatic_levels
@@ -25,8 +26,6 @@ from ..rules import Rule
 from ..rules.base_stock import BaseStock, Shift
 from ..rules.dual import CappedDualIndex
 from .features import Features
-
-Floats = NDArray[np.float64]
 
 
 def automatic_start(scenario: Scenario) -> Rule:

@@ -25,7 +25,7 @@ from ..networks.weights import weights
 from ..origin import scenario_within
 from ..registry import RULES
 from ..rules import Rule
-from .backbones import BODIES, Body
+from .backbones import BODIES, Backbone
 from .config import Layout
 from .features import Features
 from .heads import HEADS, Head, automatic_head, automatic_start, untuned
@@ -59,7 +59,7 @@ class PathwiseActor(nn.Module):
         usual = SHARED_DUE_PERIODS if many else min(DUE_PERIODS, most)
         self.features = Features(scenario, config.due_periods or usual)
         self.head: Head = HEADS[config.head](self.features, rule, config.reach, learn_levels)
-        self.body: Body | None = None
+        self.body: Backbone | None = None
         if config.network != "none":
             self.body = BODIES[config.network](self.features, self.head.outputs, config)
 

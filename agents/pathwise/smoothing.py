@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echelongym.envs.accounts.ledger import Ledger
 from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.dynamics import Flows, Segments, State
 from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
-
-Floats = NDArray[np.float64]
 
 
 class SmoothLedger(Ledger):

@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from echelongym.envs.core.errors import InputError
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.worlds.tape import Tape
 
-from ..budget import Budget, Judged, Progress, Trained, cpu_time, judge, next_due
+from ..budget import Budget, Progress, Trained, Validated, cpu_time, judge, next_due
 from ..rules import Rule
 from ..tuning.judging import MISSING
 from .checkpoint import save_checkpoint
@@ -32,8 +32,6 @@ from .compiled.gradient import NativeUnroll
 from .config import PathwiseConfig
 from .policy import PathwiseActor, PathwisePolicy, make_policy
 from .unroll import Unroll, relaxation, training_window
-
-Floats = NDArray[np.float64]
 
 MOST_AVERAGED = 0.998  # weight of the past in the average of weights, at most
 SAFE = 1e-8
@@ -230,7 +228,7 @@ class PathwiseTrainer:
             self.logger.record("evaluation/best_cost_per_period", float(self._best_cost.mean()))
             self.logger.dump(self._env_steps)
 
-    def _judge(self) -> Judged:
+    def _judge(self) -> Validated:
         """What the evaluation worlds say."""
         self.policy.actor.begin(self.tape.batch)
         return judge(self.scenario, self.policy, self.tape, self.logger is not None)

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from echelongym.envs.core.typing import Bools, Floats, Ints
 from echelongym.envs.interface.observation import Observation
 from echelongym.envs.processes.replay import ReplayedDemand
 from echelongym.envs.scenario.scenario import Scenario
@@ -13,7 +14,6 @@ from echelongym.envs.worlds.closed_days import Calendars
 from echelongym.envs.worlds.disruption import When, active_within
 from echelongym.envs.worlds.record_statement import playable
 
-from .linear_program.assembly import Bools, Floats, Ints
 from .linear_program.outlook import Outlook, Standing
 
 #: Training worlds from which the pattern of recorded blocks (weekdays, say) is read.

@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelongym.envs.core.errors import InputError
+from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.interface.inventory_positions import Forest
 from echelongym.envs.worlds.tape import Tape, demand_of_other_worlds
 
 if TYPE_CHECKING:
     from echelongym.envs.scenario.scenario import Scenario
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 #: Where the laws of sums are cut.
 QUANTILES = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 0.95, 0.98)

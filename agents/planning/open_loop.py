@@ -17,6 +17,7 @@ from echelongym.envs.accounts.ledger import Ledger
 from echelongym.envs.core.backend import Ops, ops_of
 from echelongym.envs.core.errors import InputError, expected, is_installed
 from echelongym.envs.core.plain import real_array
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.core.validation import MOST as LARGEST
 from echelongym.envs.interface.automatic_levels import faced
 from echelongym.envs.interface.observation import Decision, Observation
@@ -29,9 +30,8 @@ from echelongym.envs.storage.outside_files import read_json
 from echelongym.envs.worlds.tape import Tape
 
 from .expectation import Expectations
-from .linear_program.assembly import Floats
 from .linear_program.outlook import Outlook, Standing
-from .linear_program.program import Program
+from .linear_program.program import NetworkProgram
 from .linear_program.solver import Solver
 from .rounding import DUST
 
@@ -171,7 +171,7 @@ def plan_open_loop(
         slow = 1 if t.A * t.W == 1 else 8
         count = min(max(PERIODS // (slow * t.horizon), FEWEST), MOST)
     first = len(FACTORS) * len(SAFETIES) + 4 * len(WIDTHS)
-    search = _Search(scenario, seed, worlds, count + first, progress)
+    search = _PlanSearch(scenario, seed, worlds, count + first, progress)
     sample = np.asarray(search.tape.demand)
 
     def first_plans() -> list[Any]:
@@ -189,7 +189,7 @@ def plan_open_loop(
     return OpenLoopPlan(scenario, search.best)
 
 
-class _Search:
+class _PlanSearch:
     """The cheapest plan offered so far."""
 
     def __init__(
@@ -267,7 +267,7 @@ class FirstPlans:
         t, T = scenario.tables, scenario.horizon
         expectations = Expectations(scenario, T)
         self.mean = expectations.mean_demand(0)
-        self.program = Program(t, expectations.lead_time(0, None), whole=False)
+        self.program = NetworkProgram(t, expectations.lead_time(0, None), whole=False)
         self.solver, self.standing = Solver(), Standing.initial(t)
         self.node = expectations.scheduled("nodes", "availability", 0, t.N)
         self.lane = expectations.scheduled("lanes", "availability", 0, t.L)
@@ -280,7 +280,7 @@ class FirstPlans:
         return self.program.shipped(self.solver.solve(self.program.problem(outlook, self.standing)).values)
 
 
-def _search_first(search: _Search, plans: FirstPlans) -> None:
+def _search_first(search: _PlanSearch, plans: FirstPlans) -> None:
     """Offer the plans of a grid, then ever nearer ones to the best."""
     best = (FACTORS[0], SAFETIES[0])
 

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echelongym.envs.core.errors import expected
+from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.interface.inventory_positions import longest_way
 from echelongym.envs.network.tables import Tables
@@ -35,9 +36,9 @@ from echelongym.envs.storage.journal import step
 from echelongym.envs.worlds.tape import Tape
 
 from .innovations import Innovations
-from .linear_program.assembly import Floats, Ints, Problem
+from .linear_program.assembly import LinearProblem
 from .linear_program.outlook import Outlook, Standing
-from .linear_program.program import Program, relaxations
+from .linear_program.program import NetworkProgram, relaxations
 from .linear_program.solver import Solver
 from .linear_program.views import view
 from .perfect_information import CHUNK, Bound, in_processes, tape_fingerprint
@@ -71,7 +72,7 @@ class Weights:
 class Positions:
     """Echelon positions after ordering as affine functions of a program's columns, (T, I)."""
 
-    def __init__(self, program: Program, standing: Standing, cells: Ints) -> None:
+    def __init__(self, program: NetworkProgram, standing: Standing, cells: Ints) -> None:
         t = program.tables
         on_hand, in_transit = view(program, "on_hand", standing), view(program, "in_transit", standing)
         backlog, ship = view(program, "backlog", standing), view(program, "ship", standing)
@@ -93,7 +94,7 @@ class Positions:
         found: Floats = (self.matrix @ values + self.constant).reshape(self.shape)
         return found
 
-    def charged(self, problem: Problem, prices: Floats, level: Floats) -> Problem:
+    def charged(self, problem: LinearProblem, prices: Floats, level: Floats) -> LinearProblem:
         """A program with prices (T, I) a unit on the positions less levels (I,)."""
         flat = prices.reshape(-1)
         offset = float(flat @ self.constant) - float((prices * level).sum())
@@ -152,7 +153,7 @@ class _Charged:
     def __init__(self, tables: Tables, cells: Ints, level: Floats, most: Floats) -> None:
         self.tables, self.cells, self.level, self.most = tables, cells, level, most
         self.standing, self.solver = Standing.initial(tables), Solver()
-        self.program: Program | None = None
+        self.program: NetworkProgram | None = None
 
     def restart(self) -> None:
         """Forget what was solved: what comes does not depend on it."""
@@ -161,7 +162,7 @@ class _Charged:
     def solve(self, outlook: Outlook, prices: Floats) -> tuple[float, Floats]:
         """Mean cost a period, and positions less levels (T, I), of one world; ``prices`` (T, I)."""
         if self.program is None or not self.program.fits(outlook):
-            self.program = Program(self.tables, outlook.lead_time, outlook.lane_yield)
+            self.program = NetworkProgram(self.tables, outlook.lead_time, outlook.lane_yield)
             self.positions = Positions(self.program, self.standing, self.cells)
             ship = self.program.ship
             self.limited = ship >= 0

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage import journal
 from echelongym.envs.worlds.tape import Tape
 
-from .linear_program.assembly import Floats
 from .linear_program.outlook import Outlook, Standing
-from .linear_program.program import Program, relaxations
+from .linear_program.program import NetworkProgram, relaxations
 from .linear_program.solver import Solver
 
 #: Worlds solved one after another by one process, each from the basis of the last where the structure is the same. The
@@ -131,11 +131,11 @@ def solve_worlds(tables: Tables, worlds: Sequence[tuple[Outlook, int]]) -> Float
         Naming the world whose program has no finite optimum.
     """
     solver, standing = Solver(), Standing.initial(tables)
-    program: Program | None = None
+    program: NetworkProgram | None = None
     costs = np.zeros(len(worlds))
     for i, (outlook, label) in enumerate(worlds):
         if program is None or not program.fits(outlook):
-            program = Program(tables, outlook.lead_time, outlook.lane_yield)
+            program = NetworkProgram(tables, outlook.lead_time, outlook.lane_yield)
         try:
             solution = solver.solve(program.problem(outlook, standing))
         except InputError as error:

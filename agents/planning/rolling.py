@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 from echelongym.envs.core.backend import ops_of
 from echelongym.envs.core.errors import expected
+from echelongym.envs.core.typing import Bools, Floats
 from echelongym.envs.core.validation import is_number
 from echelongym.envs.interface.inventory_positions import longest_way
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage import journal
 
-from ..rules.rule import Bools, Group, Rule
+from ..rules.rule import Group, Rule
 from .expectation import Expectations
-from .linear_program.assembly import Floats
 from .linear_program.solver import Solver, basis_of, plain_basis
 from .rounding import requests_of
-from .safety_stock import PlannedProgram, Targets, automatic_safety_factors
+from .safety_stock import PlannedProgram, StockTargets, automatic_safety_factors
 from .scenarios import DemandPaths, Recourse
 
 # Periods planned beyond the longest way from a supplier, and the most and fewest planned by default.
@@ -75,7 +75,7 @@ class RollingHorizon(Rule):
     def __init__(self, scenario: Scenario, **parameters: Any) -> None:
         self.horizon, self.margin, self.scenarios = 0, 1.0, 0
         super().__init__(scenario, **parameters)
-        self.targets = Targets(scenario, self.horizon)
+        self.targets = StockTargets(scenario, self.horizon)
         self.expectations = Expectations(scenario, self.horizon + self.targets.ahead)
         self.paths = DemandPaths(scenario, self.scenarios) if self.scenarios else None
         self.enough = self._enough() if self.tables.lot.any() else None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.network.tables import Tables
-
-from .linear_program.assembly import Floats
 
 # Less than this of a plan is dust of the solver.
 DUST = 1e-7

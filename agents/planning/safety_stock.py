@@ -17,15 +17,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.interface.inventory_positions import Forest, cover
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.worlds.record_statement import playable
 
-from .linear_program.assembly import Assembly, Floats, Ints, Problem
+from .linear_program.assembly import Assembly, LinearProblem
 from .linear_program.outlook import Outlook, Standing
-from .linear_program.program import Program
+from .linear_program.program import NetworkProgram
 
 #: Ends of the linear pieces, in standard deviations above z; below the last the slope stays.
 PIECES = (1.0, 0.4, 0.0, -0.4, -1.0, -2.0)
@@ -110,7 +111,7 @@ def _ways(t: Tables, forest: Forest, lead: Ints) -> Ints:
     return way
 
 
-class Targets:
+class StockTargets:
     """Means and deviations of what each echelon is to hold, as far as they do not change with the state.
 
     Parameters
@@ -176,7 +177,7 @@ class Targets:
         return found
 
 
-class PlannedProgram(Program):
+class PlannedProgram(NetworkProgram):
     """A program with safety stock.
 
     Parameters
@@ -191,7 +192,7 @@ class PlannedProgram(Program):
         Factor on all standard deviations, >= 0.
     """
 
-    def __init__(self, targets: Targets, lead_time: Ints, safety_factors: Floats, margin: float) -> None:
+    def __init__(self, targets: StockTargets, lead_time: Ints, safety_factors: Floats, margin: float) -> None:
         self.targets, self.margin = targets, margin
         self.chosen = targets.fed & np.isfinite(safety_factors) & (margin > 0)
         self.z = np.where(self.chosen, safety_factors, 0.0)
@@ -255,7 +256,7 @@ class PlannedProgram(Program):
         width = np.concatenate([width, np.full((*spread.shape, 1), np.inf)], -1)
         return between - top, width
 
-    def plan(self, outlook: Outlook, standing: Standing, demand: Floats) -> Problem:
+    def plan(self, outlook: Outlook, standing: Standing, demand: Floats) -> LinearProblem:
         """The program of one world; ``demand`` (T + ahead, C, P) also of the periods that targets look at."""
         problem = self.problem(outlook, standing)
         rhs, width = self.planned(outlook, standing, demand)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.processes.replay import ReplayedDemand
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.worlds.record_statement import playable
 
-from .linear_program.assembly import Floats, Problem
+from .linear_program.assembly import LinearProblem
 from .linear_program.outlook import Outlook, Standing
 from .safety_stock import PlannedProgram
 
@@ -89,12 +90,12 @@ class Recourse:
         self.matrix = vstack([block_diag([program.matrix] * count), tied]).tocsc()
         self.ties = len(ties)
 
-    def plan(self, outlook: Outlook, standing: Standing, paths: Floats) -> Problem:
+    def plan(self, outlook: Outlook, standing: Standing, paths: Floats) -> LinearProblem:
         """The program of one world; ``paths`` (count, T + ahead, C, P) demand."""
         T = outlook.periods
         one = [self.program.plan(outlook.with_demand(path[:T]), standing, path) for path in paths]
         none = np.zeros(self.ties)
-        return Problem(
+        return LinearProblem(
             self.matrix,
             np.tile(one[0].cost, self.count) / self.count,
             one[0].offset,

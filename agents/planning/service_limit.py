@@ -24,6 +24,7 @@ import numpy as np
 
 from echelongym.envs.accounts.estimators import Ratio
 from echelongym.envs.core.errors import expected
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.worlds.record_statement import playable
@@ -31,7 +32,6 @@ from echelongym.envs.worlds.tape import Tape
 from echelongym.envs.worlds.world_sample import SHARE, sample_of
 
 from ..service_targets import Target, targets_of
-from .linear_program.assembly import Floats
 
 #: Worlds that a limit is computed in, where nobody says; fewer of large networks.
 WORLDS = 64

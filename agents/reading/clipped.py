@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from echelongym.envs.core.typing import Floats
+
 STEPS = 12  # of Gauss and Newton
 ENOUGH = 1e-9  # of the loss: a step that gains less is the last
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from echelongym.envs.core.typing import Floats
+
 from .level import looks_at, used
 from .named import Array, LaneCell, lane_cells
 from .readable_rule import ReadableRule, reader
 from .sensitivity import TINY
 from .visits import AT_ONCE, Moment, Visited, counted
 
-Floats = NDArray[np.float64]
 BAND = (10.0, 50.0, 90.0)  # percentiles over visited states
 FEWEST = 4  # states at a point of the grid, or it is left out
 PROBES = 100_000  # states that are asked about in all, about

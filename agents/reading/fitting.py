@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelongym.envs.core.errors import expected
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.interface.inventory_positions import Forest
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.scenario.scenario import Scenario
@@ -21,7 +22,6 @@ from .readable_rule import POSITIONS, ReadableRule, Term, reader
 from .sensitivity import TINY
 from .visits import Visited, counted, visit
 
-Floats = NDArray[np.float64]
 TERMS = 3
 TRIED = 4  # features that are tried for a term: those that go best with what is not explained yet
 DIGITS = 6

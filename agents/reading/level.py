@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from echelongym.envs.core.typing import Floats
+
 from .clipped import Fit, fit_clipped
 from .readable_rule import POSITIONS, ReadableRule, reader
 from .sensitivity import TINY
 from .visits import Visited
 
-Floats = NDArray[np.float64]
 WORTH = 0.01  # share of the variance that a term, a gain other than 1, or a cap that no request shows, must explain
 LEAST_GAIN, MOST_GAIN = 0.05, 2.0
 QUANTILES = (99.0, 95.0, 90.0, 80.0)  # of requests, as caps that no request shows

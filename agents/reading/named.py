@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.interface.observation import OBSERVATION_NAMES, observation_shapes
 from echelongym.envs.interface.observation_encoder import Block, ObservationEncoder
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 
-Floats = NDArray[np.float64]
 Array = NDArray[Any]
 
 STEP = 0.05  # of finite differences of real numbers, in standard deviations

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from echelongym.envs.core.backend import Array, Ops, ops_of
 from echelongym.envs.core.errors import InputError, expected, unknown
 from echelongym.envs.core.segments import Segments
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.core.validation import is_number
 from echelongym.envs.interface.inventory_positions import Owned
 from echelongym.envs.interface.observation import Observation
@@ -21,9 +22,9 @@ from echelongym.envs.network.signature import check_network
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import read_yaml
 
-from ..rules.base_stock import BaseStock, Cells, Numbers, Shift
+from ..rules.base_stock import BaseStock, Cells, Shift, StepNumbers
 from ..rules.request_order import Step, is_numbers
-from ..rules.rule import Floats, Group, Space
+from ..rules.rule import Group, Space
 from .named import Feature, named_features, season_length
 
 POSITIONS = ("echelon", "local")
@@ -169,7 +170,7 @@ class ReadableRule(BaseStock):
         nodes = self.tables.N * self.tables.P
         return Shift(total[:nodes], total[nodes:])
 
-    def _ask(self, step: Step, numbers: Numbers, gap: Array, owned: Owned, ops: Ops) -> Array:
+    def _ask(self, step: Step, numbers: StepNumbers, gap: Array, owned: Owned, ops: Ops) -> Array:
         gains = self.values["gains"]
         if is_numbers(gains) and (gains[step.lane_cells] == 1).all():
             return super()._ask(step, numbers, gap, owned, ops)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from echelongym.envs.core.typing import Floats
+
 from .named import Array, Entry, LaneCell, lane_cells, named_entries
 from .visits import Moment, Visited, counted
 
-Floats = NDArray[np.float64]
 TINY = 1e-9  # units below which nothing is asked for
 _GROUP = 64  # entries that are asked about in one go
 

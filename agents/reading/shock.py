@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from echelongym.envs.accounts.estimators import Ratio
 from echelongym.envs.accounts.ledger import Ledger
 from echelongym.envs.core.errors import InputError, expected, unknown
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.interface.inventory_positions import longest_way
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.scenario.scenario import Scenario
@@ -21,7 +22,6 @@ from echelongym.envs.worlds.world_sample import ANY, Limits, WorldSample, sample
 
 from .named import LaneCell, lane_cells
 
-Floats = NDArray[np.float64]
 SETTLED = 0.05  # of the peak: what is smaller counts as over
 
 

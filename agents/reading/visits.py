@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import periods as simulated
 
-Floats = NDArray[np.float64]
 Array = NDArray[Any]
 
 AT_ONCE = 2048  # states that a policy without memory is asked about at a time

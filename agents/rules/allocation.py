@@ -10,17 +10,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.dynamics.rounding import tolerance
 from echelongym.envs.processes.series import normal_quantile
 
 from .request_order import Step
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 # Below this many units a claim is nothing; it only keeps divisions finite.
 TINY = 1e-9

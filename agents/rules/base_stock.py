@@ -10,6 +10,7 @@ import numpy as np
 
 from echelongym.envs.core.backend import Array, Ops, ops_of
 from echelongym.envs.core.errors import expected
+from echelongym.envs.core.typing import Bools, Floats, Ints
 from echelongym.envs.dynamics.rounding import DUST
 from echelongym.envs.interface.automatic_levels import Levels, automatic_levels, faced
 from echelongym.envs.interface.inventory_positions import Accumulator, Forest, Owned, Stock, cover
@@ -17,8 +18,8 @@ from echelongym.envs.interface.observation import Decision, Observation
 
 from .allocation import cut_to_shares, lent, marginal_positions
 from .needed_lanes import asked_at_most, levels_after_primary
-from .request_order import Ints, Step, hair_of, half_up, is_lateral, is_numbers, is_whole, plan_steps, rows_of
-from .rule import Bools, Floats, Group, Rule
+from .request_order import Step, hair_of, half_up, is_lateral, is_numbers, is_whole, plan_steps, rows_of
+from .rule import Group, Rule
 
 ALLOCATIONS = ("proportional", "equalise", "marginal")
 ALIASES = {"fair_share": "proportional", "equal_fractile": "equalise"}
@@ -39,7 +40,7 @@ class Shift(NamedTuple):
         return Shift(*(b if a is None else a if b is None else a + b for a, b in zip(self, other, strict=True)))
 
 
-class Numbers(NamedTuple):
+class StepNumbers(NamedTuple):
     """The numbers of one step."""
 
     level: Array  # (n, 1)
@@ -201,7 +202,7 @@ class BaseStock(Rule):
         """What is added to levels now; classes that say anything set ``shifts``. Rounded where units are whole."""
         return Shift()
 
-    def _ask(self, step: Step, numbers: Numbers, gap: Array, owned: Owned, ops: Ops) -> Array:
+    def _ask(self, step: Step, numbers: StepNumbers, gap: Array, owned: Owned, ops: Ops) -> Array:
         """(n, B) units asked for, before what sources keep and caps; ``gap`` (n, B) is level less position."""
         return ops.maximum(gap, 0)
 
@@ -231,7 +232,7 @@ class BaseStock(Rule):
         if not np.array_equal(used, self.used):
             self.used, self.most = used, asked_at_most(self.tables, self.forest, used)
             self._plans = {}
-        self._numbers: dict[tuple[str, ...], list[Numbers]] = {}
+        self._numbers: dict[tuple[str, ...], list[StepNumbers]] = {}
         self._made: dict[tuple[str, ...], dict[str, Any]] = {}  # see _constants
 
     def __call__(self, observation: Observation) -> Decision:
@@ -282,7 +283,7 @@ class BaseStock(Rule):
         reserve = self._reserve(observation, self._made[key], ops)
         return Decision(ops.moveaxis(requests.reshape((t.L, t.P, -1)), -1, 0), reserve)
 
-    def _asked(self, step: Step, numbers: Numbers, position: Array, owned: Owned, shift: Shift, ops: Ops) -> Array:
+    def _asked(self, step: Step, numbers: StepNumbers, position: Array, owned: Owned, shift: Shift, ops: Ops) -> Array:
         """(n, B) units that the lanes of a step ask for."""
         gap = numbers.level - position[step.targets]
         if step.later is not None:
@@ -319,7 +320,7 @@ class BaseStock(Rule):
         found = marginal_positions(mean, self.spread[cells], penalty, holding, step.scarce.group, t.integer)
         return ops.constant(found)
 
-    def _values_of(self, steps: list[Step], ops: Ops, dtype: Any) -> list[Numbers]:
+    def _values_of(self, steps: list[Step], ops: Ops, dtype: Any) -> list[StepNumbers]:
         """The numbers of every step; whole ones in whole worlds, so that nothing is converted in a period."""
         groups = {name: self.values[name] for name in self.groups}
         plain = all(is_numbers(values) for values in groups.values())
@@ -362,7 +363,7 @@ class BaseStock(Rule):
                 and self.groups[name].entities in (self.tables.nodes, self.tables.lanes)
             }
             hair = hair_of(self.tables, step, level, dtype, ops) if more else DUST
-            numbers.append(Numbers(level, cap, keep, more, hair))
+            numbers.append(StepNumbers(level, cap, keep, more, hair))
         return numbers
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.typing import Bools
 from echelongym.envs.interface.automatic_levels import faced
 from echelongym.envs.interface.observation import Observation
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 
 from .base_stock import BaseStock, Cells
-from .rule import Bools, Group
+from .rule import Group
 
 
 def rationed(tables: Tables) -> Bools:

@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.typing import Bools, Floats, Ints
 from echelongym.envs.interface.automatic_levels import HIGHEST_RATIO, LOWEST_RATIO, faced
 from echelongym.envs.interface.inventory_positions import Forest, Owned
 from echelongym.envs.network.tables import Tables
@@ -20,10 +21,10 @@ from echelongym.envs.processes.series import normal_quantile
 from echelongym.envs.scenario.scenario import Scenario
 
 from .allocation import TINY
-from .base_stock import BaseStock, Cells, Numbers
+from .base_stock import BaseStock, Cells, StepNumbers
 from .reorder import fixed_costs
-from .request_order import Ints, Step, is_lateral
-from .rule import Bools, Floats, Group
+from .request_order import Step, is_lateral
+from .rule import Group
 
 
 class Sources(NamedTuple):
@@ -276,7 +277,7 @@ class TailoredBaseSurge(DualSourcing):
         default = np.where(sources.regular, start, -np.inf)
         return [Group("base_quantities", t.lanes, sources.regular, default, start, spread, 0.0)]
 
-    def _ask(self, step: Step, numbers: Numbers, gap: Array, owned: Owned, ops: Ops) -> Array:
+    def _ask(self, step: Step, numbers: StepNumbers, gap: Array, owned: Owned, ops: Ops) -> Array:
         # One of the two is nothing on every lane.
         return ops.maximum(gap, 0) + ops.maximum(numbers.more["base_quantities"], 0)
 
@@ -324,7 +325,7 @@ class ExpediteThreshold(DualSourcing):
         most = np.minimum(t.vehicle_volume[lanes] / volume, 3 * self.cells.flow[target])
         return np.maximum(np.minimum(economic, most), self.cells.flow_deviation[target] / 2)
 
-    def _ask(self, step: Step, numbers: Numbers, gap: Array, owned: Owned, ops: Ops) -> Array:
+    def _ask(self, step: Step, numbers: StepNumbers, gap: Array, owned: Owned, ops: Ops) -> Array:
         due = gap >= numbers.level - numbers.more["expedite_thresholds"] - numbers.hair
         request = ops.maximum(gap, 0)
         return request * ops.cast(due, request.dtype)

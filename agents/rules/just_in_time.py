@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from echelongym.envs.core.backend import Array, Ops, ops_of
 from echelongym.envs.core.errors import InputError
+from echelongym.envs.core.typing import Ints
 from echelongym.envs.interface.inventory_positions import Accumulator, Forest, Stock
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.worlds.tape import Tape
 
-from .request_order import Ints, rows_of
+from .request_order import rows_of
 from .rule import Group, Rule
 
 Way = tuple[int, ...]  # lanes, the one asked first

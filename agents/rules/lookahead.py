@@ -12,15 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.typing import Bools, Floats, Ints
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.interface.inventory_positions import Forest
 from echelongym.envs.interface.observation import Observation
 from echelongym.envs.processes.replay import ReplayedDemand
 from echelongym.envs.recorded.blocks import whole_blocks
 from echelongym.envs.scenario.scenario import Scenario
-
-from .request_order import Ints
-from .rule import Bools, Floats
 
 MOST_PERIODS = 5_000  # a calendar that repeats later than that is taken for one that does not repeat
 

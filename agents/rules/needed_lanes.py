@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from echelongym.envs.core.typing import Bools, Floats
 from echelongym.envs.interface.automatic_levels import Levels
 from echelongym.envs.interface.feasibility import carried_share
 from echelongym.envs.interface.inventory_positions import Forest
 from echelongym.envs.network.tables import Tables
 
 from .request_order import is_lateral
-from .rule import Bools, Floats
 
 
 def slower_than_primary(tables: Tables, forest: Forest) -> Bools:

@@ -7,14 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.typing import Bools, Ints
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.interface.inventory_positions import Forest
 from echelongym.envs.interface.observation import Observation
 from echelongym.envs.network.calendars import waits
 from echelongym.envs.scenario.scenario import Scenario
-
-from .request_order import Ints
-from .rule import Bools
 
 
 class Outages:

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from echelongym.envs.core.backend import ops_of
 from echelongym.envs.core.errors import expected
+from echelongym.envs.core.typing import Bools
 from echelongym.envs.core.validation import is_number
 from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.processes.series import Streams
 from echelongym.envs.worlds.tape import Tape
 
-from .rule import Bools, Group, Rule
+from .rule import Group, Rule
 
 
 class RandomRequests(Rule):

@@ -13,15 +13,16 @@ import numpy as np
 
 from echelongym.envs.core.backend import Array, Ops
 from echelongym.envs.core.errors import expected
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.interface.automatic_levels import automatic_levels, faced
 from echelongym.envs.interface.inventory_positions import Forest, Owned
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 
 from .allocation import TINY
-from .base_stock import BaseStock, Cells, Numbers
+from .base_stock import BaseStock, Cells, StepNumbers
 from .request_order import Step
-from .rule import Floats, Group, Space
+from .rule import Group, Space
 
 POSITIONS = ("echelon", "local")
 LONGEST_CYCLE = 0.1  # of the horizon, between two orders: beyond it holding costs next to nothing
@@ -191,7 +192,7 @@ class ReorderPointOrderUpTo(_EitherPosition):
         super()._more_groups(cells)
         return [self._points("reorder_points", cells, self.bottoms)]
 
-    def _ask(self, step: Step, numbers: Numbers, gap: Array, owned: Owned, ops: Ops) -> Array:
+    def _ask(self, step: Step, numbers: StepNumbers, gap: Array, owned: Owned, ops: Ops) -> Array:
         request = ops.maximum(gap, 0)
         if not step.primary:
             return request
@@ -239,7 +240,7 @@ class ReorderPointQuantity(_EitherPosition):
         super()._more_groups(cells)
         return [replace(self._points("order_quantities", cells, self.quantities), lower=self.least)]
 
-    def _ask(self, step: Step, numbers: Numbers, gap: Array, owned: Owned, ops: Ops) -> Array:
+    def _ask(self, step: Step, numbers: StepNumbers, gap: Array, owned: Owned, ops: Ops) -> Array:
         if not step.primary:
             return ops.maximum(gap, 0)
         lacks = ops.maximum(gap, 0)
@@ -293,7 +294,7 @@ class CanOrder(Reorder):
         middle = self.bottoms + CAN_ORDER * (self.tops - self.bottoms)
         return [self._points("reorder_points", cells, self.bottoms), self._points("can_order_points", cells, middle)]
 
-    def _ask(self, step: Step, numbers: Numbers, gap: Array, owned: Owned, ops: Ops) -> Array:
+    def _ask(self, step: Step, numbers: StepNumbers, gap: Array, owned: Owned, ops: Ops) -> Array:
         request = ops.maximum(gap, 0)
         if not step.primary:
             return request

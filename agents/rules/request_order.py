@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.typing import Ints
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.dynamics.rounding import DUST, echelon_stock, is_single, tolerance
-from echelongym.envs.interface.inventory_positions import Forest, Later, Rows
+from echelongym.envs.interface.inventory_positions import Forest, Later, SlotRows
 from echelongym.envs.network.tables import Tables
 
-Ints = NDArray[np.int64]
 Index = Any  # what Ops.index gives
 
 
@@ -67,16 +67,16 @@ class Step:
         return out
 
 
-def rows_of(tables: Tables) -> Rows:
+def rows_of(tables: Tables) -> SlotRows:
     """All slots under way, lanes in turn: the layout in which observations of simulations lie in memory."""
     lane, slot = np.divmod(np.arange(tables.L * tables.K), tables.K)
-    return Rows(lane, slot)
+    return SlotRows(lane, slot)
 
 
 class SlowerLater(Later):
     """What lanes in use that are slower than a primary lane bring later than it would."""
 
-    def __init__(self, tables: Tables, lanes: Ints, ops: Ops, rows: Rows, used: NDArray[np.bool_]) -> None:
+    def __init__(self, tables: Tables, lanes: Ints, ops: Ops, rows: SlotRows, used: NDArray[np.bool_]) -> None:
         t = tables
         due = np.maximum(t.nominal_lead_time[rows.lane] - rows.slot - 1, 1)
         picked, group = [], []

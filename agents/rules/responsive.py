@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.typing import Bools
 from echelongym.envs.interface.observation import Observation
 from echelongym.envs.scenario.scenario import Scenario
 
@@ -17,7 +18,7 @@ from .base_stock import BaseStock, Cells, Shift
 from .critical_levels import CriticalReserves
 from .lookahead import Ahead, Covered, has_calendar, resembles
 from .outage import Outages
-from .rule import Bools, Group
+from .rule import Group
 
 _GAINS = ("forecast_gains", "history_gains", "season_gains")
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from echelongym.envs.core.backend import Array
 from echelongym.envs.core.errors import InputError, expected, unknown
 from echelongym.envs.core.plain import check_plain
+from echelongym.envs.core.typing import Bools, Floats
 from echelongym.envs.core.validation import is_number
 from echelongym.envs.interface.feasibility import carried_share, seconds
 from echelongym.envs.interface.inventory_positions import Forest
@@ -23,9 +24,6 @@ from echelongym.envs.network.signature import signature
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import write_yaml
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)

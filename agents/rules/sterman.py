@@ -9,6 +9,7 @@ import numpy as np
 
 from echelongym.envs.core.backend import Array, Ops, ops_of
 from echelongym.envs.core.errors import expected
+from echelongym.envs.core.typing import Bools, Floats
 from echelongym.envs.core.validation import is_number
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.interface.automatic_levels import automatic_levels
@@ -17,7 +18,7 @@ from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.network.tables import Tables
 
 from .request_order import rows_of
-from .rule import Bools, Floats, Group, Rule, read_cells
+from .rule import Group, Rule, read_cells
 
 #: Numbers between 0 and 1, and what each is where it is not given: the ordering rule of a stationary world.
 _WEIGHTS = {"adjustment_rate": 1.0, "supply_line_weight": 1.0, "smoothing": 0.0}
@@ -32,7 +33,7 @@ class _Memory:
     demand: Array  # expected
 
 
-class _Plan:
+class _FedCells:
     """Index arrays and constants of the rule on one backend; n fed cells."""
 
     def __init__(self, rule: AnchoringAndAdjustment, ops: Ops) -> None:
@@ -150,7 +151,7 @@ class AnchoringAndAdjustment(Rule):
         return free if group == "desired_stock" else np.zeros_like(free)
 
     def _reset(self) -> None:
-        self._plans: dict[tuple[str, ...], _Plan] = {}
+        self._plans: dict[tuple[str, ...], _FedCells] = {}
         self._memory: _Memory | None = None
 
     def start(self, worlds: int) -> None:
@@ -192,15 +193,15 @@ class AnchoringAndAdjustment(Rule):
         requests[plan.lanes] = owed + arriving
         return Decision(ops.moveaxis(requests.reshape((t.L, t.P, worlds)), -1, 0))
 
-    def _plan(self, like: Array) -> _Plan:
+    def _plan(self, like: Array) -> _FedCells:
         ops = ops_of(like)
         key = (ops.name, str(like.dtype), str(getattr(like, "device", "")))
         if key not in self._plans:
             fits = like.dtype in (ops.int, ops.float)
-            self._plans[key] = _Plan(self, ops if fits else type(ops)(like.dtype))
+            self._plans[key] = _FedCells(self, ops if fits else type(ops)(like.dtype))
         return self._plans[key]
 
-    def _owned(self, plan: _Plan, observation: Observation, owed: Array) -> tuple[Array, Array]:
+    def _owned(self, plan: _FedCells, observation: Observation, owed: Array) -> tuple[Array, Array]:
         """(n, B) stock less what is owed downstream, and (n, B) supply line as far as the network shows it."""
         ops = plan.ops
         on_hand = ops.to_float(ops.moveaxis(observation.on_hand, 0, -1))
@@ -210,7 +211,7 @@ class AnchoringAndAdjustment(Rule):
         standing = found.standing - plan.by_supplier.sum(owed)
         return standing[plan.cells], (found.position - found.standing)[plan.cells] + owed
 
-    def _asked(self, plan: _Plan, observation: Observation, memory: _Memory) -> Array:
+    def _asked(self, plan: _FedCells, observation: Observation, memory: _Memory) -> Array:
         """(n, B) units that customers and fed nodes asked for in the period before."""
         ops = plan.ops
         demand = ops.to_float(ops.moveaxis(observation.demand_history[..., 0], 0, -1))

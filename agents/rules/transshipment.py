@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.interface.inventory_positions import Forest, Owned
 from echelongym.envs.scenario.scenario import Scenario
 
-from .base_stock import BaseStock, Cells, Numbers
+from .base_stock import BaseStock, Cells, StepNumbers
 from .request_order import Step, is_lateral
-from .rule import Floats, Group
+from .rule import Group
 
 
 class Transshipment(BaseStock):
@@ -76,10 +77,10 @@ class Transshipment(BaseStock):
         """(L * P,) where levels of lateral lanes start."""
 
     @abstractmethod
-    def _watched(self, step: Step, numbers: Numbers, gap: Array, owned: Owned) -> Array:
+    def _watched(self, step: Step, numbers: StepNumbers, gap: Array, owned: Owned) -> Array:
         """(n, B) what is compared with triggers."""
 
-    def _ask(self, step: Step, numbers: Numbers, gap: Array, owned: Owned, ops: Ops) -> Array:
+    def _ask(self, step: Step, numbers: StepNumbers, gap: Array, owned: Owned, ops: Ops) -> Array:
         request = ops.maximum(gap, 0)
         if not step.lateral:
             return request
@@ -121,7 +122,7 @@ class ReactiveTransshipment(Transshipment):
     def _lateral_levels(self, cells: Cells) -> Floats:
         return self._covered(cells)
 
-    def _watched(self, step: Step, numbers: Numbers, gap: Array, owned: Owned) -> Array:
+    def _watched(self, step: Step, numbers: StepNumbers, gap: Array, owned: Owned) -> Array:
         return owned.standing[step.targets]
 
 
@@ -161,5 +162,5 @@ class ProactiveTransshipment(Transshipment):
     def _lateral_levels(self, cells: Cells) -> Floats:
         return self._covered(cells) + self._deviation(cells)
 
-    def _watched(self, step: Step, numbers: Numbers, gap: Array, owned: Owned) -> Array:
+    def _watched(self, step: Step, numbers: StepNumbers, gap: Array, owned: Owned) -> Array:
         return numbers.level - gap

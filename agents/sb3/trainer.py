@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from stable_baselines3.common.logger import Logger
 
 from echelongym.envs.core.errors import InputError
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.gym.vector_env import NetworkVectorEnv
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.worlds.record_statement import playable
 from echelongym.envs.worlds.tape import Tape
 
-from ..budget import Budget, Floats, Progress, Trained, cpu_time, judge, next_due
+from ..budget import Budget, Progress, Trained, cpu_time, judge, next_due
 from ..learners import OnPolicy, SB3Learner
 from ..residual import Residual, starting_rule
 from ..rules import Rule

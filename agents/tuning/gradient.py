@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echelongym.envs.accounts.ledger import Ledger
+from echelongym.envs.core.typing import Bools, Floats
 from echelongym.envs.interface.inventory_positions import longest_way
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import backend_of, periods
@@ -20,9 +20,6 @@ from echelongym.envs.storage.journal import step
 from ..rules import Rule
 from ..service_targets import Multipliers
 from .judging import Candidates
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 # A descent is a sequence of legs. Each starts a new Adam, whose memory of steep slopes far away would slow it near the
 # optimum; has half the step and twice the worlds of the one before; and ends at the average of its second half.

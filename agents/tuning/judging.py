@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 from echelongym.envs.storage import journal
@@ -21,8 +22,6 @@ from echelongym.envs.worlds.world_sample import WorldSample
 from ..rules import Rule, Space
 from ..service_targets import Target, missed, targets_of
 
-Floats = NDArray[np.float64]
-
 # World numbers of purpose "tune": candidates are compared on the first, moved along gradients on the second, and the
 # one chosen is judged on the third.
 COMPARED, MOVED, JUDGED = 0, 10_000_000, 1_000_000_000
@@ -32,7 +31,7 @@ MISSING = 20.0
 
 
 @dataclass
-class Budget:
+class TuningBudget:
     """What was spent of ``limit`` simulated env-periods (worlds x periods)."""
 
     limit: int
@@ -85,7 +84,7 @@ class Judge:
         Counts what is spent.
     """
 
-    def __init__(self, scenario: Scenario, worlds: int, first: int, seed: int, budget: Budget) -> None:
+    def __init__(self, scenario: Scenario, worlds: int, first: int, seed: int, budget: TuningBudget) -> None:
         self.scenario, self.worlds, self.first = scenario, worlds, first
         self.seed, self.budget = seed, budget
         self.targets: list[Target] = targets_of(scenario)

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelongym.envs.core.errors import missing_extra
+from echelongym.envs.core.typing import Floats
 
 from ..rules import Space
 from .judging import Candidates
-
-Floats = NDArray[np.float64]
 
 MOST_FOR_PAIRS = 8  # parameters up to which two are moved at once
 SPAN = 4.0  # times their reach, how far estimate draws numbers from its start

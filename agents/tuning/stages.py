@@ -6,18 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echelongym.envs.core.errors import expected, is_installed, require
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..rules import Rule
 from .gradient import descend, natural_legs, window_of
-from .judging import COMPARED, MOVED, Budget, Candidates, Judge
+from .judging import COMPARED, MOVED, Candidates, Judge, TuningBudget
 from .search import estimate, evolve, of_group, pattern_search
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 METHODS = ("auto", "gradient", "cma", "optuna", "search")
 EVALUATIONS = 60, 12  # of a sampler, by default: so many, and so many more a parameter
@@ -31,14 +28,14 @@ DISTURBED = 0.7  # standard deviation of a refit's start, in units of each param
 
 
 @dataclass(frozen=True, eq=False)
-class _Step:
+class _Stage:
     """Something to do, and what it usually takes."""
 
     run: Callable[[], None]
     env_periods: int
 
 
-class Plan:
+class TuningPlan:
     """The stages of tuning one rule.
 
     First everything but limits (parameters that are infinite where they are left out, such as caps) is tuned, which is
@@ -65,7 +62,7 @@ class Plan:
     def __init__(self, scenario: Scenario, base: Rule, method: str, seed: int, worlds: int) -> None:
         self.scenario, self.base, self.seed = scenario, base, seed
         self.space = base.space()
-        self.judge = Judge(scenario, worlds, COMPARED, seed, Budget(0))
+        self.judge = Judge(scenario, worlds, COMPARED, seed, TuningBudget(0))
         continuous = scenario.tables.smooth
         self.smooth = np.array([base.groups[group].smooth for group in self.space.groups], dtype=bool)
         self.smooth &= base.differentiable
@@ -123,26 +120,26 @@ class Plan:
         first = 3 + len(self.base.starts(self.space)) if len(self.space) else 0
         return first * self.judge.price + sum(step.env_periods for step in self._steps(0)) if len(self.space) else 0
 
-    def _steps(self, refit: int) -> list[_Step]:
+    def _steps(self, refit: int) -> list[_Stage]:
         price, steps = self.judge.price, []
         singles = int(self.lanes.sum()) if self.lanes.sum() <= MOST_SINGLES else 0
         groups = len({group for group, lane in zip(self.space.groups, self.lanes, strict=True) if lane})
         for stage in (0, 1) if self.limits.any() else (0,):
             number = len(self.space) if stage else int((~self.limits).sum())
             if stage:
-                steps.append(_Step(self._free_limits, len(LOOSER) * price))
+                steps.append(_Stage(self._free_limits, len(LOOSER) * price))
             if self.gradients:
                 legs = self._legs()
                 first = MOVED + (2 * refit + stage) * WORLDS_A_DESCENT
-                steps.append(_Step(lambda first=first: self._descend(first), legs + price))  # type: ignore[misc]
+                steps.append(_Stage(lambda first=first: self._descend(first), legs + price))  # type: ignore[misc]
             if self.sampler in ("cma", "optuna"):
                 most = EVALUATIONS[0] + EVALUATIONS[1] * number
-                steps.append(_Step(lambda s=self.seed + refit: self._sample(s), most * price))  # type: ignore[misc]
+                steps.append(_Stage(lambda s=self.seed + refit: self._sample(s), most * price))  # type: ignore[misc]
             if self.sampler:
                 few = POLISH if self.sampler != "search" else EVALUATIONS
-                steps.append(_Step(self._search, (few[0] + few[1] * number) * price))
+                steps.append(_Stage(self._search, (few[0] + few[1] * number) * price))
             if groups:
-                steps.append(_Step(self._leave_out, (groups + singles) * price))
+                steps.append(_Stage(self._leave_out, (groups + singles) * price))
         return steps
 
     # What it does --------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echelongym.envs.core.errors import expected, unknown
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.core.validation import is_number
 from echelongym.envs.interface.feasibility import check_feasible
 from echelongym.envs.scenario.scenario import Scenario
@@ -23,10 +23,9 @@ from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, WorldSample, 
 from ..registry import RULES
 from ..rules import Rule
 from ..service_targets import MISSED
-from .judging import JUDGED, Budget, Candidates, Judge
-from .stages import METHODS, Plan
+from .judging import JUDGED, Candidates, Judge, TuningBudget
+from .stages import METHODS, TuningPlan
 
-Floats = NDArray[np.float64]
 Report = Callable[[int, str], None]  # env-periods simulated since the last call, and what to say
 
 MOST_REFITS = 20
@@ -188,18 +187,20 @@ def tune(
         raise expected("budget", budget, "a whole number >= 1 of env-periods, or null")
     check_feasible(scenario)
     sample = sample_of(scenario, judged, seed, "tune", first=JUDGED)
-    judge = Judge(scenario, sample.worlds, JUDGED, seed, Budget(0))
+    judge = Judge(scenario, sample.worlds, JUDGED, seed, TuningBudget(0))
     started = time.process_time()
     made_for = getattr(RULES[rule], "made_for", None)
     if made_for is not None:
         with _progress(progress, f"tune {rule}", budget, report) as told:
-            spent = Budget(budget or 0, told)
+            spent = TuningBudget(budget or 0, told)
             made = made_for(scenario, budget, seed, worlds, spent.spend, **dict(parameters or {}))
             seconds = spent.seconds
-        found = _Found(made, "own", "budget" if budget and spent.env_periods >= budget else "converged", spent, seconds)
+        found = _SearchResult(
+            made, "own", "budget" if budget and spent.env_periods >= budget else "converged", spent, seconds
+        )
     else:
         base = RULES[rule](scenario, **dict(parameters or {}))
-        plan = Plan(scenario, base, method, seed, worlds)
+        plan = TuningPlan(scenario, base, method, seed, worlds)
         found = _search(plan, rule, budget, tolerance, patience, refit, progress, report)
         judge.closest = plan.judge.closest
     cpu_seconds = time.process_time() - started
@@ -236,20 +237,20 @@ def tune(
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
+class _SearchResult:
     """What a search ended with."""
 
     rule: Rule
     method: str
     ended: str
-    spent: Budget
+    spent: TuningBudget
     seconds: float
     earlier: Rule | None = None  # the best that was known before the last share of what was spent
     refits: list[float] = field(default_factory=list)
 
 
 def _search(
-    plan: Plan,
+    plan: TuningPlan,
     rule: str,
     budget: int | None,
     tolerance: float,
@@ -257,10 +258,10 @@ def _search(
     refit: int,
     progress: bool,
     report: Report | None,
-) -> _Found:
+) -> _SearchResult:
     """Run the plan, and run it again from other starts where refits are wanted."""
     if not len(plan.space):
-        return _Found(plan.base, "none", "converged", Budget(0), 0.0)
+        return _SearchResult(plan.base, "none", "converged", TuningBudget(0), 0.0)
     fits, price = refit + 1, plan.judge.price
     limit = plan.natural_budget() * fits if budget is None else budget
     if limit < price * fits:
@@ -268,7 +269,7 @@ def _search(
         raise expected("budget", limit, f"at least {price * fits} env-periods ({each})")
     tried = []
     with _progress(progress, f"tune {rule}", limit, report) as told:
-        plan.judge.budget = spent = Budget(limit, told)
+        plan.judge.budget = spent = TuningBudget(limit, told)
         for number in range(fits):
             left = (limit - spent.env_periods) // (fits - number)
             end = spent.env_periods + (left if budget is not None else plan.natural_budget())
@@ -285,7 +286,7 @@ def _search(
     assert vector is not None
     fitted = plan.base.with_vector(plan.space, vector)
     same = np.array_equal(earlier[1], vector)
-    return _Found(
+    return _SearchResult(
         rule=fitted,
         method=plan.method,
         ended=plan.endings[best],

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.backend import NUMPY
+from ..core.typing import Floats
 from ..dynamics.rounding import dust_of
 from ..network.tables import Tables
 from .linear_costs import row_major
 from .waiting_times import fold
-
-Floats = NDArray[np.float64]
 
 # A variance below this share of the mean square is rounding of floating point.
 ROUNDING = 1e-12

@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.backend import NUMPY
+from ..core.typing import Floats
 from ..worlds.world_sample import ANY, NON_NEGATIVE, NOTHING, SHARE, Limits, WorldSample
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.backend import NUMPY
+from ..core.typing import Floats
 from ..dynamics.state import Flows
 from ..network.tables import Tables
 from ..worlds.world_sample import NON_NEGATIVE, SHARE
 from .estimators import Largest, Ratio
 from .ledger import Ledger
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.backend import NUMPY, NumpyOps, ops_of
+from ..core.typing import Floats
 from ..dynamics.rounding import is_single, short_of
 from ..dynamics.state import Flows
 from ..network.tables import Tables
 from ..worlds.world_sample import WorldSample
 from .bullwhip import Orders, tiers_of
 from .estimators import Figure, Largest, Ratio, Spread
-from .kpi_definitions import ECHELON, NETWORK, SERVICE, Floats, Totals, served_within
+from .kpi_definitions import ECHELON, NETWORK, SERVICE, Totals, served_within
 from .ledger import Fleet, Ledger
 from .waiting_times import Waiting
 

@@ -16,7 +16,7 @@ from ..core.errors import expected
 from ..dynamics.rounding import counting, dust_of
 from ..dynamics.state import Flows, State
 from ..network.tables import Tables
-from .linear_costs import PricedSums, Term, priced, row_major
+from .linear_costs import CostTerm, PricedSums, priced, row_major
 
 COST_LINES = (
     "purchase",
@@ -331,5 +331,5 @@ class Ledger:
         return {line: lines.get(line, zero) for line in told}
 
 
-def _only(term: Term | None) -> list[Term]:
+def _only(term: CostTerm | None) -> list[CostTerm]:
     return [] if term is None else [term]

@@ -19,7 +19,7 @@ from ..network.tables import Tables
 SMALL = 1_000
 
 
-class Term(NamedTuple):
+class CostTerm(NamedTuple):
     """Part of a line: price x rows ``first`` to ``stop`` of a flow."""
 
     line: str
@@ -30,7 +30,7 @@ class Term(NamedTuple):
     scale: float  # the price where all rows have the same (``price`` is 1 then), else 1
 
 
-def priced(line: str, field: str, price: np.ndarray[Any, Any]) -> Term | None:
+def priced(line: str, field: str, price: np.ndarray[Any, Any]) -> CostTerm | None:
     """The term of prices (entities, P), cut to the rows that have one; None where nothing has."""
     rows = np.flatnonzero(price.any(1))
     if not len(rows):
@@ -38,8 +38,8 @@ def priced(line: str, field: str, price: np.ndarray[Any, Any]) -> Term | None:
     first, stop = int(rows[0]), int(rows[-1]) + 1
     price = price[first:stop]
     if (price == price[0, 0]).all():
-        return Term(line, field, first, stop, np.ones_like(price), float(price[0, 0]))
-    return Term(line, field, first, stop, price, 1.0)
+        return CostTerm(line, field, first, stop, np.ones_like(price), float(price[0, 0]))
+    return CostTerm(line, field, first, stop, price, 1.0)
 
 
 def row_major(value: Array) -> Array:
@@ -58,12 +58,12 @@ class PricedSums:
         Terms of one line stand together; a line may have several.
     """
 
-    def __init__(self, terms: list[Term], tables: Tables, ops: Ops) -> None:
+    def __init__(self, terms: list[CostTerm], tables: Tables, ops: Ops) -> None:
         self.ops, self.terms = ops, terms
         self.integer = tables.integer
         self.lines = tuple(dict.fromkeys(term.line for term in terms))
         self.fields = tuple(dict.fromkeys(Flows._fields.index(term.field) for term in terms))
-        self._plans: dict[tuple[bool, ...], _Plan] = {}
+        self._plans: dict[tuple[bool, ...], _Sums] = {}
 
     def __call__(self, flows: Flows) -> dict[str, Array]:
         """Sums of one period, or of any flows of these shapes."""
@@ -73,11 +73,11 @@ class PricedSums:
         missing = tuple([value is None for value in values])
         plan = self._plans.get(missing)
         if plan is None:
-            plan = self._plans[missing] = _Plan(self, missing)
+            plan = self._plans[missing] = _Sums(self, missing)
         return plan.sums([value for value in values if value is not None])
 
 
-class _Plan:
+class _Sums:
     """The sums where certain flows are there and the others are None."""
 
     def __init__(self, owner: PricedSums, missing: tuple[bool, ...]) -> None:

@@ -13,13 +13,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.backend import NUMPY
+from ..core.typing import Floats
 from ..dynamics.rounding import SHORT, SINGLE
 from ..network.tables import Tables
-
-Floats = NDArray[np.float64]
 
 # Rows kept beyond those needed, so that they are moved together only now and then.
 SPARE = 16

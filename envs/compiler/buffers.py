@@ -70,7 +70,7 @@ def written(call: partial[Any]) -> Iterator[Array]:
     return arrays(call)
 
 
-class Memory:
+class BufferMemory:
     """The memory of a program's arrays, by address.
 
     A buffer that several results share, one after the other, is a tensor for each of them.

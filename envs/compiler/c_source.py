@@ -8,8 +8,8 @@ from typing import Any
 
 from .buffers import Tensor
 from .c_operations import PRELUDE, TYPES, code
-from .fusion import Body, Scratch, fused, scratch, stored
-from .schedule import Place, Plan, Statement
+from .fusion import LoopBody, Scratch, fused, scratch, stored
+from .schedule import Operand, Schedule, Statement
 
 #: Bodies in one function: compilers take disproportionately long over large ones.
 PER_FUNCTION = 24
@@ -18,7 +18,7 @@ CACHE, LEAST, MOST = 150_000, 16, 64
 
 
 @dataclass
-class Source:
+class CSource:
     """C source, and what it is called with.
 
     Parameters
@@ -38,11 +38,11 @@ class Source:
     scratch: int
 
 
-def source(plan: Plan) -> Source:
+def source(plan: Schedule) -> CSource:
     """The C source of the native parts of a plan."""
     writer = _Writer(plan.worlds)
     parts = [writer.function(part) if isinstance(part, list) else part for part in plan.parts]
-    return Source("\n".join([PRELUDE, *writer.lines, ""]), parts, list(writer.slots), writer.scratch)
+    return CSource("\n".join([PRELUDE, *writer.lines, ""]), parts, list(writer.slots), writer.scratch)
 
 
 def part_size(worlds: int, scratch_bytes: int) -> int:
@@ -82,7 +82,9 @@ class _Writer:
         self.lines += [f"EXPORT void {name}(char **m) {{", *lines, "}"]
         return name
 
-    def _pieces(self, name: str, bodies: list[Body], keep: set[Statement], places: Scratch, width: int) -> list[str]:
+    def _pieces(
+        self, name: str, bodies: list[LoopBody], keep: set[Statement], places: Scratch, width: int
+    ) -> list[str]:
         """Write functions of some bodies each for ``width`` worlds from ``c`` on: their names."""
         names = []
         for start in range(0, len(bodies), PER_FUNCTION):
@@ -110,14 +112,14 @@ class _Writer:
         return self.tables[numbers]
 
 
-def _type(place: Place) -> str:
+def _type(place: Operand) -> str:
     return TYPES[code(place.access.array.dtype)]
 
 
 class _Loops:
     """A body in C, neighbouring loops joined where memory allows."""
 
-    def __init__(self, writer: _Writer, body: Body, places: Scratch, width: int) -> None:
+    def __init__(self, writer: _Writer, body: LoopBody, places: Scratch, width: int) -> None:
         self.writer, self.body, self.places = writer, body, places
         self.parted = writer.worlds is not None
         self.width = width
@@ -135,7 +137,7 @@ class _Loops:
             else:
                 self.loops.append((axis, steps))
 
-    def _strides(self, place: Place) -> list[int]:
+    def _strides(self, place: Operand) -> list[int]:
         """Elements from step to step; a row of scratch holds the worlds of a part."""
         if place.tensor.kept or not self.parted:
             return list(place.strides)
@@ -160,7 +162,7 @@ class _Loops:
             outer.insert(-1, "INDEPENDENT")
         return [*("  " + line for line in outer), "  {", *("    " + line for line in inner), "  }"]
 
-    def _element(self, place: Place) -> str:
+    def _element(self, place: Operand) -> str:
         """An operand in C."""
         tensor, parted = place.tensor, self.parted
         if tensor.kept:

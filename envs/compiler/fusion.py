@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .buffers import Tensor
-from .schedule import Place, Statement
+from .schedule import Operand, Statement
 
 #: Statements in one body of loops, and how many bodies back a statement looks for one to join.
 LARGEST, FARTHEST = 48, 60
 
 
 @dataclass(eq=False)
-class Body:
+class LoopBody:
     """Statements under one set of loops; their order matters step by step in a ``serial`` one."""
 
     extents: tuple[int, ...]
     serial: bool
     statements: list[Statement] = field(default_factory=list)
 
-    def fresh(self) -> list[Place]:
+    def fresh(self) -> list[Operand]:
         """The operands that are read from memory, not from what the body itself holds."""
         held, found = set(), []
         for statement in self.statements:
@@ -36,9 +36,9 @@ class Scratch:
     size: int
 
 
-def fused(statements: list[Statement]) -> list[Body]:
+def fused(statements: list[Statement]) -> list[LoopBody]:
     """The statements as few bodies, in an order that gives the same results."""
-    bodies: list[Body] = []
+    bodies: list[LoopBody] = []
     for statement in statements:
         best, most = None, -1
         keys = {place.key for place in (statement.write, *statement.reads)}
@@ -52,20 +52,20 @@ def fused(statements: list[Statement]) -> list[Body]:
             if conflicts:
                 break
         if best is None:
-            best = Body(statement.extents, statement.serial)
+            best = LoopBody(statement.extents, statement.serial)
             bodies.append(best)
         best.statements.append(statement)
     return bodies
 
 
-def _conflicts(one: Statement, two: Statement) -> list[tuple[Place, Place]]:
+def _conflicts(one: Statement, two: Statement) -> list[tuple[Operand, Operand]]:
     """Pairs of operands that decide the order of two statements."""
     pairs = [(one.write, place) for place in (two.write, *two.reads)]
     pairs += [(place, two.write) for place in one.reads]
     return [pair for pair in pairs if _clash(*pair)]
 
 
-def _clash(one: Place, two: Place) -> bool:
+def _clash(one: Operand, two: Operand) -> bool:
     """Whether two operands, of which one is written, may touch the same memory."""
     if one.tensor is not two.tensor and not (one.tensor.kept and two.tensor.kept):
         return False
@@ -73,13 +73,13 @@ def _clash(one: Place, two: Place) -> bool:
     return one.tensor.fed or two.tensor.fed or not one.access.apart(two.access)
 
 
-def _in_step(pair: tuple[Place, Place]) -> bool:
+def _in_step(pair: tuple[Operand, Operand]) -> bool:
     """Whether both operands touch the same place at every step, and each step a place of its own."""
     one, two = pair
     return one.key == two.key and all(step or i == one.axis for i, step in enumerate(one.strides))
 
 
-def stored(bodies: list[Body]) -> set[Statement]:
+def stored(bodies: list[LoopBody]) -> set[Statement]:
     """The statements whose results must be put into memory: for others to see, or for another body to read."""
     needed = {place.tensor for body in bodies for place in body.fresh()}
     found = set()
@@ -89,7 +89,7 @@ def stored(bodies: list[Body]) -> set[Statement]:
     return found
 
 
-def scratch(bodies: list[Body], kept: set[Statement], worlds: int | None) -> Scratch:
+def scratch(bodies: list[LoopBody], kept: set[Statement], worlds: int | None) -> Scratch:
     """Places for the tensors that are not kept, shared by those that are not needed at the same time."""
     first: dict[Tensor, int] = {}
     last: dict[Tensor, int] = {}

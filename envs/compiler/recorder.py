@@ -75,14 +75,14 @@ class Program(Recording):
         self._spent = 0.0
         self._free: dict[int, list[Array]] = {}
         self.inputs = [None if one is None else np.array(one, order="C") for one in inputs]
-        traced = [None if one is None else Recorded(one, self, None) for one in self.inputs]
+        traced = [None if one is None else RecordedArray(one, self, None) for one in self.inputs]
         ops.program = self
         try:
             results = list(function(*traced))
         finally:
             ops.program = None
         self._kept = results  # their buffers stay theirs
-        self.outputs = [one.value if isinstance(one, Recorded) else one for one in results]
+        self.outputs = [one.value if isinstance(one, RecordedArray) else one for one in results]
         self._free = {}
 
     def __call__(self, *inputs: Any) -> list[Any]:
@@ -113,7 +113,7 @@ class Program(Recording):
 
     # Recording -----------------------------------------------------------------------------------
 
-    def buffer(self, shape: tuple[int, ...], dtype: Any) -> Recorded:
+    def buffer(self, shape: tuple[int, ...], dtype: Any) -> RecordedArray:
         """Memory for a result, free again once nothing recorded refers to it."""
         dtype = np.dtype(dtype)
         size = max(math.prod(shape) * dtype.itemsize, 8)
@@ -124,9 +124,9 @@ class Program(Recording):
         weakref.finalize(owner, lambda: free.setdefault(size, []).append(raw))
         used = raw[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
         self.made.append((len(self.calls), used))
-        return Recorded(used, self, owner)
+        return RecordedArray(used, self, owner)
 
-    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Recorded:
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> RecordedArray:
         """New zeros, at every replay anew."""
         out = self.buffer(shape, dtype)
         self.do(partial(out.value.fill, 0))
@@ -160,14 +160,14 @@ class _Owner:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Recorded):
+    if isinstance(value, RecordedArray):
         return value.value
     if isinstance(value, list | tuple):
         return type(value)(_plain(one) for one in value)
     return value
 
 
-class Recorded(NDArrayOperatorsMixin):
+class RecordedArray(NDArrayOperatorsMixin):
     """An array of a program under recording: what is done to it is done and noted down."""
 
     __slots__ = ("owner", "program", "value")
@@ -207,7 +207,7 @@ class Recorded(NDArrayOperatorsMixin):
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         plain = _plain(args)
         if function in _VIEWS:
-            return Recorded(function(*plain, **kwargs), self.program, args[0].owner)
+            return RecordedArray(function(*plain, **kwargs), self.program, args[0].owner)
         if function in _JOINS:
             result = function(*plain, **kwargs)
             target = self.program.buffer(result.shape, result.dtype)
@@ -219,18 +219,18 @@ class Recorded(NDArrayOperatorsMixin):
             return self.program.buffer(plain[0].shape, plain[0].dtype)
         raise TypeError(f"{function.__name__} of recorded arrays is not provided for")
 
-    def _where(self, condition: Any, first: Any, second: Any) -> Recorded:
+    def _where(self, condition: Any, first: Any, second: Any) -> RecordedArray:
         result = np.where(condition, first, second)
         target = self.program.buffer(result.shape, result.dtype)
         self.program.do(partial(np.copyto, target.value, second))
         self.program.do(partial(np.copyto, target.value, first, where=condition))
         return target
 
-    def __getitem__(self, index: Any) -> Recorded:
+    def __getitem__(self, index: Any) -> RecordedArray:
         index = _plain(index)
         found = self.value[index]
         if isinstance(found, np.ndarray) and np.may_share_memory(found, self.value):
-            return Recorded(found, self.program, self.owner)
+            return RecordedArray(found, self.program, self.owner)
         if not isinstance(found, np.ndarray):
             found = np.asarray(found)
         target = self.program.buffer(found.shape, found.dtype)
@@ -249,40 +249,40 @@ class Recorded(NDArrayOperatorsMixin):
         else:
             self.program.do(partial(self.value.__setitem__, index, value))
 
-    def reshape(self, *shape: Any) -> Recorded:
+    def reshape(self, *shape: Any) -> RecordedArray:
         """A view where there can be one, a copy otherwise."""
         view = self.value.reshape(*shape)
         if np.may_share_memory(view, self.value):
-            return Recorded(view, self.program, self.owner)
+            return RecordedArray(view, self.program, self.owner)
         whole = self.copy()
-        return Recorded(whole.value.reshape(*shape), self.program, whole.owner)
+        return RecordedArray(whole.value.reshape(*shape), self.program, whole.owner)
 
-    def copy(self) -> Recorded:
+    def copy(self) -> RecordedArray:
         """The same numbers, contiguous, in memory of their own."""
         target = self.program.buffer(self.shape, self.dtype)
         self.program.do(partial(np.copyto, target.value, self.value))
         return target
 
-    def astype(self, dtype: Any) -> Recorded:
+    def astype(self, dtype: Any) -> RecordedArray:
         """The same numbers in another type."""
         target = self.program.buffer(self.shape, dtype)
         self.program.do(partial(np.copyto, target.value, self.value, casting="unsafe"))
         return target
 
-    def squeeze(self, axis: int) -> Recorded:
+    def squeeze(self, axis: int) -> RecordedArray:
         """A view without an axis of one."""
-        return Recorded(self.value.squeeze(axis), self.program, self.owner)
+        return RecordedArray(self.value.squeeze(axis), self.program, self.owner)
 
-    def transpose(self, *axes: int) -> Recorded:
+    def transpose(self, *axes: int) -> RecordedArray:
         """A view with the axes in another order."""
-        return Recorded(self.value.transpose(*axes), self.program, self.owner)
+        return RecordedArray(self.value.transpose(*axes), self.program, self.owner)
 
     @property
-    def T(self) -> Recorded:
+    def T(self) -> RecordedArray:
         """A view with the axes reversed."""
         return self.transpose()
 
-    def take(self, index: int, axis: int) -> Recorded:
+    def take(self, index: int, axis: int) -> RecordedArray:
         """A view of one place along an axis."""
         return self[(slice(None),) * (axis % self.ndim) + (index,)]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .buffers import Memory, Tensor, arrays, rows, written
+from .buffers import BufferMemory, Tensor, arrays, rows, written
 from .c_operations import known
 from .loop_nests import Access, Nest, loops
 from .recording import Recording
@@ -20,7 +20,7 @@ FEW_WORLDS = 16
 
 
 @dataclass(eq=False)
-class Place:
+class Operand:
     """An operand as the generated code finds it: bytes to the first place, elements from step to step.
 
     Of scratch in a batch done in parts both are counted in rows of worlds.
@@ -43,14 +43,14 @@ class Statement:
     """A loop nest with its operands placed; axes of one step are left out, worlds (if cut in parts) come last."""
 
     extents: tuple[int, ...]
-    write: Place
-    reads: list[Place]
+    write: Operand
+    reads: list[Operand]
     text: str
     serial: bool
 
 
 @dataclass
-class Plan:
+class Schedule:
     """A program in order.
 
     Parameters
@@ -87,7 +87,7 @@ class _Step:
 _Run = list[_Step] | Callable[[], Any]
 
 
-def plan(program: Recording) -> Plan:
+def plan(program: Recording) -> Schedule:
     """How to run a program natively.
 
     Raises
@@ -100,7 +100,7 @@ def plan(program: Recording) -> Plan:
         if not isinstance(call, partial) or not _harmless(call):
             raise NothingToGain(f"a call of unknown kind: {call!r:.100}")
         calls.append(call)
-    memory = Memory(program, calls)
+    memory = BufferMemory(program, calls)
     sizes = Counter(one.shape[-1] for _, one in program.made if one.ndim).most_common(1)
     worlds = sizes[0][0] if sizes and sizes[0][0] >= FEW_WORLDS else None
     nests = [loops(call, memory.constant) if list(written(call)) else [] for call in calls]
@@ -108,7 +108,7 @@ def plan(program: Recording) -> Plan:
         raise NothingToGain("no call is known")
     planned = _planned(memory, calls, nests, worlds)
     if planned is None:
-        planned = _planned(Memory(program, calls), calls, nests, None)
+        planned = _planned(BufferMemory(program, calls), calls, nests, None)
     assert planned is not None
     return planned
 
@@ -121,8 +121,8 @@ def _harmless(call: partial[Any]) -> bool:
 
 
 def _planned(
-    memory: Memory, calls: list[partial[Any]], nests: list[list[Nest] | None], worlds: int | None
-) -> Plan | None:
+    memory: BufferMemory, calls: list[partial[Any]], nests: list[list[Nest] | None], worlds: int | None
+) -> Schedule | None:
     """The plan for a batch done in parts of its worlds, or whole if None; None if it cannot be done in parts."""
     runs: list[_Run] = []
     for number, (call, found) in enumerate(zip(calls, nests, strict=True)):
@@ -140,7 +140,7 @@ def _planned(
     _keep_what_crosses(memory, runs)
     if worlds is not None and not _aligned(memory, runs):
         return None
-    result = Plan(worlds, memory.state())
+    result = Schedule(worlds, memory.state())
     twins: dict[Tensor, Tensor] = {}
     if len(runs) == 1 and isinstance(runs[0], list):
         runs[0] = _feed(memory, runs[0], result, twins) + runs[0]
@@ -152,7 +152,7 @@ def _planned(
     return result
 
 
-def _steps(memory: Memory, number: int, nests: list[Nest], worlds: int | None) -> list[_Step] | None:
+def _steps(memory: BufferMemory, number: int, nests: list[Nest], worlds: int | None) -> list[_Step] | None:
     """The nests of a call with their loops over worlds; None if one does not keep worlds apart."""
     steps = []
     for nest in nests:
@@ -163,7 +163,7 @@ def _steps(memory: Memory, number: int, nests: list[Nest], worlds: int | None) -
     return steps
 
 
-def _world_axis(memory: Memory, number: int, nest: Nest, worlds: int) -> int | None:
+def _world_axis(memory: BufferMemory, number: int, nest: Nest, worlds: int) -> int | None:
     """The loop over worlds, of which each step must touch its own world alone."""
     places = [(access, memory.find(access.extent, number)) for access in (nest.write, *nest.reads)]
     candidates = [axis for axis, steps in enumerate(nest.shape) if steps == worlds]
@@ -181,7 +181,7 @@ def _world_axis(memory: Memory, number: int, nest: Nest, worlds: int) -> int | N
     return axis
 
 
-def _touched(memory: Memory, run: _Run) -> list[tuple[Tensor, Access, int | None]]:
+def _touched(memory: BufferMemory, run: _Run) -> list[tuple[Tensor, Access, int | None]]:
     """Every tensor that a run touches, how, and the loop over worlds."""
     if not isinstance(run, list):
         return []
@@ -192,7 +192,7 @@ def _touched(memory: Memory, run: _Run) -> list[tuple[Tensor, Access, int | None
     ]
 
 
-def _keep_what_crosses(memory: Memory, runs: list[_Run]) -> None:
+def _keep_what_crosses(memory: BufferMemory, runs: list[_Run]) -> None:
     """What is used in more than one run must stay in memory."""
     seen: dict[Tensor, int] = {}
     for place, run in enumerate(runs):
@@ -200,7 +200,7 @@ def _keep_what_crosses(memory: Memory, runs: list[_Run]) -> None:
             tensor.kept |= seen.setdefault(tensor, place) != place
 
 
-def _aligned(memory: Memory, runs: list[_Run]) -> bool:
+def _aligned(memory: BufferMemory, runs: list[_Run]) -> bool:
     """Whether results that stay in one buffer, one after the other, have their worlds in the same places."""
     for run in runs:
         layouts: dict[int, int | None] = {}
@@ -210,7 +210,7 @@ def _aligned(memory: Memory, runs: list[_Run]) -> bool:
     return True
 
 
-def _feed(memory: Memory, run: list[_Step], result: Plan, twins: dict[Tensor, Tensor]) -> list[_Step]:
+def _feed(memory: BufferMemory, run: list[_Step], result: Schedule, twins: dict[Tensor, Tensor]) -> list[_Step]:
     """Copies of inputs into scratch, to be made before anything else: they may be results of the replay before."""
     uses: dict[Tensor, list[tuple[Access, int | None]]] = {}
     for tensor, access, axis in _touched(memory, run):
@@ -243,7 +243,7 @@ def _input_axis(tensor: Tensor, array: Any, uses: list[tuple[Access, int | None]
     return None
 
 
-def _instead(memory: Memory, array: Any, tensor: Tensor, axis: int | None, worlds: int | None) -> list[int]:
+def _instead(memory: BufferMemory, array: Any, tensor: Tensor, axis: int | None, worlds: int | None) -> list[int]:
     """The results that have an input's layout, worlds in the same places."""
     found = []
     for number, output in enumerate(memory.outputs):
@@ -256,13 +256,13 @@ def _instead(memory: Memory, array: Any, tensor: Tensor, axis: int | None, world
     return found
 
 
-def _statement(memory: Memory, twins: dict[Tensor, Tensor], worlds: int | None, step: _Step) -> Statement:
+def _statement(memory: BufferMemory, twins: dict[Tensor, Tensor], worlds: int | None, step: _Step) -> Statement:
     nest, axis = step.nest, step.axis
     order = [i for i, n in enumerate(nest.shape) if n > 1 and i != axis]
     if axis is not None:
         order.append(axis)
 
-    def place(access: Access, first: bool = False) -> Place:
+    def place(access: Access, first: bool = False) -> Operand:
         tensor = memory.find(access.extent, step.number if step.number >= 0 else memory.end)
         tensor = tensor if first else twins.get(tensor, tensor)
         item = access.array.itemsize
@@ -276,7 +276,7 @@ def _statement(memory: Memory, twins: dict[Tensor, Tensor], worlds: int | None, 
         if access.axis is not None and access.axis not in order:  # one place only
             offset, table = offset + table[0] * item, ()
         number = order.index(access.axis) if access.axis in order else None
-        return Place(tensor, access, offset, tuple(steps[i] for i in order), number, table)
+        return Operand(tensor, access, offset, tuple(steps[i] for i in order), number, table)
 
     reads = [place(one, first=step.number < 0) for one in nest.reads]
     return Statement(tuple(nest.shape[i] for i in order), place(nest.write), reads, nest.text, nest.serial)

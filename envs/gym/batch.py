@@ -14,6 +14,7 @@ from ..core.backend import NumpyOps
 from ..core.errors import InputError, expected, unknown
 from ..core.memory_limits import require_memory
 from ..core.threads import one_thread
+from ..core.typing import Bools, Ints
 from ..dynamics import Arrivals, Dynamics, State
 from ..dynamics.rounding import counting
 from ..interface.feasibility import check_feasible
@@ -25,10 +26,7 @@ from ..worlds.memory import tape_bytes
 from .infos import LEVELS, Reporter
 from .recorded_step import Replay
 from .step import Before, Stepping
-from .world_queue import Slots, Worlds
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
+from .world_queue import Slots, WorldQueue
 
 OBSERVATIONS = ("flat",)
 DTYPES = ("float64", "float32")
@@ -94,7 +92,7 @@ class NetworkBatch:
         self._replay = Replay(self._step, ops)
         self.reporter = Reporter(self.scenario, size, info, self.periods)
         # One more than an episode lasts: the last observation shows the period that would follow.
-        self._worlds = Worlds(self.scenario, cast(Purpose, purpose), self.periods + 1, size)
+        self._worlds = WorldQueue(self.scenario, cast(Purpose, purpose), self.periods + 1, size)
         self._slots = Slots(self.scenario, ops, size)
         self._initial = self._dynamics.initial(size)
         self._ages = np.arange(self.periods + 2)

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..accounts.kpis import KpiAccumulator, windows
+from ..core.typing import Bools, Ints
 from ..dynamics import Flows
 from ..scenario.scenario import Scenario
 from .step import OBJECTIVES, REWARD
 
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 Info = dict[str, Any]
 
 LEVELS = ("none", "costs", "kpis")

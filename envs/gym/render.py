@@ -99,10 +99,10 @@ def draw_network(scenario: Scenario, observation: Observation, world: int = 0) -
     return np.array(canvas.buffer_rgba())[..., :3]
 
 
-Place = tuple[float, float]
+Position = tuple[float, float]
 
 
-def _places(scenario: Scenario) -> tuple[list[Place], list[Place]]:
+def _places(scenario: Scenario) -> tuple[list[Position], list[Position]]:
     """Coordinates of nodes and customers: the column is the depth in the primary forest."""
     t = scenario.tables
     depth = Forest(t).depth.reshape((t.N, t.P)).max(1)
@@ -119,7 +119,9 @@ def _places(scenario: Scenario) -> tuple[list[Place], list[Place]]:
     return placed[: t.N], placed[t.N :]
 
 
-def _draw_lanes(axes: Any, scenario: Scenario, places: list[Place], customers: list[Place], under_way: Any) -> None:
+def _draw_lanes(
+    axes: Any, scenario: Scenario, places: list[Position], customers: list[Position], under_way: Any
+) -> None:
     t = scenario.tables
     usual = np.maximum(t.mean_flow.sum(1)[t.lane_target] * np.maximum(t.nominal_lead_time, 1), 1e-9)
     for lane in range(t.L):

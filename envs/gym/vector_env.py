@@ -12,10 +12,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from ..core.errors import InputError, expected, unknown
+from ..core.typing import Bools, Ints
 from ..interface.observation import Decision, Observation, checked_requests
 from ..interface.observation_encoder import BOUND
 from ..scenario.scenario import Scenario
-from .batch import Bools, Ints, NetworkBatch, whole_number
+from .batch import NetworkBatch, whole_number
 
 RENDER_MODES = (None, "rgb_array")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 AHEAD_PERIODS, AHEAD_EPISODES = 8_000, 32
 
 
-class Worlds:
+class WorldQueue:
     """World indices in, tape arrays out; draws those that will be asked for next in the same go.
 
     Parameters

@@ -11,7 +11,7 @@ from ..core.backend import Array, Ops, ops_of
 from ..core.errors import InputError, unknown
 from ..core.segments import Segments
 from .automatic_levels import automatic_levels
-from .inventory_positions import Accumulator, Forest, Later, Owned, Rows, Stock, every_row
+from .inventory_positions import Accumulator, Forest, Later, Owned, SlotRows, Stock, every_row
 
 if TYPE_CHECKING:
     from ..scenario.scenario import Scenario
@@ -22,7 +22,7 @@ KINDS = ("order_up_to", "order_up_to_local", "proportional", "allocate", "reques
 GAIN = 0.5
 
 
-class Range(NamedTuple):
+class ActionRange(NamedTuple):
     """What an action a in [-1, 1] stands for: ``centre + a (slope + bend a^2)``, rising in a."""
 
     centre: NDArray[np.float64]  # (n,) at a = 0
@@ -108,7 +108,7 @@ class ActionDecoder:
         self.range, self.leveled = self._ranges()
         self._backends: dict[Any, Decoding] = {}
 
-    def _ranges(self) -> tuple[Range, NDArray[np.bool_]]:
+    def _ranges(self) -> tuple[ActionRange, NDArray[np.bool_]]:
         """What actions stand for, and which of them are levels of a position."""
         t, flat = self.tables, self.levels
         lanes, products, target = self.lanes, self.products, self.target
@@ -123,19 +123,19 @@ class ActionDecoder:
         reach = np.where(level > 0, level, 2 * flow * t.protection[lanes])
         slope = np.minimum(3 * deviation, reach)
         if self.kind in ("order_up_to", "order_up_to_local", "proportional"):
-            return Range(level, slope, reach - slope), np.ones(self.size, dtype=bool)
+            return ActionRange(level, slope, reach - slope), np.ones(self.size, dtype=bool)
         volume = np.maximum(t.volume[products], 1e-12)
         most = np.minimum(2 * flow, t.lane_capacity[lanes] / volume)
         amount = np.where(self.primary, t.mean_flow.reshape(-1)[target], 0.0)
         rise = np.where(self.primary, flow, most)
         if self.kind == "requests":
-            return Range(amount, rise, np.zeros(self.size)), np.zeros(self.size, dtype=bool)
+            return ActionRange(amount, rise, np.zeros(self.size)), np.zeros(self.size, dtype=bool)
         supplied = t.is_supplier[t.lane_source[lanes]]
         leveled = self.primary & supplied
         share = self._steady_share()
         centre = np.where(leveled, level, np.where(self.primary, share, 0.0))
         rise = np.where(leveled, slope, np.where(self.primary, share, rise))
-        return Range(centre, rise, np.where(leveled, reach - slope, 0.0)), leveled
+        return ActionRange(centre, rise, np.where(leveled, reach - slope, 0.0)), leveled
 
     def _slower(self) -> NDArray[np.float64]:
         """(N * P,) units under way in the mean on needed lanes that the primary lane would bring sooner."""
@@ -176,7 +176,7 @@ class ActionDecoder:
         """The decoder's arrays and arithmetic on one backend; ``usable``: on the rows that can hold units only."""
         key = (ops.name, str(ops.float), str(getattr(ops, "device", "")), usable)
         if key not in self._backends:
-            rows = Rows.usable(self.tables) if usable else Rows.every(self.tables)
+            rows = SlotRows.usable(self.tables) if usable else SlotRows.every(self.tables)
             self._backends[key] = Decoding(self, ops, rows)
         return self._backends[key]
 
@@ -184,7 +184,7 @@ class ActionDecoder:
 class Decoding:
     """A decoder on one backend: entity first, batch last."""
 
-    def __init__(self, decoder: ActionDecoder, ops: Ops, rows: Rows) -> None:
+    def __init__(self, decoder: ActionDecoder, ops: Ops, rows: SlotRows) -> None:
         t = decoder.tables
         self.ops, self.tables, self.kind, self.size = ops, t, decoder.kind, decoder.size
         self.stock = Stock(t, ops, rows)

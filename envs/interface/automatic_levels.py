@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..core.typing import Floats
 from ..network.tables import Tables
 from ..processes.series import normal_quantile
 from .feasibility import carried_share, seconds
@@ -19,7 +19,6 @@ from .inventory_positions import Forest, cover
 if TYPE_CHECKING:
     from ..scenario.scenario import Scenario
 
-Floats = NDArray[np.float64]
 
 # A critical ratio is kept within these: beyond them levels follow the tails of a distribution nobody knows.
 LOWEST_RATIO, HIGHEST_RATIO = 0.05, 0.99

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.errors import InputError, warn
+from ..core.typing import Bools, Floats
 from ..network.tables import Tables
 from .inventory_positions import Forest
 
 if TYPE_CHECKING:
     from ..scenario.scenario import Scenario
 
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 _NAMED = 5  # entities that a line names
 _HAIR = 1e-6  # of a volume or demand: rounding of the linear program
 

@@ -10,14 +10,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.backend import Array, Ops
 from ..core.segments import Segments
+from ..core.typing import Floats, Ints
 from ..network.tables import Tables
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 class Forest:
@@ -75,20 +72,20 @@ class Accumulator:
         return out
 
 
-class Rows(NamedTuple):
+class SlotRows(NamedTuple):
     """Slots under way that are looked at, as the leading axis of an array: slots in turn, lanes in turn within one."""
 
     lane: Ints  # (M,)
     slot: Ints  # (M,) dispatched slot + 1 periods ago
 
     @classmethod
-    def every(cls, tables: Tables) -> Rows:
+    def every(cls, tables: Tables) -> SlotRows:
         """All slots of all lanes."""
         slot, lane = np.divmod(np.arange(tables.K * tables.L), max(tables.L, 1))
         return cls(lane, slot)
 
     @classmethod
-    def usable(cls, tables: Tables) -> Rows:
+    def usable(cls, tables: Tables) -> SlotRows:
         """Those that can hold units, with lead times as the scenario has them."""
         rows = cls.every(tables)
         used = rows.slot < tables.max_lead_time[rows.lane] - 1
@@ -96,7 +93,7 @@ class Rows(NamedTuple):
 
 
 def every_row(in_transit: Array, ops: Ops) -> Array:
-    """``in_transit`` (L, P, K, A, B) in the layout of :meth:`Rows.every`: (K * L, P, A, B)."""
+    """``in_transit`` (L, P, K, A, B) in the layout of :meth:`SlotRows.every`: (K * L, P, A, B)."""
     return ops.moveaxis(in_transit, 2, 0).reshape((-1, in_transit.shape[1], *in_transit.shape[3:]))
 
 
@@ -111,7 +108,7 @@ class Owned(NamedTuple):
 class Stock:
     """What each cell owns: stock and all under way to it, less who waits for it first."""
 
-    def __init__(self, tables: Tables, ops: Ops, rows: Rows) -> None:
+    def __init__(self, tables: Tables, ops: Ops, rows: SlotRows) -> None:
         t = tables
         self.ops, self.cells = ops, t.N * t.P
         self.by_target = Segments(t.lane_target[rows.lane], t.N, ops) if len(rows.lane) else None
@@ -142,7 +139,7 @@ class Later:
         (n,) lane cells that ask.
     """
 
-    def __init__(self, tables: Tables, lanes: Ints, ops: Ops, rows: Rows) -> None:
+    def __init__(self, tables: Tables, lanes: Ints, ops: Ops, rows: SlotRows) -> None:
         t = tables
         # Periods from now until a row arrives, if the lead time of its lane is the nominal one.
         due = np.maximum(t.nominal_lead_time[rows.lane] - rows.slot - 1, 1)

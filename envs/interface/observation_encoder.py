@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ..core.backend import Array, Ops, ops_of
 from ..processes.demand import DemandProcess
 from ..worlds.events import disturbed
-from .action_decoder import KINDS, ActionDecoder, Decoding, Range
-from .inventory_positions import Rows
+from .action_decoder import KINDS, ActionDecoder, ActionRange, Decoding
+from .inventory_positions import SlotRows
 from .observation import Observation
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class ObservationEncoder:
     def __init__(self, scenario: Scenario) -> None:
         self.decoder = ActionDecoder(scenario)  # whose positions lead the vector
         self.tables = t = scenario.tables
-        self.rows = Rows.usable(t)
+        self.rows = SlotRows.usable(t)
         self.seasons = season_periods(scenario)
         self.blocks = [block for block in _blocks(scenario, self.decoder, self.seasons) if len(block.centre)]
         self.slices: dict[str, slice] = {}
@@ -254,7 +254,7 @@ def _stock_blocks(decoder: ActionDecoder) -> list[Block]:
         np.broadcast_to((levels.flow_deviation * np.sqrt(lead + 1))[:, :, None], shape),
         (t.nodes, t.products, _numbers(t.A) if t.A > 1 else None),
     )
-    rows = Rows.usable(t)
+    rows = SlotRows.usable(t)
     lane, target = rows.lane, t.lane_target[rows.lane]
     can = t.lane_carries[lane][:, :, None] & np.where(supplied[lane][:, None, None], fresh, lives)
     primary = t.primary_lane[target] == lane[:, None]  # (M, P)
@@ -351,10 +351,10 @@ __all__ = [
     "BOUND",
     "KINDS",
     "ActionDecoder",
+    "ActionRange",
     "Block",
     "Decoding",
     "ObservationEncoder",
-    "Range",
-    "Rows",
+    "SlotRows",
     "View",
 ]

@@ -11,14 +11,11 @@ import math
 from typing import Annotated, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BeforeValidator, PlainValidator, model_validator
 
 from ..core.plain import iso_date
+from ..core.typing import Bools, Ints
 from ..core.validation import Config, number
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 LONGEST_CYCLE = 3_660  # periods; also of cycles that have to be looked at together
 

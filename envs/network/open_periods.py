@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 
 from ..core.errors import expected
-from .calendars import ALWAYS, LONGEST_CYCLE, Bools, together
+from ..core.typing import Bools
+from .calendars import ALWAYS, LONGEST_CYCLE, together
 from .entities import Lane, Node
 
 

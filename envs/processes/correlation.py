@@ -6,11 +6,9 @@ import math
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..core.typing import Floats
 from ..core.validation import Config, number
-
-Floats = NDArray[np.float64]
 
 Coefficient = Annotated[float, number(0.0, 1.0 - 1e-9)]
 

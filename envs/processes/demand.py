@@ -13,17 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InputError, expected, unknown
+from ..core.typing import Floats
 from ..core.validation import Config, validate
 from ..recorded.record import ONE_RECORD, JointRecords
 from ..recorded.trace import Columns, Trace
 from ..recorded.windows import Windows
-from .families import FAMILIES, Family, Season
+from .families import FAMILIES, DemandFamily, Season
 from .inverse import Index, InverseTables
-from .laws import Floats, Smooth, Steps, Uniform
+from .laws import Smooth, Steps, Uniform
 from .replay import ReplayedDemand
 
 
-class Factor(NamedTuple):
+class DisruptionFactor(NamedTuple):
     """Factors of disruptions on one customer: ``levels[codes]``, codes (n, 1) or (n, B)."""
 
     codes: Index
@@ -35,7 +36,7 @@ class Factor(NamedTuple):
         return self.levels[self.codes]
 
 
-_NO_EFFECT = Factor(np.zeros((1, 1), np.intp), np.ones(1))
+_NO_EFFECT = DisruptionFactor(np.zeros((1, 1), np.intp), np.ones(1))
 
 
 class DemandProcess:
@@ -54,7 +55,7 @@ class DemandProcess:
         Standard deviation of a period's demand as drawn, season at 1.
     """
 
-    def __init__(self, family: Family, integer: bool) -> None:
+    def __init__(self, family: DemandFamily, integer: bool) -> None:
         self.family = family
         self.integer = integer
         self._law = family.law(1.0, integer)
@@ -102,7 +103,7 @@ class DemandProcess:
         self,
         first: int,
         count: int,
-        effect: Factor | None = None,
+        effect: DisruptionFactor | None = None,
         uniform: Floats | None = None,
         score: Floats | None = None,
     ) -> NDArray[Any]:
@@ -155,7 +156,7 @@ class DemandProcess:
         self,
         law: Smooth,
         season: Floats,
-        effect: Factor | None,
+        effect: DisruptionFactor | None,
         uniform: Floats | None,
         score: Floats | None,
     ) -> Floats:
@@ -271,7 +272,7 @@ def parse_demand(
             own = alone or (config.series is not None and named.count(config.series) == 1)
             series = config.bind(base_dir, customer, name, own, place, horizon, integer, joint)
             processes[name] = ReplayedDemand(config, series, integer)
-        elif isinstance(config, Family):
+        elif isinstance(config, DemandFamily):
             if integer:
                 config.check_whole(place)
             try:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from pydantic import PlainValidator, model_validator
 
 from ..core.errors import expected
+from ..core.typing import Floats
 from ..core.validation import Config, NonNegative, Share, is_number, number
 from ..recorded.trace import Trace
-from .laws import MOST_WHOLE, ClippedNormal, Floats, Gamma, Smooth, Steps, Uniform, count_law
+from .laws import MOST_WHOLE, ClippedNormal, Gamma, Smooth, Steps, Uniform, count_law
 from .lead_time import check_probabilities
 
 Mean = Annotated[float, number(0.0, 1e9)]
@@ -38,7 +39,7 @@ class Season(Config):
         return np.round(1.0 + self.amplitude * np.sin(2.0 * np.pi * turn), 12)
 
 
-class Family(Config):
+class DemandFamily(Config):
     """Base of the demand families: what one period's demand is distributed like.
 
     A family has a law for every factor f, the product of season and disruptions. For counts
@@ -83,7 +84,7 @@ def _written(values: Any, weights: Any, factor: float, integer: bool) -> Steps:
     return Steps.of(scaled, np.asarray(weights, dtype=np.float64))
 
 
-class Deterministic(Family):
+class Deterministic(DemandFamily):
     """The same every period: ``mean`` times the factor."""
 
     kind: Literal["deterministic"]
@@ -93,15 +94,15 @@ class Deterministic(Family):
 
     @property
     def written(self) -> bool:
-        """See :class:`Family`."""
+        """See :class:`DemandFamily`."""
         return True
 
     def law(self, factor: float, integer: bool) -> Steps:
-        """See :class:`Family`."""
+        """See :class:`DemandFamily`."""
         return _written([self.mean], [1.0], factor, integer)
 
     def check_whole(self, where: str) -> None:
-        """See :class:`Family`.
+        """See :class:`DemandFamily`.
 
         Raises
         ------
@@ -111,7 +112,7 @@ class Deterministic(Family):
         _check_whole("mean", [self.mean], where)
 
 
-class Poisson(Family):
+class Poisson(DemandFamily):
     """Poisson with that ``mean``, which is also the variance."""
 
     kind: Literal["poisson"]
@@ -120,15 +121,15 @@ class Poisson(Family):
     """Mean demand in a period, in units."""
 
     def law(self, factor: float, integer: bool) -> Steps:
-        """See :class:`Family`."""
+        """See :class:`DemandFamily`."""
         return count_law(self.mean * factor, 0.0)
 
     def moments(self, factor: float) -> tuple[float, float]:
-        """See :class:`Family`."""
+        """See :class:`DemandFamily`."""
         return self.mean * factor, math.sqrt(self.mean * factor)
 
 
-class NegativeBinomial(Family):
+class NegativeBinomial(DemandFamily):
     """Negative binomial: variance ``mean + dispersion mean^2``; dispersion 0 is Poisson."""
 
     kind: Literal["negative_binomial"]
@@ -139,16 +140,16 @@ class NegativeBinomial(Family):
     """Dispersion d: the variance is mean + d mean^2."""
 
     def law(self, factor: float, integer: bool) -> Steps:
-        """See :class:`Family`."""
+        """See :class:`DemandFamily`."""
         return count_law(self.mean * factor, self.dispersion)
 
     def moments(self, factor: float) -> tuple[float, float]:
-        """See :class:`Family`."""
+        """See :class:`DemandFamily`."""
         mean = self.mean * factor
         return mean, math.sqrt(mean + self.dispersion * mean**2)
 
 
-class _Scaled(Family):
+class _Scaled(DemandFamily):
     """Families with a smooth law, drawn and then scaled, or tabulated where units are integer."""
 
     def smooth(self) -> Smooth:
@@ -156,7 +157,7 @@ class _Scaled(Family):
         raise TypeError(f"{type(self).__name__} has no smooth law")
 
     def law(self, factor: float, integer: bool) -> Steps | Smooth:
-        """See :class:`Family`."""
+        """See :class:`DemandFamily`."""
         law = self.smooth()
         if not integer or law.reach > MOST_WHOLE:
             return law
@@ -192,17 +193,17 @@ class Normal(_Scaled):
 
     @property
     def written(self) -> bool:
-        """See :class:`Family`."""
+        """See :class:`DemandFamily`."""
         return self.standard_deviation == 0.0
 
     def law(self, factor: float, integer: bool) -> Steps | Smooth:
-        """See :class:`Family`."""
+        """See :class:`DemandFamily`."""
         if self.standard_deviation == 0.0:
             return _written([self.mean], [1.0], factor, integer)
         return super().law(factor, integer)
 
     def check_whole(self, where: str) -> None:
-        """See :class:`Family`.
+        """See :class:`DemandFamily`.
 
         Raises
         ------
@@ -254,7 +255,7 @@ class UniformDemand(_Scaled):
 
     @property
     def written(self) -> bool:
-        """See :class:`Family`."""
+        """See :class:`DemandFamily`."""
         return True
 
     def smooth(self) -> Smooth:
@@ -262,7 +263,7 @@ class UniformDemand(_Scaled):
         return Uniform.of(self.low, self.high)
 
     def check_whole(self, where: str) -> None:
-        """See :class:`Family`.
+        """See :class:`DemandFamily`.
 
         Raises
         ------
@@ -286,7 +287,7 @@ def _amounts(raw: Any) -> tuple[float, ...]:
 Amounts = Annotated[tuple[float, ...], PlainValidator(_amounts)]
 
 
-class Discrete(Family):
+class Discrete(DemandFamily):
     """One of ``values``, with ``probabilities``."""
 
     kind: Literal["discrete"]
@@ -303,15 +304,15 @@ class Discrete(Family):
 
     @property
     def written(self) -> bool:
-        """See :class:`Family`."""
+        """See :class:`DemandFamily`."""
         return True
 
     def law(self, factor: float, integer: bool) -> Steps:
-        """See :class:`Family`."""
+        """See :class:`DemandFamily`."""
         return _written(self.values, self.probabilities, factor, integer)
 
     def check_whole(self, where: str) -> None:
-        """See :class:`Family`.
+        """See :class:`DemandFamily`.
 
         Raises
         ------
@@ -321,7 +322,7 @@ class Discrete(Family):
         _check_whole("values", self.values, where)
 
 
-class Empirical(Family):
+class Empirical(DemandFamily):
     """One of ``values``, each equally likely, drawn anew every period."""
 
     kind: Literal["empirical"]
@@ -331,15 +332,15 @@ class Empirical(Family):
 
     @property
     def written(self) -> bool:
-        """See :class:`Family`."""
+        """See :class:`DemandFamily`."""
         return True
 
     def law(self, factor: float, integer: bool) -> Steps:
-        """See :class:`Family`."""
+        """See :class:`DemandFamily`."""
         return _written(self.values, [1.0 / len(self.values)] * len(self.values), factor, integer)
 
     def check_whole(self, where: str) -> None:
-        """See :class:`Family`.
+        """See :class:`DemandFamily`.
 
         Raises
         ------

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.typing import Floats
 from ..core.validation import Config, Count, Share
 from .series import Streams
-
-Floats = NDArray[np.float64]
 
 
 class Forecast(Config):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .laws import SCORES, Floats, Steps
+from ..core.typing import Floats
+from .laws import SCORES, Steps
 
 Index = NDArray[np.intp]
 

@@ -7,12 +7,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.errors import InputError
+from ..core.typing import Floats
 from .series import normal_quantile
-
-Floats = NDArray[np.float64]
 
 MOST_VALUES = 4_000_000  # a longer table of counts is a slip of the pen
 MOST_WHOLE = 8_192  # whole values that a smooth law is tabulated over; beyond, rounding is no matter

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core.typing import Floats, Ints
 from ..recorded.blocks import block_positions, block_starts, replayed
-from ..recorded.record import Ints
 from ..recorded.trace import Trace, TraceSeries
-from .laws import Floats
 from .series import Streams
 
 

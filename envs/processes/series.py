@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import expected
+from ..core.typing import Floats
 
-Floats = NDArray[np.float64]
 Keys = NDArray[np.uint64]
 
 Purpose = Literal["train", "tune", "test"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .record import Floats, Ints
+from ..core.typing import Floats, Ints
 
 
 def whole_blocks(window: tuple[int, int], block: int) -> Ints:

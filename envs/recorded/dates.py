@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..core.errors import expected
-from .record import Calendar
+from .record import RecordDates
 
 MOST_PERIODS = 1_000_000
 GAP = "missing: zero takes periods without a row, and empty cells, as demand 0"
@@ -20,7 +20,7 @@ _MONTH = re.compile(r"(\d{4})[-/](\d{1,2})", re.ASCII)
 _WORDS = ("%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %Y", "%B %Y", "%b-%Y")
 _CLOCK = re.compile(r"(.*?)[ T](\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)\s*(Z|UTC|[+-]\d{2}:?\d{2})?", re.ASCII)
 
-Cell = tuple[int, str]  # line of the file, text
+NumberedText = tuple[int, str]  # line of the file, text
 
 
 class Periods(NamedTuple):
@@ -28,10 +28,10 @@ class Periods(NamedTuple):
 
     places: list[int]
     number: int
-    calendar: Calendar | None
+    calendar: RecordDates | None
 
 
-def counted(cells: Sequence[Cell], missing: str, file: str) -> Periods:
+def counted(cells: Sequence[NumberedText], missing: str, file: str) -> Periods:
     """Periods that a column counts: 0, 1, 2, ..., in any order.
 
     Raises
@@ -56,7 +56,7 @@ def counted(cells: Sequence[Cell], missing: str, file: str) -> Periods:
     return Periods(places, due, None)
 
 
-def dated(cells: Sequence[Cell], missing: str, date_format: str | None, file: str) -> Periods:
+def dated(cells: Sequence[NumberedText], missing: str, date_format: str | None, file: str) -> Periods:
     """Periods that begin at the dates of a column, in any order.
 
     Raises
@@ -91,7 +91,7 @@ def dated(cells: Sequence[Cell], missing: str, date_format: str | None, file: st
         starts = tuple(_later(distinct[0], k * step, distinct) for k in range(due))
     else:
         starts = tuple(distinct[0] + datetime.timedelta(seconds=k * step) for k in range(due))
-    return Periods([places[time] for time in times], due, Calendar(starts, _length(step, unit)))
+    return Periods([places[time] for time in times], due, RecordDates(starts, _length(step, unit)))
 
 
 def _check_count(count: int, file: str) -> None:
@@ -99,7 +99,7 @@ def _check_count(count: int, file: str) -> None:
         raise expected("periods", count, f"at most {MOST_PERIODS:,}", file)
 
 
-def _times(cells: Sequence[Cell], date_format: str | None, file: str) -> list[datetime.datetime]:
+def _times(cells: Sequence[NumberedText], date_format: str | None, file: str) -> list[datetime.datetime]:
     known: dict[str, datetime.datetime] = {}
     zones: set[str] = set()
     first = _day_first(cells, file) if date_format is None else None
@@ -123,7 +123,7 @@ def _formatted(text: str, date_format: str) -> datetime.datetime | None:
         return None
 
 
-def _day_first(cells: Sequence[Cell], file: str) -> bool | None:
+def _day_first(cells: Sequence[NumberedText], file: str) -> bool | None:
     """Whether the day stands before the month in dates such as 03/04/2024; None where there are none.
 
     Dots have the day first. Elsewhere a number above 12 says it, in any row.
@@ -133,8 +133,8 @@ def _day_first(cells: Sequence[Cell], file: str) -> bool | None:
     InputError
         Where nothing says it, or two rows say different things.
     """
-    said: dict[bool, Cell] = {}
-    doubtful: Cell | None = None
+    said: dict[bool, NumberedText] = {}
+    doubtful: NumberedText | None = None
     for line, text in cells:
         clock = _CLOCK.fullmatch(text)
         parts = _NUMBERS.fullmatch(clock[1] if clock else text)

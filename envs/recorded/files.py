@@ -11,13 +11,13 @@ from ..core.errors import expected
 from .cells import is_table
 from .completejourney import load_completejourney
 from .reading import Dialect, read_table
-from .record import Recorded
+from .record import RecordedSeries
 from .synthetic import load_synthetic
 
 
 def load_recorded(
     file: str, base_dir: str | Path = ".", where: str | None = None, dialect: Dialect | None = None
-) -> Recorded:
+) -> RecordedSeries:
     """The recorded file of that name; read once a process, again if a table has changed.
 
     Parameters

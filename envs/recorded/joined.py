@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from ..core.errors import expected
 from .cells import is_table
-from .record import Calendar, JointRecords
+from .record import JointRecords, RecordDates
 from .trace import TraceSeries
 from .windows import Windows
 
@@ -34,7 +34,7 @@ def joint_records(series: Iterable[TraceSeries]) -> JointRecords:
 
 
 def _common_days(series: Sequence[TraceSeries]) -> tuple[datetime.datetime, datetime.datetime] | None:
-    dated: dict[tuple[str, Calendar], TraceSeries] = {}
+    dated: dict[tuple[str, RecordDates], TraceSeries] = {}
     for one in series:
         if one.recorded.calendar is not None:
             dated.setdefault((one.content, one.recorded.calendar), one)

@@ -15,10 +15,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.errors import InputError, expected, unknown
+from ..core.typing import Floats
 from .amounts import amount, decimal_mark, empty
 from .cells import Table, read_cells
 from .dates import GAP, Periods, counted, dated
-from .record import Floats, Recorded
+from .record import RecordedSeries
 
 MOST_CELLS = 50_000_000
 PERIOD, DATE = ("period", "index", "unnamed: 0", ""), ("date", "datetime", "timestamp", "ds", "datum")
@@ -44,7 +45,7 @@ class Dialect(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def read_table(path: Path, file: str, stamp: tuple[int, int], dialect: Dialect) -> Recorded:
+def read_table(path: Path, file: str, stamp: tuple[int, int], dialect: Dialect) -> RecordedSeries:
     """The table at ``path``; ``stamp`` (time of change, size) makes an edited file a new one.
 
     Raises
@@ -120,7 +121,7 @@ def _roles(
     return named, header.index(given["units"])
 
 
-def _wide(table: Table, index: int, periods: Periods, dialect: Dialect, file: str) -> Recorded:
+def _wide(table: Table, index: int, periods: Periods, dialect: Dialect, file: str) -> RecordedSeries:
     header, rows = table.header, table.rows
     seen: dict[int, int] = {}
     for place, (line, row) in zip(periods.places, rows, strict=True):
@@ -137,7 +138,7 @@ def _wide(table: Table, index: int, periods: Periods, dialect: Dialect, file: st
     return _recorded(file, units, [header[column] for column in columns], periods)
 
 
-def _long(table: Table, roles: tuple[list[int], int], periods: Periods, dialect: Dialect, file: str) -> Recorded:
+def _long(table: Table, roles: tuple[list[int], int], periods: Periods, dialect: Dialect, file: str) -> RecordedSeries:
     named, column = roles
     header, rows = table.header, table.rows
     names: dict[str, int] = {}
@@ -165,10 +166,10 @@ def _date_of(header: list[str], dialect: Dialect) -> int:
     return 0 if dialect.date is None else header.index(dialect.date)
 
 
-def _recorded(file: str, units: Floats, names: list[str], periods: Periods) -> Recorded:
+def _recorded(file: str, units: Floats, names: list[str], periods: Periods) -> RecordedSeries:
     units.flags.writeable = False
     places = {name: column for column, name in enumerate(names)}
-    return Recorded(file, len(units), tuple(places), lambda name: units[:, places[name]], periods.calendar)
+    return RecordedSeries(file, len(units), tuple(places), lambda name: units[:, places[name]], periods.calendar)
 
 
 def _units(cell: str, mark: str, dialect: Dialect, field: str, file: str) -> float:

@@ -8,17 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..core.errors import unknown
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from ..core.typing import Floats
 
 
 @dataclass(frozen=True, eq=False)
-class Calendar:
+class RecordDates:
     """When the periods of a record begin.
 
     Attributes
@@ -107,7 +102,7 @@ class Record:
 
     file: str
     periods: int
-    calendar: Calendar | None = field(default=None, repr=False)
+    calendar: RecordDates | None = field(default=None, repr=False)
 
     def label(self, period: int) -> str:
         """A period by its date where there is one, else by its number."""
@@ -119,7 +114,7 @@ class Record:
 
 
 @dataclass(frozen=True, eq=False)
-class Recorded:
+class RecordedSeries:
     """The series of one recorded file, all of the same length.
 
     Attributes
@@ -140,11 +135,11 @@ class Recorded:
     periods: int
     columns: Sequence[str] | None
     read: Callable[[str], Floats] = field(repr=False)
-    calendar: Calendar | None = field(default=None, repr=False)
+    calendar: RecordDates | None = field(default=None, repr=False)
 
-    def __reduce__(self) -> tuple[type[Recorded], tuple[object, ...]]:
+    def __reduce__(self) -> tuple[type[RecordedSeries], tuple[object, ...]]:
         """What a process of its own is sent: the name and the dates; whoever needs a series has read it before."""
-        return Recorded, (self.file, self.periods, (), _left_behind, self.calendar)
+        return RecordedSeries, (self.file, self.periods, (), _left_behind, self.calendar)
 
     @cached_property
     def _known(self) -> dict[str, str | None]:
@@ -164,14 +159,14 @@ class Recorded:
             return column
         return self._known.get(column) or self._known.get(column.lower())
 
-    def within(self, days: tuple[datetime.datetime, datetime.datetime]) -> Recorded:
+    def within(self, days: tuple[datetime.datetime, datetime.datetime]) -> RecordedSeries:
         """The same record between the begins of two of its periods, both included."""
         assert self.calendar is not None
         starts = self.calendar.starts
         first, last = (bisect.bisect_left(starts, day) for day in days)
         kept, read = slice(first, last + 1), self.read
-        calendar = Calendar(starts[kept], self.calendar.step)
-        return Recorded(self.file, last + 1 - first, self.columns, lambda name: read(name)[kept], calendar)
+        calendar = RecordDates(starts[kept], self.calendar.step)
+        return RecordedSeries(self.file, last + 1 - first, self.columns, lambda name: read(name)[kept], calendar)
 
     def units(self, column: str, product: str | None = None) -> Floats:
         """Units a period, ``(periods,)``, of ``column``, or of ``column/product`` if a product is given.

@@ -22,7 +22,8 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from ..core.errors import expected, unknown
-from .record import Floats, Recorded
+from ..core.typing import Floats
+from .record import RecordedSeries
 
 _WEEKDAYS = np.array([1.31, 1.03, 0.91, 0.84, 0.82, 0.90, 1.19])  # from Sunday; mean 1
 _MOST = {"seed": 2**53, "mean": 1e6, "periods": 1e6}
@@ -32,7 +33,7 @@ _TRAFFIC_VARIANCE = 0.6
 _ITEM_VARIANCE = 1.4
 
 
-def load_synthetic(name: str, where: str | None = None) -> Recorded:
+def load_synthetic(name: str, where: str | None = None) -> RecordedSeries:
     """The recorded file ``synthetic:<name>``: ``grocery`` with options ``seed``, ``mean`` and ``periods``.
 
     Raises
@@ -60,7 +61,7 @@ def load_synthetic(name: str, where: str | None = None) -> Recorded:
 
 
 @lru_cache(maxsize=16)
-def _load(name: str, seed: int, mean: float, periods: int) -> Recorded:
+def _load(name: str, seed: int, mean: float, periods: int) -> RecordedSeries:
     def gamma(variance: float, *key: str) -> Floats:
         return _generator(seed, *key).gamma(1 / variance, variance, periods)
 
@@ -75,7 +76,7 @@ def _load(name: str, seed: int, mean: float, periods: int) -> Recorded:
         units.flags.writeable = False
         return units
 
-    return Recorded(f"synthetic:{name}", periods, None, read)
+    return RecordedSeries(f"synthetic:{name}", periods, None, read)
 
 
 def _generator(seed: int, *key: str) -> np.random.Generator:

@@ -13,12 +13,13 @@ import numpy as np
 from pydantic import PlainValidator
 
 from ..core.errors import expected, unknown
+from ..core.typing import Floats
 from ..core.validation import Config, PositiveCount
 from .blocks import whole_blocks
 from .cells import is_table
 from .files import content_of, load_recorded
 from .reading import Dialect
-from .record import ONE_RECORD, Floats, JointRecords, Record
+from .record import ONE_RECORD, JointRecords, Record
 from .windows import Span, Windows, lacking, spans
 
 

@@ -6,17 +6,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..core.typing import Bools, Floats, Ints
 from ..core.validation import by_product
 from ..network.calendars import protection, together
 from ..network.entities import Lane, Source
 from ..network.open_periods import lane_pattern, node_pattern
-from ..network.tables import Bools, Floats, Ints, Tables
+from ..network.tables import Tables
 from ..worlds.dated import ClosedDates
 from ..worlds.source import Observed, WorldSource
 from .opening import initial_lead_times, initial_stock
 
 
-class Seen(Observed, Protocol):
+class ObservedSettings(Observed, Protocol):
     """What a policy sees."""
 
     @property
@@ -30,7 +31,7 @@ class Described(WorldSource, Protocol):
     """A scenario as it is compiled."""
 
     @property
-    def observe(self) -> Seen: ...
+    def observe(self) -> ObservedSettings: ...
 
     @property
     def warm_up(self) -> int: ...

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.typing import Floats, Ints
 from ..core.validation import by_product
 from ..network.calendars import waits
 from ..worlds.source import WorldSource
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 def initial_lead_times(nominal: Ints, targets: Sequence[NDArray[np.bool_]], slots: int) -> Ints:

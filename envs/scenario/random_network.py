@@ -1,6 +1,6 @@
 """Random distribution networks: a supplier, a central warehouse, regional depots or none, and stores.
 
-Everything is drawn from named numbers (:class:`.ranges.Numbers`), those of ``store_3`` under its name, so that a larger
+Everything is drawn from named numbers (:class:`.ranges.RandomNumbers`), those of ``store_3`` under its name, so that a larger
 network has the stores of a smaller one and more.
 """
 
@@ -12,7 +12,7 @@ from pydantic import model_validator
 
 from ..core.errors import expected
 from ..core.validation import Config, Share
-from .ranges import Numbers, Range, RangeField, WholeField
+from .ranges import RandomNumbers, Range, RangeField, WholeField
 
 SUPPLIER, WAREHOUSE = "supplier", "warehouse"
 _MOST = 20_000
@@ -37,7 +37,7 @@ class RandomDemand(Config):
     coefficient_of_variation: RangeField = Range(low=0.2, high=0.6)
     """Standard deviation divided by the mean; not for `poisson`."""
 
-    def draw(self, numbers: Numbers, store: str) -> dict[str, Any]:
+    def draw(self, numbers: RandomNumbers, store: str) -> dict[str, Any]:
         """The process of one store's customers as plain data."""
         mean = self.mean.value(numbers.uniform(f"{store}.demand.mean"))
         found = {"kind": self.kind, "mean": mean}
@@ -113,7 +113,7 @@ class RandomNetwork(Config):
                 raise expected("nodes", size, f"whole numbers >= {_SMALLEST}: supplier, warehouse and a store")
         return self
 
-    def draw(self, numbers: Numbers) -> dict[str, Any]:
+    def draw(self, numbers: RandomNumbers) -> dict[str, Any]:
         """Nodes, lanes and customers of one network, as plain data of a scenario."""
         return _Drawing(self, numbers).network()
 
@@ -121,7 +121,7 @@ class RandomNetwork(Config):
 class _Drawing:
     """One network while it is drawn."""
 
-    def __init__(self, config: RandomNetwork, numbers: Numbers) -> None:
+    def __init__(self, config: RandomNetwork, numbers: RandomNumbers) -> None:
         self.config, self.numbers = config, numbers
         self.nodes: dict[str, Any] = {}
         self.lanes: dict[str, Any] = {}

@@ -22,12 +22,12 @@ from ..network.entities import NOT_FOR_RETURNS, NOT_FOR_SUPPLIERS
 from ..network.network import Network
 from ..processes.series import Purpose, Streams
 from .random_network import RandomNetwork
-from .ranges import Draw, Numbers, constant
+from .ranges import Draw, RandomNumbers, constant
 
 NETWORK = ("nodes", "lanes", "customers")
 
 
-class Named:
+class VariantNumbers:
     """The numbers of variant ``number`` of (purpose, seed).
 
     Raises
@@ -42,11 +42,11 @@ class Named:
         self._streams = Streams(purpose, seed, np.array([number], dtype=np.int64))  # type: ignore[arg-type]
 
     def uniform(self, name: str) -> float:
-        """See :class:`Numbers`."""
+        """See :class:`RandomNumbers`."""
         return float(self._streams.uniforms("variation", [name], 0, 1)[0, 0, 0])
 
     def chance(self, name: str, probability: float) -> bool:
-        """See :class:`Numbers`."""
+        """See :class:`RandomNumbers`."""
         return self.uniform(name) < probability
 
 
@@ -57,11 +57,11 @@ class Corner:
         self._place = place
 
     def uniform(self, name: str) -> float:
-        """See :class:`Numbers`."""
+        """See :class:`RandomNumbers`."""
         return self._place
 
     def chance(self, name: str, probability: float) -> bool:
-        """See :class:`Numbers`."""
+        """See :class:`RandomNumbers`."""
         return probability > 0.0 if self._place > 0.5 else probability >= 1.0
 
 
@@ -105,7 +105,7 @@ class Variation(Config):
             raise ValueError("expected values, network or both")
         return self
 
-    def apply(self, data: dict[str, Any], numbers: Numbers) -> dict[str, list[str]]:
+    def apply(self, data: dict[str, Any], numbers: RandomNumbers) -> dict[str, list[str]]:
         """Turn a scenario's plain data into a variant's, in place; the paths that each pattern matched.
 
         Raises
@@ -192,11 +192,11 @@ def with_network(data: Any) -> Any:
             return data  # whoever validates the whole says where the fault is
         assert variation.network is not None
         if not there:
-            return {**data, **variation.network.draw(Named(0, 0, "train"))}
+            return {**data, **variation.network.draw(VariantNumbers(0, 0, "train"))}
     return data
 
 
-class Family(Protocol):
+class RandomisedScenario(Protocol):
     """A scenario that can be randomised; :class:`~echelongym.envs.Scenario` is one."""
 
     @property
@@ -220,14 +220,14 @@ class Family(Protocol):
     def from_mapping(cls, data: dict[str, Any], where: str = "network") -> Self: ...
 
 
-_Family = TypeVar("_Family", bound=Family)
+_Family = TypeVar("_Family", bound=RandomisedScenario)
 
 
-def is_drawn(scenario: Family) -> bool:
+def is_drawn(scenario: RandomisedScenario) -> bool:
     """Whether the network is the one that ``randomise.network`` draws where none is written."""
     if scenario.randomise is None or scenario.randomise.network is None:
         return False
-    data = {"products": scenario.products, **scenario.randomise.network.draw(Named(0, 0, "train"))}
+    data = {"products": scenario.products, **scenario.randomise.network.draw(VariantNumbers(0, 0, "train"))}
     try:
         return Network.model_validate(data) == scenario.network
     except ValueError:
@@ -274,7 +274,7 @@ def variant(scenario: _Family, number: int, seed: int = 0, purpose: Purpose | st
     """
     if scenario.randomise is None:
         raise expected("randomise", None, "this key, as a variant is wanted", scenario.name)
-    numbers = Named(number, seed, purpose)
+    numbers = VariantNumbers(number, seed, purpose)
     name = f"{scenario.name}_{purpose}_{number}" + (f"_seed_{seed}" if seed else "")
     return _made(scenario, scenario.randomise, numbers, name)[0]
 
@@ -292,7 +292,9 @@ def variants(scenario: _Family, count: int, seed: int = 0, purpose: Purpose | st
     return [variant(scenario, number, seed, purpose) for number in range(count)]
 
 
-def _made(scenario: _Family, variation: Variation, numbers: Numbers, name: str) -> tuple[_Family, dict[str, list[str]]]:
+def _made(
+    scenario: _Family, variation: Variation, numbers: RandomNumbers, name: str
+) -> tuple[_Family, dict[str, list[str]]]:
     data = scenario.to_dict()
     del data["randomise"]
     found = variation.apply(data, numbers)
@@ -300,7 +302,7 @@ def _made(scenario: _Family, variation: Variation, numbers: Numbers, name: str) 
     return type(scenario).from_mapping(data, where=f"randomise: {name}"), found
 
 
-def check(scenario: Family) -> dict[str, list[str]]:
+def check(scenario: RandomisedScenario) -> dict[str, list[str]]:
     """Draw at the ends of all ranges and within: every pattern matches something, and what is drawn is valid.
 
     Returns

@@ -13,7 +13,7 @@ from ..core.validation import Config, Flag, Positive, is_number
 _DIGITS = 6  # significant ones of a drawn number: readable in a file, and the same on any machine
 
 
-class Numbers(Protocol):
+class RandomNumbers(Protocol):
     """Where the random numbers of one variant come from."""
 
     def uniform(self, name: str) -> float:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..network.calendars import Bools, Ints, waits
+from ..core.typing import Bools, Ints
+from ..network.calendars import waits
 from ..network.tables import Tables
 
 Array = NDArray[Any]

@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import expected
+from ..core.typing import Ints
 from ..network.calendars import waits
-from ..recorded.record import Calendar
+from ..recorded.record import RecordDates
 from .closed_days import Calendars
 from .disruption import When
 from .record_statement import recorded_series
 from .source import WorldSource
-
-Ints = NDArray[np.int64]
 
 #: A period may last so long at most, if single days are to be closed.
 DAY = datetime.timedelta(days=1)
@@ -25,7 +24,7 @@ DAY = datetime.timedelta(days=1)
 
 def _beginnings(
     scenario: WorldSource, purpose: str, dates: tuple[datetime.date, datetime.date], key: str, value: Any, where: str
-) -> list[tuple[Calendar, int]]:
+) -> list[tuple[RecordDates, int]]:
     """Calendar of each dated record that is replayed in order, and which of its periods is period 0 of a purpose.
 
     Raises
@@ -35,7 +34,7 @@ def _beginnings(
     """
     first, last = dates
     instead = "days of a cycle" if key == "closed" else "numbers of periods"
-    found: dict[str, tuple[Calendar, int]] = {}
+    found: dict[str, tuple[RecordDates, int]] = {}
     for series in recorded_series(scenario):
         calendar = series.recorded.calendar
         if calendar is None or series.block is not None:

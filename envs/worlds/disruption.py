@@ -63,7 +63,7 @@ def _moment(value: Any) -> int | datetime.date:
 
 
 # Any: what is written out as JSON on the way to a file is a text then.
-Moment = Annotated[Any, PlainValidator(_moment)]
+EventTime = Annotated[Any, PlainValidator(_moment)]
 
 
 class When(Config):
@@ -82,9 +82,9 @@ class When(Config):
     """Mean number of periods between two disruptions; random, geometric."""
     mean_down: Annotated[float, number(1.0)] | None = None
     """Mean number of periods that a disruption lasts; random, geometric."""
-    first: Moment | None = Field(None, alias="from")
+    first: EventTime | None = Field(None, alias="from")
     """First period of a planned disruption, or its date where demand is a record replayed in order."""
-    last: Moment | None = Field(None, alias="to")
+    last: EventTime | None = Field(None, alias="to")
     """Last period of a planned disruption, included, or its date."""
     every: PositiveCount | None = None
     """Periods after which a planned disruption comes again."""

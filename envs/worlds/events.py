@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..processes.demand import Factor
-from ..processes.laws import Floats
+from ..core.typing import Bools, Floats
+from ..processes.demand import DisruptionFactor
 from ..processes.series import Streams
 from .dated import dated_span
 from .disruption import When, active_within
 from .source import WorldSource
 
-Bools = NDArray[np.bool_]
 MOST_CODED = 12  # events on one customer whose 2^k combinations are listed
 
 
@@ -108,13 +107,13 @@ class Events:
             product[:, entity] *= np.where(active[event], amount, 1.0)
         return product
 
-    def demand_factors(self, customers: int, active: dict[str, Bools]) -> list[Factor | None]:
+    def demand_factors(self, customers: int, active: dict[str, Bools]) -> list[DisruptionFactor | None]:
         """Product of the active ``demand_factor`` effects on each customer."""
         amounts: list[dict[str, float]] = [{} for _ in range(customers)]
         for event, customer, amount in self._effects.get(("customers", "demand_factor"), []):
             amounts[customer][event] = amounts[customer].get(event, 1.0) * amount
-        known: dict[tuple[tuple[str, float], ...], Factor] = {}
-        factors: list[Factor | None] = []
+        known: dict[tuple[tuple[str, float], ...], DisruptionFactor] = {}
+        factors: list[DisruptionFactor | None] = []
         for by_event in amounts:
             key = tuple(by_event.items())
             if key and key not in known:
@@ -123,19 +122,19 @@ class Events:
         return factors
 
 
-def _coded(amounts: tuple[tuple[str, float], ...], active: dict[str, Bools]) -> Factor:
+def _coded(amounts: tuple[tuple[str, float], ...], active: dict[str, Bools]) -> DisruptionFactor:
     if len(amounts) > MOST_CODED:
         product: Floats = np.ones((1, 1))
         for event, amount in amounts:
             product = product * np.where(active[event], amount, 1.0)
         levels, codes = np.unique(product, return_inverse=True)
-        return Factor(codes.reshape(product.shape), levels)
+        return DisruptionFactor(codes.reshape(product.shape), levels)
     code = np.zeros((1, 1), np.intp)
     levels = np.ones(1)
     for event, amount in amounts:
         code = code + active[event] * len(levels)
         levels = np.concatenate([levels, levels * amount])
-    return Factor(code, levels)
+    return DisruptionFactor(code, levels)
 
 
 def disturbed(scenario: WorldSource) -> dict[str, NDArray[np.bool_]]:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.typing import Floats
 from ..processes.correlation import correlated_scores
-from ..processes.demand import DemandProcess, Factor
+from ..processes.demand import DemandProcess, DisruptionFactor
 from ..processes.forecast import sample_forecasts
-from ..processes.laws import Floats
 from ..processes.lead_time import sample_lead_times
 from ..processes.replay import ReplayedDemand
 from ..processes.series import Streams
@@ -121,7 +121,7 @@ class Sampler:
                     demand[:, c, p] = process.draw(-self._history, rows, factors[c], **given)
         return demand
 
-    def _replay(self, streams: Streams, demand: Any, factors: list[Factor | None]) -> None:
+    def _replay(self, streams: Streams, demand: Any, factors: list[DisruptionFactor | None]) -> None:
         """Fill in recorded demand; series of one record show the same of its periods."""
         positions: dict[Any, Any] = {}
         for c, p, process in self._replayed:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from ..core.errors import InputError, NoSuchPlace, expected, printable, unknown
 from ..core.memory_limits import require_memory
+from ..core.typing import Floats
 from ..network.signature import NAMES, connections
-from ..processes.laws import Floats
 from ..processes.series import Streams
 from ..storage.files import as_path
 from .drawn import drawn_from, read_drawn

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import expected
+from ..core.typing import Floats
 from ..network.signature import NAMES
-from ..processes.laws import Floats
 from .drawn import Drawn
 
 Array = NDArray[Any]

@@ -27,13 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.backend import NUMPY
+from ..core.typing import Floats
 from .drawn import Drawn, drawn_from
 from .recorded_blocks import RecordedBlocks
 from .source import WorldSource
 from .tape import Tape, sample_tape
 from .tape_arrays import ARRAYS
 
-Floats = NDArray[np.float64]
 Limits = tuple[float, float]
 
 ANY: Limits = (-np.inf, np.inf)

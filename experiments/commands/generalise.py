@@ -30,7 +30,7 @@ from ..comparison import generality
 from ..comparison.entrants import ALL, Entries, entrants
 from ..comparison.evaluate import Entrant, Scores, evaluate
 from ..comparison.fitted_rules import fitted
-from ..comparison.generality import Cell, Trial
+from ..comparison.generality import Trial, VariantFamily
 from ..comparison.service import compare_service
 from ..runs.folders import RunFolder, check_free, run_folder, scenario_argument, shown
 from .benchmark import check_periods
@@ -91,7 +91,7 @@ def run(settings: Settings, folder: Path) -> Path:
     return out.path
 
 
-def cells(settings: Settings) -> list[Cell]:
+def cells(settings: Settings) -> list[VariantFamily]:
     """The families that variants are drawn from: every size with every severity, then each of the changes.
 
     Raises
@@ -106,9 +106,9 @@ def cells(settings: Settings) -> list[Cell]:
     for size, severity in itertools.product(settings.sizes, settings.severities):
         changed = family if size is None else _sized(family, size)
         label = f"size {'as given' if size is None else size}"
-        found.append(Cell(f"{label}, severity {severity:g}", changed, size, severity))
+        found.append(VariantFamily(f"{label}, severity {severity:g}", changed, size, severity))
     for name, changes in settings.changes.items():
-        found.append(Cell(name, family.with_overrides(changes)))
+        found.append(VariantFamily(name, family.with_overrides(changes)))
     if not found:
         raise expected("sizes", list(settings.sizes), "at least one size and severity, or changes")
     if max(settings.severities, default=1.0) != 1.0 or min(settings.severities, default=1.0) != 1.0:
@@ -127,7 +127,7 @@ def _check_severity(family: Scenario) -> None:
         raise expected("severities", "other than 1", f"[1], as {family.name} has no random disruption")
 
 
-def _check(settings: Settings, found: Sequence[Cell]) -> None:
+def _check(settings: Settings, found: Sequence[VariantFamily]) -> None:
     """Load everything once for every family: what cannot be loaded is to be found out before an hour of tuning."""
     if not settings.policies:
         raise expected("policies", [], "at least one policy")
@@ -156,7 +156,7 @@ def _check(settings: Settings, found: Sequence[Cell]) -> None:
             raise InputError(f"{cell.label}, variant 0: {error}") from None
 
 
-def _trial(settings: Settings, cell: Cell, number: int, out: RunFolder) -> Trial:
+def _trial(settings: Settings, cell: VariantFamily, number: int, out: RunFolder) -> Trial:
     """One variant: rules are tuned, a policy trained where one is wanted, and all are run on common worlds."""
     scenario = cell.variant(number, settings.seed)
     tuned = [fitted(scenario, rule, {}, settings.tuning, settings.progress) for rule in settings.rules]
@@ -245,7 +245,7 @@ def _notes(settings: Settings, trials: Sequence[Trial]) -> list[str]:
     return notes
 
 
-def _summary(settings: Settings, result: Sequence[generality.Line]) -> dict[str, Any]:
+def _summary(settings: Settings, result: Sequence[generality.VariantResult]) -> dict[str, Any]:
     return {
         "schema": 1,
         "scenario": settings.scenario.name,

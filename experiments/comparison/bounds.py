@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echelongym.agents.planning import innovations
 from echelongym.agents.planning.linear_program.program import relaxations
@@ -23,6 +22,7 @@ from echelongym.agents.registry import RULES
 from echelongym.agents.rules import Rule
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.core.names import folder_name
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.cache import content_digest
 from echelongym.envs.storage.files import write_text
@@ -36,8 +36,6 @@ from ..statistics import Comparison, cost_interval, seeds_comparison
 from .evaluate import Entrant, Scores
 from .fitted_rules import fit as fit_rule
 from .result_cells import estimated
-
-Floats = NDArray[np.float64]
 
 OPEN_LOOP = OpenLoopPlan.name
 _DIGEST = "sha256"  # of what a file of the cache holds

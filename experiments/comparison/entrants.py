@@ -28,7 +28,7 @@ from .fitted_rules import RULE_FILE, budget_of, fit_all
 ALL = "all"
 
 
-class Entry(Config):
+class PolicyEntry(Config):
     """One entry of the list ``policies``.
 
     A text alone stands for ``policy``: the name of a rule, the path of a tuned rule's YAML, of a run folder or of a
@@ -58,11 +58,15 @@ def _entries(value: Any) -> Any:
     return (value,) if isinstance(value, str | dict) else value
 
 
-Entries = Annotated[tuple[Annotated[Entry, BeforeValidator(_entry)], ...], BeforeValidator(_entries)]
+Entries = Annotated[tuple[Annotated[PolicyEntry, BeforeValidator(_entry)], ...], BeforeValidator(_entries)]
 
 
 def entrants(
-    entries: Sequence[Entry], scenario: Scenario, tuning: Tuning | None, trust: bool = False, show_progress: bool = True
+    entries: Sequence[PolicyEntry],
+    scenario: Scenario,
+    tuning: Tuning | None,
+    trust: bool = False,
+    show_progress: bool = True,
 ) -> list[Entrant]:
     """Load everything that is to be compared; rules by name are tuned, unless ``tuning`` is None.
 
@@ -101,21 +105,21 @@ def beside_the_usual_rule(policy: str) -> str:
     return listed(policy) if _name([policy]) == USUAL_RULE else listed(USUAL_RULE, policy)
 
 
-def _every(entries: Sequence[Entry], scenario: Scenario) -> list[Entry]:
+def _every(entries: Sequence[PolicyEntry], scenario: Scenario) -> list[PolicyEntry]:
     """The entries, ``all`` replaced by every rule that makes sense for the scenario and is not named beside it."""
     named = {text for entry in entries for text in entry.policy if entry.name is None}
-    found: list[Entry] = []
+    found: list[PolicyEntry] = []
     for entry in entries:
         if entry.policy != (ALL,):
             found.append(entry)
             continue
         for name, rule in RULES.items():
             if name not in named and not rule.reference and not rule.slow and rule.refusal(scenario) is None:
-                found.append(Entry(policy=(name,), parameters=entry.parameters, tuned=entry.tuned))
+                found.append(PolicyEntry(policy=(name,), parameters=entry.parameters, tuned=entry.tuned))
     return found
 
 
-def _sources(entry: Entry) -> list[str]:
+def _sources(entry: PolicyEntry) -> list[str]:
     """Paths and names of an entry, patterns resolved."""
     found: list[str] = []
     if not entry.policy:
@@ -142,7 +146,7 @@ def _natural(path: str) -> list[Any]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path)]
 
 
-def _loaded(name: str, entry: Entry, paths: list[str], scenario: Scenario, trust: bool) -> Entrant:
+def _loaded(name: str, entry: PolicyEntry, paths: list[str], scenario: Scenario, trust: bool) -> Entrant:
     policies = tuple(load_policy(path, scenario, trust=trust, **entry.parameters) for path in paths)
     rule = _rule_file(paths[0])
     if paths[0] in RULES:
@@ -166,7 +170,7 @@ def _config(path: str) -> dict[str, Any]:
     return read_yaml(config) if config.is_file() else {}
 
 
-def _called(entry: Entry, paths: list[str]) -> str:
+def _called(entry: PolicyEntry, paths: list[str]) -> str:
     """What an entry without a name is called: a rule that is to stay untuned says so."""
     return _name(paths) if entry.tuned or paths[0] not in RULES else f"{_name(paths)} (untuned)"
 

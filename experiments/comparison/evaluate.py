@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echelongym.envs.accounts.estimators import Figure, Largest, Ratio, Spread
 from echelongym.envs.accounts.kpis import Kpis
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.interface.observation import Policy
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
@@ -24,7 +24,6 @@ from ..cli.terminal import progress
 from ..statistics import Estimate, mean_interval, seeds_interval
 from .played import identity_of, played
 
-Floats = NDArray[np.float64]
 MEMORY = 256 * 2**20  # bytes that the tape of a chunk may take
 SMALLEST = 16  # worlds of a chunk, however much memory they take
 

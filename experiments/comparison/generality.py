@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.gym.render import literal_text
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, cost_limits
@@ -23,12 +23,11 @@ from ..statistics import Comparison, Estimate, mean_interval, seeds_comparison, 
 from .evaluate import Scores, net
 from .service import ALIKE, MISSES, UNEQUAL, ServiceComparison, compare_service
 
-Floats = NDArray[np.float64]
 _DPI = 150
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class VariantFamily:
     """A family that variants are drawn from: the one given, or with a size, a severity or other changes."""
 
     label: str
@@ -53,7 +52,7 @@ class Cell:
 class Trial:
     """All policies on common worlds of one variant."""
 
-    cell: Cell
+    cell: VariantFamily
     number: int
     scenario: Scenario
     reference: Scores  # a rule tuned on this very variant
@@ -97,10 +96,10 @@ def over_variants(pairs: Sequence[tuple[Scores, Scores]]) -> Estimate | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
+class VariantResult:
     """One policy on the variants of one cell."""
 
-    cell: Cell
+    cell: VariantFamily
     policy: str
     trials: tuple[tuple[Trial, Scores], ...]
 
@@ -203,13 +202,13 @@ def _ends(name: str, estimate: dict[str, Any] | None) -> dict[str, Any]:
     return {name: None if estimate is None else estimate["mean"], f"{name}_low": low, f"{name}_high": high}
 
 
-def lines(trials: Sequence[Trial]) -> list[Line]:
+def lines(trials: Sequence[Trial]) -> list[VariantResult]:
     """One line a cell and policy, in the order of the trials."""
     found: dict[tuple[str, str], list[tuple[Trial, Scores]]] = {}
     for trial in trials:
         for one in trial.scores:
             found.setdefault((trial.cell.label, one.name), []).append((trial, one))
-    return [Line(pairs[0][0].cell, policy, tuple(pairs)) for (_, policy), pairs in found.items()]
+    return [VariantResult(pairs[0][0].cell, policy, tuple(pairs)) for (_, policy), pairs in found.items()]
 
 
 def variant_rows(trials: Sequence[Trial]) -> Iterator[dict[str, Any]]:
@@ -239,7 +238,7 @@ def fill_rate(one: Scores) -> float:
     return float(np.mean([figures["total"]["fill_rate"].pooled for figures in one.figures]))
 
 
-def show(found: Sequence[Line], reference: str, notes: Sequence[str]) -> None:
+def show(found: Sequence[VariantResult], reference: str, notes: Sequence[str]) -> None:
     """Print the table."""
     priced = any(line.price is not None for line in found)
     headings = ["family", "nodes", "variants", "policy", "% to tuned rule", "95 %", "lowest", "highest"]
@@ -276,14 +275,14 @@ def _brief(estimate: Estimate | None) -> tuple[str, str]:
     return f"{estimate.mean:+.2f}", ends
 
 
-def write(run: RunFolder, trials: Sequence[Trial], found: Sequence[Line]) -> None:
+def write(run: RunFolder, trials: Sequence[Trial], found: Sequence[VariantResult]) -> None:
     """Write the tables."""
     run.csv("variants.csv", variant_rows(trials))
     run.csv("families.csv", (line.row() for line in found))
 
 
 @literal_text
-def draw(path: Path, found: Sequence[Line], reference: str) -> None:
+def draw(path: Path, found: Sequence[VariantResult], reference: str) -> None:
     """Percent to the tuned rule by family: a point and its 95 % interval a policy, a faint point a variant."""
     from matplotlib.figure import Figure
 
@@ -314,4 +313,4 @@ def draw(path: Path, found: Sequence[Line], reference: str) -> None:
     write_picture(figure, path, _DPI)
 
 
-__all__ = ["Cell", "Line", "Trial", "draw", "lines", "over_variants", "percents", "show", "write"]
+__all__ = ["Trial", "VariantFamily", "VariantResult", "draw", "lines", "over_variants", "percents", "show", "write"]

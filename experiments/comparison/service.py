@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echelongym.agents.service_targets import MISSED, targets_of
 from echelongym.envs.accounts.estimators import Ratio
@@ -17,8 +16,6 @@ from echelongym.envs.worlds.world_sample import WorldSample
 
 from ..statistics import Estimate, seeds_comparison
 from .evaluate import Scores
-
-Floats = NDArray[np.float64]
 
 #: Difference of fill rates up to which two policies serve alike, whatever its interval: half a percentage point.
 MARGIN = 0.005

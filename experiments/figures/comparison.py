@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.gym.render import literal_text
 from echelongym.envs.worlds.world_sample import WorldSample
 
@@ -16,7 +16,6 @@ from ..statistics import Estimate
 from .network import COLOURS
 from .writing import write_picture
 
-Floats = NDArray[np.float64]
 _DPI = 150
 _PANELS = 9  # of stock over time; nodes beyond are summed by column of the network
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echelongym.agents.budget import objective
 from echelongym.agents.loading import load_policy
@@ -17,6 +16,7 @@ from echelongym.agents.registry import RULES
 from echelongym.agents.rules import Rule
 from echelongym.envs.accounts.kpis import Kpis
 from echelongym.envs.core.errors import InputError, expected, unknown
+from echelongym.envs.core.typing import Floats
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 from echelongym.envs.storage.files import read_yaml
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from echelongym.agents.pathwise.family import Variant
     from echelongym.envs.worlds.tape import Tape
 
-Floats = NDArray[np.float64]
 
 REFERENCE = "echelon_base_stock"
 AUTOMATIC, ZERO = "auto", "zero"  # what pathwise learners and those of Stable-Baselines3 start from by themselves

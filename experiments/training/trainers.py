@@ -133,7 +133,7 @@ class Pathwise(Learning):
         save_pathwise(path, policy)
 
 
-class Family(Pathwise):
+class FamilyTraining(Pathwise):
     """The same for all networks of a randomised scenario at once; costs are shares of what the starting rule costs."""
 
     cost = "cost as a share of the starting rule's"
@@ -238,7 +238,7 @@ def learning(settings: Settings) -> type[Learning]:
     if settings.action != compose("train")["action"]:
         raise expected("train: action", settings.action, "nothing: agent.head says what a pathwise policy decides")
     many = settings.scenario.randomise is not None and settings.agent.network in SHARED_NETWORKS
-    return Family if many else Pathwise
+    return FamilyTraining if many else Pathwise
 
 
 def latest(settings: Settings, folder: Path) -> tuple[Any, dict[str, Any]]:

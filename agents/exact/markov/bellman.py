@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from echelongym.envs.core.errors import InputError
+from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.storage import journal
-
-from .finite_laws import Floats, Ints
 
 if TYPE_CHECKING:
     from .decision_process import Process

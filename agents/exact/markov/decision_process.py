@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from echelongym.envs.core.errors import InputError
+from echelongym.envs.core.typing import Floats, Ints
 
 from .decisions import Box, Decisions
-from .finite_laws import Floats, Ints, expand
+from .finite_laws import expand
 from .half_periods import Halves
 from .rounding_lots import Lots
-from .state_index import Numbers, Registry
+from .state_index import Registry, StateNumbers
 
 BATCH = 4_000  # states whose decisions are looked at together
 PAIRS_A_STATE = 60  # decisions kept for each state of the limit
@@ -43,7 +44,7 @@ class Process:
         self.stands, self.roads = Registry(halves.stand_width), Registry(halves.sent_width)
         self.closings = Registry(halves.stand_width)
         self._outcomes = 0
-        self._z, self._y = Numbers(), Numbers()
+        self._z, self._y = StateNumbers(), StateNumbers()
         self._stand_cost: dict[str, Any] = {"cost": np.zeros(0), "cut": np.zeros((0, 0))}
         self._collect: dict[str, list[Any]] = {}
         self._netted = _netted(halves)
@@ -242,7 +243,7 @@ class Process:
         else:
             self.after = csr_matrix((weight, (row, z)), shape=(len(self.owner), z_count))
         self._collect.clear()
-        self._z, self._y = Numbers(), Numbers()
+        self._z, self._y = StateNumbers(), StateNumbers()
 
     def forget(self) -> None:
         """Keep only what finds the number of a state."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 
-from .finite_laws import Floats, Ints
 from .half_periods import Halves
 
 MOST_NUMBERS = 300_000_000  # in arrays of decisions at a time

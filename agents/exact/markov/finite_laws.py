@@ -7,17 +7,14 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.dynamics import GRAIN
 from echelongym.envs.processes.laws import Steps
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..structure import check_stationary
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 TAIL = 1e-13  # probability of a demand law that is cut off at either end
 MOST_OUTCOMES = 50_000  # joint demands

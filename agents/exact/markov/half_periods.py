@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from echelongym.envs.accounts.ledger import REVENUE, Ledger
 from echelongym.envs.core.backend import NUMPY
+from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.dynamics import GRAIN, Arrivals, Dynamics, Exogenous, Flows, State
 from echelongym.envs.scenario.scenario import Scenario
 
-from .finite_laws import Chance, Floats, Ints, expand
+from .finite_laws import Chance, expand
 
 BLOCK = 200_000  # columns handed to the dynamics at a time
 SHIPPING_LINES = ("purchase", "fixed_transport", "in_transit", "node", "commitment")

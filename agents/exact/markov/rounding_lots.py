@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.dynamics import GRAIN
 
-from .finite_laws import Floats, Ints, divisions, expand, fractions
+from .finite_laws import divisions, expand, fractions
 from .half_periods import Halves
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from echelongym.envs.core.typing import Ints
 
 
-class Numbers:
+class StateNumbers:
     """Numbers 0, 1, 2 ... for distinct 64-bit keys."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Registry:
         generator = np.random.default_rng(20_240_229)
         odd = generator.integers(0, 2**62, size=max(width, 1), dtype=np.int64) * 2 + 1
         self._multipliers = odd[:width]
-        self._numbers = Numbers()
+        self._numbers = StateNumbers()
         self._store = np.zeros((1024, width), dtype=np.int32)
 
     def __len__(self) -> int:

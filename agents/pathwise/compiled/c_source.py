@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .recording import Recorded
-from .symbols import Node
+from .recording import RecordedPeriod
+from .symbols import Operation
 
 WIDTH = 16  # worlds side by side
 
@@ -85,7 +85,7 @@ _BACK = {
 }
 
 
-def source(made: Recorded) -> str:
+def source(made: RecordedPeriod) -> str:
     """The text of a library with one function ``run``."""
     needed = _needed(made)
     parts = [_HEAD]
@@ -127,10 +127,10 @@ void run(const float *first, const float *e, long stride, const float *p, long T
     return "\n".join(parts)
 
 
-def _needed(made: Recorded) -> list[bool]:
+def _needed(made: RecordedPeriod) -> list[bool]:
     """Which nodes anything that matters depends on."""
     needed = [False] * len(made.graph.nodes)
-    waiting = [one for one in (*made.following, *made.outputs) if isinstance(one, Node)]
+    waiting = [one for one in (*made.following, *made.outputs) if isinstance(one, Operation)]
     called = [False] * len(made.calls)
     while waiting:
         node = waiting.pop()
@@ -143,9 +143,9 @@ def _needed(made: Recorded) -> list[bool]:
             call = int(node.arguments[0])
             if not called[call]:
                 called[call] = True
-                waiting += [one for one in made.calls[call].inputs if isinstance(one, Node)]
+                waiting += [one for one in made.calls[call].inputs if isinstance(one, Operation)]
             continue
-        waiting += [one for one in node.arguments if isinstance(one, Node)]
+        waiting += [one for one in node.arguments if isinstance(one, Operation)]
     return needed
 
 
@@ -164,14 +164,14 @@ static __attribute__((noinline)) void back{number}(const float *restrict Z, cons
 
 
 def _name(one: Any) -> str:
-    return f"v{one.number}" if isinstance(one, Node) else f"K({_float(one)})"
+    return f"v{one.number}" if isinstance(one, Operation) else f"K({_float(one)})"
 
 
 def _float(value: float) -> str:
     return f"{float(value)!r}f" if "e" in repr(float(value)) or "." in repr(float(value)) else f"{float(value)!r}.0f"
 
 
-def _expression(node: Node) -> str:
+def _expression(node: Operation) -> str:
     arguments = node.arguments
     if node.operation == "input":
         kind, place = arguments
@@ -199,7 +199,7 @@ def _expression(node: Node) -> str:
     }[node.operation].format(*names)
 
 
-def _values(made: Recorded, needed: list[bool], sizes: list[Any], forward: bool) -> list[str]:
+def _values(made: RecordedPeriod, needed: list[bool], sizes: list[Any], forward: bool) -> list[str]:
     """Statements that compute all nodes; layers are run forward, and read back from memory afterwards."""
     lines, done = [], set()
     for node in made.graph.nodes:
@@ -220,18 +220,18 @@ def _values(made: Recorded, needed: list[bool], sizes: list[Any], forward: bool)
     return lines
 
 
-def _forward(made: Recorded, needed: list[bool], sizes: list[Any]) -> str:
+def _forward(made: RecordedPeriod, needed: list[bool], sizes: list[Any]) -> str:
     lines = _values(made, needed, sizes, True)
     lines += [f"  n[{i}] = {_name(one)};" for i, one in enumerate(made.following)]
     lines += [f"  o[{i}] = {_name(one)};" for i, one in enumerate(made.outputs)]
     return "\n".join(lines) + "\n"
 
 
-def _slopes(node: Node, a: str) -> list[tuple[Any, str]]:
+def _slopes(node: Operation, a: str) -> list[tuple[Any, str]]:
     """What each operand gets of the derivative ``a``; at a kink as PyTorch has it."""
     x = node.arguments
     names = [_name(one) for one in x]
-    both = all(isinstance(one, Node) for one in x)
+    both = all(isinstance(one, Operation) for one in x)
     if node.operation == "add":
         return [(x[0], a), (x[1], a)]
     if node.operation == "sub":
@@ -251,7 +251,7 @@ def _slopes(node: Node, a: str) -> list[tuple[Any, str]]:
         return [
             (one, f"pick({names[i]} {sign}= {names[1 - i]}, {a}, K(0.0f))")
             for i, one in enumerate(x)
-            if isinstance(one, Node)
+            if isinstance(one, Operation)
         ]
     if node.operation == "select":
         chosen = f"{names[0]} != K(0.0f)"
@@ -265,16 +265,16 @@ def _slopes(node: Node, a: str) -> list[tuple[Any, str]]:
     return []  # flat: comparisons, whole numbers, and what asked for no derivative
 
 
-def _back(made: Recorded, needed: list[bool], sizes: list[Any]) -> str:
+def _back(made: RecordedPeriod, needed: list[bool], sizes: list[Any]) -> str:
     lines = _values(made, needed, sizes, False)
     owed: dict[int, list[str]] = {}
 
     def give(one: Any, text: str) -> None:
-        if isinstance(one, Node):
+        if isinstance(one, Operation):
             owed.setdefault(one.number, []).append(text)
 
     for i, one in enumerate(made.following):
-        if isinstance(one, Node):
+        if isinstance(one, Operation):
             lines.append(f"  const vf r{i} = as[{i}];")
             give(one, f"r{i}")
     give(made.outputs[0], "w")
@@ -304,7 +304,7 @@ def _back(made: Recorded, needed: list[bool], sizes: list[Any]) -> str:
                 ends.append(f"  ap[{place}] += {' + '.join(terms)};")
             continue
         name = f"a{node.number}"
-        slopes = [(one, text) for one, text in _slopes(node, name) if isinstance(one, Node)]
+        slopes = [(one, text) for one, text in _slopes(node, name) if isinstance(one, Operation)]
         if slopes:
             lines.append(f"  const vf {name} = {' + '.join(terms)};")
             for one, text in slopes:
@@ -314,7 +314,7 @@ def _back(made: Recorded, needed: list[bool], sizes: list[Any]) -> str:
     return "\n".join([*lines, *ends]) + "\n"
 
 
-def _units(made: Recorded, needed: list[bool]) -> dict[int, int]:
+def _units(made: RecordedPeriod, needed: list[bool]) -> dict[int, int]:
     """How many needed outputs each call of a layer has."""
     found: dict[int, int] = {}
     for node in made.graph.nodes:
@@ -323,12 +323,12 @@ def _units(made: Recorded, needed: list[bool]) -> dict[int, int]:
     return found
 
 
-def _back_layer(made: Recorded, number: int, owed: Any, sizes: list[Any], give: Any) -> list[str]:
+def _back_layer(made: RecordedPeriod, number: int, owed: Any, sizes: list[Any], give: Any) -> list[str]:
     """A call's derivatives: kept for the weights, and handed on to its inputs."""
     call = made.calls[number]
     k, (inputs, outputs, calls) = call.layer, sizes[call.layer]
     here, far = f"{call.number} * T + t", f"({calls} * T)"
-    handed_on = any(isinstance(one, Node) for one in call.inputs)
+    handed_on = any(isinstance(one, Operation) for one in call.inputs)
     lines = [f"  vf b{number}[{inputs}];"] if handed_on else []
     for unit in range(outputs):
         lines.append(f"  G{k}[{unit} * {far} + {here}] = {owed.get(unit, 'K(0.0f)')};")

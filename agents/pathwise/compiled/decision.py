@@ -13,7 +13,7 @@ from ..backbones import PerceptronBody, SetBody
 from ..features import BOUND, Features
 from ..heads import DirectHead, LevelsHead
 from ..policy import PathwiseActor
-from .recording import CannotRecord, Recorded
+from .recording import CannotRecord, RecordedPeriod
 from .symbols import SYMBOLS, SymbolArray, symbols
 
 
@@ -33,7 +33,7 @@ class RecordedPolicy:
         For networks and heads that are not known here.
     """
 
-    def __init__(self, actor: PathwiseActor, made: Recorded, scenario: Any) -> None:
+    def __init__(self, actor: PathwiseActor, made: RecordedPeriod, scenario: Any) -> None:
         self.actor, self.made, self.graph, self.t = actor, made, made.graph, scenario.tables
 
     def __call__(self, observation: Any) -> tuple[Any, Any]:

@@ -26,7 +26,7 @@ from ..policy import PathwiseActor
 from ..unroll import Unroll
 from .c_source import WIDTH, source
 from .period import exogenous_rows, record
-from .recording import CannotRecord, Layer, Recorded
+from .recording import CannotRecord, Layer, RecordedPeriod
 
 EPSILON = float(np.finfo(np.float32).eps)
 #: Share of the norm of a gradient by which the two may differ: roundings of single precision. Measured over 63 policies of the
@@ -68,7 +68,7 @@ class NativeUnroll(Unroll):
     def _prepare(self, actor: PathwiseActor) -> None:
         if self.window.periods == self.scenario.horizon and self.scenario.tables.terminal_value.any():
             raise CannotRecord("a terminal value")
-        self.made: Recorded = record(actor, self.ledger.smoothing, self.scenario)  # type: ignore[attr-defined]
+        self.made: RecordedPeriod = record(actor, self.ledger.smoothing, self.scenario)  # type: ignore[attr-defined]
         if len(self.made.graph.nodes) > MOST_NODES:
             raise CannotRecord(f"{len(self.made.graph.nodes)} operations a period")
         self._run = library(source(self.made), False, ("-ffp-contract=fast",)).run

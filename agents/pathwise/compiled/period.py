@@ -19,13 +19,13 @@ from ...service_targets import Multipliers
 from ..policy import PathwiseActor
 from ..smoothing import SmoothLedger
 from .decision import RecordedPolicy
-from .recording import CannotRecord, Recorded
-from .symbols import SYMBOLS, Graph, Node, symbols
+from .recording import CannotRecord, RecordedPeriod
+from .symbols import SYMBOLS, Graph, Operation, symbols
 
 MOST_ATTEMPTS = 40  # what never changes may come to light one period after another
 
 
-def record(actor: PathwiseActor, ledger_smoothing: float, scenario: Any) -> Recorded:
+def record(actor: PathwiseActor, ledger_smoothing: float, scenario: Any) -> RecordedPeriod:
     """Write down a period of a scenario in continuous units.
 
     Raises
@@ -53,12 +53,12 @@ class _Recorder:
         # Whether a sample shows it or not.
         self.varies = {*disturbed(scenario), *(["lead_time"] if self.t.lead_time_random.any() else [])}
         self.graph = Graph()
-        self.made = Recorded(self.graph)
+        self.made = RecordedPeriod(self.graph)
         self.dynamics = Dynamics(self.t, SYMBOLS)  # type: ignore[arg-type]
         self.ledger = SmoothLedger(self.t, SYMBOLS, smoothing, scenario)  # type: ignore[arg-type]
         self.multipliers = Multipliers(scenario, NUMPY)
 
-    def run(self) -> Recorded:
+    def run(self) -> RecordedPeriod:
         """The period: receive, observe, decide, advance, cost."""
         state = self._state()
         exogenous = self._exogenous()
@@ -88,8 +88,8 @@ class _Recorder:
         found = {}
         for number, place in enumerate(self.kept):
             one = self.after[place]
-            same = isinstance(one, Node) and one.operation == "input" and one.arguments == ("state", number)
-            if same or (not isinstance(one, Node) and float(one) == self.first[place]):
+            same = isinstance(one, Operation) and one.operation == "input" and one.arguments == ("state", number)
+            if same or (not isinstance(one, Operation) and float(one) == self.first[place]):
                 found[place] = self.first[place]
         return found
 
@@ -190,7 +190,7 @@ class _Recorder:
         return np.moveaxis(self.made.tape(name, shapes[name]), -1, 0)
 
 
-def exogenous_rows(recorded: Recorded, world: World, tape: Tape, scenario: Any) -> NDArray[np.float32]:
+def exogenous_rows(recorded: RecordedPeriod, world: World, tape: Tape, scenario: Any) -> NDArray[np.float32]:
     """(T, rows, B) what the tape says, in the order of the inputs."""
     periods, worlds, history = world.periods, world.batch, scenario.tables.H
     found = np.empty((periods, recorded.rows, worlds), dtype=np.float32)

@@ -34,7 +34,7 @@ class Layer:
 
 
 @dataclass
-class Recorded:
+class RecordedPeriod:
     """What a period computes.
 
     Attributes

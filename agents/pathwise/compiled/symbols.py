@@ -1,7 +1,7 @@
 """A vocabulary of arrays whose entries are expressions: the dynamics, run on it once, write down one world's period.
 
 Worlds of a batch have nothing to do with each other, so a period is a list of scalar operations, the same for every
-world. What is written for NumPy and PyTorch is called with arrays of :class:`Node` instead of numbers (batch last, of
+world. What is written for NumPy and PyTorch is called with arrays of :class:`Operation` instead of numbers (batch last, of
 one world) and leaves such a list behind; :mod:`native_source` makes C of it, and of its derivative.
 """
 
@@ -35,7 +35,7 @@ _FOLDED: dict[str, Callable[..., float]] = {
 }
 
 
-class Node:
+class Operation:
     """One scalar operation; numbers stand for themselves.
 
     ``input`` nodes have (kind, place) as arguments; ``layer`` nodes (call, place).
@@ -80,23 +80,23 @@ class Graph:
     """All nodes, each operation on the same operands once, in an order in which they can be computed."""
 
     def __init__(self) -> None:
-        self.nodes: list[Node] = []
-        self._known: dict[tuple[Any, ...], Node] = {}
+        self.nodes: list[Operation] = []
+        self._known: dict[tuple[Any, ...], Operation] = {}
 
     def make(self, operation: str, *arguments: Any) -> Any:
         """The node of an operation, or a number where that is known."""
-        arguments = tuple(one if isinstance(one, Node) else float(one) for one in arguments)
-        if not any(isinstance(one, Node) for one in arguments):
+        arguments = tuple(one if isinstance(one, Operation) else float(one) for one in arguments)
+        if not any(isinstance(one, Operation) for one in arguments):
             return _FOLDED[operation](*arguments)
         shorter = _shorter(operation, arguments)
         return self.node(operation, arguments) if shorter is None else shorter
 
-    def node(self, operation: str, arguments: tuple[Any, ...]) -> Node:
+    def node(self, operation: str, arguments: tuple[Any, ...]) -> Operation:
         """The node, made if it is new."""
-        key = (operation, *(one.number if isinstance(one, Node) else ("number", one) for one in arguments))
+        key = (operation, *(one.number if isinstance(one, Operation) else ("number", one) for one in arguments))
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = Node(self, len(self.nodes), operation, arguments)
+            found = self._known[key] = Operation(self, len(self.nodes), operation, arguments)
             self.nodes.append(found)
         return found
 
@@ -113,7 +113,7 @@ def _shorter(operation: str, arguments: tuple[Any, ...]) -> Any:
     first: Any = arguments[0]
     second: Any = arguments[1] if len(arguments) > 1 else None
     if operation in ("add", "sub"):
-        endless = [one for one in (first, second) if not isinstance(one, Node) and math.isinf(one)]
+        endless = [one for one in (first, second) if not isinstance(one, Operation) and math.isinf(one)]
         if endless:  # an absent cap stays absent, whatever is added
             return endless[0] if operation == "add" or endless[0] is first else -endless[0]
     if operation == "add":
@@ -129,7 +129,7 @@ def _shorter(operation: str, arguments: tuple[Any, ...]) -> Any:
     if operation in ("min", "max"):
         none = math.inf if operation == "min" else -math.inf
         return first if second == none or first is second else second if first == none else None
-    if operation == "select" and not isinstance(first, Node):
+    if operation == "select" and not isinstance(first, Operation):
         return arguments[1] if first else arguments[2]
     if operation == "select" and arguments[1] is arguments[2]:
         return arguments[1]
@@ -141,7 +141,7 @@ def _over_arrays(operation: str, operands: int) -> Any:
 
     def one(*arguments: Any) -> Any:
         for argument in arguments:
-            if isinstance(argument, Node):
+            if isinstance(argument, Operation):
                 return argument.graph.make(operation, *arguments)
         return _FOLDED[operation](*arguments)
 

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+from echelongym.envs.core.typing import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class LinearProblem:
     """A linear program in numbers: minimise offset + cost x, lower <= x <= upper, row_lower <= matrix x <= row_upper."""
 
     matrix: Any  # scipy.sparse.csc_array (rows, columns)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from echelongym.envs.core.typing import Bools, Floats, Ints
 from echelongym.envs.network.tables import Tables
-
-from .assembly import Bools, Floats, Ints
 
 #: Shares of units are rounded to multiples of 1 / GRAIN in integer worlds.
 GRAIN = 65536
 
 
-class Cells:
+class CellConstants:
     """Masks and prices of lanes, pairs and customers; Q cells of product and life class.
 
     A product that never expires has one class, whatever others have.

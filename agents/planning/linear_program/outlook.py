@@ -7,11 +7,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.dynamics import opening_backlog
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.worlds.tape import Tape
-
-from .assembly import Floats, Ints
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,17 +26,18 @@ from typing import Any
 import numpy as np
 
 from echelongym.envs.core.errors import expected
+from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.network.tables import Tables
 
-from .assembly import Assembly, Floats, Ints, Problem
-from .cells import Cells
+from .assembly import Assembly, LinearProblem
+from .cells import CellConstants
 from .outlook import Outlook, Standing
 from .rounded_shares import Shares
-from .service import Service
-from .stock import Stock
+from .service import ServiceFamilies
+from .stock import StockFamilies
 
 
-class Program:
+class NetworkProgram:
     """The program's structure: what does not change with demand, availability and the state at the start.
 
     Parameters
@@ -55,7 +56,7 @@ class Program:
     Attributes
     ----------
     ship
-        (T, L, Q) columns of units shipped, by cell of product and life class (:class:`~.cells.Cells`), -1 where none.
+        (T, L, Q) columns of units shipped, by cell of product and life class (:class:`~.cells.CellConstants`), -1 where none.
     stock, service
         The families of columns and rows.
 
@@ -86,13 +87,13 @@ class Program:
             raise expected("lead_time", lead_time.shape, f"whole numbers >= 0 of shape (periods, {tables.L})")
         self.tables, self.periods = tables, len(lead_time)
         self.lead_time, self.lane_yield = lead_time, lane_yield
-        self.cells = Cells(tables)
+        self.cells = CellConstants(tables)
         self.whole = tables.integer if whole is None else whole
         assembly = Assembly()
         shares = Shares(assembly, self.whole)
-        self.service = Service(assembly, self.cells, self.periods, shares)
+        self.service = ServiceFamilies(assembly, self.cells, self.periods, shares)
         value = tables.terminal_value if terminal_value is None else terminal_value
-        self.stock = Stock(assembly, self.cells, self.service, shares, lead_time, lane_yield, value)
+        self.stock = StockFamilies(assembly, self.cells, self.service, shares, lead_time, lane_yield, value)
         self.ship = self.stock.ship
         self._extend(assembly)
         self.matrix: Any = assembly.matrix()
@@ -114,7 +115,7 @@ class Program:
             return same and outlook.lane_yield is self.lane_yield
         return same and np.array_equal(outlook.lane_yield, self.lane_yield)
 
-    def problem(self, outlook: Outlook, standing: Standing) -> Problem:
+    def problem(self, outlook: Outlook, standing: Standing) -> LinearProblem:
         """The program of one world from one state.
 
         Parameters
@@ -128,7 +129,7 @@ class Program:
         rhs, upper = np.zeros(rows), np.full(columns, np.inf)
         offset = self.stock.fill(rhs, upper, outlook, standing)
         self.service.fill(rhs, upper, outlook, standing)
-        return Problem(self.matrix, self.cost, offset, np.zeros(columns), upper, rhs - self._spans, rhs)
+        return LinearProblem(self.matrix, self.cost, offset, np.zeros(columns), upper, rhs - self._spans, rhs)
 
     # Solutions as arrays -------------------------------------------------------------------------
 

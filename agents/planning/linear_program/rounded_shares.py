@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .assembly import Assembly, Floats, Ints
+from echelongym.envs.core.typing import Floats, Ints
+
+from .assembly import Assembly
 from .cells import GRAIN
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from .assembly import Assembly, Floats, Ints
-from .cells import GRAIN, Cells
+from echelongym.envs.core.typing import Floats, Ints
+
+from .assembly import Assembly
+from .cells import GRAIN, CellConstants
 from .outlook import Outlook, Standing
 from .rounded_shares import Shares
 
 
-class Service:
+class ServiceFamilies:
     """Families of customers over T periods.
 
     Attributes
@@ -27,7 +29,7 @@ class Service:
         (T, C, P) columns, units lost at once, in whole worlds where a share of the unserved is.
     """
 
-    def __init__(self, assembly: Assembly, cells: Cells, periods: int, shares: Shares) -> None:
+    def __init__(self, assembly: Assembly, cells: CellConstants, periods: int, shares: Shares) -> None:
         t, T = cells.tables, periods
         self.assembly, self.cells, self.periods, self.shares = assembly, cells, periods, shares
         self.serve = assembly.columns(np.broadcast_to(cells.pair, (T, t.S, cells.Q)))

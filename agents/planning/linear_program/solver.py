@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.core.typing import Floats
 
-from .assembly import Floats, Problem
+from .assembly import LinearProblem
 
 METHODS = ("choose", "simplex", "ipm", "pdlp")
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
+class LinearOptimum:
     """An optimum."""
 
     objective: float  # offset included
@@ -63,9 +64,9 @@ class Solver:
             self._highs.setOptionValue(option, value)
         if near:
             self._highs.setOptionValue("simplex_dual_edge_weight_strategy", 0)
-        self._last: Problem | None = None
+        self._last: LinearProblem | None = None
 
-    def solve(self, problem: Problem, basis: Any = None) -> Solution:
+    def solve(self, problem: LinearProblem, basis: Any = None) -> LinearOptimum:
         """The cheapest point of a program.
 
         Parameters
@@ -103,7 +104,7 @@ class Solver:
         """Start the next program from nothing."""
         self._highs.clearSolver()
 
-    def _pass(self, problem: Problem) -> None:
+    def _pass(self, problem: LinearProblem) -> None:
         highspy, matrix = self._module, problem.matrix
         program = highspy.HighsLp()
         program.num_row_, program.num_col_ = matrix.shape
@@ -119,7 +120,7 @@ class Solver:
         self._check(self._highs.passModel(program), "passModel")
         self._last = problem
 
-    def _change(self, problem: Problem) -> None:
+    def _change(self, problem: LinearProblem) -> None:
         """Tell HiGHS what differs from the last program."""
         highs, last = self._highs, self._last
         assert last is not None
@@ -140,7 +141,7 @@ class Solver:
         if status == self._module.HighsStatus.kError:
             raise RuntimeError(f"HiGHS refused {what}: a cost, bound or entry of the program is not a usable number")
 
-    def _read(self, problem: Problem, started: float) -> Solution:
+    def _read(self, problem: LinearProblem, started: float) -> LinearOptimum:
         highs, states = self._highs, self._module.HighsModelStatus
         status = highs.getModelStatus()
         if status in (states.kUnbounded, states.kUnboundedOrInfeasible):
@@ -153,7 +154,7 @@ class Solver:
         if status != states.kOptimal:
             raise RuntimeError(f"HiGHS found no optimum: {highs.modelStatusToString(status)}")
         info, solution = highs.getInfo(), highs.getSolution()
-        return Solution(
+        return LinearOptimum(
             float(info.objective_function_value),
             np.asarray(solution.col_value, dtype=np.float64),
             np.asarray(solution.row_dual, dtype=np.float64),

@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .assembly import Assembly, Floats, Ints
-from .cells import Cells
+from echelongym.envs.core.typing import Floats, Ints
+
+from .assembly import Assembly
+from .cells import CellConstants
 from .outlook import Outlook, Standing
 from .rounded_shares import Shares
-from .service import Service
+from .service import ServiceFamilies
 
 
 class Entering(NamedTuple):
@@ -23,7 +25,7 @@ class Entering(NamedTuple):
     factor: Floats
 
 
-class Stock:
+class StockFamilies:
     """Families of stock over T periods.
 
     Attributes
@@ -37,8 +39,8 @@ class Stock:
     def __init__(
         self,
         assembly: Assembly,
-        cells: Cells,
-        service: Service,
+        cells: CellConstants,
+        service: ServiceFamilies,
         shares: Shares,
         lead_time: Ints,
         lane_yield: Floats | None,

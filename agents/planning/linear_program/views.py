@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from .assembly import Floats, Ints
+from echelongym.envs.core.typing import Floats, Ints
+
 from .outlook import Standing
-from .program import Program
+from .program import NetworkProgram
 
 NAMES = ("ship", "on_hand", "in_transit", "backlog", "served", "lost")
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class AffineView:
     """``matrix @ values + constant``, read in ``shape``."""
 
     matrix: Any  # scipy.sparse.csr_array (entries, columns)
@@ -34,7 +35,7 @@ class View:
         return cost, float(flat @ self.constant)
 
 
-def view(program: Program, name: str, standing: Standing) -> View:
+def view(program: NetworkProgram, name: str, standing: Standing) -> AffineView:
     """A named array of a program.
 
     Parameters
@@ -59,7 +60,7 @@ def view(program: Program, name: str, standing: Standing) -> View:
 class _Collector:
     """Entries of a view: place in the array, column, factor."""
 
-    def __init__(self, program: Program, shape: tuple[int, ...]) -> None:
+    def __init__(self, program: NetworkProgram, shape: tuple[int, ...]) -> None:
         self.columns, self.shape = program.shape[1], shape
         self.constant = np.zeros(shape)
         self.parts: list[tuple[Ints, Ints, Floats]] = []
@@ -71,20 +72,20 @@ class _Collector:
         there = columns >= 0
         self.parts.append((flat[there], columns[there], factor[there]))
 
-    def view(self) -> View:
+    def view(self) -> AffineView:
         from scipy.sparse import coo_array
 
         rows, columns, factors = (np.concatenate(part) for part in zip(*self.parts, strict=True))
         size = int(np.prod(self.shape))
         matrix = coo_array((factors, (rows, columns)), shape=(size, self.columns)).tocsr()
-        return View(matrix, self.constant.reshape(-1), self.shape)
+        return AffineView(matrix, self.constant.reshape(-1), self.shape)
 
 
 def _grid(*sizes: int) -> tuple[Ints, ...]:
     return tuple(np.ogrid[tuple(slice(0, size) for size in sizes)])
 
 
-def _ship(program: Program, standing: Standing) -> View:
+def _ship(program: NetworkProgram, standing: Standing) -> AffineView:
     t, T, cells = program.tables, program.periods, program.cells
     found = _Collector(program, (T, t.L, t.P))
     period, lane, cell = _grid(T, t.L, cells.Q)
@@ -92,7 +93,7 @@ def _ship(program: Program, standing: Standing) -> View:
     return found.view()
 
 
-def _served(program: Program, standing: Standing) -> View:
+def _served(program: NetworkProgram, standing: Standing) -> AffineView:
     t, T, cells = program.tables, program.periods, program.cells
     found = _Collector(program, (T, t.S, t.P))
     period, pair, cell = _grid(T, t.S, cells.Q)
@@ -100,7 +101,7 @@ def _served(program: Program, standing: Standing) -> View:
     return found.view()
 
 
-def _on_hand(program: Program, standing: Standing) -> View:
+def _on_hand(program: NetworkProgram, standing: Standing) -> AffineView:
     """What stood at close, with what left in the period and without what came at once."""
     t, T, cells = program.tables, program.periods, program.cells
     found = _Collector(program, (T, t.N, t.P, t.A))
@@ -118,7 +119,7 @@ def _on_hand(program: Program, standing: Standing) -> View:
     return found.view()
 
 
-def _in_transit(program: Program, standing: Standing) -> View:
+def _in_transit(program: NetworkProgram, standing: Standing) -> AffineView:
     t, T, cells = program.tables, program.periods, program.cells
     found = _Collector(program, (T, t.L, t.P, t.K, t.A))
     for entering in program.stock.entered:
@@ -138,7 +139,7 @@ def _in_transit(program: Program, standing: Standing) -> View:
     return found.view()
 
 
-def _backlog(program: Program, standing: Standing) -> View:
+def _backlog(program: NetworkProgram, standing: Standing) -> AffineView:
     t, T, service = program.tables, program.periods, program.service
     found = _Collector(program, (T, t.C, t.P, t.W))
     period, customer, product = _grid(T, t.C, t.P)
@@ -149,7 +150,7 @@ def _backlog(program: Program, standing: Standing) -> View:
     return found.view()
 
 
-def _lost(program: Program, standing: Standing) -> View:
+def _lost(program: NetworkProgram, standing: Standing) -> AffineView:
     t, T, service, cells = program.tables, program.periods, program.service, program.cells
     found = _Collector(program, (T, t.C, t.P))
     place = _grid(T, t.C, t.P)
