@@ -119,7 +119,7 @@ def judge(scenario: Scenario, policy: Policy, tape: Tape, shows: bool) -> Valida
 
 
 def penalised(cost: float, missing: float) -> float:
-    """A mean cost, raised by what is missing of targets."""
+    """A mean cost, raised by the shortfall of targets."""
     return cost + MISSING * abs(cost) * missing
 
 

@@ -204,14 +204,14 @@ class TD3Config(OffPolicyActor):
 
 
 class DQNConfig(OffPolicy):
-    """Deep Q-network (Mnih et al. 2015, Nature 518), on the moves of :mod:`echelongym.agents.sb3.discrete_actions`."""
+    """Deep Q-network (Mnih et al. 2015, Nature 518) on discrete actions; see :mod:`echelongym.agents.sb3.discrete_actions`."""
 
     logged = ("loss",)
     supports_clone = False
     kind: Literal["dqn"] = "dqn"
     moves: tuple[Annotated[float, number(-1.0, 1.0)], ...]  # values other than 0 that an action may take
     target_update_interval: PositiveCount  # env-steps between copies into the target network
-    exploration_initial_eps: Share  # share of random moves at the start
+    exploration_initial_eps: Share  # share of random actions at the start
     exploration_final_eps: Share
     exploration_fraction: Annotated[float, number(0.0, 1.0, strict=True)]  # of the budget, over which it falls
     max_grad_norm: Positive

@@ -1,4 +1,4 @@
-"""Service and emission targets of a scenario: whether a run meets them, and the price of missing them while tuning.
+"""Service and emission targets of a scenario: whether a run meets them, and their Lagrange multipliers while tuning.
 
 Targets never enter the cost. They are judged on figures over worlds (:class:`Kpis`), by customer
 or for the network.
@@ -111,7 +111,7 @@ def shortfall(targets: list[Target], outcome: Outcome) -> float:
 
 
 class Multipliers:
-    """Prices on demand not served at once, raised while a fill-rate or no-stock-out target is missed.
+    """Lagrange multipliers of service targets: prices of missed targets, raised while a target is missed.
 
     The dual ascent of a Lagrangian: minimise cost + sum of price x (unserved - allowed), one price a customer. Other
     kinds of target have no price here; candidates are compared by them afterwards.
@@ -189,6 +189,6 @@ class Multipliers:
 
 
 def _excess(missed: Any, target: Any, margin: float) -> Any:
-    """What is missed over what may be, relative to it; -1 without a target."""
+    """Shortfall beyond what the target allows, relative to that; -1 without a target."""
     allowed = np.maximum((1 - target) * (1 - margin), 0.002)
     return np.where(target > 0, missed / allowed - 1, -1.0)

@@ -32,7 +32,7 @@ def clark_scarf(scenario: Scenario) -> Exact:
         C_j(y) = h'_j (y - (l_j + 1) mean) + E[min over x <= y - D(max(l_j, 1)) of C_{j-1}(x)]
 
     as an order of stage j can be shipped on l_j periods later, and not in its own period. The optimum is the minimum of
-    the last C, and what units cost under way and on being bought.
+    the last C, and what units cost in transit and on being bought.
 
     Raises
     ------

@@ -65,7 +65,7 @@ def evaluate(
     scenario
         Integer units; no seasons, forecasts, recorded or autocorrelated demand, set dates.
     policy
-        A function of stock, units under way, backlog, unfilled requests and availabilities, without memory.
+        A function of stock, units in transit, backlog, unfilled requests and availabilities, without memory.
     max_states
         Limit of states.
     progress

@@ -35,9 +35,9 @@ class Chain:
 
     @property
     def constant_cost(self) -> float:
-        """Money a period that no policy changes where nothing is lost: units sold, and what they cost under way.
+        """Money a period that no policy changes where nothing is lost: units sold, and what they cost in transit.
 
-        Stock under way to stage j has left stage j + 1, whose holding cost the echelon costs still count; it is mean
+        Stock in transit to stage j has left stage j + 1, whose holding cost the echelon costs still count; it is mean
         demand times the lead time whatever the policy.
         """
         above = (*self.holding[1:], 0.0)

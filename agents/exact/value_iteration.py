@@ -33,7 +33,7 @@ def value_iteration(
 ) -> Exact:
     """Optimal long-run average cost and policy of a small scenario, by the simulator's own dynamics.
 
-    States are what policies observe (stock by age, units under way by time on the road, backlog, availability);
+    States are what policies observe (stock by age, units in transit by time on the road, backlog, availability);
     decisions are whole requests that sources can fill; chance is demand, lots, hidden lead times and random
     disruptions, with exact probabilities (tails of 1e-13 cut off). Everything within a box of limits is enumerated; the
     box grows until an optimal policy does not touch it and a wider one has the same optimum.

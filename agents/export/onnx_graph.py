@@ -125,7 +125,7 @@ def _simplify(model: Any) -> None:
     """Fold constants and drop what is there twice or for nothing.
 
     These passes and no others: the exporter's own ``optimize`` also takes any constant below 1e-8 for zero, and drops
-    the hair that a rule adds before it rounds down or compares.
+    the tolerance that a rule adds before it rounds down or compares.
     """
     from onnx_ir.passes import common
     from onnxscript import optimizer

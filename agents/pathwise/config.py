@@ -23,7 +23,7 @@ class Layout(Config):
     rounds: Annotated[int, number(1, 1_000, integer=True)]  # of messages along lanes; graph only
     due_periods: (
         Annotated[int, number(1, 1_000, integer=True)] | None
-    )  # units under way are told apart by periods until due, up to this
+    )  # units in transit are told apart by periods until due, up to this
     head: Literal["auto", "levels", "direct", "split", "residual"]
     reach: Positive  # what an output of 1 is, in standard deviations (levels) or mean flows
 

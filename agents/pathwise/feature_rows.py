@@ -167,7 +167,7 @@ class FeatureRows:
         return {place: value / unit for place, value in terms.items()}, -centre / unit
 
     def _under_way(self, cell: int, due: tuple[int, int] | None = None) -> list[int]:
-        """Raw places of what is under way to a cell; ``due``: in so many periods, first and last of them."""
+        """Raw places of what is in transit to a cell; ``due``: in so many periods, first and last of them."""
         t, found = self.t, []
         node, product = divmod(cell, t.P)
         for lane in np.flatnonzero((t.lane_target == node) & t.lane_carries[:, product]).tolist():
@@ -178,7 +178,7 @@ class FeatureRows:
         return found
 
     def _own(self, cell: int) -> dict[int, float]:
-        """A cell's stock and all under way to it, less who waits there."""
+        """A cell's stock and all in transit to it, less who waits there."""
         terms = {self.at["on_hand"] + cell: 1.0}
         terms |= dict.fromkeys(self._under_way(cell), 1.0)
         return terms | {self.at["backlog"] + c: -1.0 for c in self.own_customers[cell]}

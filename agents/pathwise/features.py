@@ -32,7 +32,7 @@ class Features(nn.Module):
     scenario
         Whose means, deviations, lead times and costs are the units.
     due_periods
-        Units under way are told apart by the periods until they are due, up to this; the last takes what comes later.
+        Units in transit are told apart by the periods until they are due, up to this; the last takes what comes later.
 
     Attributes
     ----------

@@ -47,7 +47,7 @@ def automatic_head(scenario: Scenario, start: Rule | None, learn_levels: bool) -
 
     A rule that training is told to start from is carried along: its levels are corrected, or its requests where it has
     none. By itself, ``levels``, but ``direct`` where some stock has several sources: rules of the base-stock family leave
-    further lanes aside unless their levels are known to be good, while smooth requests weigh all lanes against each other.
+    secondary lanes aside unless their levels are known to be good, while smooth requests weigh all lanes against each other.
     """
     if start is not None:
         return "levels" if isinstance(start, BaseStock) else "residual"
@@ -59,7 +59,7 @@ def automatic_head(scenario: Scenario, start: Rule | None, learn_levels: bool) -
 
 
 def untuned(name: str, scenario: Scenario) -> Rule:
-    """A rule with automatic numbers, caps included; only further lanes that mean demand needs are used."""
+    """A rule with automatic numbers, caps included; only secondary lanes that mean demand needs are used."""
     rule = RULES[name](scenario).with_needed()
     space = rule.space()
     caps = np.array([group == "caps" for group in space.groups], dtype=bool)

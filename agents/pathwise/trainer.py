@@ -174,7 +174,7 @@ class PathwiseTrainer:
         self._loss = unroll.gradient(actor, self._first_world(worlds), worlds)
         if scale is None:  # the start costs 1, so that settings do not depend on the unit of money
             self._scale = scale = max(abs(self._loss), SAFE)
-        # What is missed counts no more than in the choice of the best.
+        # A shortfall counts no more than in the choice of the best.
         unroll.multipliers.limit(MISSING * scale, PRICE_STEP)
         parameters = [one for one in self.policy.actor.parameters() if one.grad is not None]
         for one in parameters:

@@ -67,7 +67,7 @@ class Unroll:
         return float(loss.detach())
 
     def loss(self, actor: PathwiseActor, first: int, worlds: int) -> torch.Tensor:
-        """Mean cost (less revenue) a period in worlds ``first`` and following, with the price of missed targets."""
+        """Mean cost (less revenue) a period in worlds ``first`` and following, with the Lagrange terms of the targets."""
         window, scenario = self.window, self.scenario
         numbers = list(range(first, first + worlds))
         tape = scenario.sample(worlds=numbers, seed=self.seed, purpose="learn", periods=window.periods)

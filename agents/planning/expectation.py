@@ -27,8 +27,8 @@ class Expectations:
       over training worlds. A forecast, where the scenario has one, takes the place of the mean as far as it looks (a look
       is the conditional mean). Scheduled disruptions scale it; random ones are not foreseen.
     - Calendars are known: when lanes can be asked, and that nothing arrives on closed days.
-    - Lead times are nominal, stretched by scheduled disruptions; today's are those quoted, where they are. What is under
-      way on a lane of random lead time is expected after the mean of the lead times still possible, rounded up.
+    - Lead times are nominal, stretched by scheduled disruptions; today's are those quoted, where they are. What is in
+      transit on a lane of random lead time is expected after the mean of the lead times still possible, rounded up.
     - Availability: scheduled disruptions are known. What is short of that now stays so for the mean duration left of the
       random disruptions that could be at work, which have no memory; everything else is expected to work. Yields are 1.
 
@@ -133,7 +133,7 @@ class Expectations:
     # Lead times ----------------------------------------------------------------------------------
 
     def _slots(self) -> Ints:
-        """(L, K) lead time expected of what was dispatched k + 1 periods ago and is still under way."""
+        """(L, K) lead time expected of what was dispatched k + 1 periods ago and is still in transit."""
         t = self.tables
         found = np.empty((t.L, t.K), dtype=np.int64)
         for lane in range(t.L):

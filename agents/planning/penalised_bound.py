@@ -126,7 +126,7 @@ def _of_nodes(t: Tables, cells: Ints) -> Floats:
 
 
 def _of_lanes(t: Tables, cells: Ints) -> Floats:
-    """(I, L, P) 1 where what is under way on the lane is."""
+    """(I, L, P) 1 where what is in transit on the lane is."""
     return _of_nodes(t, cells)[:, t.lane_target] * t.lane_carries
 
 
@@ -364,7 +364,7 @@ def _scales(scenario: Scenario, cells: Ints) -> tuple[Floats, Floats]:
 
 
 def _penalty_unit(t: Tables, cells: Ints) -> Floats:
-    """(I,) what a unit short costs the customers of a coordinate's echelon, at the dearest."""
+    """(I,) what a unit short costs the customers of a coordinate's echelon, at most."""
     short = t.lost_share * (t.lost_sale_cost + t.price) + (1 - t.lost_share) * t.backorder_cost
     found = (_of_customers(t, cells) * short).max((1, 2))
     return np.where(found > 0, found, 1.0)

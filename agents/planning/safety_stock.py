@@ -1,7 +1,7 @@
 """Safety stock in a linear program of expected demand: what an echelon falls short of its target is paid for.
 
 A program that sees means only keeps no safety stock. Here each fed node has a target for the net stock of its echelon at
-every close: stock of the node and its primary descendants, what is under way between them, less the backlog of their
+every close: stock of the node and its primary descendants, what is in transit between them, less the backlog of their
 customers. The target is the mean demand until the echelon's stock has reached the customers, plus a safety factor z times
 the standard deviation of demand over that time and the time that has passed since the plan was made (at most until the
 node's own replenishment). Falling short costs, a unit and period, the slope of the newsvendor's expected shortage cost,
@@ -30,7 +30,7 @@ from .linear_program.program import NetworkProgram
 
 #: Ends of the linear pieces, in standard deviations above z; below the last the slope stays.
 PIECES = (1.0, 0.4, 0.0, -0.4, -1.0, -2.0)
-#: Least echelon holding cost, as a share of the node's own: stock that is as dear above is still not wanted everywhere.
+#: Least echelon holding cost, as a share of the node's own: stock that is as expensive above is still not wanted everywhere.
 LEAST_HOLDING = 0.1
 #: Training worlds that quantiles of demand are read from: the first, and how many.
 SAMPLED, SAMPLED_WORLDS = 31_000_000, 256
@@ -249,7 +249,7 @@ class PlannedProgram(NetworkProgram):
         top = self.targets.mean(demand) + self.z * deviation + PIECES[0] * spread
         units = standing.in_transit.sum(3)  # (L, P, K)
         due = standing.lead_time - np.arange(t.K) - 1  # (L, K)
-        still = np.arange(T)[:, None, None] < due  # (T, L, K): under way at the close of each period
+        still = np.arange(T)[:, None, None] < due  # (T, L, K): in transit at the close of each period
         there = np.einsum("lpk,tlk->tlp", units, still.astype(np.float64))
         between = np.einsum("nlp,tlp->tnp", self._between().astype(np.float64), there)
         width = -np.diff(np.array(PIECES)) * spread[..., None]

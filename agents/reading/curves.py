@@ -73,7 +73,7 @@ def order_curves(
     """A curve for every lane cell that can be asked for.
 
     Stock on hand at the lane's target is moved: the freshest units are added; the oldest are taken away first, and when nothing
-    is left, units under way to the target, the latest dispatched first.
+    is left, units in transit to the target, the latest dispatched first.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def _curve(visited: Visited, rule: ReadableRule, cell: LaneCell, position: str, 
     target = int(t.lane_target[cell.lane])
     primary = t.primary_lane[target, cell.product] == cell.lane
     kind = position if primary else "short"
-    if not rule.used[number]:  # a further lane that asks for nothing where the policy has been
+    if not rule.used[number]:  # a secondary lane that asks for nothing where the policy has been
         rule = rule.with_lanes(np.arange(t.L * t.P) == number)
     owns = [_owned(moment, t, target, cell.product) for moment in visited.moments]
     now = [rule.looked_at(moment.observation, moment.requests)[number] for moment in visited.moments]
@@ -128,7 +128,7 @@ def _curve(visited: Visited, rule: ReadableRule, cell: LaneCell, position: str, 
 
 
 def _owned(moment: Moment, t: Any, target: int, product: int) -> Floats:
-    """(B,) units on hand at a node and under way to it."""
+    """(B,) units on hand at a node and in transit to it."""
     lanes = np.flatnonzero(t.lane_target == target)
     under_way = moment.observation.in_transit[:, lanes, product].sum(axis=(1, 2, 3))
     return np.asarray(moment.observation.on_hand[:, target, product].sum(axis=1) + under_way, dtype=np.float64)

@@ -178,7 +178,7 @@ class ReadableRule(BaseStock):
         return ops.to_int(ops.floor(wanted + 0.5)) if gap.dtype == ops.int else wanted
 
     def with_lanes(self, asked: NDArray[np.bool_]) -> Self:
-        """A copy that uses the further lane cells ``asked`` (L * P,), too; at level 0 where it did not."""
+        """A copy that uses the secondary lane cells ``asked`` (L * P,), too; at level 0 where it did not."""
         other = copy.copy(self)
         other.values = dict(self.values)
         for name in self.further_groups:

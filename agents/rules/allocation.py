@@ -69,9 +69,9 @@ def _level(ops: Ops, wanted: Array, stock: Array, weight: Array, whole: bool) ->
     depth = wanted / weight
     # Used if the water stood at the depth of item i: (groups, items i, items j, B).
     used = ops.total(ops.maximum(wanted[:, None] - depth[:, :, None] * weight[:, None], 0), 2)
-    # The hair keeps the deepest item wet where nothing is left to share and rounding says otherwise.
-    hair = TINY if whole else tolerance(depth.dtype, ops.total(wanted, 1)[:, None], TINY)
-    wet = ops.cast(used <= stock + hair, depth.dtype)
+    # The tolerance keeps the deepest item wet where nothing is left to share and rounding says otherwise.
+    slack = TINY if whole else tolerance(depth.dtype, ops.total(wanted, 1)[:, None], TINY)
+    wet = ops.cast(used <= stock + slack, depth.dtype)
     excess = ops.total(wanted * wet, 1) - stock[:, 0]
     level = ops.maximum(excess / ops.maximum(ops.total(weight * wet, 1), TINY), 0)
     share = ops.maximum(wanted - level[:, None] * weight, 0)

@@ -18,7 +18,7 @@ from echelongym.envs.interface.observation import Decision, Observation
 
 from .allocation import cut_to_shares, lent, marginal_positions
 from .needed_lanes import asked_at_most, levels_after_primary
-from .request_order import Step, hair_of, half_up, is_lateral, is_numbers, is_whole, plan_steps, rows_of
+from .request_order import Step, equal_within, half_up, is_lateral, is_numbers, is_whole, plan_steps, rows_of
 from .rule import Group, Rule
 
 ALLOCATIONS = ("proportional", "equalise", "marginal")
@@ -31,7 +31,7 @@ class Shift(NamedTuple):
     """What is added to levels in a period; None where nothing is."""
 
     nodes: Array | None = None  # (N * P, B) units, to the levels of primary lanes by their targets
-    lanes: Array | None = None  # (L * P, B) units, to the levels of further lanes
+    lanes: Array | None = None  # (L * P, B) units, to the levels of secondary lanes
     demand: Array | None = None  # (N * P, B) units of it that are demand expected above the mean
     caps: Array | None = None  # (L * P, B) units, to caps, which stay >= 0
 
@@ -47,7 +47,7 @@ class StepNumbers(NamedTuple):
     cap: Array | None  # (n, 1)
     keep: Array | None  # (m, 1) of the sources of lateral lanes
     more: dict[str, Array]  # (n, 1) each: groups that a subclass adds, of the target or of the lane
-    hair: Any = (
+    tolerance: Any = (
         DUST  # units, one number or (n, 1): two positions nearer than this are the same, summed up in another order
     )
 
@@ -82,23 +82,23 @@ class BaseStock(Rule):
     """Every period, each lane asks for what its target's position lacks of a level.
 
     *Primary lane* of a node: request = max(level - position, 0), the position as in the contract. Local: stock and
-    all under way, less the backlog of the node's own customers and this period's requests on its outgoing lanes,
-    computed downstream first. Echelon: stock of the node and its primary descendants and all under way into them,
+    all in transit, less the backlog of the node's own customers and this period's requests on its outgoing lanes,
+    computed downstream first. Echelon: stock of the node and its primary descendants and all in transit into them,
     less the backlog of customers whose first source is among them.
 
-    *Every further lane* has a position of its own, the short one: what the target itself owns, less what arrives
-    later than the lane would bring it (nominal lead times). Faster lanes ask first, and what they ask counts for
-    slower ones: for one store with a slow and a fast source this is the dual-index rule (Veeraraghavan and
+    *Every secondary lane* has a position of its own, the expedited inventory position: what the target itself owns,
+    less what arrives later than the lane would bring it (nominal lead times). Faster lanes ask first, and what they ask
+    counts for slower ones: for one store with a slow and a fast source this is the dual-index rule (Veeraraghavan and
     Scheller-Wolf, Operations Research 56(4), 2008), with a cap on the slow lane the capped one. A lateral lane (from a
     stock node that is not above its target) besides asks for no more than its source has above ``keep_levels``.
-    Further lanes without a level are not used.
+    Secondary lanes without a level are not used.
 
     Parameters
     ----------
     levels
         Units by node (and product); left out: :func:`echelongym.envs.interface.automatic_levels.automatic_levels`.
     express_levels, lateral_levels
-        Units by further lane (and product); left out or None: the lane is not used (but see :meth:`with_needed`).
+        Units by secondary lane (and product); left out or None: the lane is not used (but see :meth:`with_needed`).
     keep_levels
         Units on hand, less backlog, that a node with lateral lanes keeps for itself, by node (and product); left out:
         its mean flow over its primary lead time and one period. Lateral lanes share what is above in proportion.
@@ -164,7 +164,7 @@ class BaseStock(Rule):
         level = np.asarray(round_up(auto.echelon if self.echelon else auto.local)).reshape(-1)
         fed = forest.primary >= 0
         flow, flow_spread = auto.flow.reshape(-1), auto.flow_deviation.reshape(-1)
-        # By lane cell: its target and source, and whether it is a further lane or even a lateral one.
+        # By lane cell: its target and source, and whether it is a secondary lane or even a lateral one.
         lanes, products = np.divmod(np.arange(t.L * t.P), t.P)
         target = t.lane_target[lanes] * t.P + products
         source = t.lane_source[lanes] * t.P + products
@@ -362,8 +362,8 @@ class BaseStock(Rule):
                 if name not in (*_BASIC, self.primary_group)
                 and self.groups[name].entities in (self.tables.nodes, self.tables.lanes)
             }
-            hair = hair_of(self.tables, step, level, dtype, ops) if more else DUST
-            numbers.append(StepNumbers(level, cap, keep, more, hair))
+            near = equal_within(self.tables, step, level, dtype, ops) if more else DUST
+            numbers.append(StepNumbers(level, cap, keep, more, near))
         return numbers
 
 

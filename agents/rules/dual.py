@@ -1,4 +1,4 @@
-"""Dual sourcing: a slow, cheap lane for the bulk and a fast, dear one for the rest, at every node that has both.
+"""Dual sourcing: a slow, cheap lane for the bulk and a fast, expensive one for the rest, at every node that has both.
 
 Of all lanes that bring a product to a node from a supplier or a node above it, the slowest by nominal lead time is the
 *regular* one (at equal lead times the primary lane); the others are *fast*. Either may be the primary lane. Nodes with
@@ -60,7 +60,7 @@ def sources_of(tables: Tables, forest: Forest) -> Sources:
 
 
 class DualSourcing(BaseStock):
-    """What these rules share: which lane has which role, and levels of further lanes that are there from the start."""
+    """What these rules share: which lane has which role, and levels of secondary lanes that are there from the start."""
 
     echelon = True
 
@@ -97,7 +97,7 @@ class DualSourcing(BaseStock):
         return replace(group, start=start, default=np.where(group.allowed, start, group.default))
 
     def _premium(self) -> Floats:
-        """(L * P,) money a unit by which a fast lane is dearer than the regular one; 0 for other lanes."""
+        """(L * P,) money a unit by which a fast lane is more expensive than the regular one; 0 for other lanes."""
         t, rival = self.tables, self.sources.rival
         cost = (t.purchase_cost + t.lane_transport_cost + t.carbon_price * t.lane_emissions).reshape(-1)
         return np.where(self.sources.fast, cost - cost[rival], 0.0)
@@ -134,7 +134,7 @@ class DualSourcing(BaseStock):
 
 
 class SingleIndex(DualSourcing):
-    """Single index: both lanes look at one position, the full one, with everything that is under way.
+    """Single index: both lanes look at one position, the full one, with everything that is in transit.
 
     The fast lanes raise it to their level first, then the regular lane to its own: a period's demand up to the
     difference of the levels comes by the regular lane, what exceeds it by the fast one (Scheller-Wolf, Veeraraghavan
@@ -146,7 +146,7 @@ class SingleIndex(DualSourcing):
     levels
         Units by node (and product), of primary lanes; left out: automatic.
     express_levels
-        Units by further lane (and product), of the same position; left out: automatic. Those of fast lanes start below
+        Units by secondary lane (and product), of the same position; left out: automatic. Those of fast lanes start below
         that of the regular lane by the newsvendor quantile of a period's demand for c / (c + (l + 1) h), c the premium
         of the fastest lane and l the periods by which the regular one is slower.
     lateral_levels, keep_levels, allocation
@@ -188,15 +188,16 @@ class SingleIndex(DualSourcing):
 
 
 class DualIndex(DualSourcing):
-    """Dual index: fast lanes look at the short position, what will be there once they deliver; the regular lane at all.
+    """Dual index: fast lanes look at the expedited inventory position, the regular lane at the full inventory position.
 
-    The short position is what a node owns less what arrives later than the fast lane would bring it (Veeraraghavan and
-    Scheller-Wolf, Operations Research 56(4), 2008). It is echelon base-stock whose further lanes are always in use.
+    The expedited inventory position is what a node owns less what arrives later than the fast lane would bring it: what
+    will be there once the fast lane delivers (Veeraraghavan and Scheller-Wolf, Operations Research 56(4), 2008). The
+    rule is echelon base-stock whose secondary lanes are always in use.
 
     Parameters
     ----------
     levels, express_levels
-        Units by node, and by further lane (and product); left out: automatic.
+        Units by node, and by secondary lane (and product); left out: automatic.
     lateral_levels, keep_levels, allocation
         As in :class:`~.base_stock.BaseStock`.
     """
@@ -228,10 +229,11 @@ class CappedDualIndex(DualSourcing):
 
 
 class TailoredBaseSurge(DualSourcing):
-    """Tailored base-surge: a constant quantity by the regular lane, base-stock of the short position by the fast ones.
+    """Tailored base-surge: a constant quantity by the regular lane, base-stock control by the fast lanes.
 
-    Allon and Van Mieghem, Management Science 56(1), 2010; asymptotically optimal as the regular lead time grows (Xin
-    and Goldberg, Management Science 64(1), 2018).
+    Fast lanes look at the expedited inventory position; see :class:`DualIndex`. Allon and Van Mieghem, Management
+    Science 56(1), 2010; asymptotically optimal as the regular lead time grows (Xin and Goldberg, Management Science
+    64(1), 2018).
 
     Parameters
     ----------
@@ -240,7 +242,7 @@ class TailoredBaseSurge(DualSourcing):
         deviation of a period's demand, h the holding cost, c what the fast lane costs more a unit, which balances in
         heavy traffic the stock that constant arrivals pile up, s^2 / (2 x the gap), with what fills the gap.
     levels, express_levels
-        Units by node, of primary lanes that are not regular, and by further lane that is not (and product); left out:
+        Units by node, of primary lanes that are not regular, and by secondary lane that is not (and product); left out:
         automatic.
     lateral_levels, keep_levels, allocation
         As in :class:`~.base_stock.BaseStock`.
@@ -283,9 +285,9 @@ class TailoredBaseSurge(DualSourcing):
 
 
 class ExpediteThreshold(DualSourcing):
-    """Dual index whose fast lanes wait until it is worth it: they ask, up to their level, only where the short position
-    is at or below a threshold, as a fixed cost of expediting wants it.
+    """Dual index with a threshold for expediting, which suits a fixed cost of each expedited order.
 
+    Fast lanes ask, up to their level, only where the expedited inventory position is at or below the threshold.
     The (s, S) form of the expediting orders of Lawson and Porteus (Operations Research 48(6), 2000). A threshold at or
     above its level makes it :class:`DualIndex`.
 
@@ -326,6 +328,6 @@ class ExpediteThreshold(DualSourcing):
         return np.maximum(np.minimum(economic, most), self.cells.flow_deviation[target] / 2)
 
     def _ask(self, step: Step, numbers: StepNumbers, gap: Array, owned: Owned, ops: Ops) -> Array:
-        due = gap >= numbers.level - numbers.more["expedite_thresholds"] - numbers.hair
+        due = gap >= numbers.level - numbers.more["expedite_thresholds"] - numbers.tolerance
         request = ops.maximum(gap, 0)
         return request * ops.cast(due, request.dtype)

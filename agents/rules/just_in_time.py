@@ -27,7 +27,7 @@ class JustInTime(Rule):
     before anything shipped later than now can reach them, by the lead times to come, a lane or its source standing
     still (availability 0) included. Where supply has no limit and nothing is lost on the way, after the first lead
     times nobody waits, and with fixed lead times nothing is left over where it is sold. It knows nothing of capacities,
-    yields, shelf lives, costs or further lanes, so that it is no bound where these matter: a plan with perfect
+    yields, shelf lives, costs or secondary lanes, so that it is no bound where these matter: a plan with perfect
     information is.
 
     It learns the future from :func:`echelongym.envs.simulate`, which shows it the tape (``foresee``), and cannot decide

@@ -26,14 +26,14 @@ MOST_PERIODS = 5_000  # a calendar that repeats later than that is taken for one
 class Covered(NamedTuple):
     """Whose demand a level covers, and for how long: M terms, one for each level and customer."""
 
-    level: Ints  # (M,) node cell, or N * P + lane cell of a further lane
+    level: Ints  # (M,) node cell, or N * P + lane cell of a secondary lane
     customer: Ints  # (M,) customer * P + product
     periods: Ints  # (M,) from now on
     levels: int  # N * P + L * P
 
     @classmethod
     def of(cls, scenario: Scenario, forest: Forest, further: Bools) -> Covered:
-        """Echelon levels cover all lead times down to the customer and one period; a further lane its own and one.
+        """Echelon levels cover all lead times down to the customer and one period; a secondary lane its own and one.
 
         Nominal lead times, review periods included; ``further`` (L * P,) are the lane cells with a level of their own.
         """

@@ -14,7 +14,7 @@ from .request_order import is_lateral
 
 
 def slower_than_primary(tables: Tables, forest: Forest) -> Bools:
-    """(L * P,) further lanes from above that are slower than their target's primary lane: they ask after it."""
+    """(L * P,) secondary lanes from above that are slower than their target's primary lane: they ask after it."""
     t = tables
     found = np.zeros(t.L * t.P, dtype=bool)
     for lane, p in np.argwhere(t.lane_open):
@@ -37,7 +37,7 @@ def carried(tables: Tables, forest: Forest) -> Floats:
 
 
 def levels_after_primary(tables: Tables, forest: Forest, auto: Levels) -> Floats:
-    """(L * P,) automatic levels of further lanes, by the position that they see.
+    """(L * P,) automatic levels of secondary lanes, by the position that they see.
 
     A needed lane that is slower than the primary one asks after it, so what that asks for stands in the position already.
     """

@@ -1,4 +1,4 @@
-"""Random requests: the floor under all policies."""
+"""Random requests: a baseline that looks at nothing."""
 
 from __future__ import annotations
 

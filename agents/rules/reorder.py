@@ -174,7 +174,7 @@ class ReorderPointOrderUpTo(_EitherPosition):
 
     Optimal for one node with a fixed cost an order (Scarf, in Arrow, Karlin and Suppes (eds.), Mathematical Methods in
     the Social Sciences, 1960; best numbers: Zheng and Federgruen, Operations Research 39(4), 1991). A reorder point at
-    or above its level makes it base-stock. Further lanes are those of :class:`~.base_stock.BaseStock`.
+    or above its level makes it base-stock. Secondary lanes are those of :class:`~.base_stock.BaseStock`.
 
     Parameters
     ----------
@@ -196,8 +196,8 @@ class ReorderPointOrderUpTo(_EitherPosition):
         request = ops.maximum(gap, 0)
         if not step.primary:
             return request
-        # position <= s, said of the gap to S; the hair is for positions that were summed up in another order.
-        due = gap >= numbers.level - numbers.more["reorder_points"] - numbers.hair
+        # position <= s, said of the gap to S; the tolerance is for positions that were summed up in another order.
+        due = gap >= numbers.level - numbers.more["reorder_points"] - numbers.tolerance
         return request * ops.cast(due, request.dtype)
 
 
@@ -207,7 +207,7 @@ class ReorderPointQuantity(_EitherPosition):
 
     In the long run positions after ordering are evenly spread over (R, R + Q], whatever the demand (Hadley and Whitin,
     Analysis of Inventory Systems, 1963; echelon positions: Axsater and Rosling, Management Science 39(10), 1993). With
-    Q = 0 it is base-stock with level R. Further lanes are those of :class:`~.base_stock.BaseStock`.
+    Q = 0 it is base-stock with level R. Secondary lanes are those of :class:`~.base_stock.BaseStock`.
 
     Parameters
     ----------
@@ -244,15 +244,15 @@ class ReorderPointQuantity(_EitherPosition):
         if not step.primary:
             return ops.maximum(gap, 0)
         lacks = ops.maximum(gap, 0)
-        due = ops.cast(gap >= -numbers.hair, gap.dtype)
+        due = ops.cast(gap >= -numbers.tolerance, gap.dtype)
         quantity = numbers.more["order_quantities"]
         if gap.dtype == ops.int:
             quantity = ops.maximum(quantity, 1)
             return (lacks // quantity + 1) * quantity * due
         some = ops.cast(quantity > TINY, gap.dtype)
         divisor = ops.maximum(quantity, TINY)
-        hair = TINY if isinstance(numbers.hair, float) else numbers.hair / divisor
-        wanted = (ops.floor(lacks / divisor + hair) + 1) * quantity * due
+        slack = TINY if isinstance(numbers.tolerance, float) else numbers.tolerance / divisor
+        wanted = (ops.floor(lacks / divisor + slack) + 1) * quantity * due
         return wanted * some + lacks * (1 - some)
 
 
@@ -298,8 +298,8 @@ class CanOrder(Reorder):
         request = ops.maximum(gap, 0)
         if not step.primary:
             return request
-        must = gap >= numbers.level - numbers.more["reorder_points"] - numbers.hair
-        can = gap >= numbers.level - numbers.more["can_order_points"] - numbers.hair
+        must = gap >= numbers.level - numbers.more["reorder_points"] - numbers.tolerance
+        can = gap >= numbers.level - numbers.more["can_order_points"] - numbers.tolerance
         goes = step.by_lane.sum(ops.cast(must, ops.int)) > 0
         along = ops.cast(can, ops.int) * ops.cast(step.by_lane.spread(goes), ops.int)
         return request * ops.cast((along > 0) | must, request.dtype)

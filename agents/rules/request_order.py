@@ -53,7 +53,7 @@ class Step:
     ops: Ops
 
     def moved(self, owned: Array, request: Array) -> Array:
-        """What each cell owns (N * P, B) once the requests (n, B) are under way."""
+        """Inventory positions of cells (N * P, B) once the requests (n, B) are in transit."""
         out = owned + 0
         out[self.targets] = out[self.targets] + request
         if self.by_source.count:
@@ -68,7 +68,7 @@ class Step:
 
 
 def rows_of(tables: Tables) -> SlotRows:
-    """All slots under way, lanes in turn: the layout in which observations of simulations lie in memory."""
+    """All pipeline slots, lanes in turn: the layout in which observations of simulations lie in memory."""
     lane, slot = np.divmod(np.arange(tables.L * tables.K), tables.K)
     return SlotRows(lane, slot)
 
@@ -99,7 +99,7 @@ def plan_steps(
 
     Lanes into one node ask by nominal lead time, fastest first, the primary lane after others as fast. Local
     positions need what nodes downstream have asked, so there deeper targets come first. Where ``full``, lanes from above
-    leave out nothing of what is under way.
+    leave out nothing of what is in transit.
     """
     t = tables
     cells = np.flatnonzero(used)
@@ -168,8 +168,8 @@ def is_whole(values: NDArray[np.float64]) -> bool:
     return bool((used == np.floor(used)).all())
 
 
-def hair_of(tables: Tables, step: Step, level: Array, dtype: Any, ops: Ops) -> Any:
-    """Units, one number or (n, 1), up to which positions of a step's targets are the same, summed up in another order.
+def equal_within(tables: Tables, step: Step, level: Array, dtype: Any, ops: Ops) -> Any:
+    """Tolerance in units, one number or (n, 1): positions nearer than this are equal, summed up in another order.
 
     ``level`` (n, 1) are the numbers that they are compared with, in units.
     """
@@ -192,7 +192,7 @@ def is_lateral(tables: Tables, forest: Forest, cell: int) -> bool:
 
 
 def _later(t: Tables, cells: Ints, primary: bool, used: NDArray[np.bool_], ops: Ops) -> Later | None:
-    """A further lane leaves out all that comes later; a primary lane only what slower lanes in use bring."""
+    """A secondary lane leaves out all that comes later; a primary lane only what slower lanes in use bring."""
     rows = rows_of(t)
     later = SlowerLater(t, cells, ops, rows, used) if primary else Later(t, cells, ops, rows)
     return later if later.any else None

@@ -65,7 +65,7 @@ class FollowingDemand(BaseStock):
         return made
 
     def _gains(self, name: str, ops: Ops) -> Array | None:
-        """(N * P + L * P, 1) gain of each level, further lanes that of their target; None where all are 0."""
+        """(N * P + L * P, 1) gain of each level, secondary lanes that of their target; None where all are 0."""
         t, values = self.tables, self.values[name]
         lanes, products = np.divmod(np.arange(t.L * t.P), t.P)
         of_level = np.concatenate([np.arange(t.N * t.P), t.lane_target[lanes] * t.P + products])
@@ -152,7 +152,7 @@ class ForecastBaseStock(FollowingDemand):
 
     each sum over the customers first served in the node's echelon, and over the periods that its position covers for
     them: nominal lead times down to the customer, and one. Forecasts that do not reach that far say nothing of the
-    rest. Levels of further lanes move by the gains of their target, over the periods that they cover. With a gain of 1
+    rest. Levels of secondary lanes move by the gains of their target, over the periods that they cover. With a gain of 1
     the level is expected demand plus safety stock (Graves, Kletter and Hetzel, Operations Research 46(S3), 1998;
     forecasts that form a martingale: Heath and Jackson, IIE Transactions 26(3), 1994).
 
@@ -184,7 +184,7 @@ class DisruptionAwareBaseStock(FollowingOutages):
 
     A primary lane is impaired while it or its source has availability < 1, while its quoted lead time is longer than
     any without disruptions, and while a disruption at set times stretches its lead time. To the level of a node is
-    added its outage shift while any primary lane on its way from the supplier is impaired; to that of a further lane
+    added its outage shift while any primary lane on its way from the supplier is impaired; to that of a secondary lane
     its own while the primary lane of its target is. (Levels by the state of supply: Song and Zipkin, Management Science
     42(10), 1996.)
 
@@ -195,7 +195,7 @@ class DisruptionAwareBaseStock(FollowingOutages):
     outage_shifts
         Units by node (and product); left out: 0.
     express_outage_shifts
-        Units by further lane, express or lateral (and product); left out: 0. They matter for lanes in use; one meant
+        Units by secondary lane, express or lateral (and product); left out: 0. They matter for lanes in use; one meant
         for outages alone has a low level.
     """
 

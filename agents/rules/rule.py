@@ -81,7 +81,7 @@ class Rule(ABC):
     name: ClassVar[str]
     differentiable: ClassVar[bool] = True  # False: no number of the rule has useful gradients
     slow: ClassVar[bool] = False  # True: a decision takes milliseconds a world, so it takes part only where it is named
-    reference: ClassVar[bool] = False  # True: a floor or ceiling to compare with, not a rule anybody would use
+    reference: ClassVar[bool] = False  # True: a baseline to compare with, not a rule anybody would use
 
     @classmethod
     def refusal(cls, scenario: Scenario) -> str | None:
@@ -143,7 +143,7 @@ class Rule(ABC):
     def with_needed(self) -> Self:
         """The rule as ``load_policy`` gives it without any parameter, where primary lanes cannot carry mean demand.
 
-        Where the levels of a node are automatic, the cheapest further lanes ask for the rest, at levels of their own
+        Where the levels of a node are automatic, the cheapest secondary lanes ask for the rest, at levels of their own
         (:attr:`needed`); itself where nothing is needed or the rule has no such levels.
         """
         return self

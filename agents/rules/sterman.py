@@ -62,7 +62,7 @@ class AnchoringAndAdjustment(Rule):
     order = max(0, D + a (S - (on hand - owed) - b supply line)), Sterman (1989), equations 8 to 10: D the demand
     expected, S the desired stock (that of the supply line included), a the adjustment rate, b the weight that the
     supply line gets. On hand is counted after the arrivals of the period; owed is the backlog of the customers whose
-    first source the node is and what nodes that it feeds are still owed; the supply line is what is under way to the
+    first source the node is and what nodes that it feeds are still owed; the supply line is what is in transit to the
     node, what its supplier owes it and orders that have not reached the supplier. D follows what the node is asked for
     by exponential smoothing, D += smoothing (asked - D), from its mean flow on.
 

@@ -20,9 +20,9 @@ from .rule import Group
 class Transshipment(BaseStock):
     """Echelon base-stock whose lateral lanes ship where a trigger is reached.
 
-    A lateral lane asks for what its target's short position (what it owns less what comes later than the lane would
-    bring it) lacks of ``lateral_levels``, but only where what is watched is at or below the lane's trigger, and never
-    for more than its source has above ``keep_levels``.
+    The expedited inventory position of a lateral lane is what its target owns less what comes later than the lane
+    would bring it. The lane asks for what this position lacks of ``lateral_levels``, but only where what is watched is
+    at or below the lane's trigger, and never for more than its source has above ``keep_levels``.
     """
 
     echelon = True
@@ -84,7 +84,7 @@ class Transshipment(BaseStock):
         request = ops.maximum(gap, 0)
         if not step.lateral:
             return request
-        due = self._watched(step, numbers, gap, owned) <= numbers.more["triggers"] + numbers.hair
+        due = self._watched(step, numbers, gap, owned) <= numbers.more["triggers"] + numbers.tolerance
         return request * ops.cast(due, request.dtype)
 
 
@@ -100,8 +100,8 @@ class ReactiveTransshipment(Transshipment):
     triggers
         Units on hand less backlog by lateral lane (and product); left out: 0.
     lateral_levels
-        Units of the target's short position by lateral lane (and product); left out: mean demand over the lane's lead
-        time and one period.
+        Units of the target's expedited inventory position by lateral lane (and product); left out: mean demand over the
+        lane's lead time and one period.
     keep_levels
         Units on hand, less backlog, that a source keeps for itself, by node (and product); left out: its mean flow over
         its primary lead time and one period. Lanes share what is above in proportion, faster ones first.
@@ -127,9 +127,9 @@ class ReactiveTransshipment(Transshipment):
 
 
 class ProactiveTransshipment(Transshipment):
-    """Proactive transshipment: a lateral lane ships before a shortage, once its target's short position is at or below
-    a trigger.
+    """Proactive transshipment: lateral lanes ship before a shortage, as soon as a position falls to a trigger.
 
+    The position is the expedited inventory position of the lane's target; see :class:`Transshipment`.
     Stock moves to where it will be short from where more stands than is kept (Tagaras, European Journal of Operational
     Research 116(1), 1999; review: Paterson, Kiesmuller, Teunter and Glazebrook, European Journal of Operational
     Research 210(2), 2011). A trigger at or above its level is base-stock control of the lateral lane.
@@ -137,11 +137,11 @@ class ProactiveTransshipment(Transshipment):
     Parameters
     ----------
     triggers
-        Units of the short position by lateral lane (and product); left out: mean demand over the lane's lead time and
-        one period.
+        Units of the expedited inventory position by lateral lane (and product); left out: mean demand over the lane's
+        lead time and one period.
     lateral_levels
-        Units of the target's short position by lateral lane (and product); left out: mean and one standard deviation of
-        that demand.
+        Units of the target's expedited inventory position by lateral lane (and product); left out: mean and one
+        standard deviation of that demand.
     keep_levels
         Units on hand, less backlog, that a source keeps for itself, by node (and product); left out: its mean flow over
         its primary lead time and one period. Lanes share what is above in proportion, faster ones first.

@@ -42,7 +42,7 @@ class Actor(nn.Module):
     head
         In place of layers: from features to actions.
     moves
-        (K, m): the last layer values K moves, and the action is the one of the highest value (DQN).
+        (K, m): K discrete actions; the last layer gives the value of each, and the action is the one of the highest (DQN).
     """
 
     def __init__(

@@ -53,7 +53,7 @@ def actions_of(decoder: ActionDecoder, observation: Observation, requests: NDArr
     else:
         gap = (asked - decoding.steady) / decoding.gain
         value = gap + (_local_positions(decoder, owned, asked) if decoding.local else decoding.positions(owned))
-        if decoding.helped is not None and decoding.local is None:  # what further lanes into the same node bring
+        if decoding.helped is not None and decoding.local is None:  # what secondary lanes into the same node bring
             primary = np.flatnonzero(decoder.primary)[decoding.helped]
             value[primary] += decoding.by_helped.sum(asked[decoding.further][decoding.helpers])
     return Wanted(decoder.range.inverse(value.T).astype(np.float32), nothing.T)
@@ -66,7 +66,7 @@ def _least(decoder: ActionDecoder, dtype: Any) -> Any:
 
 
 def _local_positions(decoder: ActionDecoder, owned: Any, asked: NDArray[Any]) -> NDArray[Any]:
-    """(n, B) local positions, less what outgoing lanes are asked for, plus what further lanes into the node bring."""
+    """(n, B) local positions, less what outgoing lanes are asked for, plus what secondary lanes into the node bring."""
     t, decoding = decoder.tables, decoder.on(ops_of(asked))
     cells = np.zeros((t.N * t.P, asked.shape[1]))
     source = t.lane_source[decoder.lanes] * t.P + decoder.products

@@ -56,7 +56,7 @@ class CosineSchedule:
 
 
 class ExplorationSchedule:
-    """A share of random moves that falls along a line over a part of the budget; ``progress`` is set by the trainer."""
+    """A share of random actions that falls along a line over a part of the budget; ``progress`` is set by the trainer."""
 
     def __init__(self, first: float, final: float, over: float) -> None:
         self.first, self.final, self.over, self.progress = first, final, over, 0.0
@@ -86,7 +86,7 @@ def algorithm_of(kind: str) -> type[BaseAlgorithm]:
 
 
 def moves_of(config: SB3Learner, size: int) -> NDArray[np.float32] | None:
-    """(K, size) what a learner chooses among, if it does."""
+    """Discrete actions (K, size) of a learner; None where it has none."""
     return move_table(size, config.moves) if isinstance(config, DQNConfig) else None
 
 
@@ -191,7 +191,7 @@ def _start_at_zero(model: Any, config: SB3Learner) -> None:
         for head, start in heads:
             head.weight.mul_(0.01)
             head.bias.fill_(start)
-        if isinstance(config, DQNConfig):  # doing nothing is valued a little above the other moves
+        if isinstance(config, DQNConfig):  # doing nothing is valued a little above the other actions
             for net in (model.q_net, model.q_net_target):
                 last = net.q_net[-1]
                 last.weight.mul_(0.01)
@@ -205,7 +205,7 @@ def actor_module(source: BaseAlgorithm | ActorPolicy, moves: NDArray[np.float32]
     Parameters
     ----------
     moves
-        (K, m) what a deep Q-network chooses among; left out: those of the model's env.
+        (K, m) discrete actions of a deep Q-network; left out: those of the model's env.
 
     Raises
     ------
@@ -222,7 +222,7 @@ def actor_module(source: BaseAlgorithm | ActorPolicy, moves: NDArray[np.float32]
         body, extractor = [*policy.q_net.q_net], policy.q_net.features_extractor
         moves = getattr(source.env, "moves", None) if moves is None else moves
         if moves is None:
-            raise expected("moves", None, "what the network chooses among")
+            raise expected("moves", None, "the discrete actions that the network chooses among")
     elif isinstance(getattr(getattr(policy, "actor", None), "mu", None), nn.Module):
         actor, squash = policy.actor, True
         extractor = actor.features_extractor

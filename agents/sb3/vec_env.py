@@ -42,7 +42,7 @@ class SB3VecEnv(VecEnv):
     residual
         The rule that actions correct; None: actions stand for themselves.
     moves
-        (K, m) actions that a learner chooses among by their number (:mod:`discrete_actions`); None: any action.
+        (K, m) discrete actions that a learner chooses among by their number (:mod:`discrete_actions`); None: any action.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class SB3VecEnv(VecEnv):
         self.played: list[NDArray[Any]] = []  # actions since the episodes began, all at once
         self.beside: list[NDArray[np.float32]] = []  # what the reference did meanwhile
         self._seen: Any = None  # what it sees
-        self.returns = np.zeros(self.num_envs)  # of the episodes under way, in the env's own units
+        self.returns = np.zeros(self.num_envs)  # of the running episodes, in the env's own units
 
     def reset(self) -> NDArray[np.float32]:
         """First observations (B, n); a seed given to :meth:`seed` starts that series of worlds."""
@@ -136,7 +136,7 @@ class SB3VecEnv(VecEnv):
     def restore(
         self, series: int, episode: int, played: Iterable[NDArray[Any]], beside: Iterable[NDArray[Any]] = ()
     ) -> NDArray[np.float32]:
-        """Stand where another env of this kind stood, by playing its episodes under way again; observations (B, n)."""
+        """Stand where another env of this kind stood, by playing its running episodes again; observations (B, n)."""
         follow, again = self.follow, iter(list(beside))
         options = {"episode": episode}
         observation: NDArray[np.float32] = self.env.reset(seed=series, options=options)[0]

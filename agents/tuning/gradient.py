@@ -271,7 +271,7 @@ class _Descent:
         self.here = np.maximum(here, self.space.lower)
 
     def _loss(self, vector: Any, worlds: int) -> Any:
-        """Cost a period of fresh worlds, with the price of missed targets."""
+        """Cost a period of fresh worlds, with the Lagrange terms of the targets."""
         scenario, window = self.rule.scenario, self.window
         numbers = list(range(self.next_world, self.next_world + worlds))
         self.next_world += worlds

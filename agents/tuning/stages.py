@@ -19,7 +19,7 @@ from .search import estimate, evolve, of_group, pattern_search
 METHODS = ("auto", "gradient", "cma", "optuna", "search")
 EVALUATIONS = 60, 12  # of a sampler, by default: so many, and so many more a parameter
 POLISH = 20, 6  # of the coordinate search after gradients or a sampler
-MOST_SINGLES = 16  # parameters up to which each further lane is left out by itself
+MOST_SINGLES = 16  # parameters up to which each secondary lane is left out by itself
 REPEATS = 3  # of the first leg along gradients, which a start far away takes
 LOOSER = (0.0, 1.0, 2.0)  # limits are freed at their start and so many of their scales above it, whichever is best
 NEARBY = 0.3  # first deviation of a sampler in what gradients have moved, in units of its scale
@@ -40,7 +40,7 @@ class TuningPlan:
 
     First everything but limits (parameters that are infinite where they are left out, such as caps) is tuned, which is
     just what a rule without them is tuned by; then they are freed, from there. So a rule ends no worse than the one
-    that it contains. After each stage further lanes are left out where that is better.
+    that it contains. After each stage secondary lanes are left out where that is better.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ class TuningPlan:
         self.kept = np.where(np.isfinite(self.candidates.best), self.candidates.best, self.here)
 
     def _leave_out(self) -> None:
-        """Whether leaving out all of one kind of further lane, or one of them, is better than what was found."""
+        """Whether leaving out all of one kind of secondary lane, or one of them, is better than what was found."""
         candidates, space = self.candidates, self.space
         trials = [of_group(space, group) for group in dict.fromkeys(space.groups)]
         trials = [chosen & self.lanes for chosen in trials]

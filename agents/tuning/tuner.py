@@ -122,7 +122,7 @@ def tune(
 
     Where costs have useful gradients these are followed through the dynamics, in whole worlds on the continuous
     relaxation; numbers without (thresholds) and whole units are left to a sampler, which starts where gradients ended.
-    Further lanes (express, lateral) take part from the start, and are left out where that is better; limits (caps) are
+    Secondary lanes (express, lateral) take part from the start, and are left out where that is better; limits (caps) are
     freed once the rest is tuned. A rule that is made another way (a class method ``made_for``) makes itself.
 
     Parameters

@@ -41,7 +41,7 @@ class Totals:
     served: Floats  # (S, P, B)
     shipped: Floats  # (L, P, B)
     recovered: Floats | None  # (L, P, B)
-    in_transit: Floats | None  # (L, P, B) under way at close; None where it was not counted
+    in_transit: Floats | None  # (L, P, B) in transit at close; None where it was not counted
     on_hand: Floats  # (N, P, B) standing at close
     disposed: Floats  # (N, P, B)
     vehicles: Floats  # (L, B) on lanes where vehicles count, else 0
@@ -148,10 +148,10 @@ SERVICE: dict[str, Callable[[Totals], Ratio | Largest]] = {
 
 
 def replenishment_time(t: Totals) -> Ratio:
-    """Periods from dispatch to receipt of a unit: sum of units under way at close / dispatched.
+    """Periods from dispatch to receipt of a unit: sum of units in transit at close / dispatched.
 
     Little's law over all requested lanes (no return lanes); a unit that crosses two lanes counts
-    on each. NaN where the units under way were not counted.
+    on each. NaN where the units in transit were not counted.
     """
     return _replenishment(t, t.tables.lane_open)
 

@@ -106,7 +106,7 @@ class Ledger:
       lanes) + source transport cost x units served;
     - ``fixed_transport`` lane fixed cost x vehicles (see :class:`Fleet`);
     - ``holding`` holding cost x units on hand at close, before stock at its end of life goes;
-    - ``in_transit`` cost x units under way at close, those shipped this period included;
+    - ``in_transit`` cost x units in transit at close, those shipped this period included;
     - ``backorder`` cost x units waiting at close; ``lost_sale`` cost x units lost;
     - ``overflow`` cost x volume on hand at close above the storage capacity;
     - ``disposal`` cost x units disposed of; ``node`` fixed cost where any unit stood after

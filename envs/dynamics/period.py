@@ -39,7 +39,7 @@ class Dynamics:
         True where the tape's lead times may differ from the nominal ones although no process of
         the scenario makes them (a recorded tape).
     count_under_way
-        Whether ``flows.in_transit`` is wanted; it costs a pass over all that is under way.
+        Whether ``flows.in_transit`` is wanted; it costs a pass over all that is in transit.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Dynamics:
         )
 
     def in_transit(self, state: State) -> Array:
-        """(L, P, K, A, B) units under way as observed: slot k was dispatched k + 1 periods ago."""
+        """(L, P, K, A, B) units in transit as observed: slot k was dispatched k + 1 periods ago."""
         return self.road.by_slot(state.rows)
 
     # Receive -----------------------------------------------------------------------------------

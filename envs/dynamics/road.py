@@ -1,4 +1,4 @@
-"""What is under way: slots of every lane, ageing on the road, and what falls due.
+"""The pipeline: shipments in transit by lane and slot, their ageing on the road, and the units that fall due.
 
 Only slots that a lane can ever use are kept, as *rows*: slot k of lane l is one row, slots in turn and
 lanes in turn within a slot. So a lane of lead time 2 takes one row at the time of observation, however
@@ -51,7 +51,7 @@ class Road:
     def _classes(self, rows: np.ndarray[Any, Any], zero: int) -> tuple[Any, Any | None]:
         """Flat positions, in (rows + a row of zeros, P, A), of what arrives and what has expired.
 
-        Life runs on under way: class a on arrival was class a + k + 1 at dispatch. Products that
+        Life passes in transit, too: class a on arrival was class a + k + 1 at dispatch. Products that
         never expire keep their class.
         """
         t = self.tables
@@ -149,7 +149,7 @@ class Road:
         return arrived, expired, rows, leads
 
     def under_way(self, moved: Array) -> Array:
-        """(L, P, B) units under way at close, of rows before Receive."""
+        """(L, P, B) units in transit at close, of rows before Receive."""
         return self.by_lane.sum(self.ops.total(moved[: self.rows], 2))
 
     def by_slot(self, rows: Array) -> Array:

@@ -78,7 +78,7 @@ def short_of(tables: Any, dtype: Any) -> Any:
 
 
 def echelon_stock(tables: Any) -> NDArray[np.float64]:
-    """(N,) units that may stand in and be under way to a node and all below it: initial stock, and flow over lead times.
+    """(N,) units that may stand in and be in transit to a node and all below it: initial stock, and flow over lead times.
 
     At nodes that are nobody's first choice an average customer's demand stands for the flow.
     """

@@ -202,7 +202,7 @@ class Serving:
         and the backlog of the next period (C, P, W, B), waiting advanced by one.
         """
         ops, units, t = self.ops, self.units, self.tables
-        # Sums of real numbers may exceed what was wanted by a hair.
+        # Sums of real numbers may exceed what was wanted by a rounding error.
         unserved = ops.maximum(exogenous.demand - service.served_new, 0)
         if not self.keeps_waiting:
             return unserved, unserved, None, backlog

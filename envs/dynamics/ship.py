@@ -123,7 +123,7 @@ class Shipping:
             dealt = self.units.share(stock, amounts[lanes], groups, luck)
             shared[lanes] = dealt
             if number + 1 < len(self.levels):
-                # Rounding of real numbers may take a hair more than there is.
+                # Rounding of real numbers may take slightly more than there is.
                 stock = self.ops.maximum(stock - groups.sum(dealt), 0)
         return shared
 

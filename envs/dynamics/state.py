@@ -13,13 +13,13 @@ from ..network.tables import Tables
 class State(NamedTuple):
     """Stock and waiting customers; entity first, batch last.
 
-    ``rows`` and ``leads`` are what is under way, in the layout of :class:`Road`: M rows as observed,
+    ``rows`` and ``leads`` are what is in transit, in the layout of :class:`Road`: M rows as observed,
     more between periods (after ``advance``, before ``receive``). ``Dynamics.in_transit`` shows them
     by lane and slot.
     """
 
     on_hand: Array  # (N, P, A, B) units by periods of life left beyond this one
-    rows: Array  # (M, P, A, B) units under way by life at dispatch
+    rows: Array  # (M, P, A, B) units in transit by life at dispatch
     leads: Array | None  # (varied rows, B) lead times at dispatch; None where all are fixed
     backlog: Array  # (C, P, W, B) units by periods waited
     unfilled: Array  # (L, P, B) units requested last period and not shipped
@@ -60,7 +60,7 @@ class Flows(NamedTuple):
     lost: Array | None  # (C, P, B) with what lost patience
     disposed: Array | None  # (N, P, B) None where nothing can be disposed of
     on_hand: Array  # (N, P, B) standing at close, before the end of life
-    in_transit: Array | None  # (L, P, B) under way at close; None where nothing can be or asks
+    in_transit: Array | None  # (L, P, B) in transit at close; None where nothing can be or asks
     backlog: Array | None  # (C, P, B) waiting at close; None where nobody waits
     present: Array | None  # (N, B) 1 where any unit stood after arrivals; None if no node asks
 

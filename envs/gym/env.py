@@ -119,7 +119,7 @@ class NetworkEnv(gym.Env[Any, Any]):
         Raises
         ------
         InputError
-            If the action has another shape or is not finite, or no episode is under way.
+            If the action has another shape or is not finite, or no episode is running.
         """
         return self._step(self.batch.checked(action, self._shape), None)
 
@@ -129,7 +129,7 @@ class NetworkEnv(gym.Env[Any, Any]):
         Raises
         ------
         InputError
-            If the decision does not fit, or no episode is under way.
+            If the decision does not fit, or no episode is running.
         """
         return self._step(None, checked_requests(decision, self.batch.tables, 1, self.batch.ops))
 

@@ -47,7 +47,7 @@ def network_figure(
     """The network from suppliers on the left to customers on the right.
 
     With an observation every node shows its stock against twice the automatic level of its echelon less what it feeds,
-    lanes are as thick as what is under way on them, and customers tell how many units they wait for.
+    lanes are as thick as what is in transit on them, and customers tell how many units they wait for.
 
     Parameters
     ----------

@@ -49,12 +49,12 @@ class ActionDecoder:
         What an action is:
 
         ``order_up_to``
-            The target of each lane's position: on the primary lane of a node its echelon position, on any further
-            lane what will be there when the lane delivers. 0 is the automatic level
+            The target of each lane's position: on the primary lane of a node its echelon position, on any
+            secondary lane what will be there when the lane delivers. 0 is the automatic level
             (:func:`automatic_levels`), -1 is none, 1 is twice the level (twice the mean demand
             covered where the level is 0); around 0 a step of 1/3 is one standard deviation of the demand covered.
         ``order_up_to_local``
-            The same with local positions: stock and under way, less own customers' backlog and this period's
+            The same with local positions: stock on hand and in transit, less own customers' backlog and this period's
             requests on outgoing lanes, downstream first.
         ``proportional``
             Levels as in ``order_up_to``, but a primary lane asks for its mean flow and half of what the position lacks
@@ -66,7 +66,7 @@ class ActionDecoder:
             when stock stands at its automatic level, 1 is twice that, -1 nothing. From suppliers, whose stock has no
             limit, the target as in ``order_up_to``.
         ``requests``
-            Units: 0 is the mean flow of a primary lane, 1 is twice that, -1 nothing. A further lane asks for nothing up
+            Units: 0 is the mean flow of a primary lane, 1 is twice that, -1 nothing. A secondary lane asks for nothing up
             to 0 and for twice its target's mean flow (its capacity, if less) at 1; so it does in ``allocate``.
 
     Attributes
@@ -138,7 +138,7 @@ class ActionDecoder:
         return ActionRange(centre, rise, np.where(leveled, reach - slope, 0.0)), leveled
 
     def _slower(self) -> NDArray[np.float64]:
-        """(N * P,) units under way in the mean on needed lanes that the primary lane would bring sooner."""
+        """(N * P,) units in transit in the mean on needed lanes that the primary lane would bring sooner."""
         t, found = self.tables, np.zeros(self.tables.N * self.tables.P)
         for lane, p in np.argwhere(self.levels.needed > 0):
             target = t.lane_target[lane]
@@ -202,7 +202,7 @@ class Decoding:
         self.first_targets = ops.index(decoder.target[first])
         self.further_targets = ops.index(decoder.target[further])
         self.later = Later(t, cells[further], ops, rows)
-        # What further lanes ask for into each cell that has a primary lane counts for that.
+        # What secondary lanes ask for into each cell that has a primary lane counts for that.
         both = [np.flatnonzero(decoder.target[further] == cell) for cell in decoder.target[first]]
         helped = [i for i, found in enumerate(both) if len(found)]
         self.helped = ops.index(np.array(helped, dtype=np.int64)) if helped else None
@@ -221,14 +221,14 @@ class Decoding:
             self.leveled = ops.index(self.leveled)
 
     def positions(self, owned: Owned) -> Array:
-        """(size, B) position that each action's lane looks at: echelon, or short on further lanes."""
+        """(size, B) position that each action's lane looks at: echelon or local, or expedited on secondary lanes."""
         echelon = self.accumulate(owned.position)
         if self.further is None:
             return echelon[self.first_targets]
         return self._joined(echelon[self.first_targets], self._short(owned))
 
     def _short(self, owned: Owned) -> Array:
-        """(further, B) what will be there when a further lane delivers."""
+        """(further, B) what will be there when a secondary lane delivers."""
         position = owned.position[self.further_targets]
         return position - self.later(owned.rows) if self.later.any else position
 
@@ -278,7 +278,7 @@ class Decoding:
         return gap * gain + steady
 
     def _helped(self, asked: Array, wanted: Array, positions: Array) -> Array:
-        """Primary lanes ask for what further lanes into the same node leave missing."""
+        """Primary lanes ask for what secondary lanes into the same node leave missing."""
         if self.helped is None:
             return asked
         helping = self.by_helped.sum(asked[self.further][self.helpers])
@@ -315,7 +315,7 @@ class Decoding:
 
 
 class _LocalOrder:
-    """Primary lanes by depth, deepest first, with the lanes out of and the further lanes into their targets."""
+    """Primary lanes by depth, deepest first, with the lanes out of and the secondary lanes into their targets."""
 
     def __init__(self, decoder: ActionDecoder, forest: Forest, ops: Ops) -> None:
         t = decoder.tables

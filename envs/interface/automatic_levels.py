@@ -29,7 +29,7 @@ class Levels(NamedTuple):
 
     echelon: Floats  # (N, P) order-up-to level of the echelon position
     local: Floats  # (N, P) the same of the local position
-    lane: Floats  # (L, P) level of the short position of a lane that is not its target's primary one
+    lane: Floats  # (L, P) level of the expedited inventory position of a lane that is not its target's primary one
     deviation: Floats  # (N, P) standard deviation of the demand that the echelon position covers
     flow: Floats  # (N, P) mean flow, or a stand-in > 0 where nobody's first choice leads through the node
     flow_deviation: Floats  # (N, P) standard deviation of a period's demand through the node
@@ -37,7 +37,7 @@ class Levels(NamedTuple):
 
 
 def automatic_levels(scenario: Scenario, lots: bool = True) -> Levels:
-    """Levels of every node and product, and of every further lane.
+    """Levels of every node and product, and of every secondary lane.
 
     *Primary lanes.* The echelon level is the mean of what the position covers plus z standard deviations, z the
     average of the two newsvendor quantiles that bound the optimum of a serial system (Shang and Song, Management
@@ -49,11 +49,11 @@ def automatic_levels(scenario: Scenario, lots: bool = True) -> Levels:
     are lost, what is missing never exceeds a level, so that half a lot (a batch, a minimum order) is missing only if the
     level is higher than that: it then is, by half of the mean covered.
 
-    *Further lanes* look at the short position: what is there by the time the lane delivers. Their level covers mean
-    demand until then plus z standard deviations, z the newsvendor quantile of (p - premium) / (p + h), premium the
+    *Secondary lanes* look at the expedited inventory position: what is there by the time the lane delivers. Their level
+    covers mean demand until then plus z standard deviations, z the newsvendor quantile of (p - premium) / (p + h), premium the
     lane's extra cost a unit over the primary lane. A lane no faster than that asks only for what a failing primary lane
     leaves missing: its level is lower by mean and two standard deviations of a period's demand. But where capacity keeps
-    the primary lane from carrying mean demand, the cheapest further lanes are *needed*, as many as it takes: the level of
+    the primary lane from carrying mean demand, the cheapest secondary lanes are *needed*, as many as it takes: the level of
     one that is no faster is lower only by what the lanes before it bring until it delivers, so that it asks for the rest of
     the gap, and nothing is ordered twice. A lateral lane, from a
     stock node that is not above its target, has level 0: taking stock from others without a look at them costs more
@@ -83,7 +83,7 @@ def automatic_levels(scenario: Scenario, lots: bool = True) -> Levels:
 
 
 def _nested(t: Tables, forest: Forest, echelon: Floats, lead: Floats) -> tuple[Floats, Floats]:
-    """Echelon levels that hold those of the nodes fed and what is under way to the node itself; and local levels."""
+    """Echelon levels that hold those of the nodes fed and what is in transit to the node itself; and local levels."""
     echelon, fed = echelon.reshape(-1).copy(), np.zeros(t.N * t.P)
     pipeline = (t.mean_flow * lead).reshape(-1)
     for cell in np.argsort(-forest.depth, kind="stable"):
@@ -185,7 +185,7 @@ def _stand_in(t: Tables) -> Floats:
 
 
 def _further(t: Tables, forest: Forest, penalty: Floats, flow_deviation: Floats) -> tuple[Floats, Floats]:
-    """(L, P) each: levels of short positions, 0 on primary, lateral and return lanes; and :attr:`Levels.needed`."""
+    """(L, P) each: levels of expedited inventory positions, 0 but on secondary lanes; and :attr:`Levels.needed`."""
     levels, needed = np.zeros((t.L, t.P)), np.zeros((t.L, t.P))
     brought = _brought_before(t, forest)
     cost = t.purchase_cost + t.lane_transport_cost

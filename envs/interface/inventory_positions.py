@@ -73,7 +73,7 @@ class Accumulator:
 
 
 class SlotRows(NamedTuple):
-    """Slots under way that are looked at, as the leading axis of an array: slots in turn, lanes in turn within one."""
+    """Pipeline slots that are looked at, as the leading axis of an array: slots in turn, lanes in turn within one."""
 
     lane: Ints  # (M,)
     slot: Ints  # (M,) dispatched slot + 1 periods ago
@@ -101,12 +101,12 @@ class Owned(NamedTuple):
     """What cells own, in units."""
 
     standing: Array  # (N * P, B) on hand, less the backlog of customers whose first source the cell is
-    rows: Array  # (M * P, B) under way
-    position: Array  # (N * P, B) standing and all under way to the cell
+    rows: Array  # (M * P, B) in transit
+    position: Array  # (N * P, B) on hand and in transit to the cell
 
 
 class Stock:
-    """What each cell owns: stock and all under way to it, less who waits for it first."""
+    """Local inventory position: stock on hand and in transit, less backlog of customers that are served here first."""
 
     def __init__(self, tables: Tables, ops: Ops, rows: SlotRows) -> None:
         t = tables
@@ -131,7 +131,7 @@ class Stock:
 
 
 class Later:
-    """Units under way to a lane's target that arrive after what the lane would bring if it shipped now.
+    """Units in transit to a lane's target that arrive after what the lane would bring if it shipped now.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ class Observation:
     """The state at the start of a period (after arrivals), before its demand is known.
 
     B worlds, N nodes, L lanes, C customers, P products, A life classes, W waiting classes, K slots
-    under way, H periods of history, F forecast slots, X features; units unless said otherwise.
+    in transit, H periods of history, F forecast slots, X features; units unless said otherwise.
     """
 
     on_hand: Array  # (B, N, P, A) by periods of life left beyond this one

@@ -58,7 +58,7 @@ class ObservationEncoder:
 
     ========================= =================================================================================
     ``position``              of each action's lane: echelon position (primary lanes) or what will be there when it
-                              delivers (further lanes), less what automatic levels keep there, in standard deviations
+                              delivers (secondary lanes), less what automatic levels keep there, in standard deviations
                               of the demand covered
     ``on_hand``               by node, product and periods of life left
     ``in_transit``            by periods since dispatch, lane, product and life at dispatch

@@ -1,7 +1,7 @@
 """Tables: a scenario compiled to NumPy arrays: the only thing the hot code reads.
 
 Arrays are entity first and have no batch axis. Dimensions: N nodes, L lanes, S source-customer
-pairs, C customers, P products, A life classes, W waiting classes, K slots under way, H periods of
+pairs, C customers, P products, A life classes, W waiting classes, K slots in transit, H periods of
 history, F forecast slots. An absent capacity is ``inf``, an absent index is -1.
 """
 
@@ -67,7 +67,7 @@ class Tables:
     )
     lane_pattern: tuple[Bools, ...]  # each (cycle,) periods in which a lane can be asked
     node_pattern: tuple[Bools, ...]  # each (cycle,) periods in which a node works
-    initial_lead_time: Ints  # (L, K) of what is under way at the start
+    initial_lead_time: Ints  # (L, K) of what is in transit at the start
     lane_capacity: Floats  # (L,) volume
     lane_priority: Ints  # (L,)
     purchase_cost: Floats  # (L, P)

@@ -1,4 +1,4 @@
-"""What stands and is under way when period 0 begins, and when it arrives."""
+"""Opening stock on hand, in transit and on backlog when period 0 begins, and when shipments arrive."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from ..runs.claims import Claim, claimed, current, merged, unfinished
 from ..runs.folders import RunFolder, check_free, portable, scenario_argument, shown
 from ..runs.provenance import environment
 from ..statistics import Comparison, cost_interval, paired_comparison
-from ..training.baselines import Marks, Start, starting_rule
+from ..training.baselines import Baselines, Start, starting_rule
 from ..training.progress import reported
 from ..training.settings import Settings
 from ..training.trainers import POLICY_FILE, latest, learning
@@ -131,19 +131,19 @@ def _run(settings: Settings, folder: Path, held: Claim) -> Path:
         chosen_start = settings.agent.start
         start = starting_rule(scenario, chosen_start, kind.own_start, settings.tuning, folder, settings.progress)
     made = kind(settings, folder, budget, tape, None if start is None else start.rule)
-    marks = made.marks(tape)
+    baselines = made.baselines(tape)
     out = RunFolder(folder)
     write_yaml(settings.to_dict(), out / "config.yaml")
     write_yaml(portable(scenario), out / "scenario.yaml")
     if start is not None:
         start.keep(folder)
     started = time.monotonic()
-    with reported(settings, out, marks) as report:
+    with reported(settings, out, baselines) as report:
         trained = made.run(checkpoint, report)
     written = made.finish(trained)
-    validated = _validated(settings, tape, trained, marks)
+    validated = _validated(settings, tape, trained, baselines)
     against = validated.comparison
-    out.json("summary.json", _summary(settings, trained, marks, start, validated))
+    out.json("summary.json", _summary(settings, trained, baselines, start, validated))
     say(
         f"{label(settings.agent)} on {scenario.name}: {trained.env_steps:,} env-steps in {trained.cpu_seconds:.0f} "
         f"CPU-seconds ({time.monotonic() - started:.0f} s)."
@@ -155,14 +155,14 @@ def _run(settings: Settings, folder: Path, held: Claim) -> Path:
     worlds = "one history" if validated.sample.one_history else f"{len(trained.cost)} validation worlds"
     say(
         f"Best after {trained.best_env_steps:,}: {kind.cost} {cell(float(trained.cost.mean()))} in {worlds}; "
-        f"{marks.reference.label} {cell(float(marks.reference.cost.mean()))}{beside}."
+        f"{baselines.reference.label} {cell(float(baselines.reference.cost.mean()))}{beside}."
     )
     if served is not None and served.text:
         say(f"It {served.text}: the percentage is no saving at equal service.")
     for name in () if served is None else served.other_missed:
-        say(f"The {marks.reference.label} misses target {name}.")
-    if marks.bound is not None:
-        say(f"What no policy beats: {marks.bound.label}.")
+        say(f"The {baselines.reference.label} misses target {name}.")
+    if baselines.bound is not None:
+        say(f"What no policy beats: {baselines.bound.label}.")
     for target in trained.targets:
         say(f"Target {target['name']} {cell(target['target'])}: {target['status']} ({cell(target['mean'])}).")
     following = made.following(scenario_argument(scenario, folder))
@@ -208,8 +208,8 @@ class _Validated:
     service: ServiceComparison | None  # None over many networks
 
 
-def _validated(settings: Settings, tape: Tape, trained: Trained, marks: Marks) -> _Validated:
-    chosen, reference = settings.validation, marks.reference
+def _validated(settings: Settings, tape: Tape, trained: Trained, baselines: Baselines) -> _Validated:
+    chosen, reference = settings.validation, baselines.reference
     if reference.kpis is None:
         sample = WorldSample(len(trained.cost))
         return _Validated(sample, paired_comparison(trained.cost, reference.cost, sample), None)
@@ -221,7 +221,7 @@ def _validated(settings: Settings, tape: Tape, trained: Trained, marks: Marks) -
 
 
 def _summary(
-    settings: Settings, trained: Trained, marks: Marks, start: Start | None, validated: _Validated
+    settings: Settings, trained: Trained, baselines: Baselines, start: Start | None, validated: _Validated
 ) -> dict[str, Any]:
     sample, served = validated.sample, validated.service
     found = {
@@ -241,13 +241,13 @@ def _summary(
         },
         "environment": environment(settings.threads),
         "intervals": sample.to_dict(),
-        "reference": marks.reference.to_dict(sample),
+        "reference": baselines.reference.to_dict(sample),
         "versus": validated.comparison.to_dict() | ({} if served is None else served.to_dict()),
     }
     if start is not None:
         found["start"] = start.facts
-    if marks.bound is not None:
-        found["bound"] = marks.bound.to_dict()
+    if baselines.bound is not None:
+        found["bound"] = baselines.bound.to_dict()
     return found
 
 

@@ -207,11 +207,11 @@ def write_markdown(path: Path, name: str, scenario: Scenario, readable: Readable
 
 def _positions(readable: Readable) -> str:
     said = {
-        "echelon": "*echelon*: stock of the lane's target and of all below it that it feeds, with what is under way to them, "
+        "echelon": "*echelon*: stock of the lane's target and of all below it that it feeds, with what is in transit to them, "
         "less the units that their customers wait for",
-        "local": "*local*: stock of the lane's target and what is under way to it, less the units that its customers wait for "
+        "local": "*local*: stock of the lane's target and what is in transit to it, less the units that its customers wait for "
         "and what its own lanes ask for in the same period",
-        "short": "*short*: what of the target's own stock and goods under way is there when this lane would deliver",
+        "short": "*short*: the target's own stock, and the goods in transit to it, that are there when this lane would deliver",
     }
     used = dict.fromkeys(line.looks_at for line in readable.lines if line.level is not None)
     return "Positions: " + "; ".join(said[kind] for kind in used) + ". What faster lanes ask for first counts as well."

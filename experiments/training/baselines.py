@@ -172,7 +172,7 @@ def _stateless(rule: Rule, given: str) -> Rule:
 
 
 @dataclass(frozen=True)
-class Mark:
+class LowerBound:
     """A lower bound on what any policy costs, money a period, net of revenue.
 
     Attributes
@@ -205,14 +205,14 @@ class Mark:
         return found | {key: value for key, value in more.items() if value is not None}
 
 
-class Marks(NamedTuple):
-    """What the costs of a training are shown against."""
+class Baselines(NamedTuple):
+    """Baselines of a training: the reference policy and, where one is known, a lower bound on costs."""
 
     reference: Reference
-    bound: Mark | None
+    bound: LowerBound | None
 
 
-def bound_of(scenario: Scenario, tape: Tape) -> Mark | None:
+def bound_of(scenario: Scenario, tape: Tape) -> LowerBound | None:
     """The exact optimum where it is known within seconds, else perfect information in some validation worlds.
 
     None where there is neither.
@@ -220,14 +220,14 @@ def bound_of(scenario: Scenario, tape: Tape) -> Mark | None:
     # How many worlds there is time for depends on the machine: a training that goes on keeps what it had.
     begun = [scenario.digest, np.asarray(tape.demand)]
     found = step("training: bound", begun, lambda: _plain(_bound_of(scenario, tape)))
-    return None if found is None else Mark(**found)
+    return None if found is None else LowerBound(**found)
 
 
-def _plain(mark: Mark | None) -> dict[str, Any] | None:
-    return None if mark is None else vars(mark)
+def _plain(bound: LowerBound | None) -> dict[str, Any] | None:
+    return None if bound is None else vars(bound)
 
 
-def _bound_of(scenario: Scenario, tape: Tape) -> Mark | None:
+def _bound_of(scenario: Scenario, tape: Tape) -> LowerBound | None:
     from echelongym.agents.exact import solve
 
     if not scenario.tables.has_prices:
@@ -236,7 +236,7 @@ def _bound_of(scenario: Scenario, tape: Tape) -> Mark | None:
             here = None
             if exact.policy is not None:
                 here = float(objective(simulate(scenario, exact.policy, tape, kpis=False)).mean())
-            return Mark("optimum", exact.value, exact.method, here=here)
+            return LowerBound("optimum", exact.value, exact.method, here=here)
         except InputError:
             pass
     from echelongym.agents.planning.perfect_information import perfect_information
@@ -249,4 +249,4 @@ def _bound_of(scenario: Scenario, tape: Tape) -> Mark | None:
             return None
         if time.monotonic() - started > SECONDS:
             break
-    return Mark("perfect_information", float(np.mean(costs)), "linear program", len(costs))
+    return LowerBound("perfect_information", float(np.mean(costs)), "linear program", len(costs))

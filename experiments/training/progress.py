@@ -16,14 +16,14 @@ from echelongym.agents.learners import label
 
 from ..cli.terminal import cell, console
 from ..runs.folders import RunFolder
-from .baselines import Marks
+from .baselines import Baselines
 
 if TYPE_CHECKING:
     from .settings import Settings
 
 
 @contextmanager
-def reported(settings: Settings, out: RunFolder, marks: Marks) -> Iterator[Callable[[Progress], None]]:
+def reported(settings: Settings, out: RunFolder, baselines: Baselines) -> Iterator[Callable[[Progress], None]]:
     """What is done with progress: the learning curve goes to disk, and a bar or, without a terminal, lines are shown."""
     terminal, name = console(stderr=True), label(settings.agent)
     # The time left stands first: what a narrow terminal cuts off is the end of the description.
@@ -41,7 +41,7 @@ def reported(settings: Settings, out: RunFolder, marks: Marks) -> Iterator[Calla
         if not rows:
             first = (progress.env_steps, progress.share, now)
         spent, steps = now - first[2], progress.env_steps - first[0]
-        text = f"{name} {costs(curve[-1], marks)}; {steps / max(spent, 1e-9):,.0f} env-steps/s"
+        text = f"{name} {costs(curve[-1], baselines)}; {steps / max(spent, 1e-9):,.0f} env-steps/s"
         bar.update(task, completed=progress.share, description=text)
         if len(curve) > rows:
             rows = len(curve)
@@ -54,14 +54,14 @@ def reported(settings: Settings, out: RunFolder, marks: Marks) -> Iterator[Calla
         yield report
 
 
-def costs(row: dict[str, float | None], marks: Marks) -> str:
+def costs(row: dict[str, float | None], baselines: Baselines) -> str:
     """The cost now and the best so far, against the reference, and the bound."""
-    now, best, reference = row["cost_per_period"], row["best_cost_per_period"], float(marks.reference.cost.mean())
+    now, best, reference = row["cost_per_period"], row["best_cost_per_period"], float(baselines.reference.cost.mean())
     against = ""
     if best is not None and reference > 0:
         against = f" ({100 * (best / reference - 1):+.1f} %)"
-    found = f"cost {cell(now)}, best {cell(best)}{against}, {marks.reference.label} {cell(reference)}"
-    return found if marks.bound is None else f"{found}, {marks.bound.label}"
+    found = f"cost {cell(now)}, best {cell(best)}{against}, {baselines.reference.label} {cell(reference)}"
+    return found if baselines.bound is None else f"{found}, {baselines.bound.label}"
 
 
 def _left(done: float, todo: float, spent: float) -> str:

@@ -22,7 +22,7 @@ from echelongym.envs.storage.files import write_bytes
 
 from ..cli.terminal import listed, typed
 from ..runs.folders import shown
-from .baselines import AUTOMATIC, REFERENCE, ZERO, Marks, bound_of, family_reference, reference_of
+from .baselines import AUTOMATIC, REFERENCE, ZERO, Baselines, bound_of, family_reference, reference_of
 
 if TYPE_CHECKING:
     from echelongym.envs.worlds.tape import Tape
@@ -99,11 +99,11 @@ class Learning(ABC):
         """The command that comes next; ``scenario`` as an argument."""
         return typed("benchmark", scenario=scenario, policies=listed(REFERENCE, shown(self.folder)))
 
-    def marks(self, tape: Tape) -> Marks:
+    def baselines(self, tape: Tape) -> Baselines:
         """What costs are shown against."""
         settings = self.settings
         reference = reference_of(settings.scenario, settings.reference, settings.tuning, tape, settings.progress)
-        return Marks(reference, bound_of(settings.scenario, tape) if settings.bound else None)
+        return Baselines(reference, bound_of(settings.scenario, tape) if settings.bound else None)
 
 
 class Pathwise(Learning):
@@ -153,10 +153,10 @@ class FamilyTraining(Pathwise):
         """Networks that it has never seen."""
         return typed("generalise", scenario=scenario, policies=listed(shown(self.folder)))
 
-    def marks(self, tape: Tape) -> Marks:
+    def baselines(self, tape: Tape) -> Baselines:
         """The reference on every validation variant; there is no bound."""
         settings = self.settings
-        return Marks(family_reference(self.variants, settings.reference, settings.tuning, settings.progress), None)
+        return Baselines(family_reference(self.variants, settings.reference, settings.tuning, settings.progress), None)
 
 
 class StableBaselines(Learning):

@@ -22,7 +22,7 @@ GROWTH = 0.06  # share of a limit that it is moved out for every decade
 class Box:
     """Limits within which an optimum is looked for.
 
-    ``position`` (N, P): stock, and all under way to a node, less the backlog of its own customers, after requests into
+    ``position`` (N, P): stock, and all in transit to a node, less the backlog of its own customers, after requests into
     it. ``request`` (L, P) units a lane and period. ``backlog`` (C, P) units a customer; more are cut off at a high cost.
     """
 

@@ -30,7 +30,7 @@ class Chance:
     moves : (E, E) their transition probabilities.
     node_availability, lane_availability : (E, N), (E, L), None where never touched.
     demands, weights : by state of the surroundings, (D, C, P) units and (D,) probabilities.
-    due : by lane, probability (K + 1,) that what is under way since k + 1 periods arrives, given that it has not.
+    due : by lane, probability (K + 1,) that what is in transit since k + 1 periods arrives, given that it has not.
     at_once : (L,) probability of lead time 0.
 
     Raises

@@ -1,12 +1,12 @@
 """A period taken apart with the simulator's own dynamics: ship, serve, and receive at the start of the next.
 
-Shipping depends on the decision and not on demand, serving on demand and not on what is under way. So each half is one
+Shipping depends on the decision and not on demand, serving on demand and not on what is in transit. So each half is one
 call of :class:`echelongym.envs.dynamics.Dynamics` in which the other half has nothing to do: no demand and no backlog,
 or no request. No line of the model is written anew, and a period of many states, decisions and demands costs the sum of
 the parts rather than their product.
 
 States are rows of whole numbers. A *stand* is [surroundings | on hand (N P A) | backlog (C P W)]; a *road* is what is
-under way, one row of the simulator's layout after another, (M P A). Lead times of what is under way are not part of it:
+in transit, one row of the simulator's layout after another, (M P A). Lead times of what is in transit are not part of it:
 policies do not see them, and what is known of them is how long the units have been on the road.
 """
 

@@ -158,7 +158,7 @@ class NativeUnroll(Unroll):
         return float(found[0] / scored)
 
     def _numbers(self, actor: PathwiseActor) -> Any:
-        """Learned numbers of the head and prices of missed targets, as the compiled code takes them."""
+        """Learned numbers of the head and Lagrange multipliers of the targets, as the compiled code takes them."""
         head = actor.head
         own = head.vector()[head.moving] if isinstance(head, LevelsHead) else _flat(head.levels())
         prices = self.multipliers.price if self.multipliers.active else np.zeros(0)

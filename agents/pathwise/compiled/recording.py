@@ -40,7 +40,7 @@ class RecordedPeriod:
     Attributes
     ----------
     exogenous : names and shapes of the arrays that come from the tape, in order.
-    parameters : how many learned numbers of the head, and prices of missed targets behind them.
+    parameters : how many learned numbers of the head, and Lagrange multipliers of the targets behind them.
     start, following : of each place in the flat state that changes, where it starts and what it becomes.
     """
 

@@ -146,7 +146,7 @@ class NetworkProgram:
         return self._by_product(self.stock.close, values)
 
     def _by_product(self, columns: Ints, values: Floats) -> Floats:
-        # The solver's zeros may be a hair below.
+        # The solver's zeros may lie below 0 by its tolerance.
         units = np.where(columns >= 0, np.maximum(values[np.maximum(columns, 0)], 0.0), 0.0)
         found = np.zeros((*columns.shape[:2], self.tables.P))
         for cell, p in enumerate(self.cells.product):

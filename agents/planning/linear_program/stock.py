@@ -105,7 +105,7 @@ class StockFamilies:
             found[period, t.lane_target[lane]] |= leaves[t.lane_target[lane]] & cells.lane[lane]
         return found & (self.close >= 0)
 
-    # What is under way ---------------------------------------------------------------------------
+    # The pipeline -------------------------------------------------------------------------------
 
     def _shipments(self) -> Entering:
         period, lane, cell = np.nonzero(self.ship >= 0)
@@ -154,7 +154,7 @@ class StockFamilies:
         instant, period, lane, cell = np.unravel_index(found, shape)
         assert self.lane_yield is not None
         place = np.ravel_multi_index((period, lane, cell), shape[1:])
-        # A unit that was under way at the start never arrives at once.
+        # A unit that was in transit at the start never arrives at once.
         place = np.where(instant == 1, self.periods * t.L * cells.Q, place)
         product = cells.product[cell]
         got = self.shares.rounded(
@@ -290,7 +290,7 @@ class StockFamilies:
         rhs[self.overflow_rows[rows]] = np.broadcast_to(t.storage_capacity, rows.shape)[rows]
 
     def pipeline(self, standing: Standing) -> tuple[Floats, float]:
-        """(T, L, Q) units under way at the start by period and cell of arrival; what their way costs."""
+        """(T, L, Q) units in transit at the start by period and cell of arrival; what their way costs."""
         cells, t, T = self.cells, self.cells.tables, self.periods
         arriving = np.zeros((T, t.L, cells.Q))
         units = standing.in_transit[:, cells.product, :, cells.shown]  # (Q, L, K)

@@ -43,7 +43,7 @@ def view(program: NetworkProgram, name: str, standing: Standing) -> AffineView:
     name
         ``ship`` (T, L, P) units shipped; ``on_hand`` (T, N, P, A), ``in_transit`` (T, L, P, K, A), ``backlog``
         (T, C, P, W) as observed at the start of each period; ``served`` (T, S, P); ``lost`` (T, C, P). K is the
-        scenario's; what the lead times would keep under way longer is not shown.
+        scenario's; what the lead times would keep in transit longer is not shown.
     standing
         The state at the start, of which constants are made.
     """
@@ -130,7 +130,7 @@ def _in_transit(program: NetworkProgram, standing: Standing) -> AffineView:
             there = (seen < T) & (wait > slot + 1)
             place = (seen[there], entering.lane[there], product[there], slot, shown[there])
             found.add(place, entering.column[there], entering.factor[there])
-    for period in range(min(T, t.K)):  # what was under way at the start moves on slot by slot
+    for period in range(min(T, t.K)):  # the initial pipeline moves on slot by slot
         for slot in range(period, t.K):
             still = standing.lead_time[:, slot - period] > slot + 1
             found.constant[period, :, :, slot] = standing.in_transit[:, :, slot - period] * still[:, None, None]
