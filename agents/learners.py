@@ -204,7 +204,7 @@ class TD3Config(OffPolicyActor):
 
 
 class DQNConfig(OffPolicy):
-    """Deep Q-network (Mnih et al. 2015, Nature 518) on discrete actions; see :mod:`echelongym.agents.sb3.discrete_actions`."""
+    """Deep Q-network (Mnih et al. 2015, Nature 518) on discrete actions; see :mod:`discrete_actions`."""
 
     logged = ("loss",)
     supports_clone = False
