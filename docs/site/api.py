@@ -16,11 +16,17 @@ from pydantic import BaseModel
 from texts import first_paragraph, first_sentence, markdown
 
 PACKAGES = ("echelongym.envs", "echelongym.agents")
+#: Functions for users in packages that list no public names.
+ENTRIES = {
+    "echelongym.agents.tuning.tuner": ("tune", "Tuned"),
+    "echelongym.agents.export.export": ("export_policy", "Bundle"),
+    "echelongym.experiments.commands.train": ("train",),
+}
 _SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}\n", re.MULTILINE)
 
 
 def packages() -> Iterator[tuple[str, Any]]:
-    """Every package with public names, by its dotted name."""
+    """Every package with public names and every module of an entry, by its dotted name."""
     for top in PACKAGES:
         module = importlib.import_module(top)
         yield top, module
@@ -29,6 +35,8 @@ def packages() -> Iterator[tuple[str, Any]]:
                 inner = importlib.import_module(found.name)
                 if getattr(inner, "__all__", ()):
                     yield found.name, inner
+    for name in ENTRIES:
+        yield name, importlib.import_module(name)
 
 
 def write(folder: Path) -> None:
@@ -54,7 +62,7 @@ def write(folder: Path) -> None:
 def page(name: str, module: Any) -> str:
     """The page of one package."""
     lines = [f"# {name}", "", document(module.__doc__)]
-    for public in sorted(module.__all__, key=str.lower):
+    for public in sorted(ENTRIES.get(name) or module.__all__, key=str.lower):
         value = getattr(module, public)
         if inspect.isclass(value):
             lines += ["", f"## {public}", "", *of_class(public, value)]
@@ -114,16 +122,24 @@ def signature(name: str, value: Any) -> str:
         if one.kind is one.KEYWORD_ONLY and not star:
             texts.append("*")
         star = star or one.kind in (one.KEYWORD_ONLY, one.VAR_POSITIONAL)
-        texts.append(re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", str(one).replace("'", "")))
+        texts.append(written(one))
     back = "" if found.return_annotation is found.empty else f" -> {annotation(found.return_annotation)}"
     line = f"{name}({', '.join(texts)}){back}"
     return line if len(line) <= 88 else f"{name}(\n    " + ",\n    ".join(texts) + f",\n){back}"
 
 
+def written(one: inspect.Parameter) -> str:
+    """A parameter with its type and default."""
+    stars = {one.VAR_POSITIONAL: "*", one.VAR_KEYWORD: "**"}.get(one.kind, "")
+    kind = "" if one.annotation is one.empty else f": {annotation(one.annotation)}"
+    equals = " = " if kind else "="
+    return f"{stars}{one.name}{kind}" + ("" if one.default is one.empty else f"{equals}{one.default!r}")
+
+
 def annotation(value: Any) -> str:
     """A type as it is written, without modules."""
     text = value if isinstance(value, str) else inspect.formatannotation(value)
-    return re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", text)
+    return re.sub(r"\b(?:[A-Za-z_]\w*\.)+(\w+)", r"\1", text)
 
 
 def document(doc: str | None) -> str:
