@@ -133,7 +133,13 @@ def written(one: inspect.Parameter) -> str:
     stars = {one.VAR_POSITIONAL: "*", one.VAR_KEYWORD: "**"}.get(one.kind, "")
     kind = "" if one.annotation is one.empty else f": {annotation(one.annotation)}"
     equals = " = " if kind else "="
-    return f"{stars}{one.name}{kind}" + ("" if one.default is one.empty else f"{equals}{one.default!r}")
+    return f"{stars}{one.name}{kind}" + ("" if one.default is one.empty else f"{equals}{default(one.default)}")
+
+
+def default(value: Any) -> str:
+    """A default as code; an object without a literal is an ellipsis."""
+    text = repr(value)
+    return "..." if text.startswith("<") else text
 
 
 def annotation(value: Any) -> str:
