@@ -21,8 +21,9 @@ _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*\s*$", re.MULTILINE)
 
 
 def pages(root: Path = ROOT) -> list[Path]:
-    """Every Markdown file that a reader of the repository may open."""
-    return sorted([*root.glob("*.md"), *(root / "docs").rglob("*.md")])
+    """Every Markdown file of the repository; the reference of the interface is made for the site alone."""
+    api = root / "docs" / "reference" / "api"
+    return sorted([*root.glob("*.md"), *(page for page in (root / "docs").rglob("*.md") if api not in page.parents)])
 
 
 def slug(heading: str) -> str:
