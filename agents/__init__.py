@@ -1,4 +1,4 @@
-"""Whatever decides: rules, planners, exact solutions, tuners and learners."""
+"""Policies and how they are made: rules, planners, exact solutions, tuners and learners."""
 
 from echelongym.envs.interface.observation import Policy
 

@@ -1,4 +1,4 @@
-"""What trainings of every kind share: when to stop, where they stand, what they gave."""
+"""Budgets, progress and results of trainings of every kind."""
 
 from __future__ import annotations
 

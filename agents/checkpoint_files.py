@@ -1,4 +1,4 @@
-"""Files of checkpoints: written whole or not at all, the newest found, none of it pickled code.
+"""Checkpoint files: written whole or not at all, the newest found, none of it pickled code.
 
 Torch reads them with ``weights_only=True``: tensors and plain data, nothing that can run.
 """

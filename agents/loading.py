@@ -1,4 +1,4 @@
-"""Policies by name or path: rules, tuned rules, trained policies, exported bundles, and a user's own code."""
+"""Loading of policies by name or path: rules, tuned rules, trained policies, exported bundles, and a user's own code."""
 
 from __future__ import annotations
 

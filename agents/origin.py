@@ -1,4 +1,4 @@
-"""Files of trained policies: their name in a run folder, and the scenario within that a policy was trained on."""
+"""Names of trained policies' files in a run folder, and the scenario within that a policy was trained on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every rule and planner by its name: what ``policy=NAME`` can be without a file."""
+"""Registry of rules and planners by name: what ``policy=NAME`` can be without a file."""
 
 from .planning.rolling import RollingHorizon
 from .rules.base_stock import CappedEchelonBaseStock, CappedLocalBaseStock, EchelonBaseStock, LocalBaseStock

@@ -1,4 +1,4 @@
-"""Where a learner starts: from a rule whose requests its actions correct (residual), or that its actor imitates (clone).
+"""Starting rules of learners: their requests are corrected by actions (residual), or imitated by the actor (clone).
 
 Residual policy learning (Silver, Allen, Tenenbaum and Kaelbling 2018, arXiv 1812.06298): with all actions zero the policy
 *is* the rule, so a training begins at the cost of the rule, tuned or not, and the action kind keeps its units.

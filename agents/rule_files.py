@@ -1,4 +1,4 @@
-"""Rules from YAML files, as ``echelongym tune`` and ``echelongym read`` write them."""
+"""Rule files: rules from YAML, as ``echelongym tune`` and ``echelongym read`` write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The world: networks, scenarios, tapes, one period of dynamics, costs and the Gymnasium environments over them.
+"""Networks, scenarios, tapes, one period of dynamics, costs and the Gymnasium environments over them.
 
 Importing it (or ``echelongym`` alone) registers ``echelongym/Network-v1`` and one id per shipped scenario with Gymnasium.
 """

@@ -1,4 +1,4 @@
-"""Run a policy over a tape and collect what it cost."""
+"""Simulation of a policy over a tape, and what it costs."""
 
 from __future__ import annotations
 

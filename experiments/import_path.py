@@ -1,4 +1,4 @@
-"""Where Python looks for modules: not in the working folder, so that nothing that lies beside a command is executed.
+"""Import path: the working folder is not on it, so that nothing that lies beside a command is executed.
 
 A folder of scenarios may come from anywhere. Were it searched for modules, a ``dill.py`` or ``hydra_plugins/`` in it would
 run with any command, as installed packages look for such modules by themselves. A policy given as ``module:attribute`` is

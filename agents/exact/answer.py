@@ -1,4 +1,4 @@
-"""What an exact method finds."""
+"""Result of an exact method: optimal cost and policy."""
 
 from __future__ import annotations
 

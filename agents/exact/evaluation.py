@@ -1,4 +1,4 @@
-"""What a policy costs on the long run on a small scenario: the Markov chain it makes, enumerated from the simulator."""
+"""Long-run average cost of a policy on a small scenario: the Markov chain it makes, enumerated from the simulator."""
 
 from __future__ import annotations
 

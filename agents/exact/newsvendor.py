@@ -1,4 +1,4 @@
-"""One stage: the newsvendor's level, with backorders at any lead time, or with lost sales at lead time 0.
+"""The newsvendor: one stage with backorders at any lead time, or with lost sales at lead time 0.
 
 The optimality of a fractile for one period goes back to F. Edgeworth (1888) and K. Arrow, T. Harris and J. Marschak,
 Econometrica 19(3), 1951; that it holds period after period, as stock never exceeds the level, to S. Karlin (1958).

@@ -1,4 +1,4 @@
-"""One store with backorders and a fixed cost an order: the optimal (s, S) rule.
+"""Optimal (s, S) rule of one store with backorders and a fixed cost an order.
 
 Y.-S. Zheng and A. Federgruen, Finding Optimal (s, S) Policies Is About As Simple As Evaluating a Single Policy,
 Operations Research 39(4), 1991.

@@ -1,4 +1,4 @@
-"""The best whole numbers for a rule's parameters, every candidate evaluated exactly."""
+"""Search for a rule's best whole-number parameters, every candidate evaluated exactly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exact method that fits a scenario."""
+"""Choice of the exact method that fits a scenario."""
 
 from __future__ import annotations
 

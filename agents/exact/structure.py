@@ -1,4 +1,4 @@
-"""What a scenario is made of, and which feature keeps an exact method from solving it."""
+"""Structure of a scenario: its chain of stages, and which feature keeps an exact method from solving it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Value iteration on whatever small whole-unit scenario: lost sales, dual sourcing, tiny networks, perishables."""
+"""Value iteration on small whole-unit scenarios: lost sales, dual sourcing, tiny networks, perishables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies written as ONNX bundles: encoding, normalisation, actor and decoding, or a rule, in one checked graph.
+"""Export of policies as ONNX bundles: encoding, normalisation, actor and decoding, or a rule, in one checked graph.
 
 Everything that computes with torch tensors can be exported: rules and decoders do, as they are written once for NumPy and
 PyTorch. Stocks, positions and requests are 64-bit in the graph, as they are in simulations; only the layers of a trained

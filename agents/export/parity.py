@@ -1,4 +1,4 @@
-"""How far an exported graph, the torch module it was made from and the policy itself are apart, on simulated observations."""
+"""Parity of an exported graph, the torch module it was made from and the policy itself, on simulated observations."""
 
 from __future__ import annotations
 

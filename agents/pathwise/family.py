@@ -1,4 +1,4 @@
-"""Training over a randomised scenario: weights that are shared learn from networks that are drawn anew all the time.
+"""Pathwise training over a randomised scenario: shared weights learn from networks that are drawn anew all the time.
 
 Domain randomisation (Tobin et al. 2017, arXiv 1703.06907). Every step is a gradient of one variant, variants in turn, and
 each gives way to one never seen before after some steps; what a variant costs counts in units of what its starting rule

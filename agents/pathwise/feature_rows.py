@@ -1,4 +1,4 @@
-"""The list of features of stocks and lanes, each as coefficients of an observation: centred and scaled by the scenario."""
+"""Features of stocks and lanes as linear functions of an observation, centred and scaled by the scenario."""
 
 from __future__ import annotations
 

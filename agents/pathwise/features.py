@@ -1,4 +1,4 @@
-"""What a learned policy sees of every stock and of every lane: numbers centred and scaled from the scenario alone.
+"""Features that a learned policy sees of every stock and lane, centred and scaled from the scenario alone.
 
 All features are linear in the observation, so one sparse matrix makes them of all entities at once. Their list does not
 depend on the network, which is what lets a policy with shared weights run on another one.

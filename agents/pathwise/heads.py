@@ -1,4 +1,4 @@
-"""From a network's outputs to requests: four parameterisations, each sane while outputs are 0.
+"""Heads: from a network's outputs to requests, in four parameterisations that start from a sensible rule.
 
 The first carries any rule of the base-stock family along, the last any rule at all; so training starts where tuning ended.
 """

@@ -1,4 +1,4 @@
-"""A policy that was trained by gradients through the simulator: features, network, head; saved without pickle."""
+"""Pathwise policies, trained by gradients through the simulator: features, network, head; saved without pickle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Costs that are flat almost everywhere (vehicles, fixed costs), with the slope that they have on average."""
+"""Smoothed gradients of costs that are flat almost everywhere (vehicles, fixed costs): the slope that they have on average."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training by gradients through the simulator: budget, schedules, averaged weights, choice of the best, resume.
+"""Pathwise trainer: budget, schedules, averaged weights, choice of the best, resume.
 
 Hindsight differentiable policy optimisation (Alvo, Russo, Kanoria and Jiang, "Deep Reinforcement Learning for Inventory
 Networks", arXiv 2306.11246) is the idea: demand does not depend on what is ordered, so the cost of recorded worlds is a

@@ -1,4 +1,4 @@
-"""The cost of a policy over a window of periods, as a function of its weights: the dynamics in PyTorch, unrolled."""
+"""Unrolled cost of a policy over a window of periods, as a function of its weights: the dynamics in PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a planner expects of the periods to come, from what it observes: one outlook a world."""
+"""Expected demand, lead times and availability in the coming periods, from what a planner observes; one outlook a world."""
 
 from __future__ import annotations
 

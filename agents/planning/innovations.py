@@ -1,4 +1,4 @@
-"""What demand turns out to be, against what could be expected: series of mean zero that a penalty is made of.
+"""Innovations: demand less what was expected of it, series of mean zero that a penalty is made of.
 
 For every node and product with a primary lane: whether the demand of its echelon over the periods that an order covers
 exceeds a quantile of its law, less the probability of that. No decision of a period that looks at the past alone is

@@ -1,4 +1,4 @@
-"""An open-loop plan: requests fixed beforehand, a policy that never looks at the state.
+"""Open-loop plans: requests fixed beforehand, a policy that never looks at the state.
 
 Where such a plan does well, observing the state is worth little, and so is anything that learns from it.
 """

@@ -1,4 +1,4 @@
-"""A tighter bound than perfect information: knowing the future has a price.
+"""Information-relaxation bound: tighter than perfect information, as knowing the future is penalised.
 
 A penalty whose mean is zero for every policy that does not look ahead, added to what a clairvoyant pays, leaves a lower
 bound; the right one makes it the optimum (Brown, Smith and Sun, Operations Research 58(4), 2010). Here it is the slope of

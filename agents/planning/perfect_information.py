@@ -1,4 +1,4 @@
-"""What no policy can beat: the optimum of every world with all of its future known."""
+"""Perfect-information bound: the optimum of every world with all of its future known, which no policy can beat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rolling horizon: every period, the linear program of the next ones is solved and its first shipments are asked for."""
+"""Rolling-horizon planner: every period solves the linear program of the next ones and requests its first shipments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fractions of a plan as requests: whole units and batches, and never more than a source has."""
+"""Rounding of a plan to requests: whole units and batches, and never more than a source has."""
 
 from __future__ import annotations
 

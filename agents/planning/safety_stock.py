@@ -1,4 +1,4 @@
-"""Safety stock in a linear program of expected demand: what an echelon falls short of its target is paid for.
+"""Safety stock in a linear program of expected demand: an echelon pays for what it lacks of its target.
 
 A program that sees means only keeps no safety stock. Here each fed node has a target for the net stock of its echelon at
 every close: stock of the node and its primary descendants, what is in transit between them, less the backlog of their

@@ -1,4 +1,4 @@
-"""A plan for several demand paths at once: one first shipment for all, a way of its own for each."""
+"""Stochastic program over several demand paths: first shipments in common, later ones for each path."""
 
 from __future__ import annotations
 

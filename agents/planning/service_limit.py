@@ -1,4 +1,4 @@
-"""The most that any policy can serve: targets that nothing can reach are said before a rule is tuned for them.
+"""Upper bounds on service: targets beyond them are reported before a rule is tuned for them.
 
 An upper limit for every customer by itself, as if all else in the network were there for it alone and all of the future
 known. In each world, period by period and for every node and product:

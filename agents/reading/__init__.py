@@ -1,4 +1,4 @@
-"""Reading a policy: what it asks for as stock, shocks and single observations vary, and a rule that says nearly the same.
+"""Reading a policy: its requests as stock, shocks and single observations vary, and a readable rule close to it.
 
 Any callable from :class:`Observation` to a :class:`Decision` can be read: a rule, a trained
 network, a bundle. :mod:`.visits` collects states that it visits; :mod:`.curves`, :mod:`.sensitivity` and :mod:`.shock` ask it

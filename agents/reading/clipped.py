@@ -1,4 +1,4 @@
-"""Least squares of what is cut at 0 and at a cap: the request of a base-stock rule, linear in between."""
+"""Least squares with cuts at 0 and at a cap: the request of a base-stock rule, linear in between."""
 
 from __future__ import annotations
 

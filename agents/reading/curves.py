@@ -1,4 +1,4 @@
-"""Order-up-to curves: what a lane asks for as the position it looks at is moved, all else as visited."""
+"""Order-up-to curves: a lane's requests as the position it looks at is varied, all else as visited."""
 
 from __future__ import annotations
 

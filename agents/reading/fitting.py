@@ -1,4 +1,4 @@
-"""A policy fitted by a readable rule: level, share of the gap, cap, and up to three numbers to look up, lane by lane."""
+"""Fit of a readable rule to a policy: level, share of the gap, cap, and up to three numbers to look up, lane by lane."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Observations by name: what a planner can look up, as entries of the observation's arrays and as sums of them.
+"""Named observations: what a planner can look up, as entries of the observation's arrays and as sums of them.
 
 An *entry* is one number of an observation, ``on_hand[hub, milk]``. Stock that ages counts over all its ages; what is
 moved is the freshest. A *feature* is an entry, or a sum that people know: ``in_transit[hub_north]`` (all slots),

@@ -1,4 +1,4 @@
-"""How much each named observation moves each lane's request, at states that the policy visits."""
+"""Sensitivity of each lane's request to each named observation, at states that the policy visits."""
 
 from __future__ import annotations
 

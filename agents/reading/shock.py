@@ -1,4 +1,4 @@
-"""Response to one shock: the same worlds with and without it, differences world by world."""
+"""Response to a shock: the same worlds with and without it, differences world by world."""
 
 from __future__ import annotations
 

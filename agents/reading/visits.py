@@ -1,4 +1,4 @@
-"""States that a policy visits, kept so that it can be asked again what it would do if something were otherwise.
+"""Visited states of a policy, kept so that it can be asked what it would do if an observation were different.
 
 B worlds, L lanes, P products; further dimensions as in :class:`echelongym.envs.interface.observation.Observation`.
 """

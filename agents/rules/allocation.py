@@ -1,4 +1,4 @@
-"""Sharing scarce stock among those who ask, other than in proportion to what they ask.
+"""Allocation of scarce stock among lanes, other than in proportion to what they ask.
 
 *Equalise* leaves all equally short; *marginal* gives each unit to whom it saves most.
 """

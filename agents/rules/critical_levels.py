@@ -1,4 +1,4 @@
-"""Critical levels: what a customer may not draw a node below, so that stock is left for more important ones."""
+"""Critical levels: stock of a node that less important customers may not use."""
 
 from __future__ import annotations
 

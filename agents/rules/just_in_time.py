@@ -1,4 +1,4 @@
-"""A reference that knows the future: everything arrives in the period in which it is used."""
+"""Just-in-time baseline that knows the future: everything arrives in the period in which it is used."""
 
 from __future__ import annotations
 

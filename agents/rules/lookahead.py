@@ -1,4 +1,4 @@
-"""What is known of demand ahead: how much more than the mean it will be while a position has to cover it.
+"""Demand ahead: how far expected demand over the periods that a position covers lies above the mean.
 
 Three things say so: the scenario's forecasts, the calendar (a season, or the weekdays of recorded demand), and, where
 demand of one period resembles that of the period before, demand of late.

@@ -1,4 +1,4 @@
-"""Second lanes that mean demand needs, as the primary lane cannot carry it: their levels, and what is asked before them."""
+"""Needed secondary lanes, where primary lanes cannot carry mean demand: their levels, and what is asked before them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which primary lanes are impaired, and whose way from the supplier leads over one."""
+"""Outages of primary lanes, and whose way from the supplier leads over an impaired one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules that order seldom and much: (s, S), (R, nQ), and can-order levels for products that share a lane.
+"""Reorder-point rules: (s, S), (R, nQ), and can-order levels for products that share a lane.
 
 They pay where an order costs something whatever its size: a lane's ``fixed_cost`` a vehicle. Their thresholds make
 costs jump, so no gradient says where to move them.

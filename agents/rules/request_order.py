@@ -1,4 +1,4 @@
-"""In which order lanes ask: an order is known to every position that it changes and that is computed after it."""
+"""Order in which lanes make requests: each request is known to every position that it changes and that comes after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Base-stock levels that respond to what is seen: forecasts, the calendar, demand of late, and outages.
+"""Base-stock rules with levels that respond to observations: forecasts, the calendar, recent demand, and outages.
 
 Each response is a class that adds its numbers to the levels of the base-stock family; `playbook` has them all.
 """

@@ -1,4 +1,4 @@
-"""What every rule shares: parameters by name, a flat vector of them for tuners, files, and refusal of other networks."""
+"""Rule, the base of all rules: parameters by name, a flat vector of them for tuners, files, and refusal of other networks."""
 
 from __future__ import annotations
 

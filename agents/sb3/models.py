@@ -1,4 +1,4 @@
-"""Stable-Baselines3 glue: its models made from a learner's settings, their actors as plain modules."""
+"""Stable-Baselines3 models made from a learner's settings, and their actors as plain modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Former module paths: where the classes are now that pickles of earlier versions name by the module they were in.
+"""Former module paths of pickled classes: where the classes are now that pickles of earlier versions name.
 
 Zips of Stable-Baselines3 hold the classes of their policies by module path (``features=graph``: classes of this package).
 A class that moves keeps its former path here, in the one table there is; no other name is found under such a path.

@@ -1,4 +1,4 @@
-"""Trained policies on disk, without pickle.
+"""Policy files of Stable-Baselines3 learners, without pickle.
 
 One ``policy.npz`` is a whole policy: weights, and as text its layout, the names of the network it was trained on, the rule
 that it corrects, if any, and the training scenario, whose means and deviations stay the units of its inputs and outputs

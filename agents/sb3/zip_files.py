@@ -1,4 +1,4 @@
-"""Policies from zip files of Stable-Baselines3: taken only where what the model saw and did is what this env shows and does.
+"""Policies from zip files of Stable-Baselines3: taken only where their observations and actions are those of this env.
 
 A wrapper between env and model may change what numbers mean without changing how many there are. What a zip says of it is
 compared: bounds, shapes and types of its spaces, the kind of actions and the scenario that this project's envs note in them,

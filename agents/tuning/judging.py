@@ -1,4 +1,4 @@
-"""Where tuning happens: its own worlds, what a rule costs on them, what its targets say, and what was spent."""
+"""Evaluation of tuning candidates: worlds of its own, costs and targets on them, and the budget spent."""
 
 from __future__ import annotations
 

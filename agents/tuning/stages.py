@@ -1,4 +1,4 @@
-"""What a run of the tuner does, stage by stage, and how the budget is shared between stages."""
+"""Stages of tuning, and how the budget is shared between them."""
 
 from __future__ import annotations
 

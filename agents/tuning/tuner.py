@@ -1,4 +1,4 @@
-"""Fit the parameters of any rule to a scenario, on worlds of its own (purpose ``tune``)."""
+"""Tuner of a rule's parameters on worlds of its own (purpose ``tune``)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Accounts of a run: what its flows cost and emit, and its key performance indicators."""
+"""Accounts of a run: costs and emissions of its flows, and its key performance indicators."""

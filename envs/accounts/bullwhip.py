@@ -1,4 +1,4 @@
-"""Variance of what each tier orders, against the variance of the demand it serves."""
+"""Bullwhip effect: variance of each tier's orders against the variance of the demand it serves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A figure over worlds: its value in each, and one estimate with a 95 % interval over all.
+"""Estimators of a figure over worlds: its value in each, and one estimate with a 95 % interval over all.
 
 Rates are estimated as the ratio of sums over worlds, not as the mean of each world's rate: worlds
 with much demand count more, worlds without any do no harm. Intervals are those of the linearised

@@ -1,4 +1,4 @@
-"""Every key performance indicator, defined once: a function of the totals of the reported periods.
+"""Definitions of all key performance indicators: functions of the totals of the reported periods.
 
 Sums run over the reported periods and, for a customer, over products; a segment, a region and the
 total are ratios of sums over their customers. Units, periods, money and kilograms are the

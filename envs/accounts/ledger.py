@@ -1,4 +1,4 @@
-"""What the flows of a period cost: named lines of money, revenue, and kilograms of emissions.
+"""Ledger: costs of a period's flows by named line, revenue, and kilograms of emissions.
 
 Written once for NumPy and PyTorch; differentiable where the dynamics are. A line that the scenario
 does not price is not computed. Sums over entities and products keep one order whatever the number

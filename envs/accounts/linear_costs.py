@@ -1,4 +1,4 @@
-"""Sums of price x flow over entities and products, many at once: the inner loop of the ledger.
+"""Linear costs: sums of price x flow over entities and products, the inner loop of the ledger.
 
 One world alone is bound by the number of array operations, a large batch by memory. So one world
 gets all its terms from one product, and a batch gets them term by term; both add in the same order,

@@ -1,4 +1,4 @@
-"""How long customers wait, from what joins, leaves and stands in their queues.
+"""Waiting times of customers, from what joins, leaves and stands in their queues.
 
 Within a customer and product the longest wait is served first, and what loses patience is the
 oldest too, so a queue is first in, first out: its order follows from counts alone, whether or not

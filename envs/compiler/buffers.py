@@ -1,4 +1,4 @@
-"""The memory that a program's calls touch: which result lies where, and which part of it belongs to which world."""
+"""Buffers of a recorded program: which result lies where, and which part of it belongs to which world."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The system's C compiler, and a cache of what it made."""
+"""The system's C compiler, and a cache of compiled libraries."""
 
 from __future__ import annotations
 

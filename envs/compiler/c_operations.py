@@ -1,4 +1,4 @@
-"""How numbers and ufuncs are spelled in C, so that every bit comes out as NumPy's.
+"""C forms of numbers and ufuncs, with results equal to NumPy's bit by bit.
 
 What is not in these tables stays with NumPy: functions whose last bit depends on the library (``exp``, ``power``), and
 casts that C leaves undefined.

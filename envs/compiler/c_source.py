@@ -1,4 +1,4 @@
-"""A plan as C source."""
+"""C source of a schedule."""
 
 from __future__ import annotations
 

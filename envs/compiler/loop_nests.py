@@ -1,4 +1,4 @@
-"""What a recorded call does, as loops over its operands; None for a call that stays with NumPy."""
+"""Loop nests of a recorded call over its operands; None for a call that stays with NumPy."""
 
 from __future__ import annotations
 

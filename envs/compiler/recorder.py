@@ -1,4 +1,4 @@
-"""Record a function of arrays once, replay it into the same memory: NumPy without its overhead.
+"""Recorder: a function of arrays is recorded once and replayed into the same memory, without NumPy's overhead.
 
 A period of a single world is some hundred operations on a few numbers each. Calling NumPy for them costs far more than
 the arithmetic: every call makes views, checks arguments and allocates a result. The shapes never change, though, and

@@ -1,4 +1,4 @@
-"""Recordings: what is to be done to arrays, as a plain list of calls."""
+"""Recordings: calls on arrays as a plain list."""
 
 from __future__ import annotations
 

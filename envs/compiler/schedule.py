@@ -1,4 +1,4 @@
-"""A program as statements that belong together, and the axis along which its worlds are independent."""
+"""Schedule of a program: statements that belong together, and the axis along which its worlds are independent."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What everything stands on: the array vocabulary, errors, names, strict models, sizes and signatures."""
+"""Foundations of all other packages: array backends, errors, names, strict models and limits of size."""

@@ -1,4 +1,4 @@
-"""Keep freed memory in the process, so that arrays of every period reuse it."""
+"""Allocator settings: freed memory stays in the process, so that arrays of every period reuse it."""
 
 from __future__ import annotations
 

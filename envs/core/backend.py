@@ -1,4 +1,4 @@
-"""One vocabulary for NumPy and PyTorch, so that the dynamics, rules and rewards are written once.
+"""Array backends: one vocabulary for NumPy and PyTorch, so that the dynamics, rules and rewards are written once.
 
 Only what the two libraries spell differently is here; operators and indexing are the same in both.
 Arrays are indexed, and written into, only where they were freshly made, which keeps PyTorch's

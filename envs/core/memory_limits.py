@@ -1,4 +1,4 @@
-"""Sizes that do not fit: what a batch of worlds takes, what is free, and one line before anything is allocated.
+"""Memory limits: what a batch of worlds takes, what is free, and one line before anything is allocated.
 
 How to use it, wherever a size comes from a user::
 

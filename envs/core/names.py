@@ -1,4 +1,4 @@
-"""Names of what users describe: text, printable, and safe in a path, a terminal and a picture."""
+"""Names that users give: text, printable, and safe in a path, a terminal and a picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain data from outside: numbers, text, lists and mappings, of a size and depth that anything here could have.
+"""Plain data from outside: numbers, text, lists and mappings, of limited size and depth.
 
 Every config is looked at here before it is validated, so that validators meet nothing that is endless, nested without end,
 a number of thousands of digits, text that a terminal acts on, or an object of any other type.

@@ -1,4 +1,4 @@
-"""Sums and shares over groups: lanes by source, lanes by target, pairs by node.
+"""Segments: sums and shares over groups, such as lanes by source, lanes by target, pairs by node.
 
 Items of a group are kept in their listed order. Groups of equal size are handled together (one
 gather a size), so a period costs a fixed number of array operations however large the network is.

@@ -1,4 +1,4 @@
-"""One thread for PyTorch while it learns from these environments, whose small arrays threads would only wait for."""
+"""Thread settings: PyTorch learns from these environments with one thread, as their arrays are small."""
 
 from __future__ import annotations
 

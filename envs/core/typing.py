@@ -1,4 +1,4 @@
-"""Types of arrays, named once."""
+"""Types of arrays."""
 
 from __future__ import annotations
 

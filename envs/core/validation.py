@@ -1,4 +1,4 @@
-"""What every part of a config shares: strict models, number types and readable errors."""
+"""Validation of configs: strict models, number types and readable errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAML read strictly: names are text as written, a key stands only once, and no file fills memory or ends in a traceback.
+"""Strict reading of YAML: names are text as written, a key stands only once, and no file fills memory.
 
 PyYAML turns the text into events, by its C parser wherever it has one, and values are built here from these: a million
 of them take seconds. In YAML 1.1, which PyYAML follows, ``NO`` is false, ``1:30`` is 90, ``007`` is 7 and ``2024-01-05`` is

@@ -1,4 +1,4 @@
-"""State and one period of it: pure, batched, one source for NumPy and PyTorch."""
+"""State of a network and its dynamics over one period: pure, batched, one source for NumPy and PyTorch."""
 
 from ..core.segments import Segments
 from .period import Dynamics

@@ -1,4 +1,4 @@
-"""What rounding of floating point may leave behind, by the type that is computed in: the one place for it.
+"""Tolerances for rounding errors of floating point, by type.
 
 In double precision every tolerance is a fixed number of units, far below anything that is counted. Single precision keeps
 seven digits, so there it follows the size of the numbers that were added up and subtracted. Whole units are always counted in

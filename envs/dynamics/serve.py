@@ -1,4 +1,4 @@
-"""Step 5, Serve: customers in passes over their sources; what is lost, what waits."""
+"""Step 5, Serve: customers in passes over their sources; lost sales and backlog."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in the network, what the world does in a period, and what flowed."""
+"""State of the network, exogenous data of a period, and flows."""
 
 from __future__ import annotations
 

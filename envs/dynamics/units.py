@@ -1,4 +1,4 @@
-"""How quantities are rounded, shared and cut: continuous units, or whole ones.
+"""Units, continuous or whole: how quantities are rounded, shared and cut.
 
 Both classes answer the same four questions, so the period itself is written once. Continuous units
 are differentiable almost everywhere with finite gradients (no division by nothing, no infinity).

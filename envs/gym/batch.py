@@ -1,4 +1,4 @@
-"""Worlds of one scenario, stepped together: what both Gymnasium interfaces are adapters of."""
+"""Batch of worlds of one scenario, stepped together: what both Gymnasium interfaces are adapters of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One world of a network as a Gymnasium environment: a batch of one, run by the same code."""
+"""Gymnasium environment of one world of a network: a batch of one, run by the same code."""
 
 from __future__ import annotations
 

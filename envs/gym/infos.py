@@ -1,4 +1,4 @@
-"""What an env tells beside observation and reward: cost lines, objectives, and indicators when an episode ends.
+"""Rewards and infos of an env: cost lines, objectives, and indicators when an episode ends.
 
 Of a batch everything is a dictionary of arrays (B,) with a mask ``_key`` beside each key, as Gymnasium has it.
 """

@@ -1,4 +1,4 @@
-"""Pictures of a network and what stands in it; matplotlib is imported when something is drawn."""
+"""Pictures of a network and its stock; matplotlib is imported when something is drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many worlds of one scenario stepped together: the one implementation behind both Gymnasium interfaces."""
+"""Gymnasium vector environment: many worlds of one scenario stepped together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worlds that an env plays: drawn ahead, and laid out so that slots at different periods read one row a step."""
+"""Queue of the worlds that an env plays: drawn ahead, and laid out so that slots at different periods read one row a step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learners' actions decoded into requests: numbers in [-1, 1], one for each open lane and product, zero being sane."""
+"""Action decoder of learners: numbers in [-1, 1] to requests, one for each open lane and product, 0 being sensible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sane order-up-to levels from the scenario's data alone: where learners' actions start.
+"""Automatic order-up-to levels from the scenario's data alone: where learners' actions start.
 
 No simulation and no search: means, standard deviations, lead times and costs. They stand within some percent to some
 tens of percent of tuned levels; :mod:`echelongym.agents.tuning.tuner` finds the tuned ones.

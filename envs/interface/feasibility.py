@@ -1,4 +1,4 @@
-"""What cannot work in a network, said by name before anything is run: no way from a supplier, or capacity below mean demand."""
+"""Feasibility of a network: places without a way from a supplier, and capacity below mean demand, named before a run."""
 
 from __future__ import annotations
 

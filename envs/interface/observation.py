@@ -1,4 +1,4 @@
-"""What a policy sees, and what it decides. Public arrays are batch first."""
+"""Observations and decisions of a policy. Public arrays are batch first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learners' side of an observation: one flat vector of named slices, in static units; and actions back to requests."""
+"""Observation encoder of learners: one flat vector of named slices, in static units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When lanes can be asked and nodes work: review periods and weekly calendars, which repeat for ever.
+"""Review periods and weekly calendars: when lanes can be asked and nodes work.
 
 They change nothing in the period itself. On a closed day the availability of the lane or node is 0, and what falls due
 at a node on a closed day arrives on its next open one, a longer lead time; both stand on the tape, as disruptions do.

@@ -1,4 +1,4 @@
-"""Tables: a scenario compiled to NumPy arrays: the only thing the hot code reads.
+"""Tables: a scenario compiled to NumPy arrays, which are all that the dynamics read.
 
 Arrays are entity first and have no batch axis. Dimensions: N nodes, L lanes, S source-customer
 pairs, C customers, P products, A life classes, W waiting classes, K slots in transit, H periods of

@@ -1,1 +1,1 @@
-"""Random processes of the outside world: each one only samples arrays for a tape."""
+"""Random processes of demand, lead times and forecasts: each one only samples arrays for a tape."""

@@ -1,4 +1,4 @@
-"""How demands of a period and of neighbouring periods hang together (a Gaussian copula)."""
+"""Correlation of demands of a period and of neighbouring periods (a Gaussian copula)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a customer demands of a product: read from a scenario, and drawn period by period.
+"""Demand of a customer for a product: read from a scenario, and drawn period by period.
 
 Every family is drawn by inverting its distribution function, at a uniform number or, where demands
 are correlated, at a normal score: one random number makes one demand.

@@ -1,4 +1,4 @@
-"""Numbers as tables have them: decimal points or commas, thousands apart, empty cells."""
+"""Amounts in tables: decimal points or commas, thousands apart, empty cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table's cells as text, from CSV (also compressed), Excel or Parquet."""
+"""Cells of a table as text, from CSV (also compressed), Excel or Parquet."""
 
 from __future__ import annotations
 

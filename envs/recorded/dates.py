@@ -1,4 +1,4 @@
-"""Dates as tables have them, and the periods that they make: evenly spaced in seconds, days or months."""
+"""Dates in tables, and the periods that they make: evenly spaced in seconds, days or months."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recorded file of a name: a table beside the scenario, or one of the sources that come with the package."""
+"""Recorded files by name: a table beside the scenario, or one of the sources that come with the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of several files, joined on the days that they have in common.
+"""Joined records: several files on the days that they have in common.
 
 A scenario whose customers or products are recorded in files of their own plays one day everywhere at once: where no window
 says otherwise by number or date, records with dates are cut to their common days, and one draw of blocks serves them all, so

@@ -1,4 +1,4 @@
-"""Tables of past demand as people have them.
+"""Reading of tables of past demand in the dialects that people write them in.
 
 Two layouts are read: one column a series beside a column ``period`` or ``date`` (wide), or one row a date and series, with
 columns for customer, product and units (long). Further keys beside ``file`` say what cannot be seen: ``columns`` (names of

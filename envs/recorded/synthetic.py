@@ -1,4 +1,4 @@
-"""Seeded stand-in for recorded grocery sales, where the data themselves are not at hand.
+"""Synthetic grocery sales: a seeded stand-in where recorded data are not at hand.
 
 ``synthetic:grocery?seed=1`` has a series under any column name; options follow as ``&mean=4&periods=365``. Units a day of
 a column ``store/category`` are Poisson with mean

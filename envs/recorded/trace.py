@@ -1,4 +1,4 @@
-"""``demand: {kind: trace}``: what a scenario says of a record, and the series that comes of it."""
+"""Trace demand, ``demand: {kind: trace}``: a scenario's reference to a record, and the series that comes of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which recorded periods each purpose may see: an honest split in time, unless the scenario says otherwise.
+"""Windows of a record that each purpose may see: a split in time, unless the scenario says otherwise.
 
 Nothing is fitted to what it is judged on. Without the key ``windows`` the last part of a record is for ``test``: a quarter
 of its whole blocks; of a record replayed in order a quarter, or one horizon where that is longer and leaves as much before

@@ -1,1 +1,1 @@
-"""Scenarios: a network, the processes that move it and a horizon; variants of one, and changes by key."""
+"""Scenarios: a network, its random processes and a horizon; variants of one, and changes by key."""

@@ -1,4 +1,4 @@
-"""Scenarios compiled to :class:`~echelongym.envs.network.tables.Tables`, the arrays that the hot code reads."""
+"""Compilation of scenarios to :class:`~echelongym.envs.network.tables.Tables`, the arrays that the dynamics read."""
 
 from __future__ import annotations
 

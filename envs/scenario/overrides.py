@@ -1,4 +1,4 @@
-"""Changes of a scenario's plain data by dotted keys: one meaning for Python, Gymnasium and the command line.
+"""Overrides of a scenario's plain data by dotted keys: one meaning for Python, Gymnasium and the command line.
 
 ``lanes.hub_north.capacity`` set to 40 sets that number; ``customers.shops.demand`` set to a mapping replaces the whole demand.
 What a key names is replaced, never merged into; changes apply one after another.

@@ -1,4 +1,4 @@
-"""What a number of a randomised scenario is drawn from: a range, a list of values, a factor."""
+"""Ranges that numbers of a randomised scenario are drawn from: an interval, a list of values, a factor."""
 
 from __future__ import annotations
 

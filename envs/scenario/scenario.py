@@ -1,4 +1,4 @@
-"""Scenario: a network, the processes that move it, and a horizon; from one YAML file."""
+"""Scenario: a network, its random processes, and a horizon; from one YAML file."""
 
 from __future__ import annotations
 

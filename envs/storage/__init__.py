@@ -1,1 +1,1 @@
-"""Files that are written whole, and what makes work safe: caches, journals, locks, and worker processes."""
+"""Storage: files that are written whole, caches, journals, locks, and worker processes."""

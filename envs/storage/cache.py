@@ -1,4 +1,4 @@
-"""Caches: what was computed before is used only where it is whole, unaltered, and of what is asked for.
+"""Caches of results: used only where an entry is whole, unaltered, and of what is asked for.
 
 Beside an entry lies a seal: the SHA-256 of the key that it was made for and of the content of its files. An entry that is
 cut off, altered, or moved in place of another does not fit its seal; it counts as not there and is made anew. A seal is

@@ -1,4 +1,4 @@
-"""A journal of finished steps, so that work that was killed goes on where it stopped.
+"""Journal of finished steps, so that work that was killed goes on where it stopped.
 
 Long work is a sequence of steps, each a function of plain inputs: what a candidate costs, what a chunk of worlds gave.
 While a journal is active (:func:`recording`), :func:`step` writes what each step gave as soon as it is done, under a digest

@@ -1,4 +1,4 @@
-"""Locks on files that the system takes back when a process ends, however it ends."""
+"""File locks that the system takes back when a process ends, however it ends."""
 
 from __future__ import annotations
 

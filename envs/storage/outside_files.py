@@ -1,4 +1,4 @@
-"""Files from outside: what they are and how large is looked at before anything is read, let alone allocated.
+"""Files from outside: kind and size are checked before anything is read or allocated.
 
 A path is a path, a file is a regular one (a device or a pipe would never end), a text has an end, JSON is JSON of limited
 depth, and an ``.npz`` is an archive of arrays of numbers or text whose headers fit what the archive holds.

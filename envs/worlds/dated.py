@@ -1,4 +1,4 @@
-"""Periods that dates stand for: events and closed days by date, where demand is a record with dates, replayed in order."""
+"""Dates of events and closed days as periods, where demand is a record with dates, replayed in order."""
 
 from __future__ import annotations
 

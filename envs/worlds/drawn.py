@@ -1,4 +1,4 @@
-"""What the recorded demand of some worlds was drawn from, kept beside their arrays: without it they look independent."""
+"""Origin of worlds drawn from a record, kept beside their arrays: without it they look independent."""
 
 from __future__ import annotations
 

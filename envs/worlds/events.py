@@ -1,4 +1,4 @@
-"""Disruptions drawn: when each is active in each world, and what that multiplies up to."""
+"""Drawn disruptions: when each is active in each world, and the product of their effects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory that worlds take, as tapes and in simulations, estimated before anything is drawn."""
+"""Memory of worlds, as tapes and in simulations, estimated before anything is drawn."""
 
 from __future__ import annotations
 

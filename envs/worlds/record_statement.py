@@ -1,4 +1,4 @@
-"""What a scenario's records allow: how long worlds can be, and who sees which periods, in words."""
+"""Limits and split of a scenario's records, in words: how long worlds can be, and who sees which periods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often each world shows each block of a record: what makes worlds of recorded demand alike.
+"""Counts of recorded blocks by world, as worlds that share blocks are not independent.
 
 Worlds that string together blocks of one record (``kind: trace`` with ``block``) are no independent news about the law
 that the record came from: 512 worlds of 17 recorded weeks hold 17 weeks.

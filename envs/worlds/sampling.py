@@ -1,4 +1,4 @@
-"""All processes of a scenario drawn together: the arrays of a tape, batch last."""
+"""Sampling of all processes of a scenario together: the arrays of a tape, batch last."""
 
 from __future__ import annotations
 

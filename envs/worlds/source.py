@@ -1,4 +1,4 @@
-"""What worlds are drawn from: the parts of a scenario that its processes, tapes and records read."""
+"""Source of worlds: the parts of a scenario that its processes, tapes and records read."""
 
 from __future__ import annotations
 

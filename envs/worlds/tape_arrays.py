@@ -1,4 +1,4 @@
-"""The arrays of a tape: their names, axes, and what stands for one that is absent."""
+"""Arrays of a tape: their names, axes, and what stands for one that is absent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether arrays make a tape, and whether a tape fits a scenario."""
+"""Checks of a tape: whether arrays make one, and whether it fits a scenario."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the worlds of an evaluation are a sample of, and the 95 % intervals that this allows.
+"""Samples of worlds: what the worlds of an evaluation stand for, and the 95 % intervals that this allows.
 
 Independent worlds give Student's interval. Where all worlds are one history there is none: nothing is known of others.
 Worlds strung together from K recorded blocks (:mod:`.recorded_blocks`) answer two questions. How well is the mean over

@@ -1,4 +1,4 @@
-"""From command-line arguments to a validated config: Hydra composes, pydantic checks.
+"""Composition of a command's config from its arguments: Hydra composes, pydantic checks.
 
 Each command is a Hydra app over ``pkg://echelongym.configs``, so sweeps (``-m seed=0,1,2``), launchers and ``--cfg job``
 work as Hydra's users know them. Before Hydra reads the arguments they are made friendlier:

@@ -1,4 +1,4 @@
-"""What Hydra is told, and what it says: the flags a user may give, and its complaints as one line that names the key."""
+"""Interface to Hydra: the flags a user may give, and its complaints as one line that names the key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hydra's part of the command line: one job, or as many as a sweep says, each composed, checked and launched."""
+"""Jobs of Hydra: one, or as many as a sweep says, each composed, checked and launched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a composed config to a command at work in a run folder of its own: begun, gone on with, or finished already."""
+"""Launching of a command from a composed config in a run folder of its own: begun, resumed, or finished already."""
 
 from __future__ import annotations
 

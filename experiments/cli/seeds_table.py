@@ -1,4 +1,4 @@
-"""What a sweep of trainings ends with: one table of all of them, and the command that compares them."""
+"""Table of a sweep of trainings, and the command that compares them."""
 
 from __future__ import annotations
 

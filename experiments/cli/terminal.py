@@ -1,4 +1,4 @@
-"""What commands print: tables, progress bars, and at the end where the results lie and what to do next."""
+"""Terminal output: tables, progress bars, and at the end where the results lie and what to do next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words of the command line that no command takes as they are: what the user will have meant by them."""
+"""Suggestions for words of the command line that no command takes as they are."""
 
 from __future__ import annotations
 

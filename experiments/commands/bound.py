@@ -1,4 +1,4 @@
-"""``echelongym bound``: what no policy can beat, and the optimum where it can be computed."""
+"""``echelongym bound``: lower bounds on the cost of any policy, and the optimum where it can be computed."""
 
 from __future__ import annotations
 

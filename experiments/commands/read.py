@@ -1,4 +1,4 @@
-"""``echelongym read``: what a policy does, as curves, responses and a table; and a rule that planners can adopt.
+"""``echelongym read``: a policy as curves, responses and a table; and a rule that planners can adopt.
 
 ``rule.yaml`` in the run folder is the table as a policy: every ``policy`` key takes it.
 """

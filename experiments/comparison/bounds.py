@@ -1,4 +1,4 @@
-"""What frames a comparison: bounds that no policy beats, the most that any serves, and plans and rules to stand beside."""
+"""Bounds and baselines of a comparison: lower bounds on cost, upper bounds on service, an open-loop plan, rules."""
 
 from __future__ import annotations
 

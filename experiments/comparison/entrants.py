@@ -1,4 +1,4 @@
-"""Who takes part in a comparison: rules (tuned first), tuned rules, run folders, bundles, import paths."""
+"""Entrants of a comparison: rules (tuned first), tuned rules, run folders, bundles, import paths."""
 
 from __future__ import annotations
 

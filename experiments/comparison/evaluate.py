@@ -1,4 +1,4 @@
-"""Run policies over common worlds, in chunks that fit in memory, and keep what each cost in each world."""
+"""Evaluation of policies over common worlds, in chunks that fit in memory: what each cost in each world."""
 
 from __future__ import annotations
 

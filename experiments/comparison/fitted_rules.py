@@ -1,4 +1,4 @@
-"""Rules fitted to a scenario, each once: a result is kept under what it was made from."""
+"""Fitted rules of a scenario, each tuned once: a result is kept under what it was made from."""
 
 from __future__ import annotations
 

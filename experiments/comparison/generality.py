@@ -1,4 +1,4 @@
-"""What a policy costs on variants of randomised scenarios it was not made for, against rules tuned on each."""
+"""Generality of a policy: its cost on unseen variants of randomised scenarios, against rules tuned on each."""
 
 from __future__ import annotations
 

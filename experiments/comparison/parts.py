@@ -1,4 +1,4 @@
-"""One policy over many worlds, as many at a time as fit into memory: results do not depend on how many."""
+"""Simulation of a policy in parts that fit into memory: results do not depend on their size."""
 
 from __future__ import annotations
 

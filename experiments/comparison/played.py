@@ -1,4 +1,4 @@
-"""What policies did on chunks of worlds, each a step of the journal: an evaluation that was killed goes on with the next."""
+"""Simulated chunks of worlds as steps of the journal: an evaluation that was killed goes on with the next."""
 
 from __future__ import annotations
 

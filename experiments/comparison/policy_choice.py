@@ -1,4 +1,4 @@
-"""The policy that ``policy=NAME`` means in a command: a rule's name is the rule as it was tuned for this scenario."""
+"""Choice of the policy that ``policy=NAME`` means in a command: a rule as it was tuned for this scenario."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison as its summary, as CSV tables and as what the terminal shows."""
+"""Results of a comparison: its summary, CSV tables and what the terminal shows."""
 
 from __future__ import annotations
 

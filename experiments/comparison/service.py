@@ -1,4 +1,4 @@
-"""Whether two policies serve alike: where they do not, a difference of their costs is no saving."""
+"""Service comparison: where two policies do not serve alike, a difference of their costs is no saving."""
 
 from __future__ import annotations
 

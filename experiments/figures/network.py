@@ -1,4 +1,4 @@
-"""The network drawn: suppliers left, customers right, a column an echelon, lanes coloured by mode."""
+"""Picture of a network: suppliers left, customers right, a column an echelon, lanes coloured by mode."""
 
 from __future__ import annotations
 

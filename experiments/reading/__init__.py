@@ -1,1 +1,1 @@
-"""What ``read`` writes: tables and pictures of a policy that was read."""
+"""Results of ``read``: tables and pictures of a policy that was read."""

@@ -1,4 +1,4 @@
-"""What reading a policy found, as the command ``read`` writes, prints and draws it."""
+"""Result of reading a policy, as the command ``read`` writes, prints and draws it."""
 
 from __future__ import annotations
 

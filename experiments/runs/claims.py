@@ -1,4 +1,4 @@
-"""A run folder belongs to one process at a time, and what a run that was killed had finished is not lost.
+"""Claims on run folders: a folder belongs to one process at a time, and finished steps of a killed run are not lost.
 
 While a command works towards the run folder ``NAME``, the folder ``.NAME.unfinished`` beside it holds
 

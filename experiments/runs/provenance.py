@@ -1,4 +1,4 @@
-"""What a training depends on besides its settings: the software and the machine it ran on."""
+"""Provenance of a training: the software and the machine it ran on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What code a result was made by: the modules that others import, directly or not, and a digest of their source."""
+"""Source code of a result: the modules that others import, directly or not, and a digest of their source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of a sweep belongs to one sweep at a time, and a sweep that was killed is taken up when it is typed again.
+"""Sweeps: a folder belongs to one at a time, and a sweep that was killed is resumed when it is typed again.
 
 While a sweep (``-m seed=0,1``) fills the folder ``NAME``, beside it lie ``.NAME.sweep``, a lock that the system gives back
 when the process ends, and ``.NAME.swept``, what was typed. Both go when the sweep is done.

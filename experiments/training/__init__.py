@@ -1,1 +1,1 @@
-"""What ``train`` is made of: trainers, baselines, progress, and the table of a sweep."""
+"""Parts of ``train``: trainers, baselines, progress, and the table of a sweep."""

@@ -1,4 +1,4 @@
-"""What a training starts from and what its costs are shown against: a tuned rule, and a bound on every policy."""
+"""Baselines of a training: the rule it starts from or is compared with, and a bound on every policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is seen of a training while it runs: a bar with costs, a rate and the time left, and the learning curve on disk."""
+"""Progress of a training: a bar with costs, a rate and the time left, and the learning curve on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trainers of every kind of learner behind one face, for ``train``: make, run, keep the best, go on.
+"""Trainers of every kind of learner behind one interface, for ``train``: make, run, keep the best, resume.
 
 What belongs to Stable-Baselines3 is imported only where such a learner is trained.
 """

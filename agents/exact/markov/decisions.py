@@ -1,4 +1,4 @@
-"""All decisions worth looking at: whole requests that sources can fill, within limits on lanes and positions."""
+"""Decisions of a Markov decision process: whole requests that sources can fill, within limits on lanes and positions."""
 
 from __future__ import annotations
 

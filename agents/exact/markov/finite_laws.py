@@ -1,4 +1,4 @@
-"""What chance does in one period of a small whole-unit scenario, as finite laws: demand, disruptions, lead times, lots."""
+"""Finite laws of what is random in one period of a small whole-unit scenario: demand, disruptions, lead times, lots."""
 
 from __future__ import annotations
 

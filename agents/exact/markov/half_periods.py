@@ -1,4 +1,4 @@
-"""A period taken apart with the simulator's own dynamics: ship, serve, and receive at the start of the next.
+"""Half periods made of the simulator's own dynamics: ship, serve, and receive at the start of the next.
 
 Shipping depends on the decision and not on demand, serving on demand and not on what is in transit. So each half is one
 call of :class:`echelongym.envs.dynamics.Dynamics` in which the other half has nothing to do: no demand and no backlog,

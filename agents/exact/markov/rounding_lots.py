@@ -1,4 +1,4 @@
-"""Which lots of a period can decide anything, in which states, and with what probabilities."""
+"""Rounding lots of a period that can decide anything, in which states, and with what probabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States numbered in the order in which they are met."""
+"""State index: states numbered in the order in which they are met."""
 
 from __future__ import annotations
 

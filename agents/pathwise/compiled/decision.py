@@ -1,4 +1,4 @@
-"""What a policy decides, written down as scalar operations; a layer of its network is one of them."""
+"""A policy's decision, recorded as scalar operations; a layer of its network is one of them."""
 
 from __future__ import annotations
 

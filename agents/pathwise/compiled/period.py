@@ -1,4 +1,4 @@
-"""One period of a policy on a network, written down as scalar operations; see :mod:`symbols`."""
+"""One period of a policy on a network, recorded as scalar operations; see :mod:`symbols`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written down of a period: operations, layers, and which numbers come from where."""
+"""Recording of a period: operations, layers, and which numbers come from where."""
 
 from __future__ import annotations
 

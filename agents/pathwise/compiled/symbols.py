@@ -1,4 +1,4 @@
-"""A vocabulary of arrays whose entries are expressions: the dynamics, run on it once, write down one world's period.
+"""Symbolic arrays: entries are expressions, so that the dynamics, run once, record the operations of one world's period.
 
 Worlds of a batch have nothing to do with each other, so a period is a list of scalar operations, the same for every
 world. What is written for NumPy and PyTorch is called with arrays of :class:`Operation` instead of numbers (batch last, of

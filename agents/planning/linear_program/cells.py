@@ -1,4 +1,4 @@
-"""What a network's cells cost and may do, product by life class: the constants of every linear program of it."""
+"""Constants of every linear program of a network: what its cells (products by life class) cost and may do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a linear program is told of the world and of where things stand: one world, plain arrays."""
+"""Outlook and opening state of a linear program: one world, plain arrays."""
 
 from __future__ import annotations
 

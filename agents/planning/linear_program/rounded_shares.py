@@ -1,4 +1,4 @@
-"""A share of whole units: floor(share x units + u) lies within one unit of the share, and u is on the tape."""
+"""Rounded shares of whole units: floor(share x units + u) lies within one unit of the share, and u is on the tape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Customers in a linear program: what is served, lost and waits, and which source serves how much."""
+"""Customers in a linear program: service, lost sales and backlog, and which source serves how much."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HiGHS, as linear programs here need it: one thread, warm starts, and a reason where there is no optimum."""
+"""Solver of linear programs (HiGHS): one thread, warm starts, and a reason where there is no optimum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stock in a linear program: what is shipped, arrives, stands and is disposed of."""
+"""Stock in a linear program: shipments, arrivals, stock on hand and disposal."""
 
 from __future__ import annotations
 
