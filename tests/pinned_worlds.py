@@ -99,7 +99,7 @@ def _actions(size: tuple[int, ...], seed: int) -> np.ndarray:
 
 
 def _env(scenario: Scenario, seed: int) -> dict[str, np.ndarray]:
-    env = NetworkEnv(scenario)
+    env = NetworkEnv(scenario, action="order_up_to")
     observations, rewards = [env.reset(seed=seed)[0]], []
     for action in _actions((scenario.horizon, *env.action_space.shape), seed):
         observation, reward, _, truncated, _ = env.step(action)
@@ -110,7 +110,7 @@ def _env(scenario: Scenario, seed: int) -> dict[str, np.ndarray]:
 
 
 def _vector_env(scenario: Scenario, seed: int) -> dict[str, np.ndarray]:
-    env = NetworkVectorEnv(scenario, num_envs=BATCH, info="costs")
+    env = NetworkVectorEnv(scenario, num_envs=BATCH, action="order_up_to", info="costs")
     observations, rewards = [env.reset(seed=seed)[0].copy()], []
     for actions in _actions((scenario.horizon + FURTHER, *env.action_space.shape), seed):
         observation, reward, *_ = env.step(actions)

@@ -15,6 +15,7 @@ from echelongym.agents.sb3.policy_file import load_actor, save_actor
 from echelongym.agents.sb3.zip_files import load_sb3_policy
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.gym.vector_env import NetworkVectorEnv
+from echelongym.envs.interface.action_decoder import DEFAULT_ACTION
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 
@@ -27,12 +28,12 @@ def scenario() -> Scenario:
 
 
 def native(
-    scenario: Scenario, worlds: int = 3, mode: str = "SAME_STEP", action: str = "order_up_to"
+    scenario: Scenario, worlds: int = 3, mode: str = "SAME_STEP", action: str = DEFAULT_ACTION
 ) -> NetworkVectorEnv:
     return NetworkVectorEnv(scenario, num_envs=worlds, autoreset_mode=mode, action=action, info="none")
 
 
-def trained_policy(scenario: Scenario, seed: int = 0, action: str = "order_up_to") -> ActorPolicy:
+def trained_policy(scenario: Scenario, seed: int = 0, action: str = DEFAULT_ACTION) -> ActorPolicy:
     torch.manual_seed(seed)
     blank = constant_policy(scenario, action)
     return ActorPolicy(scenario, Actor([blank.encoder.size, 5, blank.decoder.size]), action, {"seed": seed})

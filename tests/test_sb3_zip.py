@@ -55,6 +55,16 @@ def test_model_of_the_plain_env_costs_what_it_costs_there(tmp_path, action):
     np.testing.assert_allclose(simulated(tmp_path / "model.zip"), played(env(action=action), model))
 
 
+def test_zip_that_does_not_say_its_action_has_levels(tmp_path):
+    """Spaces noted nothing when ``order_up_to`` was the default: such a model means what it meant."""
+    made = env(action="order_up_to")
+    for name in ("observation_space", "action_space"):
+        space = getattr(made, name)
+        setattr(made, name, spaces.Box(space.low, space.high, space.shape, space.dtype))
+    model = trained(A2C, made, tmp_path / "model.zip")
+    np.testing.assert_allclose(simulated(tmp_path / "model.zip"), played(env(action="order_up_to"), model))
+
+
 @pytest.mark.parametrize("algorithm", [PPO, SAC])
 @pytest.mark.parametrize("form", ["pickle", "npz"])
 def test_statistics_of_vec_normalize_go_with_the_model(tmp_path, algorithm, form):

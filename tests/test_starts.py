@@ -174,7 +174,7 @@ def test_a_clone_of_constant_levels_costs_what_they_cost(kind):
     tape = scenario.sample(32, 9, "test")
     found, wanted, zero = (
         simulate(scenario, one, tape, kpis=False).cost_per_period.mean()
-        for one in (policy, rule, constant_policy(scenario))
+        for one in (policy, rule, constant_policy(scenario, "order_up_to"))
     )
     assert abs(found - wanted) < 0.004 * wanted < 0.2 * abs(zero - wanted)
 

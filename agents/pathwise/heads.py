@@ -215,7 +215,7 @@ class DirectHead(Head):
 
     def __init__(self, features: Features, rule: Rule, reach: float, learn: bool = True) -> None:
         super().__init__()
-        self.decoder = ActionDecoder(features.scenario)
+        self.decoder = ActionDecoder(features.scenario, "order_up_to")  # whose levels requests lie around
         t = self.decoder.tables
         flow = automatic_levels(features.scenario).flow.reshape(-1)[self.decoder.target]
         self.register_buffer("scale", torch.from_numpy(0.5 * flow[:, None]), persistent=False)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from echelongym.envs.core.errors import expected
-from echelongym.envs.interface.action_decoder import ActionDecoder
+from echelongym.envs.interface.action_decoder import DEFAULT_ACTION, ActionDecoder
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.interface.observation_encoder import ObservationEncoder
 from echelongym.envs.scenario.scenario import Scenario
@@ -127,7 +127,7 @@ class ActorPolicy:
         self,
         scenario: Scenario,
         actor: nn.Module,
-        action: str = "order_up_to",
+        action: str = DEFAULT_ACTION,
         facts: dict[str, Any] | None = None,
         rule: Rule | None = None,
     ) -> None:
@@ -190,7 +190,7 @@ def policy_of(
     return kind(scenario, actor, action, facts, rule)
 
 
-def constant_policy(scenario: Scenario, action: str = "order_up_to", value: float = 0.0) -> ActorPolicy:
+def constant_policy(scenario: Scenario, action: str = DEFAULT_ACTION, value: float = 0.0) -> ActorPolicy:
     """The policy that always gives the same action; with 0 it is what an untrained actor starts from."""
     decoder = ActionDecoder(scenario, action)
 

@@ -23,6 +23,7 @@ from stable_baselines3.common.logger import Logger
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.core.typing import Floats
 from echelongym.envs.gym.vector_env import NetworkVectorEnv
+from echelongym.envs.interface.action_decoder import DEFAULT_ACTION
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.worlds.record_statement import playable
 from echelongym.envs.worlds.tape import Tape
@@ -70,7 +71,7 @@ class Trainer:
     seed: int
     budget: Budget
     tape: Tape
-    action: str = "order_up_to"
+    action: str = DEFAULT_ACTION
     evaluations: int = 20
     checkpoints: Path | None = None
     checkpoint_seconds: float = 30.0

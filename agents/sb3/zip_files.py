@@ -21,6 +21,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch import nn
 
 from echelongym.envs.core.errors import InputError, MissingExtra, expected, shorten, unknown
+from echelongym.envs.interface.action_decoder import UNSTATED_ACTION
 from echelongym.envs.interface.observation_encoder import BOUND
 from echelongym.envs.network.signature import check_network, signature
 from echelongym.envs.scenario.scenario import Scenario
@@ -179,7 +180,7 @@ def _origin(model: Any, facts: dict[str, Any], scenario: Scenario, where: str) -
     if noted and noted["digest"] != scenario.digest:
         trained = scenario_within(json.loads(noted["scenario"]), scenario, where, noted["digest"])
         check_network(signature(trained.tables), scenario.tables, where)
-    return trained, str(facts.get("action") or noted.get("action") or "order_up_to")
+    return trained, str(facts.get("action") or noted.get("action") or UNSTATED_ACTION)
 
 
 def _normalization(path: Path, model: Any, normalize: Any, size: int) -> Normalization | None:

@@ -30,7 +30,7 @@ def play(decide, worlds=20):
 
 costs = {}
 for name, decide in (
-    ("action 0, automatic base-stock", lambda seen: np.zeros(env.action_space.shape, np.float32)),
+    ("action 0, automatic levels", lambda seen: np.zeros(env.action_space.shape, np.float32)),
     ("PPO after 10,000 steps", lambda seen: model.predict(seen, deterministic=True)[0]),
 ):
     costs[name] = play(decide)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import expected, unknown
+from ..interface.action_decoder import DEFAULT_ACTION
 from ..interface.observation import Decision, Observation, checked_requests
 from ..scenario.scenario import Scenario
 from .batch import NetworkBatch, whole_number
@@ -61,7 +62,7 @@ class NetworkEnv(gym.Env[Any, Any]):
         self,
         scenario: Scenario | str | Path,
         *,
-        action: str = "order_up_to",
+        action: str = DEFAULT_ACTION,
         observation: str = "flat",
         periods: int | None = None,
         purpose: str = "train",

@@ -80,7 +80,7 @@ class Stepping:
         requests = before.requests
         if before.action is not None:
             owned = None
-            if self.decoding.kind != "order_up_to":
+            if not self.decoding.needs_positions_alone:
                 owned = self.decoding.stock(state.on_hand, state.rows, state.backlog)
             action = self.ops.to_float(before.action)
             requests = self.decoding(action, state.on_hand, owned, before.positions)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import InputError, expected, unknown
 from ..core.typing import Bools, Ints
+from ..interface.action_decoder import DEFAULT_ACTION
 from ..interface.observation import Decision, Observation, checked_requests
 from ..interface.observation_encoder import BOUND
 from ..scenario.scenario import Scenario
@@ -52,7 +53,8 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         ``AutoresetMode`` or its value: NEXT_STEP, SAME_STEP (``final_obs``, ``final_info`` in info), DISABLED
         (``reset(options={"reset_mask": ...})``).
     action
-        Kind of the action decoder.
+        What an action is (:class:`ActionDecoder`): ``proportional``, ``order_up_to``, ``order_up_to_local``, ``allocate`` or
+        ``requests``.
     observation
         ``flat``.
     periods
@@ -96,7 +98,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         num_envs: int = 1,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        action: str = "order_up_to",
+        action: str = DEFAULT_ACTION,
         observation: str = "flat",
         periods: int | None = None,
         max_episode_steps: int | None = None,

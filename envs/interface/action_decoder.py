@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .observation import Observation
 
 KINDS = ("order_up_to", "order_up_to_local", "proportional", "allocate", "requests")
+# What an action is where nobody says: smooth requests, whose effect lasts some periods, are learnt fastest.
+DEFAULT_ACTION = "proportional"
+# What an action of a saved model is whose file does not say: it was made when this was the default of environments.
+UNSTATED_ACTION = "order_up_to"
 # Share of the gap to its level that a primary lane closes in a period under ``proportional``.
 GAIN = 0.5
 
@@ -46,7 +50,7 @@ class ActionDecoder:
     scenario
         Whose means, deviations, lead times and costs are the units.
     kind
-        What an action is:
+        What an action is, :data:`DEFAULT_ACTION` (``proportional``) where nothing is said:
 
         ``order_up_to``
             The target of each lane's position: on the primary lane of a node its echelon position, on any
@@ -88,7 +92,7 @@ class ActionDecoder:
     >>> requests = decoder.decode(np.zeros((4, decoder.size)), observation)  # (4, L, P) units
     """
 
-    def __init__(self, scenario: Scenario, kind: str = "order_up_to") -> None:
+    def __init__(self, scenario: Scenario, kind: str = DEFAULT_ACTION) -> None:
         if kind not in KINDS:
             raise unknown("action", kind, KINDS)
         t = scenario.tables
@@ -192,6 +196,7 @@ class Decoding:
         self.accumulate = Accumulator(t, forest, ops)
         self.centre, self.slope, self.bend = (ops.constant(part[:, None]) for part in decoder.range)
         self.straight = not decoder.range.bend.any()
+        self.needs_positions_alone = decoder.kind in ("order_up_to", "proportional")
         gain = np.where(decoder.primary & (decoder.kind == "proportional"), GAIN, 1.0)
         steady = (1 - gain) * t.mean_flow.reshape(-1)[decoder.target]
         self.gain, self.steady = (ops.constant(part[:, None]) for part in (gain, steady))
@@ -249,7 +254,7 @@ class Decoding:
         """Requests (L, P, B) of actions (size, B).
 
         ``on_hand`` (N, P, A, B) and ``owned`` (:class:`Owned`) are what the observation says; ``positions`` saves
-        computing :meth:`positions` again, and for ``order_up_to`` ``owned``, too.
+        computing :meth:`positions` again, and where :attr:`needs_positions_alone` ``owned``, too.
         """
         ops, t = self.ops, self.tables
         wanted = self.target(action)

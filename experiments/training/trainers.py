@@ -17,7 +17,7 @@ from echelongym.agents.origin import POLICY_FILE
 from echelongym.agents.pathwise.config import SHARED_NETWORKS, PathwiseConfig
 from echelongym.agents.rules import Rule
 from echelongym.envs.core.errors import expected, missing_extra, unknown
-from echelongym.envs.interface.action_decoder import KINDS
+from echelongym.envs.interface.action_decoder import DEFAULT_ACTION, KINDS
 from echelongym.envs.storage.files import write_bytes
 
 from ..cli.terminal import listed, typed
@@ -233,9 +233,7 @@ def learning(settings: Settings) -> type[Learning]:
         if settings.action not in KINDS:
             raise unknown("train: action", settings.action, KINDS)
         return StableBaselines
-    from ..cli.compose import compose
-
-    if settings.action != compose("train")["action"]:
+    if settings.action != DEFAULT_ACTION:
         raise expected("train: action", settings.action, "nothing: agent.head says what a pathwise policy decides")
     many = settings.scenario.randomise is not None and settings.agent.network in SHARED_NETWORKS
     return FamilyTraining if many else Pathwise
