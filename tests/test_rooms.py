@@ -144,3 +144,17 @@ def test_every_room_says_what_it_holds() -> None:
         if not text:
             silent.append(str(path.relative_to(CHECKOUT)))
     assert silent == []
+
+
+def test_one_name_is_one_thing() -> None:
+    """No two modules define a class or a type of the same name, but for the settings that each command has."""
+    found: dict[str, set[str]] = {}
+    for path in names().values():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            defined = [node.name] if isinstance(node, ast.ClassDef) else []
+            if isinstance(node, ast.Assign):
+                defined = [one.id for one in node.targets if isinstance(one, ast.Name) and not one.id.isupper()]
+            for one in defined:
+                if one[0].isupper():
+                    found.setdefault(one, set()).add(str(path.relative_to(CHECKOUT)))
+    assert {name: sorted(where) for name, where in found.items() if len(where) > 1 and name != "Settings"} == {}

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.core.typing import Floats
+from echelongym.envs.core.typing import Floats, NumpyArray
 
 from .level import looks_at, used
-from .named import Array, LaneCell, lane_cells
+from .named import LaneCell, lane_cells
 from .readable_rule import ReadableRule, reader
 from .sensitivity import TINY
 from .visits import AT_ONCE, Moment, Visited, counted
@@ -142,7 +142,7 @@ def _grid(now: Floats, owns: Floats, asked: Floats, points: int, whole: bool) ->
     return np.unique(np.rint(grid)) if whole else grid
 
 
-def _moved(moment: Moment, t: Any, target: int, product: int, move: Floats) -> Mapping[str, Array]:
+def _moved(moment: Moment, t: Any, target: int, product: int, move: Floats) -> Mapping[str, NumpyArray]:
     """The stock of a node (B,) units higher, or lower as far as there is any."""
     on_hand = np.array(moment.observation.on_hand)
     in_transit = np.array(moment.observation.in_transit)

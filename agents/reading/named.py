@@ -13,15 +13,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from echelongym.envs.core.typing import Floats
+from echelongym.envs.core.typing import Floats, NumpyArray
 from echelongym.envs.interface.observation import OBSERVATION_NAMES, observation_shapes
 from echelongym.envs.interface.observation_encoder import Block, ObservationEncoder
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
-
-Array = NDArray[Any]
 
 STEP = 0.05  # of finite differences of real numbers, in standard deviations
 PARTS = 13  # that a season is divided into, at most
@@ -49,7 +46,7 @@ class Entry(NamedTuple):
     most: float  # largest value that makes sense
     product: int = -1  # -1: of no product
 
-    def values(self, array: Array) -> Floats:
+    def values(self, array: NumpyArray) -> Floats:
         """(M,) of an array (M, ...) of observations."""
         flat = array.reshape((len(array), -1))
         return np.asarray(flat[:, list(self.members)].sum(axis=1), dtype=np.float64)
@@ -65,7 +62,7 @@ class Feature(NamedTuple):
     divisor: int = 1
     below: int = -1  # node that it sums demand below; -1: none
 
-    def values(self, array: Array) -> Floats:
+    def values(self, array: NumpyArray) -> Floats:
         """(M,) of an array (M, ...) of observations."""
         flat = array.reshape((len(array), -1))
         return np.asarray(flat[:, list(self.members)].sum(axis=1) / self.divisor, dtype=np.float64)
@@ -212,7 +209,7 @@ def season_part(period: Any, length: float, parts: int) -> Any:
     return np.minimum((np.fmod(period, length) * parts / length).astype(np.int64), parts - 1)
 
 
-def columns(features: Sequence[Feature], arrays: Mapping[str, Array]) -> Floats:
+def columns(features: Sequence[Feature], arrays: Mapping[str, NumpyArray]) -> Floats:
     """(M, features) values from named arrays (M, ...)."""
     return np.stack([one.values(arrays[one.array]) for one in features], axis=1)
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.core.typing import Floats
+from echelongym.envs.core.typing import Floats, NumpyArray
 
-from .named import Array, Entry, LaneCell, lane_cells, named_entries
+from .named import Entry, LaneCell, lane_cells, named_entries
 from .visits import Moment, Visited, counted
 
 TINY = 1e-9  # units below which nothing is asked for
@@ -84,7 +84,7 @@ def sensitivity(visited: Visited, seed: int = 0, progress: Callable[[int, int], 
         rows = slice(first, first + moment.worlds)
         for start in range(0, len(entries), _GROUP):
             some = entries[start : start + _GROUP]
-            changes: list[Mapping[str, Array]] = []
+            changes: list[Mapping[str, NumpyArray]] = []
             widths = []
             for one in some:
                 low, high, width = _either_side(moment, one)
@@ -119,7 +119,7 @@ def sensitivity(visited: Visited, seed: int = 0, progress: Callable[[int, int], 
     )
 
 
-def _either_side(moment: Moment, one: Entry) -> tuple[Mapping[str, Array], Mapping[str, Array], Floats]:
+def _either_side(moment: Moment, one: Entry) -> tuple[Mapping[str, NumpyArray], Mapping[str, NumpyArray], Floats]:
     """An entry a step lower and a step higher, and how far the two are apart (B,)."""
     array = getattr(moment.observation, one.array)
     now = array.reshape((len(array), -1))[:, one.moved].astype(np.float64)
@@ -134,7 +134,7 @@ def _either_side(moment: Moment, one: Entry) -> tuple[Mapping[str, Array], Mappi
     )
 
 
-def _exchanged(moment: Moment, one: Entry, others: Array) -> Mapping[str, Array]:
+def _exchanged(moment: Moment, one: Entry, others: NumpyArray) -> Mapping[str, NumpyArray]:
     """An entry, with all its ages, as other states (B, ...) have it."""
     array = getattr(moment.observation, one.array)
     if one.array == "period":  # worlds of a batch are in step
@@ -145,7 +145,7 @@ def _exchanged(moment: Moment, one: Entry, others: Array) -> Mapping[str, Array]
     return {one.array: out.reshape(array.shape)}
 
 
-def _placed(array: Array, place: int, values: Floats) -> Array:
+def _placed(array: NumpyArray, place: int, values: Floats) -> NumpyArray:
     out = np.array(array).reshape((len(array), -1))
     out[:, place] = values
     return out.reshape(array.shape)

@@ -11,21 +11,18 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echelongym.envs.core.errors import InputError, expected
-from echelongym.envs.core.typing import Floats
+from echelongym.envs.core.typing import Floats, NumpyArray
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import periods as simulated
 
-Array = NDArray[Any]
-
 AT_ONCE = 2048  # states that a policy without memory is asked about at a time
 
 
-def batch_last(value: Any) -> Array:
+def batch_last(value: Any) -> NumpyArray:
     """A copy, batch first to look at, batch last in memory, as the observations of simulations are."""
     return np.moveaxis(np.array(np.moveaxis(np.asarray(value), 0, -1), order="C"), -1, 0)
 
@@ -48,7 +45,7 @@ class Moment:
         """The period that begins."""
         return int(self.observation.period[0])
 
-    def ask(self, changes: Sequence[Mapping[str, Array]]) -> Floats:
+    def ask(self, changes: Sequence[Mapping[str, NumpyArray]]) -> Floats:
         """(V, B, L, P) units requested if arrays of the observation were others, for each of V mappings by name."""
         remembers = hasattr(self.policy, "start")
         size = 1 if remembers else max(AT_ONCE // self.worlds, 1)
@@ -62,7 +59,7 @@ class Moment:
             found.append(requests.reshape((len(part), self.worlds, *requests.shape[1:])))
         return np.concatenate(found)
 
-    def changed(self, changes: Sequence[Mapping[str, Array]]) -> Observation:
+    def changed(self, changes: Sequence[Mapping[str, NumpyArray]]) -> Observation:
         """The observation (V * B, ...) of all mappings one after another."""
         arrays: dict[str, Any] = {}
         for one in fields(Observation):
@@ -100,7 +97,7 @@ class Visited:
         """(M, L, P) units."""
         return np.concatenate([moment.requests for moment in self.moments])
 
-    def array(self, name: str) -> Array:
+    def array(self, name: str) -> NumpyArray:
         """(M, ...) one array of the observations."""
         return np.concatenate([getattr(moment.observation, name) for moment in self.moments])
 

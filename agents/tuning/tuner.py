@@ -26,7 +26,7 @@ from ..service_targets import MISSED
 from .judging import JUDGED, Candidates, Judge, TuningBudget
 from .stages import METHODS, TuningPlan
 
-Report = Callable[[int, str], None]  # env-periods simulated since the last call, and what to say
+ReportStage = Callable[[int, str], None]  # env-periods simulated since the last call, and what to say
 
 MOST_REFITS = 20
 LAST = 0.25  # share of what was spent, the last, whose gain says whether more would have helped
@@ -116,7 +116,7 @@ def tune(
     tolerance: float = 0.0002,
     patience: float = 0.25,
     refit: int = 0,
-    report: Report | None = None,
+    report: ReportStage | None = None,
 ) -> Tuned:
     """Minimise the mean cost a period over the rule's parameters, subject to the scenario's targets.
 
@@ -257,7 +257,7 @@ def _search(
     patience: float,
     refit: int,
     progress: bool,
-    report: Report | None,
+    report: ReportStage | None,
 ) -> _SearchResult:
     """Run the plan, and run it again from other starts where refits are wanted."""
     if not len(plan.space):
@@ -345,7 +345,7 @@ def _with_closest(target: Mapping[str, Any], closest: Mapping[str, float]) -> di
 
 
 @contextmanager
-def _progress(show: bool, title: str, total: int | None, report: Report | None) -> Iterator[Report | None]:
+def _progress(show: bool, title: str, total: int | None, report: ReportStage | None) -> Iterator[ReportStage | None]:
     """A bar with rate and time left; yields ``report(env_periods, text)``."""
     if not show or report is not None:
         yield report

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from .loop_nests import Access, Array
+from ..core.typing import NumpyArray
+from .loop_nests import Access
 from .recording import Recording
 
 
@@ -44,7 +45,7 @@ class Tensor:
     world: int | None = None
 
 
-def arrays(value: Any) -> Iterator[Array]:
+def arrays(value: Any) -> Iterator[NumpyArray]:
     """The arrays in a call or in its arguments that hold anything."""
     if isinstance(value, np.ndarray):
         if value.size:
@@ -58,7 +59,7 @@ def arrays(value: Any) -> Iterator[Array]:
             yield from arrays(one)
 
 
-def written(call: partial[Any]) -> Iterator[Array]:
+def written(call: partial[Any]) -> Iterator[NumpyArray]:
     """The arrays that a call may write into."""
     name = getattr(call.func, "__name__", "")
     if "out" in call.keywords:
@@ -101,19 +102,19 @@ class BufferMemory:
         for one in arrays(self.outputs):
             self.find(one, self.end).kept = True
 
-    def _owner(self, array: Array) -> int | None:
+    def _owner(self, array: NumpyArray) -> int | None:
         start = byte_bounds(array)[0]
         place = bisect_right(self._starts, start) - 1
         return self._starts[place] if place >= 0 and start < self._ends[self._starts[place]] else None
 
-    def find(self, array: Array, number: int) -> Tensor:
+    def find(self, array: NumpyArray, number: int) -> Tensor:
         """The tensor that an array of a numbered call lies in."""
         owner = self._owner(array)
         if owner is None:
             return self.others[bisect_right(self._other_starts, byte_bounds(array)[0]) - 1]
         return [tensor for made, tensor in self._owned[owner] if made <= number][-1]
 
-    def constant(self, array: Array) -> bool:
+    def constant(self, array: NumpyArray) -> bool:
         """Whether an array is none of the program's own and never written."""
         if not array.size:
             return True

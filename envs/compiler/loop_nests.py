@@ -9,11 +9,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..core.typing import NumpyArray
 from .c_operations import cast, code, known, literal, term
 
-Array = NDArray[Any]
 #: Sums of at most so many terms are written out.
 WRITTEN_OUT = 16
 
@@ -34,13 +33,13 @@ class Access:
         Everything that may be touched.
     """
 
-    array: Array
+    array: NumpyArray
     axis: int | None = None
     table: tuple[int, ...] = ()
     whole: Any = None
 
     @property
-    def extent(self) -> Array:
+    def extent(self) -> NumpyArray:
         """An array over all that may be touched."""
         return self.array if self.whole is None else self.whole
 
@@ -84,7 +83,7 @@ class Nest:
         return self.write.array.shape
 
 
-def loops(call: Callable[[], Any], constant: Callable[[Array], bool]) -> list[Nest] | None:
+def loops(call: Callable[[], Any], constant: Callable[[NumpyArray], bool]) -> list[Nest] | None:
     """The loop nests of a call, in order (none where there is nothing to do), or None if it is not known.
 
     Parameters
@@ -173,7 +172,7 @@ def _kind(value: Any) -> Any:
     return np.dtype(bool) if isinstance(value, bool) else type(value)
 
 
-def _loop(ufunc: np.ufunc, operands: Any, out: Array) -> tuple[np.dtype[Any], ...] | None:
+def _loop(ufunc: np.ufunc, operands: Any, out: NumpyArray) -> tuple[np.dtype[Any], ...] | None:
     try:
         return ufunc.resolve_dtypes((*map(_kind, operands), out.dtype))
     except (TypeError, ValueError):
@@ -194,7 +193,7 @@ def _elementwise(ufunc: np.ufunc, args: Any, kwargs: dict[str, Any]) -> list[Nes
     return value.nest(Access(out), form.format(*operands) if value.sure else None, loop[-1], where)
 
 
-def _copy(out: Array, source: Any, where: Any = True) -> list[Nest] | None:
+def _copy(out: NumpyArray, source: Any, where: Any = True) -> list[Nest] | None:
     if not known(out.dtype) or (isinstance(source, np.ndarray) and not known(source.dtype)):
         return None
     value = _Value(out.shape)
@@ -225,7 +224,9 @@ def _join(new_axis: bool, parts: Any, out: Any, axis: Any) -> list[Nest] | None:
 # Looking up places ------------------------------------------------------------------------------
 
 
-def _gather(array: Array, index: Any, out: Array, constant: Callable[[Array], bool]) -> list[Nest] | None:
+def _gather(
+    array: NumpyArray, index: Any, out: NumpyArray, constant: Callable[[NumpyArray], bool]
+) -> list[Nest] | None:
     access = _looked_up(array, index, constant)
     if access is None or access.array.shape != out.shape:
         return None
@@ -233,7 +234,7 @@ def _gather(array: Array, index: Any, out: Array, constant: Callable[[Array], bo
     return value.nest(Access(out), value.operand(access, array.dtype), array.dtype)
 
 
-def _scatter(array: Array, index: Any, values: Any, constant: Callable[[Array], bool]) -> list[Nest] | None:
+def _scatter(array: NumpyArray, index: Any, values: Any, constant: Callable[[NumpyArray], bool]) -> list[Nest] | None:
     access = _looked_up(array, index, constant)
     if access is None or not known(array.dtype):
         return None
@@ -242,7 +243,7 @@ def _scatter(array: Array, index: Any, values: Any, constant: Callable[[Array], 
     return value.nest(access, value.operand(values, dtype), dtype)
 
 
-def _looked_up(array: Array, index: Any, constant: Callable[[Array], bool]) -> Access | None:
+def _looked_up(array: NumpyArray, index: Any, constant: Callable[[NumpyArray], bool]) -> Access | None:
     """``array[index]`` with integers that never change along one axis, or with several along the first axes."""
     parts = list(index) if isinstance(index, tuple) else [index]
     lists = [one for one in parts if isinstance(one, np.ndarray)]
@@ -275,7 +276,7 @@ def _sums_start_at_zero() -> bool:
     return not np.signbit(np.add.reduce(np.full((2, 64), -0.0), axis=0)).any()
 
 
-def _in_order(array: Array, axis: int) -> bool:
+def _in_order(array: NumpyArray, axis: int) -> bool:
     """Whether NumPy adds up along an axis in order: not where it is the fastest, and memory runs as the axes do."""
     strides = [(abs(stride), i) for i, (stride, n) in enumerate(zip(array.strides, array.shape, strict=True)) if n > 1]
     descending = all(one[0] > two[0] for one, two in pairwise(strides))

@@ -19,14 +19,13 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
-from numpy.typing import NDArray
 
+from ..core.typing import NumpyArray
 from .c_compiler import CannotCompile, reason_of
 from .native import Native
 from .recording import Recording, not_as_recorded
 from .schedule import NothingToGain
 
-Array = NDArray[Any]
 #: Seconds of use for each of its calls after which a program is compiled: about what that costs.
 PATIENCE = 0.003
 #: NumPy functions whose result is a view of their first argument.
@@ -73,7 +72,7 @@ class Program(Recording):
         self.native: Native | None = None
         self.reason = "not used for long enough"
         self._spent = 0.0
-        self._free: dict[int, list[Array]] = {}
+        self._free: dict[int, list[NumpyArray]] = {}
         self.inputs = [None if one is None else np.array(one, order="C") for one in inputs]
         traced = [None if one is None else RecordedArray(one, self, None) for one in self.inputs]
         ops.program = self
@@ -172,7 +171,7 @@ class RecordedArray(NDArrayOperatorsMixin):
 
     __slots__ = ("owner", "program", "value")
 
-    def __init__(self, value: Array, program: Program, owner: _Owner | None) -> None:
+    def __init__(self, value: NumpyArray, program: Program, owner: _Owner | None) -> None:
         self.value, self.program, self.owner = value, program, owner
 
     shape = property(lambda self: self.value.shape)
@@ -185,7 +184,7 @@ class RecordedArray(NDArrayOperatorsMixin):
     def __len__(self) -> int:
         return len(self.value)
 
-    def __array__(self, *args: Any, **kwargs: Any) -> Array:
+    def __array__(self, *args: Any, **kwargs: Any) -> NumpyArray:
         raise TypeError("a recorded array cannot become a plain one: its values differ at every replay")
 
     def __bool__(self) -> bool:
@@ -287,5 +286,5 @@ class RecordedArray(NDArrayOperatorsMixin):
         return self[(slice(None),) * (axis % self.ndim) + (index,)]
 
 
-def _pick(array: Array, index: Any, out: Array) -> None:
+def _pick(array: NumpyArray, index: Any, out: NumpyArray) -> None:
     out[...] = array[index]

@@ -23,14 +23,14 @@ _STOCK, _EMPTY, _LANE, _WAITS = "#4878a8", "#e8eaed", "#9aa3ad", "#c44e52"
 
 
 Given = ParamSpec("Given")
-Drawn = TypeVar("Drawn")
+Drawable = TypeVar("Drawable")
 
 
-def literal_text(draw: Callable[Given, Drawn]) -> Callable[Given, Drawn]:
+def literal_text(draw: Callable[Given, Drawable]) -> Callable[Given, Drawing]:
     """A drawing function that shows names as they are written: ``$`` begins no formula, and a sign no font has no warning."""
 
     @functools.wraps(draw)
-    def drawn(*args: Given.args, **kwargs: Given.kwargs) -> Drawn:
+    def drawn(*args: Given.args, **kwargs: Given.kwargs) -> Drawable:
         import matplotlib
 
         with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}), warnings.catch_warnings():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..core.typing import Floats
 from .laws import SCORES, Steps
 
-Index = NDArray[np.intp]
+PlaceNumbers = NDArray[np.intp]
 
 _BLOCK = 8_192  # numbers looked up at a time: temporaries stay in the processor's cache
 
@@ -39,8 +39,8 @@ class InverseTables:
         self._rate = 2.0 ** (power - 4 if score else power)
         self._start = SCORES if score else 0.0
         self._bins = int(2 * SCORES * self._rate) if score else int(self._rate)
-        self._lowest: Index = np.empty(0, np.intp)  # (laws x bins,) first value of each bin
-        self._highest: Index = np.empty(0, np.intp)  # last value
+        self._lowest: PlaceNumbers = np.empty(0, np.intp)  # (laws x bins,) first value of each bin
+        self._highest: PlaceNumbers = np.empty(0, np.intp)  # last value
         self._full = np.empty(0, np.bool_)  # bins with more than one edge
         self._edges: Floats = np.empty(0)  # upper edge of every value of every law
         self._values: NDArray[Any] = np.empty(0, dtype)
@@ -65,12 +65,12 @@ class InverseTables:
         self._lowest, self._highest, self._full, self._edges, self._values = (np.concatenate(part) for part in parts)
         return number
 
-    def draw(self, laws: Index, argument: Floats) -> NDArray[Any]:
+    def draw(self, laws: PlaceNumbers, argument: Floats) -> NDArray[Any]:
         """Values ``(n, B)`` at ``argument (n, B)`` of ``laws (n, 1)`` or ``(n, B)``."""
         count, batch = argument.shape
         drawn = np.empty((count, batch), self._values.dtype)
         rows = max(1, _BLOCK // max(batch, 1))
-        late: list[tuple[Index, Index, Floats]] = []  # where, bin and argument in fuller bins
+        late: list[tuple[PlaceNumbers, Places, Floats]] = []  # where, bin and argument in fuller bins
         for row in range(0, count, rows):
             part = np.ascontiguousarray(argument[row : row + rows])
             bins = self._bins_of(part)
@@ -86,14 +86,14 @@ class InverseTables:
             drawn.reshape(-1)[where] = self._values.take(self._bisect(some, arguments))
         return drawn
 
-    def _bins_of(self, argument: Floats) -> Index:
+    def _bins_of(self, argument: Floats) -> PlaceNumbers:
         place = np.multiply(argument, self._rate)
         if self._score:
             np.add(place, self._start * self._rate, out=place)
             np.clip(place, 0.0, self._bins - 1, out=place)
         return place.astype(np.intp)
 
-    def _bisect(self, bins: Index, argument: Floats) -> Index:
+    def _bisect(self, bins: PlaceNumbers, argument: Floats) -> Places:
         low, high = self._lowest.take(bins), self._highest.take(bins)
         for _ in range(int(np.max(high - low)).bit_length()):
             middle = (low + high) >> 1

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.errors import InputError, expected, printable, shorten
 from ..core.memory_limits import require_memory
+from ..core.typing import NumpyArray
 
 MOST_JSON = 200_000_000  # bytes
 MOST_MEMBERS = 10_000
@@ -34,8 +34,6 @@ _LONGEST_HEADER = 10_000
 _LONGEST_PART = 255
 _LONGEST_PATH = 4_096
 _NUMBERS = re.compile(r"[<>=|]?([biuf][1248]|f16|U[0-9]{1,9})")
-
-Array = NDArray[Any]
 
 
 def as_path(value: Any, field: str) -> Path:
@@ -149,7 +147,9 @@ class Header:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_npz(value: Any, field: str, check: Callable[[Mapping[str, Header]], None] | None = None) -> dict[str, Array]:
+def read_npz(
+    value: Any, field: str, check: Callable[[Mapping[str, Header]], None] | None = None
+) -> dict[str, NumpyArray]:
     """The arrays of an ``.npz`` by name; numbers, booleans and text only, nothing pickled is ever loaded.
 
     Parameters
@@ -284,7 +284,7 @@ def _parsed(text: bytes, where: str, length: int) -> Header:
     return Header(shape, dtype, fortran, length)
 
 
-def _data(archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: Header, where: str) -> Array:
+def _data(archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: Header, where: str) -> NumpyArray:
     """The array of a member, whose checksum is verified as it is read to its end."""
     with archive.open(member) as stream:
         stream.read(header.length)
@@ -303,7 +303,7 @@ def _data(archive: zipfile.ZipFile, member: zipfile.ZipInfo, header: Header, whe
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def text_of(arrays: Mapping[str, Array], name: str, where: str) -> str:
+def text_of(arrays: Mapping[str, NumpyArray], name: str, where: str) -> str:
     """The text that an array of an archive holds.
 
     Raises

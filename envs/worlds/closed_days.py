@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.typing import Bools, Ints
+from ..core.typing import Bools, Ints, NumpyArray
 from ..network.calendars import waits
 from ..network.tables import Tables
 
-Array = NDArray[Any]
 
-
-def _compact(array: Array) -> Array:
+def _compact(array: NumpyArray) -> NumpyArray:
     """The array with axes along which it only repeats cut to length 1."""
     return array[tuple(slice(0, 1) if step == 0 else slice(None) for step in array.strides)]
 
@@ -57,7 +54,7 @@ class Calendars:
             found[:, entity] = pattern[periods % len(pattern)] & ~np.isin(periods, dates)
         return found
 
-    def applied(self, arrays: Mapping[str, Array], batch_axis: int) -> dict[str, Array]:
+    def applied(self, arrays: Mapping[str, NumpyArray], batch_axis: int) -> dict[str, NumpyArray]:
         """Availabilities and lead times (T, ...) of a tape as the calendars leave them; only those that they touch.
 
         Applied twice they change nothing more. Axes that only repeat go on doing so.
@@ -78,7 +75,7 @@ class Calendars:
             found["lead_time"] = np.broadcast_to(self.arriving(once, periods[:, None], entity_axis), lead_time.shape)
         return found
 
-    def arriving(self, lead_time: Array, sent: Array, lanes: int = 1) -> Array:
+    def arriving(self, lead_time: NumpyArray, sent: NumpyArray, lanes: int = 1) -> NumpyArray:
         """Lead times such that nothing arrives on a closed day; a copy where that matters.
 
         Parameters

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import InputError, NoSuchPlace, expected, printable, unknown
 from ..core.memory_limits import require_memory
-from ..core.typing import Floats
+from ..core.typing import Floats, NumpyArray
 from ..network.signature import NAMES, connections
 from ..processes.series import Streams
 from ..storage.files import as_path
@@ -28,7 +28,7 @@ from .memory import tape_bytes
 from .record_statement import check_room
 from .sampling import Sampler
 from .source import WorldSource
-from .tape_arrays import ARRAYS, AXES, GRAIN, Array, TapeArrays, batch_last, compact, neutral
+from .tape_arrays import ARRAYS, AXES, GRAIN, TapeArrays, batch_last, compact, neutral
 from .tape_checks import check_names, check_sizes, check_values, complete, is_whole, world_count, world_labels
 from .tape_files import read_connections, read_names, read_tape, write_tape
 
@@ -36,7 +36,7 @@ from .tape_files import read_connections, read_names, read_tape, write_tape
 class Core(NamedTuple):
     """A tape as the hot code reads it: period first, batch last; None where neutral everywhere."""
 
-    demand: Array  # (H + T, C, P, B)
+    demand: NumpyArray  # (H + T, C, P, B)
     lead_time: NDArray[np.int64] | None  # (T, L, B); None: each lane's one lead time
     node_availability: Floats | None  # (T, N, B)
     lane_availability: Floats | None  # (T, L, B)
@@ -204,16 +204,16 @@ def _arrays(given: dict[str, Any]) -> dict[str, Any]:
     return {name: _array(value, name) for name, value in given.items()}
 
 
-def _array(value: Any, name: str) -> Array:
+def _array(value: Any, name: str) -> NumpyArray:
     try:
-        array: Array = np.asarray(value)
+        array: NumpyArray = np.asarray(value)
     except Exception:  # whatever NumPy, or the value's own conversion, says of it
         raise expected(name, value, "an array of real numbers", "tape") from None
     return array
 
 
 def _tape_of(
-    given: dict[str, Array],
+    given: dict[str, NumpyArray],
     names: dict[str, Any],
     history: int | None,
     worlds: tuple[int, ...] | None,
@@ -287,7 +287,7 @@ def sample_tape(
 
 def demand_of_other_worlds(
     scenario: WorldSource, worlds: Sequence[int], others: Sequence[int], seed: int, purpose: str, periods: int
-) -> Array:
+) -> NumpyArray:
     """Demand (H + T, B, C, P) that ``others`` would have had under the disruptions of ``worlds``, B numbers each.
 
     Disruptions do not depend on demand, so this is a further draw of demand given what else happens in a world.
@@ -333,7 +333,7 @@ def _grains(array: Floats) -> NDArray[np.int64]:
     return np.broadcast_to(whole, np.moveaxis(array, 1, -1).shape)
 
 
-def _pick(array: Array, place: NDArray[np.int64]) -> Array:
+def _pick(array: NumpyArray, place: NDArray[np.int64]) -> NumpyArray:
     """Worlds of an array by their place, in the memory order of a tape."""
     if array.strides[1] == 0 and array.shape[1]:
         shape = (array.shape[0], len(place), *array.shape[2:])

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import expected
-from ..core.typing import Floats
+from ..core.typing import Floats, NumpyArray
 from ..network.signature import NAMES
 from .drawn import Drawn
 
-Array = NDArray[Any]
 GRAIN = 65536  # `split` and `thin` are multiples of 1 / GRAIN
 # Axes of each array, the period first.
 AXES = {
@@ -32,12 +31,12 @@ ARRAYS = tuple(AXES)
 USUAL = np.iinfo(np.int64).min  # stands for a lane's usual lead time
 
 
-def compact(array: Array) -> Array:
+def compact(array: NumpyArray) -> NumpyArray:
     """The array with axes along which it only repeats cut to length 1."""
     return array[tuple(slice(0, 1) if step == 0 else slice(None) for step in array.strides)]
 
 
-def batch_last(array: Array) -> Array:
+def batch_last(array: NumpyArray) -> NumpyArray:
     """(T, B, ...) as (T, ..., B), contiguous unless it only repeats."""
     turned = np.moveaxis(array, 1, -1)
     if turned.strides[-1] in (0, turned.itemsize) or turned.shape[-1] == 1:
@@ -45,7 +44,7 @@ def batch_last(array: Array) -> Array:
     return np.ascontiguousarray(turned)
 
 
-def neutral(name: str, shape: tuple[int, ...]) -> Array:
+def neutral(name: str, shape: tuple[int, ...]) -> NumpyArray:
     """What an absent array stands for, as far as a scenario is not needed to know."""
     if name == "lead_time":
         return np.broadcast_to(np.int64(USUAL), shape)
@@ -57,7 +56,7 @@ def neutral(name: str, shape: tuple[int, ...]) -> Array:
 class TapeArrays:
     """What a :class:`~echelongym.envs.Tape` holds."""
 
-    demand: Array  # (H + T, B, C, P) units; the first H rows are history
+    demand: NumpyArray  # (H + T, B, C, P) units; the first H rows are history
     lead_time: NDArray[np.int64]  # (T, B, L) periods, of what ships in the period
     node_availability: Floats  # (T, B, N) share of capacity
     lane_availability: Floats  # (T, B, L) share of capacity
@@ -107,7 +106,7 @@ def check_shapes(tape: TapeArrays) -> None:
     if sizes["period"] < 1:
         raise expected("history", tape.history, f"fewer than the {len(tape.demand)} rows of demand")
     for name, axes in AXES.items():
-        array: Array = getattr(tape, name)
+        array: NumpyArray = getattr(tape, name)
         wanted = [str(sizes.get(axis, "any")) for axis in axes.split()]
         fits = array.ndim == len(wanted) and all(
             want in ("any", str(size)) for want, size in zip(wanted, array.shape, strict=True)

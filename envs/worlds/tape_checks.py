@@ -8,11 +8,12 @@ from typing import Any, cast
 import numpy as np
 
 from ..core.errors import expected
+from ..core.typing import NumpyArray
 from ..core.validation import MOST
 from ..network.signature import NAMES, check_network, connections
 from .closed_days import Calendars
 from .source import WorldSource
-from .tape_arrays import AXES, GRAIN, USUAL, Array, TapeArrays, batch_last, compact, neutral
+from .tape_arrays import AXES, GRAIN, USUAL, TapeArrays, batch_last, compact, neutral
 
 
 def complete(tape: TapeArrays, scenario: WorldSource) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def _held_to_calendars(tape: TapeArrays, scenario: WorldSource, changes: dict[st
     return {name: array for name, array in found.items() if not np.array_equal(array, arrays[name])}
 
 
-def _seasonal_means(scenario: WorldSource, periods: int) -> Array:
+def _seasonal_means(scenario: WorldSource, periods: int) -> NumpyArray:
     """(T, C, P, F) mean demand of the period that each slot looks at."""
     F = scenario.forecast.horizon
     means = np.zeros((periods, len(scenario.customers), len(scenario.products), F))
@@ -133,7 +134,7 @@ def check_values(tape: TapeArrays, scenario: WorldSource, where: str) -> None:
     """
     tables = scenario.tables
 
-    def each(name: str, fits: Callable[[Array], Array], hint: str) -> None:
+    def each(name: str, fits: Callable[[NumpyArray], NumpyArray], hint: str) -> None:
         array = compact(getattr(tape, name))
         bad = ~np.asarray(fits(array))
         if bad.any():
@@ -161,11 +162,11 @@ def check_values(tape: TapeArrays, scenario: WorldSource, where: str) -> None:
         each(name, lambda x: (x >= 0) & (x < 1) & _whole(x * float(GRAIN)), "a multiple of 1/65536 in [0, 1)")
 
 
-def _whole(x: Array) -> Array:
+def _whole(x: NumpyArray) -> NumpyArray:
     return np.isfinite(x) & (x == np.floor(x))
 
 
-def _refuse(tape: TapeArrays, name: str, array: Array, place: Any, hint: str, where: str) -> None:
+def _refuse(tape: TapeArrays, name: str, array: NumpyArray, place: Any, hint: str, where: str) -> None:
     """Say which world, period and entity a bad value belongs to."""
     said = []
     for axis, index in zip(AXES[name].split(), place, strict=True):

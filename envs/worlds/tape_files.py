@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import InputError, closest, expected, shorten
+from ..core.typing import NumpyArray
 from ..network.signature import NAMES
 from ..storage.files import write_bytes
 from ..storage.outside_files import Header, read_npz
 from .drawn import KEYS
-from .tape_arrays import ARRAYS, AXES, Array, TapeArrays, compact, neutral
+from .tape_arrays import ARRAYS, AXES, TapeArrays, compact, neutral
 
 _COUNTS = ("no", "one", "two", "three", "four", "five")
 _KEYS = (*ARRAYS, *NAMES, "history", "worlds", "connections", *KEYS)
@@ -24,7 +25,7 @@ _KEYS = (*ARRAYS, *NAMES, "history", "worlds", "connections", *KEYS)
 
 def write_tape(tape: TapeArrays, path: Path) -> None:
     """Write a tape whole or not at all; arrays that are neutral everywhere are left out."""
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, NumpyArray] = {}
     for name in ARRAYS:
         array = getattr(tape, name)
         alike = array.size and (compact(array) == neutral(name, (1,) * array.ndim)).all()
@@ -51,7 +52,7 @@ def write_tape(tape: TapeArrays, path: Path) -> None:
     write_bytes(buffer.getvalue(), path)
 
 
-def read_tape(path: Path) -> dict[str, Array]:
+def read_tape(path: Path) -> dict[str, NumpyArray]:
     """The arrays of a tape's file by name.
 
     Raises

@@ -19,7 +19,7 @@ from echelongym.agents.loading import load_policy
 from echelongym.agents.registry import RULES
 from echelongym.agents.residual import rule_from_dict
 from echelongym.agents.rules import Rule
-from echelongym.agents.tuning.tuner import Report, Tuned, tune
+from echelongym.agents.tuning.tuner import ReportStage, Tuned, tune
 from echelongym.envs.core.errors import InputError, is_installed, unknown
 from echelongym.envs.core.names import folder_name
 from echelongym.envs.scenario.scenario import Scenario
@@ -105,7 +105,7 @@ def fitted(
     parameters: Mapping[str, Any],
     tuning: Tuning,
     show_progress: bool = True,
-    report: Report | None = None,
+    report: ReportStage | None = None,
 ) -> Fitted:
     """A rule tuned, or taken from ``tuning.cache`` (None: nothing is kept) unless ``tuning.refresh``.
 
