@@ -18,8 +18,9 @@ from ..core.validation import Config, validate
 from ..recorded.record import ONE_RECORD, JointRecords
 from ..recorded.trace import Columns, Trace
 from ..recorded.windows import Windows
+from ..worlds.disruption import Places
 from .families import FAMILIES, DemandFamily, Season
-from .inverse import InverseTables, Places
+from .inverse import InverseTables
 from .laws import Smooth, Steps, Uniform
 from .replay import ReplayedDemand
 
