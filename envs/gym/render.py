@@ -26,7 +26,7 @@ Given = ParamSpec("Given")
 Drawable = TypeVar("Drawable")
 
 
-def literal_text(draw: Callable[Given, Drawable]) -> Callable[Given, Drawing]:
+def literal_text(draw: Callable[Given, Drawable]) -> Callable[Given, Drawable]:
     """A drawing function that shows names as they are written: ``$`` begins no formula, and a sign no font has no warning."""
 
     @functools.wraps(draw)

@@ -18,9 +18,8 @@ from ..core.validation import Config, validate
 from ..recorded.record import ONE_RECORD, JointRecords
 from ..recorded.trace import Columns, Trace
 from ..recorded.windows import Windows
-from ..worlds.disruption import Places
 from .families import FAMILIES, DemandFamily, Season
-from .inverse import InverseTables
+from .inverse import InverseTables, PlaceNumbers
 from .laws import Smooth, Steps, Uniform
 from .replay import ReplayedDemand
 
@@ -28,7 +27,7 @@ from .replay import ReplayedDemand
 class DisruptionFactor(NamedTuple):
     """Factors of disruptions on one customer: ``levels[codes]``, codes (n, 1) or (n, B)."""
 
-    codes: Places
+    codes: PlaceNumbers
     levels: Floats
 
     @property
@@ -64,8 +63,8 @@ class DemandProcess:
         self._tables: dict[bool, InverseTables] = {}
         self._numbers: dict[tuple[bool, float], int] = {}
         # Only the last of each: every tape of a run has the same periods.
-        self._seasons: dict[tuple[int, int], tuple[Floats, Places]] = {}
-        self._undisturbed: dict[tuple[bool, int, int], tuple[InverseTables, Places]] = {}
+        self._seasons: dict[tuple[int, int], tuple[Floats, PlaceNumbers]] = {}
+        self._undisturbed: dict[tuple[bool, int, int], tuple[InverseTables, PlaceNumbers]] = {}
         self.mean, self.standard_deviation = self._moments(1.0)
 
     @property
@@ -81,7 +80,7 @@ class DemandProcess:
             return "nothing"
         return "uniform" if isinstance(self._law, Steps | Uniform) else "score"
 
-    def season(self, first: int, count: int) -> tuple[Floats, Places]:
+    def season(self, first: int, count: int) -> tuple[Floats, PlaceNumbers]:
         """Distinct factors of the season, and which of them holds in each of ``count`` periods."""
         key = (first, count)
         if key not in self._seasons:
@@ -175,7 +174,9 @@ class DemandProcess:
             np.floor(np.add(drawn, 0.5, out=drawn), out=drawn)
         return drawn
 
-    def _numbered(self, score: bool, factors: Floats, levels: Floats, pairs: Places) -> tuple[InverseTables, Places]:
+    def _numbered(
+        self, score: bool, factors: Floats, levels: Floats, pairs: PlaceNumbers
+    ) -> tuple[InverseTables, PlaceNumbers]:
         """The tables, and the number in them of each pair of season and level that occurs."""
         if score not in self._tables:
             length = len(self._law.values) if isinstance(self._law, Steps) else 1

@@ -70,7 +70,7 @@ class InverseTables:
         count, batch = argument.shape
         drawn = np.empty((count, batch), self._values.dtype)
         rows = max(1, _BLOCK // max(batch, 1))
-        late: list[tuple[PlaceNumbers, Places, Floats]] = []  # where, bin and argument in fuller bins
+        late: list[tuple[PlaceNumbers, PlaceNumbers, Floats]] = []  # where, bin and argument in fuller bins
         for row in range(0, count, rows):
             part = np.ascontiguousarray(argument[row : row + rows])
             bins = self._bins_of(part)
@@ -93,7 +93,7 @@ class InverseTables:
             np.clip(place, 0.0, self._bins - 1, out=place)
         return place.astype(np.intp)
 
-    def _bisect(self, bins: PlaceNumbers, argument: Floats) -> Places:
+    def _bisect(self, bins: PlaceNumbers, argument: Floats) -> PlaceNumbers:
         low, high = self._lowest.take(bins), self._highest.take(bins)
         for _ in range(int(np.max(high - low)).bit_length()):
             middle = (low + high) >> 1
