@@ -21,7 +21,7 @@ from .tuning.judging import MISSING
 
 @dataclass(frozen=True)
 class Budget:
-    """When to stop: after so many env-steps, or CPU-seconds of this process (whichever comes first)."""
+    """Budget of a training: env-steps, or CPU-seconds of this process, whichever is spent first."""
 
     env_steps: int | None = None
     cpu_seconds: float | None = None
@@ -50,7 +50,7 @@ def cpu_time() -> float:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands; ``curve`` has a row for each evaluation so far, costs a period (profits negative)."""
+    """Progress of a training; ``curve`` has a row for each evaluation so far, costs a period (profits negative)."""
 
     share: float
     env_steps: int
@@ -60,7 +60,7 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Validated:
-    """What an evaluation says of a policy.
+    """Result of an evaluation on validation worlds.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Validated:
 
 @dataclass
 class Trained:
-    """What a training gave.
+    """Result of a training.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ class Trained:
 
 
 def objective(outcome: Outcome) -> Floats:
-    """What is minimised, (B,): cost a period, less revenue where prices are given."""
+    """Objective to be minimised, (B,): cost a period, less revenue where prices are given."""
     return np.asarray(outcome.net_cost_per_period, dtype=np.float64)
 
 
@@ -124,7 +124,7 @@ def penalised(cost: float, missing: float) -> float:
 
 
 def figures(outcome: Outcome) -> dict[str, float]:
-    """What TensorBoard shows of an evaluation: cost a period and its lines, and key performance indicators; means."""
+    """Figures of an evaluation for TensorBoard: cost a period and its lines, and key performance indicators; means."""
     found = {"cost_per_period": float(objective(outcome).mean())}
     found |= {f"cost/{name}": float(np.mean(values)) for name, values in outcome.costs.items()}
     kpis = outcome.figures().aggregate()

@@ -41,7 +41,7 @@ def _digest(content: bytes) -> str:
 
 
 def read_checkpoint(path: Path, understood: Callable[[dict[str, Any]], T]) -> T:
-    """What ``understood`` makes of the content of one checkpoint.
+    """Content of one checkpoint, as ``understood`` interprets it.
 
     Raises
     ------

@@ -23,7 +23,7 @@ _NAMES = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def imported_policy(text: str, scenario: Scenario, parameters: dict[str, Any]) -> Callable[..., Any]:
-    """What ``package.module:attribute`` names; a module in the working folder counts.
+    """Policy that ``package.module:attribute`` names; a module in the working folder counts.
 
     Raises
     ------

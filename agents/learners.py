@@ -48,7 +48,7 @@ def _coefficient(value: Any) -> Any:
 
 
 class Learner(Config):
-    """What all learners share."""
+    """Settings that all learners share."""
 
     logged: ClassVar[tuple[str, ...]] = ()  # what the learning curve has of the last training step
     supports_clone: ClassVar[bool] = True  # whether it has an actor that can imitate
@@ -118,7 +118,7 @@ class PPOConfig(Clipped):
 
 
 class RecurrentPPOConfig(Clipped):
-    """The same with memory: a long short-term memory (LSTM) between what is seen and the actor; of sb3-contrib."""
+    """Recurrent PPO: a long short-term memory (LSTM) between observation and actor; of sb3-contrib."""
 
     kind: Literal["recurrent_ppo"] = "recurrent_ppo"
     lstm_hidden_size: Width
@@ -132,7 +132,7 @@ class A2CConfig(OnPolicy):
 
 
 class OffPolicy(Learner):
-    """Learners that remember transitions and learn from all of them."""
+    """Off-policy learners, which remember transitions and learn from all of them."""
 
     batch_size: PositiveCount
     buffer_size: PositiveCount  # transitions kept
@@ -155,7 +155,7 @@ class OffPolicy(Learner):
 
 
 class OffPolicyActor(OffPolicy):
-    """Of them, those whose actor climbs what critics say: it must not run ahead of what they know."""
+    """Off-policy learners with an actor that follows its critics: it must not run ahead of what they know."""
 
     actor_learning_rate: Share  # of the actor, as a share of learning_rate
     actor_starts: Count  # gradient steps of the critics before the first one of the actor
@@ -163,7 +163,7 @@ class OffPolicyActor(OffPolicy):
 
 
 class SoftActorCritic(OffPolicyActor):
-    """Learners that are paid for entropy."""
+    """Learners with a bonus for entropy."""
 
     logged = ("actor_loss", "critic_loss", "ent_coef")
     ent_coef: Annotated[float | str, PlainValidator(_coefficient)]
@@ -259,6 +259,6 @@ def _read(name: str, where: str) -> dict[str, Any]:
 
 
 def label(learner: Any) -> str:
-    """What a learner is called: its kind, and the network where there is a choice and it is not the usual one."""
+    """Label of a learner: its kind, and the network where there is a choice and it is not the usual one."""
     network = getattr(learner, "network", "perceptron")
     return str(learner.kind) if network == "perceptron" else f"{learner.kind}_{network}"

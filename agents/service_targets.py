@@ -69,7 +69,7 @@ class Target:
         return {"name": self.name, "target": self.value, "status": status, **found}
 
     def missing(self, kpis: Kpis) -> float:
-        """How far the mean is from the target, >= 0: in points of a share, else relative to the target."""
+        """Shortfall of the mean from the target, >= 0: in points of a share, else relative to the target."""
         found = self.estimate(kpis)
         if self.kind == "max_wait":
             return max(float(found["max"]) - self.value, 0.0) / (self.value + 1)
@@ -100,13 +100,13 @@ def targets_of(scenario: Scenario) -> list[Target]:
 
 
 def missed(targets: list[Target], outcome: Outcome) -> list[float]:
-    """What is missing of each target; see :meth:`Target.missing`."""
+    """Shortfall of each target; see :meth:`Target.missing`."""
     kpis = outcome.figures()
     return [target.missing(kpis) for target in targets]
 
 
 def shortfall(targets: list[Target], outcome: Outcome) -> float:
-    """What is missing of all targets together."""
+    """Shortfall of all targets together."""
     return sum(missed(targets, outcome))
 
 
@@ -154,7 +154,7 @@ class Multipliers:
         self.most, self.step = everything / self.mean_demand, step
 
     def add(self, flows: Flows) -> None:
-        """Take in a period."""
+        """Add a period."""
         if not self.active:
             return
         ops = self.ops
@@ -166,7 +166,7 @@ class Multipliers:
         self.periods += 1
 
     def note(self, unserved: Array, demand: Array, short: Array, periods: int) -> None:
-        """Take in sums over periods, (C,) each, of means over worlds: units not served at once, demand, and stock-outs."""
+        """Add sums over periods, (C,) each, of means over worlds: units not served at once, demand, and stock-outs."""
         self.unserved = self.ops.constant(unserved)
         self.demand, self.short, self.periods = self.demand + demand, self.short + short, self.periods + periods
 

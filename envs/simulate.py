@@ -71,7 +71,7 @@ class World:
         )
 
     def exogenous(self, period: int) -> Exogenous:
-        """What the tape says of one period."""
+        """Exogenous data of one period."""
 
         def at(value: Any) -> Any:
             return None if value is None else value[period]
@@ -135,7 +135,7 @@ class World:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a policy cost in each world; B worlds.
+    """Outcome of a simulation: what a policy cost in each of B worlds.
 
     ``cost_per_period`` (B,) is the mean cost of the reported periods (after the warm-up), revenue
     left out; ``costs`` the same by line; ``profit_per_period`` stands beside it where prices are
@@ -169,7 +169,7 @@ class Outcome:
         return self.figures().by_world()
 
     def figures(self) -> Kpis:
-        """The same figures as objects that also estimate: ``.figures``, ``.aggregate()``.
+        """Key performance indicators as objects that also estimate: ``.figures``, ``.aggregate()``.
 
         Raises
         ------

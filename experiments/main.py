@@ -148,7 +148,7 @@ def _unexpected(name: str, error: Exception) -> int:
 
 
 def overview() -> str:
-    """What ``echelongym --help`` prints."""
+    """Text of ``echelongym --help``."""
     width = max(map(len, COMMANDS))
     lines = ["echelongym COMMAND key=value ...", "", "Commands:"]
     lines += [f"  {name:<{width}}  {command.purpose}" for name, command in COMMANDS.items()]
@@ -164,7 +164,7 @@ def overview() -> str:
 
 
 def manual(name: str) -> str:
-    """What ``echelongym COMMAND --help`` prints: the config file with its comments, and the choices of its groups."""
+    """Text of ``echelongym COMMAND --help``: the config file with its comments, and the choices of its groups."""
     folder = Path(str(resources.files("echelongym.configs")))
     text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
     lines = [f"echelongym {name}: {COMMANDS[name].purpose}", "", "Keys, with their defaults:", ""]

@@ -39,7 +39,7 @@ class Port(Config):
 
 
 class Facts(Config):
-    """What ``bundle.json`` says beside its schema number."""
+    """Content of ``bundle.json`` beside its schema number."""
 
     policy: dict[str, Any]  # what it is: a rule with its parameters, an actor ...
     scenario: str

@@ -234,7 +234,7 @@ def _facts(policy: Policy, scenario: Scenario, model: Any, arrays: Arrays, outpu
 
 
 def describe(policy: Any) -> dict[str, Any]:
-    """What a policy is, as plain data with at least ``kind`` and ``name``."""
+    """Description of a policy as plain data with at least ``kind`` and ``name``."""
     if isinstance(policy, Rule):
         return {"kind": "rule", "name": policy.name, "parameters": policy.parameters}
     if isinstance(policy, BundlePolicy):

@@ -45,7 +45,7 @@ class Traced(nn.Module):
         return tuple(value for name in OUTPUTS if (value := getattr(decision, name)) is not None)
 
     def decide(self, arrays: Arrays, name: str) -> Arrays:
-        """What torch gives for NumPy arrays.
+        """Decision of the torch module for NumPy arrays.
 
         Raises
         ------

@@ -71,7 +71,7 @@ def decided(decision: Decision) -> Arrays:
 
 
 def in_batches(policy: Callable[[Observation], Decision], arrays: Arrays, size: int) -> Arrays:
-    """What a policy decides on all observations, asked for ``size`` at a time."""
+    """Decisions of a policy on all observations, asked for ``size`` at a time."""
     count = len(next(iter(arrays.values())))
     parts = [decided(policy(observation_of(arrays, slice(first, first + size)))) for first in range(0, count, size)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -101,7 +101,7 @@ class Gap:
 
 
 def gap(first: Arrays, second: Arrays) -> Gap:
-    """How far two sets of decisions are apart.
+    """Largest difference between two sets of decisions.
 
     Raises
     ------

@@ -38,7 +38,7 @@ _AXES = {
 
 @dataclass(frozen=True, eq=False)
 class GraphLayout:
-    """Where each entry of the flat vector goes; plain arrays, made by :func:`graph_layout`.
+    """Places of a flat vector's entries in the graph; plain arrays, made by :func:`graph_layout`.
 
     An index ``size`` (one beyond the last entry) stands for a constant 0: a feature that the entity does not have.
     """
@@ -141,7 +141,7 @@ def _by_customer(t: Tables) -> tuple[Floats, Floats, Floats]:
 
 
 class GraphFeatures(nn.Module):
-    """What the graph network knows of each lane that can be requested, and of the whole: (B, size) to (B, width).
+    """Features of each lane that can be requested, and of the whole network: (B, size) to (B, width).
 
     ``width`` is ``hidden`` times the lanes plus one; the last ``hidden`` are the mean over all nodes and customers.
     """
@@ -185,7 +185,7 @@ class GraphFeatures(nn.Module):
 
 
 class SharedHead(nn.Module):
-    """The same small network for every lane: features of :class:`GraphFeatures` (B, width) to actions (B, n), 0 at first.
+    """Head that is shared by all lanes: features of :class:`GraphFeatures` (B, width) to actions (B, n), 0 at first.
 
     It reads what is known of the lane and of the whole, so the number of parameters does not depend on that of lanes.
     """

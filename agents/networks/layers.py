@@ -145,7 +145,7 @@ class SetNetwork(nn.Module):
         self.activation = ACTIVATIONS[activation]()
 
     def forward(self, items: torch.Tensor) -> torch.Tensor:
-        """What is known of each item."""
+        """Features of each item."""
         own = self.first(items)
         pool = self.activation(self.pooled(own.mean(1, keepdim=True))).expand_as(own)
         found: torch.Tensor = self.activation(self.second(torch.cat([own, pool], 0)))

@@ -29,7 +29,7 @@ class Backbone(nn.Module):
         self.layout, self.outputs, self.lanes = features, outputs, len(features.lanes)
 
     def start(self, worlds: int) -> None:
-        """Forget."""
+        """Clear the memory before an episode."""
 
 
 class PerceptronBody(Backbone):
@@ -103,7 +103,7 @@ class RecurrentBody(Backbone):
         self.memory: torch.Tensor | None = None
 
     def start(self, worlds: int) -> None:
-        """Forget."""
+        """Clear the memory before an episode."""
         self.memory = None
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:

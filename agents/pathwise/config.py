@@ -15,7 +15,7 @@ SHARED_NETWORKS = ("set", "graph")  # whose weights do for any network of nodes 
 
 
 class Layout(Config):
-    """What a policy is made of; the part of its settings that goes into its file."""
+    """Layout of a policy: the part of its settings that goes into its file."""
 
     network: Literal["none", "perceptron", "set", "graph", "recurrent"]
     hidden: Annotated[tuple[Width, ...], Field(max_length=100)]

@@ -33,7 +33,7 @@ LANE_STATICS = ("lead_time", "premium", "primary", "lateral", "supplied", "share
 
 
 class FeatureEntities(NamedTuple):
-    """What there is of every stock (node with product) and of every lane that can be requested."""
+    """Features by stock (node with product) and by lane that can be requested."""
 
     nodes: tuple[str, ...]
     lanes: tuple[str, ...]

@@ -91,7 +91,7 @@ class Features(nn.Module):
             return torch.sparse_coo_tensor(places, values, shape, check_invariants=False).coalesce().to_sparse_csr()
 
     def forward(self, observation: Observation) -> torch.Tensor:
-        """All of them, (rows, B): nodes' features in turn, then lanes'; :meth:`parts` tells them apart."""
+        """Feature rows (rows, B): nodes' features in turn, then lanes'; :meth:`parts` tells them apart."""
         raw = self._raw(observation)
         if not self.sparse:
             found = torch.addmm(self.constant, self.matrix, raw)

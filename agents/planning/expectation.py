@@ -157,7 +157,7 @@ class Expectations:
     # Together ------------------------------------------------------------------------------------
 
     def outlook(self, observation: Observation, world: int, demand: Floats | None = None) -> Outlook:
-        """What the periods from now on look like in one world of a batch; ``demand`` (T, C, P) replaces the expected."""
+        """Outlook on the periods from now on in one world of a batch; ``demand`` (T, C, P) replaces the expected."""
         first = int(observation.period[world])
         quoted = None if observation.lead_time is None else np.asarray(observation.lead_time[world])
         return Outlook(
@@ -177,7 +177,7 @@ class Expectations:
         return found
 
     def standing(self, observation: Observation, world: int) -> Standing:
-        """Where things stand in one world of a batch."""
+        """Opening state of the plan in one world of a batch."""
         sent = int(observation.period[world]) - np.arange(self.tables.K) - 1
         return Standing(
             np.asarray(observation.on_hand[world], dtype=np.float64),

@@ -34,7 +34,7 @@ MOST_DRAWS, FEWEST_DRAWS = 16_384, 256
 
 
 def refusal(scenario: Scenario) -> str | None:
-    """Why there are no such series; None where there are."""
+    """Reason why there are no such series; None where there are."""
     if scenario.correlation.periods > 0:
         return f"correlation.periods is {scenario.correlation.periods:g}: what demand may still be depends on what was"
     if (known_until(scenario, scenario.horizon) >= scenario.horizon).all():

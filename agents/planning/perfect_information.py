@@ -85,7 +85,7 @@ def perfect_information(
 
 
 def tape_fingerprint(tape: Tape) -> str:
-    """What tells a tape from others: all that it holds but the records that it was drawn from, which change no outcome."""
+    """Fingerprint of a tape: all that it holds but the records that it was drawn from, which change no outcome."""
     return journal.fingerprint([getattr(tape, one.name) for one in fields(tape) if one.name != "drawn"])
 
 

@@ -129,7 +129,7 @@ class RollingHorizon(Rule):
         return self.__dict__ | {"_programs": OrderedDict(), "_bases": {}, "_plans": {}, "_waiting": {}}
 
     def start(self, worlds: int) -> None:
-        """Forget the warm starts of an earlier episode."""
+        """Drop the warm starts of an earlier episode."""
         self._bases: dict[int, tuple[bytes, Any]] = {}  # by world: lead times of its last program, and where that ended
         self._plans: dict[int, str] = {}  # by world: what tells its last plan from others
         self._waiting: dict[int, list[Observation]] = {}  # by world: what it saw since the plan whose end is known

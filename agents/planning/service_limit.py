@@ -43,7 +43,7 @@ KINDS = ("fill_rate", "no_stockout_rate", "served_within")
 
 @dataclass(frozen=True)
 class ServiceLimit:
-    """What no policy can exceed of the figure that a target is about, and whether the target is beyond that."""
+    """Upper bound of any policy on a service figure, and whether its target lies beyond that."""
 
     target: Target
     estimate: dict[str, Any]  # mean and ci95 of the limit over worlds
@@ -122,14 +122,14 @@ def most_served(t: Tables, tape: Tape, targets: Sequence[Target]) -> list[Ratio]
 
 
 class Reach(NamedTuple):
-    """Of some customers, period first, worlds last."""
+    """Reachable service of some customers, period first, worlds last."""
 
     share: Floats  # (T, C, P, B) share of the period's demand that some source can serve
     units: Floats  # (T, C, P, B) units that can have come to their sources so far; may be infinite
 
 
 def within_reach(t: Tables, tape: Tape, customers: Sequence[int]) -> Reach:
-    """What can be served to each of some customers, by their numbers, in every period of every world."""
+    """Demand that can be served to each of some customers, by their numbers, in every period of every world."""
     turned = (np.moveaxis(array, 1, -1) for array in (tape.lead_time, tape.node_availability, tape.lane_availability))
     lead_time, node_there, lane_there = turned
     T, B = tape.periods, tape.batch

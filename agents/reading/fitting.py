@@ -29,7 +29,7 @@ DIGITS = 6
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """What was read of one lane cell.
+    """Line of the table: the reading of one lane cell.
 
     Attributes
     ----------

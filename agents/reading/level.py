@@ -62,7 +62,7 @@ def base_fit(position: Floats, units: Floats, weight: Floats) -> Fit:
 
 
 def with_cap(fit: Fit, position: Floats, units: Floats, weight: Floats) -> Fit:
-    """The same fit with the cap that suits it best: none, one that requests show, or one that explains enough more."""
+    """Fit with the cap that suits it best: none, one that requests show, or one that explains enough more."""
     total = spread(units, weight)
     found = fit if fit.cap is None else fit_clipped(fit.design, position, units, weight, None, fit.gain, fit)
     for cap in _caps(units):
@@ -85,7 +85,7 @@ def _caps(units: Floats) -> list[float]:
 
 
 def with_gain(fit: Fit, position: Floats, units: Floats, weight: Floats) -> Fit:
-    """The same fit with another gain, if that explains enough more."""
+    """Fit with another gain, if that explains enough more."""
     free = fit_clipped(fit.design, position, units, weight, fit.cap, None, fit)
     gain = round(float(np.clip(free.gain, LEAST_GAIN, MOST_GAIN)), 3)
     if abs(gain - fit.gain) < 0.001 or (fit.gain == 1 and abs(gain - 1) < 0.01):

@@ -205,7 +205,7 @@ def season_parts(length: float) -> int:
 
 
 def season_part(period: Any, length: float, parts: int) -> Any:
-    """Which part of the season each period is in, counted from 0."""
+    """Part of the season that each period is in, counted from 0."""
     return np.minimum((np.fmod(period, length) * parts / length).astype(np.int64), parts - 1)
 
 

@@ -31,7 +31,7 @@ POSITIONS = ("echelon", "local")
 
 
 class Term(NamedTuple):
-    """What one number adds to the level of a lane cell."""
+    """Term of a lane cell's level: what one number adds to it."""
 
     cell: int  # lane * P + product
     feature: Feature
@@ -101,7 +101,7 @@ class ReadableRule(BaseStock):
 
     @cached_property
     def features(self) -> dict[str, Feature]:
-        """What terms may look at, by name."""
+        """Features that terms may look at, by name."""
         return {one.name: one for one in named_features(self.scenario)}
 
     # Terms ---------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ SETTLED = 0.05  # of the peak: what is smaller counts as over
 
 @dataclass(frozen=True)
 class Shock:
-    """What is done to every world in one period, or from it on."""
+    """Shock: a change to every world in one period, or from it on."""
 
     kind: Literal["demand", "outage"]
     name: str  # customer (and product), or the node or lane that ships nothing
@@ -39,7 +39,7 @@ class Shock:
 
     @property
     def text(self) -> str:
-        """What happened, for titles."""
+        """Description of the shock, for titles."""
         if self.kind == "demand":
             return f"{self.units:.4g} units more demand of {self.name} in one period"
         return f"{self.name} ships nothing for {self.length} periods"

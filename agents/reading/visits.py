@@ -102,7 +102,7 @@ class Visited:
         return np.concatenate([getattr(moment.observation, name) for moment in self.moments])
 
     def first(self, worlds: int) -> Visited:
-        """The same moments of fewer worlds; of a policy with memory all stay, as its memory is of them."""
+        """Moments of fewer worlds; of a policy with memory all stay, as its memory is of them."""
         if worlds >= self.moments[0].worlds or hasattr(self.moments[0].policy, "start"):
             return self
         cut = []

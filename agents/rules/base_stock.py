@@ -28,7 +28,7 @@ NO_CAP = 2.0**53  # of a lane without one, where whole numbers are wanted
 
 
 class Shift(NamedTuple):
-    """What is added to levels in a period; None where nothing is."""
+    """Shift of levels in a period; None where nothing is added."""
 
     nodes: Array | None = None  # (N * P, B) units, to the levels of primary lanes by their targets
     lanes: Array | None = None  # (L * P, B) units, to the levels of secondary lanes
@@ -53,7 +53,7 @@ class StepNumbers(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """What is known of every lane cell and node cell when groups are made; flat, see :class:`Group`."""
+    """Constants of every lane cell and node cell when groups are made; flat, see :class:`Group`."""
 
     auto: Levels
     target: Ints  # (L * P,) node cell

@@ -37,7 +37,7 @@ class Sources(NamedTuple):
 
 
 def sources_of(tables: Tables, forest: Forest) -> Sources:
-    """Which lanes are regular and which are fast."""
+    """Roles of lanes: which are regular and which are fast."""
     t = tables
     cells = t.L * t.P
     regular, fast = np.zeros(cells, dtype=bool), np.zeros(cells, dtype=bool)
@@ -60,7 +60,7 @@ def sources_of(tables: Tables, forest: Forest) -> Sources:
 
 
 class DualSourcing(BaseStock):
-    """What these rules share: which lane has which role, and levels of secondary lanes that are there from the start."""
+    """Base of the dual-sourcing rules: roles of lanes, and levels of secondary lanes that are there from the start."""
 
     echelon = True
 

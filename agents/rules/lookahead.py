@@ -24,7 +24,7 @@ MOST_PERIODS = 5_000  # a calendar that repeats later than that is taken for one
 
 
 class Covered(NamedTuple):
-    """Whose demand a level covers, and for how long: M terms, one for each level and customer."""
+    """Demand that each level covers, and for how long: M terms, one for each level and customer."""
 
     level: Ints  # (M,) node cell, or N * P + lane cell of a secondary lane
     customer: Ints  # (M,) customer * P + product
@@ -150,11 +150,11 @@ class Ahead:
         return period % self.cycle if self.repeats else self.ops.minimum(period, self.cycle - 1)
 
     def by_calendar(self, observation: Observation) -> Array:
-        """Of the season's mean above the mean over seasons."""
+        """Excess of the season's mean over the mean over seasons."""
         return self.season[:, self._column(observation)]
 
     def by_forecast(self, observation: Observation) -> Array:
-        """Of forecasts above the mean that they start from."""
+        """Excess of forecasts over the mean that they start from."""
         ops = self.ops
         looks = ops.moveaxis(ops.moveaxis(observation.forecast, 0, -1), 2, 0)  # (F, C, P, B)
         looks = ops.cumulate(looks.reshape((looks.shape[0], -1, looks.shape[-1])), 0)
@@ -162,7 +162,7 @@ class Ahead:
         return self.to_levels.sum(above[self.slot, self.looked_at])
 
     def by_history(self, observation: Observation) -> Array:
-        """Of demand of late above what the calendar says of it, each period ahead taken to be alike."""
+        """Excess of recent demand over what the calendar says of it, each period ahead taken to be alike."""
         ops = self.ops
         history = ops.moveaxis(observation.demand_history, 0, -1)  # (C, P, H, B)
         mean = ops.to_float(ops.total(history, 2)) / history.shape[2]

@@ -16,7 +16,7 @@ from echelongym.envs.scenario.scenario import Scenario
 
 
 class Outages:
-    """What an observation says of impaired ways.
+    """Impaired ways as an observation shows them.
 
     Attributes
     ----------

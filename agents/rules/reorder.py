@@ -79,7 +79,7 @@ def economic_orders(scenario: Scenario, forest: Forest) -> Floats:
 
 
 class Reorder(BaseStock):
-    """What these rules share: points that orders wait for, and where both points and levels start.
+    """Base of the reorder-point rules: points that orders wait for, and where both points and levels start.
 
     Positions are raised from a reorder point s to a level S or by a quantity Q, so that after ordering they lie between
     base-stock level - Q h / (p + h) and base-stock level + Q p / (p + h), as in the economic order quantity with

@@ -61,7 +61,7 @@ class Step:
         return out
 
     def left(self, standing: Array, request: Array) -> Array:
-        """What stands at each cell (N * P, B) less the requests (n, B) on it."""
+        """Stock on hand at each cell (N * P, B) less the requests (n, B) on it."""
         out = standing + 0
         out[self.limited] = out[self.limited] - self.by_source.sum(request)
         return out
@@ -74,7 +74,7 @@ def rows_of(tables: Tables) -> SlotRows:
 
 
 class SlowerLater(Later):
-    """What lanes in use that are slower than a primary lane bring later than it would."""
+    """Units from lanes in use that are slower than a primary lane and arrive later than its own."""
 
     def __init__(self, tables: Tables, lanes: Ints, ops: Ops, rows: SlotRows, used: NDArray[np.bool_]) -> None:
         t = tables

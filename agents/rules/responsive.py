@@ -210,7 +210,7 @@ class DisruptionAwareBaseStock(FollowingOutages):
 
 
 class Playbook(FollowingDemand, FollowingOutages, CriticalReserves):
-    """All responses together: the most that a rule of readable numbers does here.
+    """Playbook of all responses together: calendar, forecasts, recent demand and outages.
 
     Capped echelon base-stock with express and lateral lanes, gains of ``forecast_base_stock``, shifts of
     ``disruption_aware_base_stock`` and reserves of ``critical_levels``; with gains, shifts and critical levels 0 and no

@@ -85,7 +85,7 @@ class Rule(ABC):
 
     @classmethod
     def refusal(cls, scenario: Scenario) -> str | None:
-        """Why the rule makes no sense for a scenario; None where it does."""
+        """Reason why the rule makes no sense for a scenario; None where it does."""
         return None
 
     def __init__(self, scenario: Scenario, **parameters: Any) -> None:
@@ -167,7 +167,7 @@ class Rule(ABC):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """All that was decided as plain data: what ``load_policy`` takes; cells not used are left out."""
+        """Parameters as plain data that ``load_policy`` takes; cells not used are left out."""
         P, products = self.tables.P, self.tables.products
         found: dict[str, Any] = {}
         for name, group in self.groups.items():

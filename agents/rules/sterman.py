@@ -155,7 +155,7 @@ class AnchoringAndAdjustment(Rule):
         self._memory: _Memory | None = None
 
     def start(self, worlds: int) -> None:
-        """Forget all orders."""
+        """Drop the memory of all orders."""
         self._memory = None
 
     def __call__(self, observation: Observation) -> Decision:

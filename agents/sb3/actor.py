@@ -160,7 +160,7 @@ class RecurrentPolicy(ActorPolicy):
     _memory: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def start(self, worlds: int) -> None:
-        """Forget; the next observation is the first one of so many worlds."""
+        """Clear the memory; the next observation is the first one of so many worlds."""
         self._memory = self.actor.blank(worlds)  # type: ignore[operator]
 
     def act(self, flat: torch.Tensor) -> torch.Tensor:

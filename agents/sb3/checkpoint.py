@@ -47,7 +47,7 @@ class Checkpoint:
     content: dict[str, Any]
 
     def restore(self, model: BaseAlgorithm, env: SB3VecEnv) -> None:
-        """Put a freshly made model and its env, and the global random states, where they stood.
+        """Bring a freshly made model and its env, and the global random states, to the state of the checkpoint.
 
         Raises
         ------

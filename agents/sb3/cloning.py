@@ -29,7 +29,7 @@ WORLDS, STEPS, BATCH, LEARNING_RATE = 32, 800, 512, 5e-3
 
 
 class Wanted(NamedTuple):
-    """What a rule does, in actions of a decoder."""
+    """Actions of a rule, as a decoder would read them."""
 
     action: NDArray[np.float32]  # (B, n)
     at_most: NDArray[np.bool_]  # (B, n) any lower action does the same
@@ -84,7 +84,7 @@ def _local_positions(decoder: ActionDecoder, owned: Any, asked: NDArray[Any]) ->
 def demonstrations(
     rule: Rule, scenario: Scenario, action: str, seed: int, worlds: int = WORLDS
 ) -> tuple[NDArray[np.float32], Wanted]:
-    """What a rule sees and does: flat observations (T, B, size), and its actions and bounds (T, B, n)."""
+    """Demonstrations by a rule: flat observations (T, B, size), and its actions and bounds (T, B, n)."""
     encoder, decoder = ObservationEncoder(scenario), ActionDecoder(scenario, action)
     seen: list[NDArray[np.float32]] = []
     done: list[Wanted] = []

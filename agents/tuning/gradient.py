@@ -36,7 +36,7 @@ SETTLED = 0.05  # a leg with steps above this says nothing about what further on
 
 @dataclass(frozen=True)
 class Leg:
-    """Some steps along gradients."""
+    """Leg of a descent: some steps along gradients."""
 
     iterations: int
     rate: float
@@ -49,7 +49,7 @@ class Leg:
 
 @dataclass(frozen=True)
 class GradientWindow:
-    """What one gradient looks at: so many worlds, and periods of which the first are left out."""
+    """Window of one gradient: so many worlds, and periods of which the first are left out."""
 
     worlds: int
     periods: int

@@ -32,7 +32,7 @@ MISSING = 20.0
 
 @dataclass
 class TuningBudget:
-    """What was spent of ``limit`` simulated env-periods (worlds x periods)."""
+    """Budget of a tuning: env-periods (worlds x periods) spent of ``limit``."""
 
     limit: int
     report: Callable[[int, str], None] | None = None
@@ -61,7 +61,7 @@ class TuningBudget:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What a rule does on B worlds."""
+    """Evaluation of a rule on B worlds."""
 
     costs: Floats  # (B,) money a period, revenue subtracted
     penalised: Floats  # (B,) the same, all raised alike by what is missing of targets
@@ -103,7 +103,7 @@ class Judge:
         return self.worlds * self.scenario.tables.horizon
 
     def judged(self, rule: Rule, sample: WorldSample) -> Judged:
-        """What a rule costs on the worlds, and its targets; a step of the journal, where one is kept."""
+        """Evaluation of a rule on the worlds: costs and targets; a step of the journal, where one is kept."""
 
         def compute() -> list[Any]:
             outcome = simulate(self.scenario, rule, self.tape, kpis=bool(self.targets))
@@ -139,7 +139,7 @@ class Judge:
         return cost
 
     def remember(self, missing: Sequence[float]) -> None:
-        """Take in what a candidate missed of each target."""
+        """Remember a candidate's shortfall of each target."""
         for target, short in zip(self.targets, missing, strict=True):
             self.closest[target.name] = min(self.closest.get(target.name, np.inf), short)
 
@@ -149,7 +149,7 @@ class Judge:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What tells the scenario and the worlds from others; recorded demand is no part of a scenario's digest."""
+        """Fingerprint of the scenario and the worlds; recorded demand is no part of a scenario's digest."""
         return journal.fingerprint(
             [self.scenario.digest, self.worlds, self.first, self.seed, np.asarray(self.tape.demand)]
         )

@@ -298,7 +298,7 @@ def _search(
 
 
 def more_budget(before: Floats, after: Floats, ended: str, sample: WorldSample | None = None) -> dict[str, Any]:
-    """What the last quarter of the budget brought, which is what more of it could be expected to bring at most.
+    """Saving in the last quarter of the budget, which is the most that more of it could be expected to bring.
 
     Parameters
     ----------

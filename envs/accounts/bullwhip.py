@@ -108,7 +108,7 @@ class Orders:
             fold(self.sums[key + "2"], values)
 
     def reset(self, worlds: Any) -> None:
-        """Forget everything of some worlds (B,) bool."""
+        """Clear the sums of some worlds (B,) bool."""
         for array in (*self.sums.values(), self.periods, self.known):
             array[..., worlds] = 0
         self.all_known = False

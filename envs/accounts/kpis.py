@@ -48,11 +48,11 @@ class Kpis:
     figures: dict[str, Any]
 
     def by_world(self) -> dict[str, Any]:
-        """The same nested dict of (B,) arrays."""
+        """Nested dict of the figures in each world, (B,) arrays."""
         return _each(self.figures, lambda figure: figure.by_world())
 
     def aggregate(self, sample: WorldSample | None = None) -> dict[str, Any]:
-        """The same nested dict of ``{"mean": float, "ci95": [low, high]}`` over all worlds.
+        """Nested dict of ``{"mean": float, "ci95": [low, high]}`` over all worlds.
 
         Means of rates are ratios of sums over worlds; see :mod:`estimators`. ``sample`` says what the
         worlds are a sample of; None: they are independent.
@@ -183,7 +183,7 @@ class KpiAccumulator:
         self._take({name: value[None] for name, value in zip(self._sums, values, strict=True)})
 
     def reset(self, worlds: Any = None) -> None:
-        """Forget what was collected: of all worlds, or of those marked in (B,) bool."""
+        """Clear the sums: of all worlds, or of those marked in (B,) bool."""
         self._work()
         chosen = np.ones(self.worlds, dtype=bool) if worlds is None else np.asarray(worlds)
         for array in (self._block[0], self._stockouts, self._periods, self._vehicles):

@@ -158,7 +158,7 @@ class Waiting:
                 break  # a wait grows by one period at most
 
     def reset(self, worlds: Any) -> None:
-        """Forget everything of some worlds (B,) bool; what waits now counts from now on."""
+        """Clear the sums of some worlds (B,) bool; what waits now counts from now on."""
         kept = [self.joined, self.left, self.standing, self.longest, *self.unserved.values()]
         for array in (*kept, *(array for pair in self.recent for array in pair)):
             array[..., worlds] = 0

@@ -123,7 +123,7 @@ class BufferMemory:
         return not changing and not any(np.may_share_memory(array, one) for one in arrays(self.inputs))
 
     def state(self) -> list[Tensor]:
-        """What others may see change: results, and arrays that the program did not make but writes into."""
+        """Tensors whose changes are visible outside: results, and arrays that the program did not make but writes into."""
         found = {self.find(one, self.end): None for one in arrays(self.outputs)}
         return [*found, *(one for one in self.others if one.written and one not in found)]
 

@@ -39,7 +39,7 @@ class Faulty(CannotCompile):
 
 
 def reason_of(error: Exception, usual: tuple[type[Exception], ...]) -> str:
-    """Why compiled code is not used, in words.
+    """Reason why compiled code is not used, in words.
 
     What is no lack of a compiler and no known limit is a fault of this package. It changes no result, so it ends nothing; a
     :class:`CompilationWarning` says it, once a process.

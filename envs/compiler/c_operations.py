@@ -160,7 +160,7 @@ def literal(value: Any, dtype: np.dtype[Any]) -> str | None:
 
 
 def term(name: str, loop: tuple[np.dtype[Any], ...]) -> str | None:
-    """What a ufunc computes from operands of its loop's types; None if it stays with NumPy."""
+    """C expression of a ufunc on operands of its loop's types; None if it stays with NumPy."""
     kinds = {code(dtype) for dtype in loop[:-1]}
     if len(kinds) != 1 or not all(known(dtype) for dtype in loop):
         return None

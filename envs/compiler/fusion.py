@@ -30,7 +30,7 @@ class LoopBody:
 
 @dataclass
 class Scratch:
-    """Where tensors that nobody else sees lie, in bytes (a world's, in a batch done in parts)."""
+    """Places of tensors that are used by nobody else, in bytes (a world's, in a batch done in parts)."""
 
     offsets: dict[Tensor, int]
     size: int

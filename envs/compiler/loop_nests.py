@@ -19,7 +19,7 @@ WRITTEN_OUT = 16
 
 @dataclass(frozen=True, eq=False)
 class Access:
-    """Where a loop nest finds an operand.
+    """Access of a loop nest to an operand.
 
     Parameters
     ----------

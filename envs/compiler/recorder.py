@@ -132,7 +132,7 @@ class Program(Recording):
         return out
 
     def do(self, call: Callable[[], Any]) -> None:
-        """Do it now and at every replay."""
+        """Execute a call now and at every replay."""
         call()
         self.calls.append(call)
 

@@ -88,7 +88,7 @@ _Run = list[_Step] | Callable[[], Any]
 
 
 def plan(program: Recording) -> Schedule:
-    """How to run a program natively.
+    """Schedule of a program for native code.
 
     Raises
     ------

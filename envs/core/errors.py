@@ -21,7 +21,7 @@ _AS_NEAR = 0.05  # likeness by which one name may be less near than another and 
 
 
 class InputError(ValueError):
-    """Something a user wrote (a config, an action, a file, a path) is not usable.
+    """Error in something a user wrote (a config, an action, a file, a path).
 
     Whatever the words quote, each line of them is short and printable, so that no terminal acts on it.
     """
@@ -43,7 +43,7 @@ class MissingExtra(ImportError):
 
 
 class NetworkWarning(UserWarning):
-    """Something in a network cannot work, or is left aside by a rule: one line that names it."""
+    """Warning that something in a network cannot work, or is left aside by a rule: one line that names it."""
 
 
 class CompilationWarning(RuntimeWarning):
@@ -186,7 +186,7 @@ def require(package: str) -> None:
 
 @contextmanager
 def naming_extras() -> Iterator[None]:
-    """Where an optional package is missing inside this block, the error names the extra that brings it.
+    """Context in which the error for a missing optional package names the extra that brings it.
 
     Raises
     ------

@@ -73,7 +73,7 @@ def read_text(path: Path, most: int = MOST_BYTES) -> str:
 
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
-    """The same of a text; ``where`` stands in front of errors.
+    """The mapping in a YAML text; ``where`` stands in front of errors.
 
     Raises
     ------

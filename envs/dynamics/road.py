@@ -119,7 +119,7 @@ class Road:
         return moved, leads
 
     def arrive(self, moved: Array, leads: Array | None) -> tuple[Array, Array | None, Array, Array | None]:
-        """What falls due: arrived (L, P, A, B) by life now, expired (L, P, B); rows and leads left."""
+        """Units that fall due: arrived (L, P, A, B) by life now, expired (L, P, B); rows and leads left."""
         ops, t = self.ops, self.tables
         shape = (t.P, t.A, moved.shape[-1])
         arrived = ops.zeros((t.L, *shape), moved.dtype)

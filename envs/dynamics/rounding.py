@@ -32,7 +32,7 @@ def is_single(dtype: Any) -> bool:
 
 
 def tolerance(dtype: Any, size: Any, double: float = DUST) -> Any:
-    """What counts as nothing in arithmetic of a type, units.
+    """Tolerance in units: amounts below it count as 0 in arithmetic of a type.
 
     Parameters
     ----------

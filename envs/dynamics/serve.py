@@ -29,7 +29,7 @@ class Pass(NamedTuple):
 
 
 class Service(NamedTuple):
-    """What serving gave."""
+    """Result of serving."""
 
     served: Array  # (S, P, B)
     total: Array  # (C, P, B) served to each customer
@@ -196,7 +196,7 @@ class Serving:
     def settle(
         self, backlog: Array, service: Service, waiting: Array | None, exogenous: Exogenous
     ) -> tuple[Array | None, Array | None, Array | None, Array]:
-        """What is lost and what waits on.
+        """Lost sales and backlog after serving.
 
         Returns ``lost_new`` (C, P, B), ``lost`` (C, P, B), what waits at close in total (C, P, B),
         and the backlog of the next period (C, P, W, B), waiting advanced by one.

@@ -38,7 +38,7 @@ class Exogenous(NamedTuple):
 
 
 class Arrivals(NamedTuple):
-    """What the start of a period brought."""
+    """Arrivals at the start of a period."""
 
     received: Array  # (L, P, B) units that joined the target's stock
     disposed: Array | None  # (N, P, B) units lost to yield or expired on the road

@@ -149,7 +149,7 @@ class NetworkBatch:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the rows of the figures that :meth:`advance` returns."""
+        """Names of the rows of the figures that :meth:`advance` returns."""
         return self._step.names
 
     def advance(self, actions: Any, decision: Decision | None = None) -> tuple[NDArray[np.float32], NDArray[Any]]:

@@ -19,7 +19,7 @@ MakeSingle = Callable[[], Env[Any, Any]]
 
 
 class Checked(AssertionError):
-    """What a vector env does wrong."""
+    """Faults of a vector env."""
 
 
 def check_vector_env(

@@ -125,7 +125,7 @@ class NetworkEnv(gym.Env[Any, Any]):
         return self._step(self.batch.checked(action, self._shape), None)
 
     def step_decision(self, decision: Decision) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """The same with a policy's decision for a batch of one in place of an encoded action.
+        """Step with a policy's decision for a batch of one in place of an encoded action.
 
         Raises
         ------

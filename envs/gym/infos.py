@@ -68,7 +68,7 @@ class Reporter:
         return reward, info
 
     def report_one(self, names: tuple[str, ...], figures: NDArray[Any]) -> tuple[float, Info]:
-        """The same of a batch of one: plain numbers, no masks."""
+        """Reward and info of a step of a batch of one: plain numbers, no masks."""
         rows: dict[str, Any] = dict(zip(names, figures[:, 0].tolist(), strict=True))
         reward = rows.pop(REWARD)
         if self.level == "none":
@@ -82,7 +82,7 @@ class Reporter:
         return {} if self.level == "none" else {"world": worlds, "_world": chosen.copy()}
 
     def started_one(self, world: int) -> Info:
-        """The same of a batch of one."""
+        """Info of a reset of a batch of one."""
         return {} if self.level == "none" else {"world": world}
 
     def mixed(self, info: Info, stepped: Bools, worlds: Ints) -> Info:
@@ -97,7 +97,7 @@ class Reporter:
         return info
 
     def ended_one(self, info: Info) -> Info:
-        """The same of a batch of one."""
+        """Info of a step in which the episode of a batch of one ended."""
         return info if self.kpis is None else {**info, "kpis": _plain(self.kpis.result())}
 
     def final(self, info: Info, observation: NDArray[np.float32], ended: Bools, worlds: Ints) -> Info:

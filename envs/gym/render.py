@@ -90,7 +90,7 @@ def network_figure(
 
 @literal_text
 def draw_network(scenario: Scenario, observation: Observation, world: int = 0) -> NDArray[np.uint8]:
-    """The same as pixels (height, width, 3)."""
+    """Picture of the network as pixels (height, width, 3)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     title = f"{scenario.name}, period {int(np.asarray(observation.period)[world])}"

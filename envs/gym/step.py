@@ -20,7 +20,7 @@ REWARD = "reward"
 
 
 class Before(NamedTuple):
-    """What a step starts from; entity first, batch last, None where it does not apply."""
+    """Inputs of a step; entity first, batch last, None where one does not apply."""
 
     action: Array | None  # (n, B) encoded, or else
     requests: Array | None  # (L, P, B) units
@@ -38,7 +38,7 @@ class Before(NamedTuple):
 
 
 class After(NamedTuple):
-    """What a step leaves."""
+    """Results of a step."""
 
     state: State
     arrivals: Arrivals

@@ -180,7 +180,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
     def step_decision(
         self, decision: Decision
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], Bools, Bools, dict[str, Any]]:
-        """The same with a policy's decision (requests, and a reserve if wanted) in place of encoded actions.
+        """Step with a policy's decision (requests, and a reserve if wanted) in place of encoded actions.
 
         Raises
         ------

@@ -162,7 +162,7 @@ class Slots:
             self._owned = True
 
     def exogenous(self) -> Exogenous:
-        """What the tapes say of the period of now."""
+        """Exogenous data of the present period, from the tapes."""
         core = self._loaded()
         now = self.now % (len(core.demand) - self.tables.H)
         _, lead_time, nodes, lanes, yields, _, _, split, thin = core

@@ -27,7 +27,7 @@ GAIN = 0.5
 
 
 class ActionRange(NamedTuple):
-    """What an action a in [-1, 1] stands for: ``centre + a (slope + bend a^2)``, rising in a."""
+    """Meaning of an action a in [-1, 1]: ``centre + a (slope + bend a^2)``, rising in a."""
 
     centre: NDArray[np.float64]  # (n,) at a = 0
     slope: NDArray[np.float64]  # (n,) a unit of a around 0
@@ -43,7 +43,7 @@ class ActionRange(NamedTuple):
 
 
 class ActionDecoder:
-    """From actions (B, size) in [-1, 1] to requests (B, L, P); beyond the bounds they are cut.
+    """Decoder from actions (B, size) in [-1, 1] to requests (B, L, P); beyond the bounds they are cut.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ class ActionDecoder:
         return ops.moveaxis(decoding(turned, on_hand, self.owned(observation, ops)), -1, 0)
 
     def owned(self, observation: Observation, ops: Ops) -> Owned:
-        """What nodes own, as positions are computed from."""
+        """Units that nodes own, as positions are computed from."""
         arrays = (observation.on_hand, observation.in_transit, observation.backlog)
         on_hand, in_transit, backlog = (ops.moveaxis(array, 0, -1) for array in arrays)
         return self.on(ops).stock(on_hand, every_row(in_transit, ops), backlog)

@@ -98,7 +98,7 @@ def every_row(in_transit: Array, ops: Ops) -> Array:
 
 
 class Owned(NamedTuple):
-    """What cells own, in units."""
+    """Units that cells own."""
 
     standing: Array  # (N * P, B) on hand, less the backlog of customers whose first source the cell is
     rows: Array  # (M * P, B) in transit

@@ -48,7 +48,7 @@ class Block(NamedTuple):
 
 
 class ObservationEncoder:
-    """From an observation to flat vectors (B, size), float32: ``clip((x - centre) / unit, -50, 50)``.
+    """Encoder from an observation to flat vectors (B, size), float32: ``clip((x - centre) / unit, -50, 50)``.
 
     Centres and units come from the scenario alone (mean demand and flow, standard deviations, automatic levels), so
     nothing has to be learned or saved with a policy. Entries that cannot differ from one constant (stock of suppliers,

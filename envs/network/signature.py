@@ -53,7 +53,7 @@ def signature(tables: Tables) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def connections(tables: Tables) -> Mapping[str, Any]:
-    """How a network is connected: the part of its signature that a tape carries beside the names; not to be changed."""
+    """Connections of a network: the part of its signature that a tape carries beside the names; not to be changed."""
     found = signature(tables)
     return {key: found[key] for key in CONNECTIONS if key != "units"}
 

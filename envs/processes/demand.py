@@ -75,7 +75,7 @@ class DemandProcess:
 
     @property
     def needs(self) -> str:
-        """What it is drawn from where nothing is correlated: ``nothing, uniform`` or ``score``."""
+        """Random numbers that demand is drawn from where nothing is correlated: ``nothing, uniform`` or ``score``."""
         if self.constant:
             return "nothing"
         return "uniform" if isinstance(self._law, Steps | Uniform) else "score"

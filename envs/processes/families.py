@@ -85,7 +85,7 @@ def _written(values: Any, weights: Any, factor: float, integer: bool) -> Steps:
 
 
 class Deterministic(DemandFamily):
-    """The same every period: ``mean`` times the factor."""
+    """Deterministic demand, the same every period: ``mean`` times the factor."""
 
     kind: Literal["deterministic"]
     """Family of the demand."""

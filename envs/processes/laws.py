@@ -46,7 +46,7 @@ class Steps:
         return math.sqrt(math.fsum((self.values - self.mean) ** 2 * self.weights))
 
     def edges(self, score: bool) -> Floats:
-        """Where each value ends and the next begins, ``(k - 1,)``: a probability or normal score."""
+        """Edges between values, ``(k - 1,)``: a probability or normal score."""
         below = np.cumsum(self.weights)[:-1]
         if not score:
             return below
@@ -110,7 +110,7 @@ class Smooth(ABC):
     @property
     @abstractmethod
     def reach(self) -> float:
-        """What is exceeded with a probability below 1e-17."""
+        """Value that is exceeded with a probability below 1e-17."""
 
     @abstractmethod
     def whole(self, factor: float) -> Steps:

@@ -43,7 +43,7 @@ class ReplayedDemand:
 
     @property
     def record(self) -> tuple[Any, ...]:
-        """What decides which periods are replayed: processes alike in it replay the same ones."""
+        """Record and settings that decide which periods are replayed: processes alike in it replay the same ones."""
         return (self.series.draws, self.series.block, tuple(self.series.spans.items()), len(self.series.units))
 
     def positions(self, streams: Streams, first: int, count: int) -> Ints:

@@ -21,7 +21,7 @@ def empty(text: str) -> bool:
 
 
 def decimal_mark(texts: Iterable[str], given: str | None, delimiter: str, file: str) -> str:
-    """What stands before the decimals in a file: ``.`` or ``,``.
+    """Decimal mark in a file: ``.`` or ``,``.
 
     Cells decide that can be read in one way only (``2,5``; ``1.250,5``; ``1,250,000``). Where there is none, a table with
     commas between its cells has decimal points; in another one ``1,250`` or ``1.250`` may be either.

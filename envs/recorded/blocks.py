@@ -26,7 +26,7 @@ def block_starts(uniforms: Floats, window: tuple[int, int], block: int) -> Ints:
 
 
 def block_positions(starts: Ints, block: int, history: int, horizon: int) -> Ints:
-    """Which period of the record each period of a world shows.
+    """Periods of the record that the periods of a world show.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def block_positions(starts: Ints, block: int, history: int, horizon: int) -> Int
 
 
 def replayed(window: tuple[int, int], first: int, count: int) -> Ints:
-    """Which period of the record each row shows when the window is replayed in order, ``(count,)``.
+    """Periods of the record that rows show when the window is replayed in order, ``(count,)``.
 
     Period 0 of a world is the first period of the window, history is what the record has before it. -1 marks rows for
     which the record has nothing to show: those before its begin, and those beyond the end of the window, which may be

@@ -24,7 +24,7 @@ NumberedText = tuple[int, str]  # line of the file, text
 
 
 class Periods(NamedTuple):
-    """Which period each row of a table belongs to."""
+    """Periods that the rows of a table belong to."""
 
     places: list[int]
     number: int

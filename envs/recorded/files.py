@@ -57,7 +57,7 @@ def load_recorded(
 
 
 def content_of(file: str, base_dir: str | Path = ".") -> str:
-    """What tells a recorded file from others: the SHA-256 of a table, wherever it lies; else the name of the source.
+    """Identity of a recorded file: the SHA-256 of a table, wherever it lies; else the name of the source.
 
     A table that cannot be read is known by its name alone.
     """

@@ -18,7 +18,7 @@ from .windows import Windows
 
 
 def joint_records(series: Iterable[TraceSeries]) -> JointRecords:
-    """How the records of a scenario are replayed beside one another.
+    """Joint replay of the records of a scenario.
 
     Records without a day in common, or whose periods begin at different times (weeks from Mondays and from Sundays), are not
     joined.

@@ -32,7 +32,7 @@ USUAL = {
 
 
 class Dialect(NamedTuple):
-    """What a scenario says of how a table is written; None: what the table shows."""
+    """Dialect of a table as a scenario states it; None: what the table shows."""
 
     missing: str = "refuse"
     date: str | None = None

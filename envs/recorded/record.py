@@ -14,7 +14,7 @@ from ..core.typing import Floats
 
 @dataclass(frozen=True, eq=False)
 class RecordDates:
-    """When the periods of a record begin.
+    """Dates at which the periods of a record begin.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ def _left_behind(column: str) -> Floats:
 
 @dataclass(frozen=True)
 class JointRecords:
-    """How the recorded files of a scenario are replayed beside one another.
+    """Joint replay of the recorded files of a scenario.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class JointRecords:
         return len(self.tables) > 1
 
     def name(self, content: str, joined: bool) -> str:
-        """Of the random series that blocks of a record are drawn by."""
+        """Name of the random series that blocks of a record are drawn by."""
         if joined:
             return "joined tables"
         return f"table {self.tables.index(content)}" if content in self.tables else "table 0"
@@ -160,7 +160,7 @@ class RecordedSeries:
         return self._known.get(column) or self._known.get(column.lower())
 
     def within(self, days: tuple[datetime.datetime, datetime.datetime]) -> RecordedSeries:
-        """The same record between the begins of two of its periods, both included."""
+        """Part of the record between the begins of two of its periods, both included."""
         assert self.calendar is not None
         starts = self.calendar.starts
         first, last = (bisect.bisect_left(starts, day) for day in days)
@@ -184,5 +184,5 @@ class RecordedSeries:
 
     @property
     def record(self) -> Record:
-        """The same without the series."""
+        """Record without the series."""
         return Record(self.file, self.periods, self.calendar)

@@ -88,7 +88,7 @@ class Trace(Config):
 
     @property
     def dialect(self) -> Dialect:
-        """How the table is written, as far as the scenario says."""
+        """Dialect of the table, as far as the scenario says."""
         c = self.columns
         names = (c.date, c.customer, c.product, c.units)
         return Dialect(self.missing, *names, self.date_format, self.decimal, self.sheet)
@@ -237,5 +237,5 @@ class TraceSeries:
         return 0 if self.block is None else (-history) // self.block
 
     def blocks(self, history: int, horizon: int) -> int:
-        """How many blocks cover history and horizon; 0 where a window is replayed."""
+        """Number of blocks that cover history and horizon; 0 where a window is replayed."""
         return 0 if self.block is None else -(-horizon // self.block) - self.first_block(history)

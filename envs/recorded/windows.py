@@ -49,7 +49,7 @@ def overlap(one: Any, other: Any) -> bool:
 
 
 class Windows(Config):
-    """Which periods of the record a purpose may see: ``[first, last]``, numbers from 0 on or dates, both included.
+    """Windows of the record by purpose: ``[first, last]``, numbers from 0 on or dates, both included.
 
     What ``test`` sees may be in no other window, so that nothing is fitted to what it is judged on. Of ``train`` and
     ``tune``, one left out is the other; both left out are what comes before ``test`` (after it, if nothing comes before);
@@ -199,7 +199,7 @@ def _apart(train: Span, block: int | None, horizon: int) -> tuple[Span | None, S
 
 
 def lacking(purpose: str, block: int | None) -> str:
-    """What to do where a record has nothing for a purpose."""
+    """Advice where a record has nothing for a purpose."""
     unit = f"blocks of {block} periods" if block else "periods"
     if purpose in ("learn", "validate"):
         return f"a train window of at least two {unit}, to train on one part and choose the checkpoint on another"

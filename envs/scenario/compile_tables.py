@@ -18,7 +18,7 @@ from .opening import initial_lead_times, initial_stock
 
 
 class ObservedSettings(Observed, Protocol):
-    """What a policy sees."""
+    """Settings of what a policy sees."""
 
     @property
     def lead_time(self) -> str: ...

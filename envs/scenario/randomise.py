@@ -51,7 +51,7 @@ class VariantNumbers:
 
 
 class Corner:
-    """The same place in every range, to find out what a range allows; what may be there is there above the middle."""
+    """Corner of all ranges, to find out what they allow; what may be there is there above the middle."""
 
     def __init__(self, place: float) -> None:
         self._place = place

@@ -14,7 +14,7 @@ _DIGITS = 6  # significant ones of a drawn number: readable in a file, and the s
 
 
 class RandomNumbers(Protocol):
-    """Where the random numbers of one variant come from."""
+    """Source of the random numbers of one variant."""
 
     def uniform(self, name: str) -> float:
         """A number in (0, 1) that depends on ``name`` alone."""
@@ -35,7 +35,7 @@ Finite = Annotated[float, PlainValidator(_finite)]
 
 
 class Range(Config):
-    """What a number is drawn from: uniform on ``low`` to ``high`` (whole numbers if ``whole``), or one of ``values``."""
+    """Range of a number: uniform on ``low`` to ``high`` (whole numbers if ``whole``), or one of ``values``."""
 
     _KINDS: ClassVar[str] = "low and high, or values"
 
@@ -129,7 +129,7 @@ class Draw(Range):
             raise ValueError(f"expected one of {self._KINDS}")
 
     def drawn(self, u: float, given: Any, path: str) -> Any:
-        """What stands in place of ``given`` in a variant.
+        """Value in place of ``given`` in a variant.
 
         Raises
         ------

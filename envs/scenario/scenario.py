@@ -43,7 +43,7 @@ def _reward_scale(value: Any) -> Any:
 
 
 class Observe(Config):
-    """What a policy sees beyond the usual: today's lead times, and whether lost demand shows."""
+    """Additional observations of a policy: today's lead times, and whether lost demand shows."""
 
     lead_time: Literal["hidden", "quoted"] = "hidden"
     """Whether policies see the lead times of the period (`quoted`) or not (`hidden`)."""
@@ -250,7 +250,7 @@ class Scenario(Network):
         return sample_tape(self, worlds, seed, purpose, periods)
 
     def record_split(self) -> tuple[str, ...]:
-        """Which recorded periods policies are fitted to and judged on, one text a record; empty where none is recorded."""
+        """Recorded periods that policies are fitted to and judged on, one text a record; empty where none is recorded."""
         return record_split(self)
 
     def variant(self, number: int, seed: int = 0, purpose: str = "train") -> Scenario:
@@ -316,7 +316,7 @@ class Scenario(Network):
 
 
 def scenario_folder() -> Path:
-    """Where the shipped scenarios lie."""
+    """Folder of the shipped scenarios."""
     from importlib.resources import files
 
     return Path(str(files("echelongym.configs"))) / "scenario"

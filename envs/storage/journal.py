@@ -118,7 +118,7 @@ class Journal:
 
 
 def step(name: str, inputs: Any, compute: Callable[[], T]) -> T:
-    """What ``compute`` gives: taken from the active journal where the same step is finished, else computed and kept.
+    """Value of ``compute``: taken from the active journal where the same step is finished, else computed and kept.
 
     Parameters
     ----------

@@ -134,7 +134,7 @@ def parse_json(text: str, where: str) -> Any:
 
 @dataclass(frozen=True)
 class Header:
-    """What a member of an archive says of its array."""
+    """Header of an array in an archive."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]

@@ -67,7 +67,7 @@ EventTime = Annotated[Any, PlainValidator(_moment)]
 
 
 class When(Config):
-    """When a disruption is active, in periods.
+    """Periods in which a disruption is active.
 
     Either at random, ``mean_up`` and ``mean_down`` being the mean lengths (geometric, >= 1) of the
     stretches without and with it, or from period ``from`` to period ``to``, both included, and, with
@@ -151,7 +151,7 @@ class Places(Protocol):
 
 
 class Effect(Config):
-    """What an active disruption does to the nodes, lanes or customers it selects.
+    """Effect of an active disruption on the nodes, lanes or customers it selects.
 
     ``availability`` scales capacities of nodes or lanes, ``yield`` is the share of units that a
     lane delivers, ``lead_time_factor`` stretches lead times (rounded up), ``demand_factor`` scales
@@ -189,7 +189,7 @@ class Effect(Config):
 
     @property
     def kind(self) -> str:
-        """What is selected: ``nodes``, ``lanes`` or ``customers``."""
+        """Kind of what is selected: ``nodes``, ``lanes`` or ``customers``."""
         return next(kind for kind in ATTRIBUTES if getattr(self, kind) is not None)
 
     @property

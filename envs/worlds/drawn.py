@@ -33,7 +33,7 @@ class Drawn:
     replayed: tuple[str, ...] = ()
 
     def of(self, place: Any) -> Drawn:
-        """The same of some worlds by their place in the batch."""
+        """Records of some worlds by their place in the batch."""
         return Drawn(tuple(one.of(place) for one in self.blocks), self.replayed)
 
     def arrays(self) -> dict[str, Any]:
@@ -48,13 +48,13 @@ class Drawn:
 def drawn_from(
     scenario: WorldSource, worlds: Sequence[int], seed: int, purpose: str, periods: int | None = None
 ) -> Drawn:
-    """What worlds of a scenario are drawn from; arguments as of ``Scenario.sample``."""
+    """Records that worlds of a scenario are drawn from; arguments as of ``Scenario.sample``."""
     in_order = (process.trace.file for process in replayed_demands(scenario) if process.series.block is None)
     return Drawn(recorded_blocks(scenario, worlds, seed, purpose, periods), tuple(dict.fromkeys(in_order)))
 
 
 def read_drawn(arrays: Mapping[str, Any], worlds: int, where: str) -> Drawn | None:
-    """What a file says of it (:meth:`Drawn.arrays`); None where it says nothing.
+    """Records that a file names (:meth:`Drawn.arrays`); None where it names none.
 
     Raises
     ------

@@ -87,7 +87,7 @@ class Events:
         return sorted({entity for _, entity, _ in self._effects.get((kind, key), [])})
 
     def draw(self, streams: Streams, first: int, count: int) -> dict[str, Bools]:
-        """When each event is active, by name; see :func:`active_periods`."""
+        """Activity of each event, by name; see :func:`active_periods`."""
         found = {}
         for name, when in self._when.items():
             span = None

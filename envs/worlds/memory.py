@@ -37,7 +37,7 @@ def simulation_bytes(scenario: WorldSource, worlds: int, periods: int, trace: bo
 
 
 def worlds_that_fit(scenario: WorldSource, worlds: int, periods: int, share: float = 0.4) -> int:
-    """How many of ``worlds`` to simulate at a time so that they take no more than a share of what is free; at least 1."""
+    """Number of ``worlds`` to simulate at a time so that they take no more than a share of what is free; at least 1."""
     free = memory_limits.free_memory()
     if free is None:
         return worlds

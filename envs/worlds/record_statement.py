@@ -66,7 +66,7 @@ def check_room(scenario: WorldSource, purpose: str, periods: int) -> None:
 
 
 def record_split(scenario: WorldSource) -> tuple[str, ...]:
-    """Which recorded periods rules and policies are fitted to and judged on: one sentence or more for each record.
+    """Recorded periods that rules and policies are fitted to and judged on: one sentence or more for each record.
 
     Empty where no demand is recorded.
     """

@@ -34,7 +34,7 @@ class RecordedBlocks:
         return int(self.counts.shape[1])
 
     def of(self, chosen: Any) -> RecordedBlocks:
-        """The same record, of some worlds by their place."""
+        """Counts of some worlds by their place."""
         return RecordedBlocks(self.file, self.block, self.counts[chosen])
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from .disruption import Disruption
 
 
 class Observed(Protocol):
-    """What of the past a policy sees."""
+    """Observed past: what a policy sees of it."""
 
     @property
     def history(self) -> int:

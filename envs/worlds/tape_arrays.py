@@ -45,7 +45,7 @@ def batch_last(array: NumpyArray) -> NumpyArray:
 
 
 def neutral(name: str, shape: tuple[int, ...]) -> NumpyArray:
-    """What an absent array stands for, as far as a scenario is not needed to know."""
+    """Value that an absent array stands for, as far as a scenario is not needed to know."""
     if name == "lead_time":
         return np.broadcast_to(np.int64(USUAL), shape)
     value = {"split": 0.5, "thin": 0.5, "forecast": 0.0, "features": 0.0}.get(name, 1.0)
@@ -54,7 +54,7 @@ def neutral(name: str, shape: tuple[int, ...]) -> NumpyArray:
 
 @dataclass(frozen=True, eq=False)
 class TapeArrays:
-    """What a :class:`~echelongym.envs.Tape` holds."""
+    """Arrays of a :class:`~echelongym.envs.Tape`."""
 
     demand: NumpyArray  # (H + T, B, C, P) units; the first H rows are history
     lead_time: NDArray[np.int64]  # (T, B, L) periods, of what ships in the period
@@ -90,7 +90,7 @@ class TapeArrays:
 
 
 def check_shapes(tape: TapeArrays) -> None:
-    """All arrays agree on periods, worlds and entities.
+    """Check that all arrays agree on periods, worlds and entities.
 
     Raises
     ------

@@ -186,7 +186,7 @@ _MOST_WORLDS = 1 << 40
 
 
 def world_count(worlds: int | Sequence[int]) -> int:
-    """How many worlds are asked for.
+    """Number of worlds asked for.
 
     Raises
     ------

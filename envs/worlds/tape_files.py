@@ -102,7 +102,7 @@ def read_names(arrays: dict[str, Any], where: str) -> dict[str, tuple[str, ...]]
 
 
 def read_connections(arrays: dict[str, Any], where: str) -> dict[str, Any] | None:
-    """How the tape's network is connected (:mod:`.signature`); None where the file does not say.
+    """Connections of the tape's network (:mod:`.signature`); None where the file does not say.
 
     Raises
     ------

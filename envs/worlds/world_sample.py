@@ -78,14 +78,14 @@ class WorldSample:
 
     @property
     def kind(self) -> str:
-        """What intervals are about: ``worlds``, ``another_season`` or ``none``."""
+        """Kind of the intervals: about ``worlds``, ``another_season`` or ``none``."""
         if self.one_history or self.worlds < 2 or any(one.size < 2 for one in self.blocks):
             return "none"
         return "another_season" if self.blocks else "worlds"
 
     @property
     def reason(self) -> str | None:
-        """Why there is no interval; None where there is one."""
+        """Reason why there is no interval; None where there is one."""
         if self.one_history:
             return "one history: all worlds are the same one, so nothing is known of others"
         if self.worlds < 2:
@@ -110,7 +110,7 @@ class WorldSample:
     # In words ------------------------------------------------------------------------------------
 
     def notes(self) -> list[str]:
-        """What to say below a table about its intervals."""
+        """Notes for below a table about its intervals."""
         found = []
         if self.reason is not None:
             found.append(f"no interval: {self.reason}")
@@ -272,7 +272,7 @@ def _mixed_half(deviations: Floats) -> float:
 def sample_of(
     scenario: WorldSource, worlds: int, seed: int, purpose: str, periods: int | None = None, first: int = 0
 ) -> WorldSample:
-    """What ``worlds`` worlds of a scenario, numbered from ``first``, are a sample of; arguments as of ``Scenario.sample``."""
+    """Sample that ``worlds`` worlds of a scenario, numbered from ``first``, are; arguments as of ``Scenario.sample``."""
     numbers = range(first, first + worlds)
     one_history, rounding = _one_history(scenario, numbers, seed, purpose, periods)
     drawn = drawn_from(scenario, list(numbers), seed, purpose, periods)
@@ -282,7 +282,7 @@ def sample_of(
 
 
 def sample_of_tape(tape: Tape) -> WorldSample:
-    """What the worlds of a tape that was read from a file are a sample of, as far as it says."""
+    """Sample that the worlds of a tape read from a file are, as far as it says."""
     one_history = _alike(tape, tape)[0] and tape.batch > 1
     drawn = tape.drawn or Drawn()
     blocks = () if one_history else drawn.blocks

@@ -56,7 +56,7 @@ def compose(command: str, given: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def composed(command: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """The same of words as Hydra reads them."""
+    """The config of words as Hydra reads them."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 

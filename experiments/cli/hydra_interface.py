@@ -72,7 +72,7 @@ def _meant(word: str, following: Sequence[str]) -> str:
 
 @contextmanager
 def clean_errors() -> Iterator[None]:
-    """What Hydra and OmegaConf complain of, as one line of an InputError."""
+    """Context that turns complaints of Hydra and OmegaConf into one line of an InputError."""
     from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 

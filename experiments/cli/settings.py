@@ -58,7 +58,7 @@ class PolicyChoice(Config):
 
 
 class RunSettings(Config):
-    """What every command on a scenario has."""
+    """Settings of every command on a scenario."""
 
     scenario: Scenario
     run: str

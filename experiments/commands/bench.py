@@ -89,7 +89,7 @@ def run(settings: Settings, folder: Path) -> Path:
 
 
 def measure(name: str, settings: Settings) -> list[dict[str, Any]]:
-    """All figures of one scenario."""
+    """Measured figures of one scenario."""
     scenario, seconds = Scenario.load(name), settings.seconds
     register_envs()
     found: list[tuple[str, int, float]] = []

@@ -69,7 +69,7 @@ def run(settings: Settings, folder: Path) -> Path:
 
 
 def compare(settings: Settings, folder: Path, limits: Sequence[ServiceLimit] | None = None) -> tuple[Results, Path]:
-    """What the command does without printing its table: the results, and the run folder they were written to.
+    """The comparison without its printed table: the results, and the run folder they were written to.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ from .benchmark import compare
 
 
 class Training(Config):
-    """How the learner is trained: as by ``echelongym train``, for so long."""
+    """Settings of the learner's training: as by ``echelongym train``, for so long."""
 
     cpu_seconds: Positive
     seeds: Annotated[int, number(1, 1_000, integer=True)]
@@ -53,7 +53,7 @@ class Settings(RunSettings):
 
 
 def run(settings: Settings, folder: Path) -> Path:
-    """Do it all; returns the run folder of the comparison.
+    """Tune, train and compare; returns the run folder of the comparison.
 
     Raises
     ------

@@ -30,7 +30,7 @@ _TIMED = 300  # decisions that the latency is the median of
 
 
 class Check(Config):
-    """What a bundle is checked on before it is written."""
+    """Settings of the check of a bundle before it is written."""
 
     observations: Annotated[int, number(2, integer=True)]
     seed: Count

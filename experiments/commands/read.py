@@ -45,7 +45,7 @@ class States(Config):
 
 
 class Shocks(Config):
-    """What happens in the response to a shock."""
+    """Settings of the shock and its response."""
 
     customer: str | None
     product: str | None
@@ -57,7 +57,7 @@ class Shocks(Config):
 
 
 class TableSettings(Config):
-    """How the table is fitted."""
+    """Settings of the table's fit."""
 
     terms: Count
     position: Literal["echelon", "local"] | None
@@ -103,7 +103,7 @@ def run(settings: Settings, folder: Path) -> Path:
 
 
 def read(settings: Settings, policy: Callable[..., Any]) -> Reading:
-    """What the command does without printing and writing."""
+    """The reading without printing and writing."""
     scenario, chosen, hit = settings.scenario, settings.states, settings.shock
     # Names that do not exist are to be found out before anything is simulated.
     shocks = {"demand": demand_shock(scenario, hit.customer, hit.product, hit.deviations, hit.period)}

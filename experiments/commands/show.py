@@ -113,7 +113,7 @@ def _write(run: RunFolder, scenario: Scenario, sections: dict[str, list[dict[str
 
 
 def headline(scenario: Scenario) -> str:
-    """What a scenario is, in two lines."""
+    """Headline of a scenario, in two lines."""
     t = scenario.tables
     kinds = (
         f"{t.N} nodes, {t.L} lanes, {t.C} customers, {t.P} product{'s' if t.P > 1 else ''} ({', '.join(t.products)})"
@@ -261,7 +261,7 @@ def by_product(t: Tables, values: Any, chosen: Any = None) -> Any:
 
 
 def distinct(values: Sequence[Any]) -> Any:
-    """What is there, each once."""
+    """Distinct values, each once."""
     found = list(dict.fromkeys(value for value in values if value is not None))
     return found[0] if len(found) == 1 else (found or None)
 

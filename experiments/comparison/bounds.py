@@ -66,14 +66,14 @@ class Bounded:
         return max(self.costs, key=lambda kind: float(self.costs[kind].mean()))
 
     def gap(self, one: Scores, kind: str) -> Comparison:
-        """How much a policy costs above a bound, on its worlds: no more than that can be gained."""
+        """Gap of a policy above a bound, on its worlds: no more than that can be gained."""
         worlds = min(self.worlds, one.sample.worlds)
         costs = self.costs[kind][None, :worlds]
         found = seeds_comparison(one.episode_net_cost[:, :worlds], costs, sample=one.sample.first(worlds))
         return found.not_negative()
 
     def lines(self) -> list[str]:
-        """What to say below a table."""
+        """Lines for below a table."""
         found = []
         for kind, costs in self.costs.items():
             average = "" if self._one_history else " on average"

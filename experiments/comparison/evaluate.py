@@ -61,7 +61,7 @@ class Entrant:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What one entrant did; R training seeds (1 for a rule), B worlds."""
+    """Scores of one entrant; R training seeds (1 for a rule), B worlds."""
 
     entrant: Entrant
     cost: Floats  # (R, B) money a period
@@ -73,7 +73,7 @@ class Scores:
 
     @property
     def name(self) -> str:
-        """What the entrant is called."""
+        """Name of the entrant."""
         return self.entrant.name
 
     @property

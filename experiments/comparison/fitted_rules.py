@@ -140,7 +140,7 @@ def fitted(
 
 
 def look_up(scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: Tuning) -> Fitted | None:
-    """What was tuned before from the same; None where nothing was."""
+    """Rule tuned before from the same settings; None where there is none."""
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
     if tuning.cache is None:

@@ -117,7 +117,7 @@ class VariantResult:
 
     @cached_property
     def service(self) -> list[ServiceComparison]:
-        """How the policy serves beside the rule tuned on each variant, variant by variant."""
+        """Service of the policy beside the rule tuned on each variant, variant by variant."""
         return [compare_service(trial.scenario, one, trial.reference) for trial, one in self.trials]
 
     @property
@@ -132,7 +132,7 @@ class VariantResult:
 
     @property
     def mark(self) -> str:
-        """What is put behind a percentage that cannot stand alone."""
+        """Symbol behind a percentage that cannot stand alone."""
         return (UNEQUAL if self.unequal else "") + (MISSES if self.missing else "")
 
     @cached_property

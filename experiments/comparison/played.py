@@ -58,7 +58,7 @@ def played(
 
 
 def remembered(policy: Policy, identity: Any) -> Policy:
-    """The same policy, with what it decides in the journal where that takes long: what was decided is not asked again.
+    """Policy whose decisions are kept in the journal where they take long: what was decided is not asked again.
 
     Left as they are: rules, which are fast or keep their own plans, and policies with memory, whose decisions follow from
     more than what is observed.
@@ -95,7 +95,7 @@ class _Remembered:
 
 
 def identity_of(policy: Any, name: str, number: int, source: str) -> list[Any]:
-    """What tells a policy from others: a rule's parameters, a plan's requests, else the state of the files it is from."""
+    """Identity of a policy: a rule's parameters, a plan's requests, else the state of the files it is from."""
     found: list[Any] = [name, number, source, type(policy).__name__]
     if isinstance(policy, Rule):
         return [*found, policy.parameters]

@@ -34,7 +34,7 @@ def share(value: float | None) -> str | None:
 
 
 def made(one: Scores) -> str:
-    """How a policy came about: what its tuner simulated, or how many training seeds it has."""
+    """Cell on how a policy came about: what its tuner simulated, or how many training seeds it has."""
     entrant = one.entrant
     if entrant.tuning_budget is not None:
         return f"{entrant.tuning_budget / 1e6:.3g} M steps"

@@ -27,7 +27,7 @@ BASELINE = "echelon_base_stock"
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """What all policies did on common worlds, and how they compare."""
+    """Results of all policies on common worlds, and how they compare."""
 
     scenario: Scenario
     evaluation: Evaluation
@@ -48,7 +48,7 @@ class Results:
 
     @property
     def sample(self) -> WorldSample:
-        """What the common worlds are a sample of."""
+        """Sample that the common worlds are."""
         return self.scores[0].sample
 
     @cached_property

@@ -52,7 +52,7 @@ class ServiceComparison:
 
     @property
     def mark(self) -> str:
-        """What is put behind a percentage that cannot stand alone."""
+        """Symbol behind a percentage that cannot stand alone."""
         return (UNEQUAL if self.serves != ALIKE else "") + (MISSES if self.missed or self.other_missed else "")
 
     @property

@@ -21,7 +21,7 @@ _PANELS = 9  # of stock over time; nodes beyond are summed by column of the netw
 
 
 def about(sample: WorldSample | None) -> str:
-    """What the intervals of a picture are about, in brackets behind the name of an axis."""
+    """Subject of a picture's intervals, in brackets behind the name of an axis."""
     if sample is None or sample.kind == "worlds":
         return "95 %"
     if sample.kind == "another_season":

@@ -16,7 +16,7 @@ _PLAIN = "rule_without_terms.yaml"
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """All that was found."""
+    """Reading of a policy: all that was found."""
 
     curves: tuple[Curve, ...]
     sensitivity: Sensitivity

@@ -140,7 +140,7 @@ def shock_rows(response: Response) -> Iterator[dict[str, Any]]:
 
 
 def shock_text(response: Response) -> str:
-    """What a shock did, in a line; without an interval where all worlds are one history."""
+    """Effect of a shock, in a line; without an interval where all worlds are one history."""
     busiest = int(np.argmax(np.abs(response.total_requests.mean)))
     total, peak, after = response.total_requests, response.peak, response.peak_after[busiest]
     low, high = float(response.total_cost.low), float(response.total_cost.high)
@@ -153,7 +153,7 @@ def shock_text(response: Response) -> str:
 
 
 def cost_texts(reading: Reading) -> list[str]:
-    """What reading costs, in a line; where the rule has terms, in another what it costs to leave them out.
+    """Cost of reading, in a line; where the rule has terms, in another what it costs to leave them out.
 
     Fill rates stand beside a cost where the two serve unequally or miss a target.
     """

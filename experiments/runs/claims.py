@@ -299,7 +299,7 @@ def _settings(working: Path) -> dict[str, Any] | None:
 
 
 def stated(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells a run from others: its settings but for those that change no result, and the code that works on it."""
+    """Identity of a run: its settings but for those that change no result, and the code that works on it."""
     return {"config": _comparable(config), "code": _code()}
 
 

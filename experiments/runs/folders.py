@@ -137,7 +137,7 @@ def portable(scenario: Scenario) -> dict[str, Any]:
 
 
 def scenario_argument(scenario: Scenario, folder: Path) -> str:
-    """What to give as ``scenario=`` to mean this one: its name if it is as shipped, else the file in a run folder."""
+    """Value of ``scenario=`` that means this one: its name if it is as shipped, else the file in a run folder."""
     if scenario.name in shipped_scenarios() and Scenario.load(scenario.name).digest == scenario.digest:
         return scenario.name
     return shown(folder / "scenario.yaml")

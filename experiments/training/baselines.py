@@ -115,7 +115,7 @@ def fitted_rule(
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """What a training starts from; ``rule`` None: what the learner starts from by itself."""
+    """Starting rule of a training; ``rule`` None: what the learner starts from by itself."""
 
     rule: Rule | None
     facts: dict[str, Any]  # the summary's ``start``

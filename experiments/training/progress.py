@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def reported(settings: Settings, out: RunFolder, baselines: Baselines) -> Iterator[Callable[[Progress], None]]:
-    """What is done with progress: the learning curve goes to disk, and a bar or, without a terminal, lines are shown."""
+    """Reports of progress: the learning curve goes to disk, and a bar or, without a terminal, lines are shown."""
     terminal, name = console(stderr=True), label(settings.agent)
     # The time left stands first: what a narrow terminal cuts off is the end of the description.
     kept = Column(ratio=1, no_wrap=True, overflow="ellipsis")

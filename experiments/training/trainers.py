@@ -68,7 +68,7 @@ class Learning(ABC):
 
     @abstractmethod
     def logger(self, folder: Path) -> Any:
-        """What writes to TensorBoard."""
+        """Logger that writes to TensorBoard."""
 
     def run(self, checkpoint: Any, report: Report) -> Trained:
         """Train; the best policy so far is kept in the run folder all the while."""
@@ -92,7 +92,7 @@ class Learning(ABC):
         """Write a policy file."""
 
     def finish(self, trained: Trained) -> list[str]:
-        """What else is written at the end; names of the files."""
+        """Write what else belongs to the end; names of the files."""
         return []
 
     def following(self, scenario: str) -> str:
@@ -100,7 +100,7 @@ class Learning(ABC):
         return typed("benchmark", scenario=scenario, policies=listed(REFERENCE, shown(self.folder)))
 
     def baselines(self, tape: Tape) -> Baselines:
-        """What costs are shown against."""
+        """Baselines that costs are shown against."""
         settings = self.settings
         reference = reference_of(settings.scenario, settings.reference, settings.tuning, tape, settings.progress)
         return Baselines(reference, bound_of(settings.scenario, tape) if settings.bound else None)
@@ -134,7 +134,7 @@ class Pathwise(Learning):
 
 
 class FamilyTraining(Pathwise):
-    """The same for all networks of a randomised scenario at once; costs are shares of what the starting rule costs."""
+    """Training for all networks of a randomised scenario at once; costs are shares of what the starting rule costs."""
 
     cost = "cost as a share of the starting rule's"
     own_start = None
@@ -222,7 +222,7 @@ class Board:
 
 
 def learning(settings: Settings) -> type[Learning]:
-    """What trains the learner of these settings.
+    """Trainer of the learner of these settings.
 
     Raises
     ------

@@ -246,7 +246,7 @@ class Process:
         self._z, self._y = StateNumbers(), StateNumbers()
 
     def forget(self) -> None:
-        """Keep only what finds the number of a state."""
+        """Drop everything but the numbers of states."""
         self.cost = self.served_cost = self.cut = np.zeros(0)
         self.owner = self.starts = np.zeros(0, dtype=np.int64)
         self.serving = self.receiving = self.after = self.single = self.requests = None

@@ -59,7 +59,7 @@ class Box:
 
 
 def first_box(scenario: Scenario, demands: list[Ints]) -> Box:
-    """Where to begin: automatic levels, and the demand of a period or two."""
+    """First box of limits: automatic levels, and the demand of a period or two."""
     t = scenario.tables
     auto = automatic_levels(scenario)
     most = np.max([values.max(axis=0) for values in demands], axis=0)  # (C, P)

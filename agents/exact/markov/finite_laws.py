@@ -166,7 +166,7 @@ def divisions(totals: tuple[int, ...]) -> tuple[Ints, Floats]:
 
 @lru_cache(maxsize=4096)
 def fractions(shares: tuple[int, ...], most: int) -> tuple[Ints, Floats]:
-    """The same for ``(n share + u) // GRAIN`` with n up to ``most``, shares in multiples of 1 / GRAIN."""
+    """Lots as in :func:`divisions` for ``(n share + u) // GRAIN``, n up to ``most``, shares in multiples of 1 / GRAIN."""
     points = {(-n * share) % GRAIN for share in shares for n in range(most + 1)} | {0}
     return _stretches(points)
 

@@ -100,7 +100,7 @@ class Lots:
         return owner, weight, columns
 
     def whole(self, stand: Ints, requests: Ints, reserved: bool, demand: Ints) -> tuple[Ints, Floats, Ints, Ints]:
-        """The same for a whole period, requests (n, L P) that sources may not be able to fill included.
+        """Lots of a whole period, requests (n, L P) that sources may not be able to fill included.
 
         One lot of a node decides in shipping and in serving alike.
         """

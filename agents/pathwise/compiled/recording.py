@@ -35,7 +35,7 @@ class Layer:
 
 @dataclass
 class RecordedPeriod:
-    """What a period computes.
+    """Recorded computation of a period.
 
     Attributes
     ----------

@@ -77,7 +77,7 @@ class Operation:
 
 
 class Graph:
-    """All nodes, each operation on the same operands once, in an order in which they can be computed."""
+    """Expression graph: each operation on the same operands once, in an order in which they can be computed."""
 
     def __init__(self) -> None:
         self.nodes: list[Operation] = []

@@ -38,7 +38,7 @@ class Outlook:
         return type(self)(**arrays)
 
     def with_demand(self, demand: Floats) -> Self:
-        """The same with another demand (T, C, P)."""
+        """Copy with another demand (T, C, P)."""
         return replace(self, demand=demand)
 
     @classmethod
@@ -60,7 +60,7 @@ class Outlook:
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """What stands at the start of the first period, as observed."""
+    """Opening state: stock, pipeline and backlog at the start of the first period, as observed."""
 
     on_hand: Floats  # (N, P, A) units
     in_transit: Floats  # (L, P, K, A) units: slot k was dispatched k + 1 periods ago, life classes at dispatch

@@ -155,7 +155,7 @@ class NetworkProgram:
 
 
 def relaxations(tables: Tables) -> list[str]:
-    """What of the network the program relaxes, in words; empty where it is exact.
+    """Features of the network that the program relaxes, in words; empty where it is exact.
 
     Being exact does not make the bound tight: a clairvoyant knows what no policy can.
     """

@@ -101,7 +101,7 @@ class ServiceFamilies:
             assembly.add(self.balance[1:], columns, -factor)
 
     def waited(self) -> list[tuple[Ints, Floats, int]]:
-        """What waits at the start of periods 1.. of limited patience: columns (T - 1, C, P), factors, periods waited."""
+        """Backlog at the start of periods 1.. of limited patience: columns (T - 1, C, P), factors, periods waited."""
         cells, t = self.cells, self.cells.tables
         if not cells.impatient.any():
             return []

@@ -29,7 +29,7 @@ class LinearOptimum:
 
 
 class Solver:
-    """Solves programs one after another, in one thread.
+    """Solver of programs one after another, in one thread.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Solver:
         self._last: LinearProblem | None = None
 
     def solve(self, problem: LinearProblem, basis: Any = None) -> LinearOptimum:
-        """The cheapest point of a program.
+        """Optimum of a program.
 
         Parameters
         ----------
@@ -97,11 +97,11 @@ class Solver:
         return self._read(problem, started)
 
     def basis(self) -> Any:
-        """Where the last solution lies, to start another world's program from."""
+        """Basis of the last solution, to start another world's program from."""
         return self._highs.getBasis()
 
     def forget(self) -> None:
-        """Start the next program from nothing."""
+        """Drop the basis, so that the next program starts without one."""
         self._highs.clearSolver()
 
     def _pass(self, problem: LinearProblem) -> None:
