@@ -84,6 +84,8 @@ def _settings_cases() -> Iterator[Case]:
                     "mapping",
                 ):
                     must = False
+                if path == ("resume",) and what == "boolean":
+                    must = False  # auto, true or false
                 if path[-1] in ("log_std_init",) and what == "negative":
                     must = False
                 if path[-1] in ("ent_coef", "env_steps") and what in ("text", "number"):

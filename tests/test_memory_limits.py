@@ -42,7 +42,7 @@ def test_nothing_is_allocated_for_what_does_not_fit():
             lambda: scenario.sample(8, periods=10**12),
             lambda: NetworkVectorEnv("lost_sales", 10**10),
             lambda: NetworkVectorEnv("lost_sales", 2, periods=10**12),
-            lambda: Scenario.load("lost_sales", {"observe.history": 10**6}).sample(10**6),
+            lambda: Scenario.load("lost_sales", {"observe.history": 10**4}).sample(10**7),
         ):
             with pytest.raises(InputError, match=r"GB of memory are needed and .* are free: try fewer") as caught:
                 attempt()
@@ -90,6 +90,87 @@ def test_a_trace_that_does_not_fit_is_refused(monkeypatch):
     settings = Evaluation(worlds=4096, seed=7, periods=2000, chunk=None)
     with pytest.raises(InputError, match=r"a trace of 4096 worlds of 2000 periods: .*trace=none"):
         simulate_worlds(scenario, load_policy("echelon_base_stock", scenario), range(4096), settings, trace=True)
+
+
+# Each stands for the dimension of the state or the tape that follows from it.
+SPANS = [
+    ("products.milk.shelf_life", 1), ("customers.north_shops.patience", 0), ("lanes.hub_north.lead_time", 0),
+    ("forecast.horizon", 0), ("observe.history", 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "least"), SPANS, ids=[key for key, _ in SPANS])
+def test_spans_beyond_ten_thousand_periods_are_refused_before_anything_is_made(key, least):
+    assert Scenario.load("two_region", {key: 10_000})
+    assert Scenario.load("two_region", {key: least})
+    tracemalloc.start()
+    try:
+        for value in (10_001, 10**6, 1e9, 1e12):
+            with pytest.raises(
+                InputError, match=rf"{key.rpartition('.')[2]}.*expected a whole number.*10000"
+            ) as caught:
+                Scenario.load("two_region", {key: value})
+            assert "\n" not in str(caught.value)
+        assert tracemalloc.get_traced_memory()[1] < 64 * MEGABYTE
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_disruption_stretches_no_lead_time_beyond_them():
+    event = {"when": {"from": 8, "to": 9}, "effects": [{"lanes": "hub_north", "lead_time_factor": 3.0}]}
+    longest = max(Scenario.load("two_region").lanes["hub_north"].lead_time.values)
+    limit = 10_000 / longest
+    for factor, fits in ((limit, True), (limit + 1, False), (1e12, False)):
+        event["effects"][0]["lead_time_factor"] = factor
+        scenario = Scenario.load("two_region", {"disruptions": {"jam": event}})
+        if fits:
+            assert scenario.tables.K == 10_000 - 1
+        else:
+            with pytest.raises(InputError, match=r"disruptions.jam.effects.0.lead_time_factor = .*lane hub_north"):
+                _ = scenario.tables
+
+
+def test_a_state_that_does_not_fit_is_refused(monkeypatch):
+    monkeypatch.setattr(memory_limits, "free_memory", lambda: 100 * MEGABYTE)
+    long = {"products.milk.shelf_life": 5_000, "lanes.hub_north.lead_time": 5_000}
+    for key in long:  # one alone fits
+        assert Scenario.load("two_region", {key: long[key]}).tables
+    with pytest.raises(
+        InputError, match=r"shelf lives of 5000, lead times of 10000 and waits of 6 periods: .*try a shorter"
+    ):
+        _ = Scenario.load("two_region", long).tables
+
+
+def test_tables_of_demand_that_do_not_fit_are_refused(monkeypatch):
+    season = {"amplitude": 0.5, "period": 300}
+    demand = {"kind": "negative_binomial", "mean": 2_000, "dispersion": 0.5, "season": season}
+    scenario = Scenario.load("two_region", {"customers.north_shops.demand": demand})
+    assert scenario.sample(2, periods=10)
+    scenario = Scenario.load("two_region", {"customers.north_shops.demand": demand})
+    monkeypatch.setattr(memory_limits, "free_memory", lambda: 30 * MEGABYTE)
+    with pytest.raises(InputError, match=r"customers.north_shops.demand of mean 2000, .* factors .*try a smaller mean"):
+        scenario.sample(2, periods=200)
+
+
+def test_workers_that_do_not_fit_are_refused(monkeypatch):
+    from echelongym.envs.storage.workers import worker_pool
+
+    monkeypatch.setattr(memory_limits, "free_memory", lambda: 1000 * MEGABYTE)
+    with pytest.raises(InputError, match=r"workers = 1000: .*try fewer workers"), worker_pool(1000):
+        pass
+
+
+def test_a_worker_that_is_killed_ends_in_one_line():
+    import signal
+
+    from echelongym.envs.storage.workers import worker_pool
+
+    with (
+        pytest.raises(InputError, match="workers = 1: a worker process ended in the middle") as caught,
+        worker_pool(1) as pool,
+    ):
+        pool.submit(os.kill, pool.submit(os.getpid).result(), signal.SIGKILL).result()
+    assert "\n" not in str(caught.value)
 
 
 def test_small_sizes_are_never_refused(monkeypatch):

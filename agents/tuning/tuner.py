@@ -236,6 +236,27 @@ def tune(
     )
 
 
+def check_budget(scenario: Scenario, rule: str, budget: int | None, worlds: int, refit: int) -> None:
+    """Refuse what :func:`tune` would refuse of a rule and a budget, before anything else is begun.
+
+    Raises
+    ------
+    InputError
+        For a scenario that the rule makes no sense for, or a budget too small for a single evaluation.
+    """
+    if hasattr(RULES[rule], "made_for"):
+        return
+    if len(RULES[rule](scenario).space()) and budget is not None:
+        _check_limit(budget, worlds * scenario.tables.horizon, worlds, refit)
+
+
+def _check_limit(limit: int, price: int, worlds: int, refit: int) -> None:
+    least = price * (refit + 1)
+    if limit < least:
+        each = f"one evaluation of {worlds} worlds{' a fit' if refit else ''}"
+        raise expected("budget", limit, f"at least {least} env-periods ({each})")
+
+
 @dataclass(frozen=True, eq=False)
 class _SearchResult:
     """What a search ended with."""
@@ -262,11 +283,9 @@ def _search(
     """Run the plan, and run it again from other starts where refits are wanted."""
     if not len(plan.space):
         return _SearchResult(plan.base, "none", "converged", TuningBudget(0), 0.0)
-    fits, price = refit + 1, plan.judge.price
+    fits = refit + 1
     limit = plan.natural_budget() * fits if budget is None else budget
-    if limit < price * fits:
-        each = f"one evaluation of {plan.judge.worlds} worlds{' a fit' if refit else ''}"
-        raise expected("budget", limit, f"at least {price * fits} env-periods ({each})")
+    _check_limit(limit, plan.judge.price, plan.judge.worlds, refit)
     tried = []
     with _progress(progress, f"tune {rule}", limit, report) as told:
         plan.judge.budget = spent = TuningBudget(limit, told)

@@ -15,6 +15,11 @@ from .plain import check_plain
 
 #: Whole numbers beyond this are no numbers of anything here; floats hold those up to it exactly.
 MOST = 2**53
+#: Amounts below this that are meant to be greater than 0 are slips: a quotient by one of them is no number.
+LEAST = 1e-12
+#: Longer spans of periods, in which goods age, people wait, vehicles drive or forecasts look ahead, are slips: of
+#: days they are 27 years, and every period of them takes memory in every world.
+LONGEST_SPAN = 10_000
 _UNIONS = (Union, types.UnionType)
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -69,12 +74,14 @@ def is_number(value: Any) -> bool:
 
 
 def _checked(value: Any, low: float, high: float, integer: bool, strict: bool) -> float | int:
-    bound = f" {'>' if strict else '>='} {low:g}" if low > -math.inf else ""
-    bound += f" and <= {high:g}" if high < math.inf else ""
+    bound = f" {'>' if strict else '>='} {low:.12g}" if low > -math.inf else ""
+    bound += f" and <= {high:.12g}" if high < math.inf else ""
     kind = "a whole number" if integer else "a finite number"
     if high == math.inf and isinstance(value, int | float) and MOST < abs(value) < math.inf:
         bound += f" and at most {MOST:.1e}"
     fits = is_number(value) and (value > low if strict else value >= low) and value <= high
+    if fits and strict and low == 0.0 and value < LEAST:
+        fits, bound = False, f"{bound} and at least {LEAST:g}"
     if not fits or (integer and value != int(value)):
         raise ValueError(f"expected {kind}{bound}")
     return int(value) if integer else float(value)
@@ -100,18 +107,20 @@ def number_by_product(low: float = 0.0, high: float = math.inf, integer: bool = 
         By the validator: with what was expected.
     """
 
-    def one(value: Any) -> Any:
+    def one(value: Any, of: str = "") -> Any:
         if auto and value == "auto":
             return value
         try:
             return _checked(value, low, high, integer, False)
         except ValueError as error:
-            hint = f"{error}{' or auto' if auto else ''}, or a mapping by product"
-            raise ValueError(hint) from None
+            named = f"{shorten(of, 60)} = {shorten(value, 60)}: " if of else ""
+            raise ValueError(f"{named}{error}{' or auto' if auto else ''}, or a mapping by product") from None
 
     def check(value: Any) -> Any:
         if isinstance(value, dict):
-            return {as_text(key): one(item) for key, item in value.items()}
+            if not value:
+                raise ValueError("expected a number, or a mapping by product with at least one entry")
+            return {as_text(key): one(item, str(key)) for key, item in value.items()}
         return one(value)
 
     return PlainValidator(check)
@@ -123,6 +132,8 @@ Positive = Annotated[float, number(strict=True)]
 Share = Annotated[float, number(0.0, 1.0)]
 Count = Annotated[int, number(0, integer=True)]
 PositiveCount = Annotated[int, number(1, integer=True)]
+Span = Annotated[int, number(1, LONGEST_SPAN, integer=True)]
+SpanOrZero = Annotated[int, number(0, LONGEST_SPAN, integer=True)]
 AmountByProduct = Annotated[float | dict[str, float], number_by_product()]
 ShareByProduct = Annotated[float | dict[str, float], number_by_product(0.0, 1.0)]
 

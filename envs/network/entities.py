@@ -11,14 +11,15 @@ from pydantic import BeforeValidator, Field, WrapValidator
 
 from ..core.names import Label, Name, Named, Names
 from ..core.validation import (
+    LONGEST_SPAN,
     AmountByProduct,
     Config,
     Count,
     NonNegative,
     Positive,
-    PositiveCount,
     Share,
     ShareByProduct,
+    Span,
     number,
     number_by_product,
 )
@@ -27,7 +28,7 @@ from .calendars import Calendar, ReviewField
 
 LeadTimeField = Annotated[LeadTime, WrapValidator(lambda value, _: parse_lead_time(value))]
 InitialField = Annotated[float | str | dict[str, float | str], number_by_product(auto=True)]
-PatienceField = Annotated[int | dict[str, int], number_by_product(0, integer=True)]
+PatienceField = Annotated[int | dict[str, int], number_by_product(0, LONGEST_SPAN, integer=True)]
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 class Product(Config):
     """One article."""
 
-    shelf_life: PositiveCount | None = None
+    shelf_life: Span | None = None
     """Periods that a unit lives, that of its dispatch from the supplier included; left out: it never expires."""
     volume: NonNegative = 1.0
     """Volume of a unit; all capacities are volumes."""

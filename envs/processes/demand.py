@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InputError, expected, unknown
+from ..core.memory_limits import require_memory
 from ..core.typing import Floats
 from ..core.validation import Config, validate
 from ..recorded.record import ONE_RECORD, JointRecords
 from ..recorded.trace import Columns, Trace
 from ..recorded.windows import Windows
 from .families import FAMILIES, DemandFamily, Season
-from .inverse import InverseTables, PlaceNumbers
+from .inverse import BYTES_A_VALUE, InverseTables, PlaceNumbers
 from .laws import Smooth, Steps, Uniform
 from .replay import ReplayedDemand
 
@@ -55,8 +56,9 @@ class DemandProcess:
         Standard deviation of a period's demand as drawn, season at 1.
     """
 
-    def __init__(self, family: DemandFamily, integer: bool) -> None:
+    def __init__(self, family: DemandFamily, integer: bool, where: str = "demand") -> None:
         self.family = family
+        self._where = where
         self.integer = integer
         self._law = family.law(1.0, integer)
         self._laws: dict[float, Steps] = {}
@@ -189,6 +191,14 @@ class DemandProcess:
         products = np.round(np.outer(factors, levels).ravel()[found], 12).tolist()
         new = sorted({product for product in products if (score, product) not in known})
         if new:
+            # The widest law first: the greatest factor has it. Where all are as long, do they fit?
+            longest = len(self._law_at(new[-1]).values)
+            require_memory(
+                len(new) * longest * BYTES_A_VALUE,
+                f"{self._where} of mean {self.mean:g}, whose season and disruptions have {len(new)} factors up to {new[-1]:g}, "
+                f"with tables of up to {longest} values",
+                "a smaller mean or demand_factor, or kind gamma or normal, which need no tables",
+            )
             start = tables.add([self._law_at(product) for product in new])
             known.update({(score, product): start + k for k, product in enumerate(new)})
         numbers[found] = [known[score, product] for product in products]
@@ -197,7 +207,10 @@ class DemandProcess:
     def _law_at(self, factor: float) -> Steps:
         """The law at a factor, of families that are looked up in tables."""
         if factor not in self._laws:
-            law = self.family.law(factor, self.integer)
+            try:
+                law = self.family.law(factor, self.integer)
+            except InputError as error:
+                raise InputError(f"{self._where}, times {factor:g} by season and disruptions: {error}") from None
             if not isinstance(law, Steps):
                 raise TypeError("expected a discrete law")
             self._laws[factor] = law
@@ -207,8 +220,11 @@ class DemandProcess:
         """Mean and standard deviation at a factor, as drawn."""
         if isinstance(self._law, Smooth):
             return factor * self._law.mean, factor * self._law.standard_deviation
+        known = self.family.moments(factor)
+        if known is not None:
+            return known
         law = self._law_at(factor)
-        return self.family.moments(factor) or (law.mean, law.standard_deviation)
+        return law.mean, law.standard_deviation
 
 
 def parse_demand(
@@ -278,7 +294,7 @@ def parse_demand(
             if integer:
                 config.check_whole(place)
             try:
-                processes[name] = DemandProcess(config, integer)
+                processes[name] = DemandProcess(config, integer, place)
             except InputError as error:
                 raise InputError(f"{place}: {error}") from None
     return processes
@@ -314,11 +330,11 @@ _MAPPINGS: dict[str, type[Config]] = {"season": Season, "windows": Windows, "col
 
 
 def _is_by_product(key: str, value: Any, products: tuple[str, ...], where: str) -> bool:
-    if not isinstance(value, dict):
-        return False
+    if not isinstance(value, dict) or not value:
+        return False  # an empty one says nothing of any product: the family says what it expects
     if key in _MAPPINGS:
         inner = _MAPPINGS[key].model_fields
-        return bool(value) and all(name in products and name not in inner for name in value)
+        return all(name in products and name not in inner for name in value)
     for name in value:
         if name not in products:
             raise unknown(key, name, products, where)

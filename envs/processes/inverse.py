@@ -13,6 +13,7 @@ from .laws import SCORES, Steps
 
 PlaceNumbers = NDArray[np.intp]
 
+BYTES_A_VALUE = 80  # of a law and of its place in the tables, with what making them takes
 _BLOCK = 8_192  # numbers looked up at a time: temporaries stay in the processor's cache
 
 
@@ -58,7 +59,7 @@ class InverseTables:
             below = np.searchsorted(edges, borders)
             lowest, highest = below[:-1].copy(), below[1:].copy()
             lowest[0], highest[-1] = 0, len(edges)
-            new = (lowest + base, highest + base, highest - lowest > 1, [*edges, np.inf], law.values)
+            new = (lowest + base, highest + base, highest - lowest > 1, np.append(edges, np.inf), law.values)
             for part, item in zip(parts, new, strict=True):
                 part.append(np.asarray(item, dtype=part[0].dtype))
             base += len(law.values)

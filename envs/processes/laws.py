@@ -76,20 +76,26 @@ def count_law(mean: float, dispersion: float) -> Steps:
 
     mode = max(0, math.ceil(mean * (1.0 - dispersion) - 1.0))
     length = math.ceil(12.0 * math.sqrt(mean + dispersion * mean**2)) + 64
+    if 1 + length > MOST_VALUES:
+        raise _too_wide(mean, dispersion)
     down = np.cumprod(1.0 / ratio(np.arange(mode - 1, max(mode - length, 0) - 1, -1, dtype=float)))
     up = np.ones(1)
     while up[-1] > _NEVER:
         if len(up) + length > MOST_VALUES:
-            raise InputError(
-                f"demand of mean {mean:g} and dispersion {dispersion:g}: expected numbers small "
-                "enough for a table of its values; kind gamma has none"
-            )
+            raise _too_wide(mean, dispersion)
         k = np.arange(mode + len(up) - 1, mode + len(up) - 1 + length, dtype=np.float64)
         up = np.concatenate([up, up[-1] * np.cumprod(ratio(k))])
     weights: Floats = np.concatenate([down[down > _NEVER][::-1], up[up > _NEVER]])
     lowest = mode - int((down > _NEVER).sum())
     values = np.arange(lowest, lowest + len(weights), dtype=np.float64)
     return Steps(values, np.divide(weights, math.fsum(weights)))
+
+
+def _too_wide(mean: float, dispersion: float) -> InputError:
+    return InputError(
+        f"demand of mean {mean:g} and dispersion {dispersion:g}: expected numbers small "
+        "enough for a table of its values; kind gamma has none"
+    )
 
 
 @dataclass(frozen=True, eq=False)

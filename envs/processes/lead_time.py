@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_serializer, model_validator
 
-from ..core.validation import Config, is_number
+from ..core.validation import LONGEST_SPAN, Config, is_number
 from .laws import Steps
 from .series import Streams
-
-MOST_PERIODS = 10_000  # a longer lead time is a slip of the pen
 
 
 class LeadTime(Config):
@@ -98,9 +96,10 @@ def parse_lead_time(raw: Any) -> LeadTime:
 
 
 def _periods(value: Any) -> int:
-    if not is_number(value) or value != int(value) or not 0 <= value <= MOST_PERIODS:
+    if not is_number(value) or value != int(value) or not 0 <= value <= LONGEST_SPAN:
         raise ValueError(
-            f"{value!r}: expected a whole number of periods >= 0, or a mapping with values and probabilities"
+            f"{value!r}: expected a whole number of periods >= 0 and <= {LONGEST_SPAN}, or a mapping with values and "
+            "probabilities"
         )
     return int(value)
 

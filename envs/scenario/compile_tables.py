@@ -6,8 +6,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..core.errors import expected
+from ..core.memory_limits import require_memory
 from ..core.typing import Bools, Floats, Ints
-from ..core.validation import by_product
+from ..core.validation import LONGEST_SPAN, by_product
 from ..network.calendars import protection, together
 from ..network.entities import Lane, Source
 from ..network.open_periods import lane_pattern, node_pattern
@@ -48,7 +50,13 @@ class Described(WorldSource, Protocol):
 
 
 def compile_tables(scenario: Described) -> Tables:
-    """Compile a validated scenario."""
+    """Compile a validated scenario.
+
+    Raises
+    ------
+    InputError
+        If a disruption stretches a lead time beyond what anything waits for, or one world does not fit into memory.
+    """
     products = tuple(scenario.products)
     nodes, lanes, customers = (list(getattr(scenario, key).values()) for key in _SECTIONS)
     node_index = {name: i for i, name in enumerate(scenario.nodes)}
@@ -96,6 +104,12 @@ def compile_tables(scenario: Described) -> Tables:
         for own, source, target, lead in zip(lane_patterns, sources, targets, nominal, strict=True)
     )
     K = max(int(longest.max(initial=0)) - 1, 1)
+    lives = [product.shelf_life or 0 for product in scenario.products.values()]
+    patience = np.array(
+        [by_product(_unlimited(item.patience), products, -1) for item in customers], dtype=np.int64
+    ).reshape(len(customers), len(products))
+    A, W = max(max(lives), 1), max(int(patience.max(initial=-1)) + 1, 1)
+    _check_size(len(products) * (len(nodes) * A + len(lanes) * K * A + len(customers) * W), A, K, W)
     lane_source = _ints(node_index.get(lane.source, -1) for lane in lanes)
     lane_target = _ints(node_index[lane.target] for lane in lanes)
     primary = np.full((len(nodes), len(products)), -1, dtype=np.int64)
@@ -110,10 +124,6 @@ def compile_tables(scenario: Described) -> Tables:
             if first_source[c, p] >= 0:
                 mean_flow[echelon[:, first_source[c, p], p], p] += mean_demand[c, p]
     on_hand, in_transit = initial_stock(scenario, primary, mean_flow, nominal, protected, K)
-    lives = [product.shelf_life or 0 for product in scenario.products.values()]
-    patience = np.array(
-        [by_product(_unlimited(item.patience), products, -1) for item in customers], dtype=np.int64
-    ).reshape(len(customers), len(products))
     batch, least = np.nan_to_num(amounts(lanes, "batch")), np.nan_to_num(amounts(lanes, "minimum_order"))
     per_unit = sum(amounts(customers, key) for key in ("lost_sale_cost", "backorder_cost", "price"))
     scale = scenario.reward_scale
@@ -124,8 +134,8 @@ def compile_tables(scenario: Described) -> Tables:
         lanes=tuple(scenario.lanes),
         customers=tuple(scenario.customers),
         pairs=tuple((pair[0], pair[1]) for pair in pairs),
-        A=max(max(lives), 1),
-        W=max(int(patience.max(initial=-1)) + 1, 1),
+        A=A,
+        W=W,
         K=K,
         H=scenario.observe.history,
         F=scenario.forecast.horizon,
@@ -204,6 +214,13 @@ def compile_tables(scenario: Described) -> Tables:
     )
 
 
+def _check_size(entries: int, A: int, K: int, W: int) -> None:
+    """Refuse a state that no memory holds, before anything is made for it."""
+    what = f"one world with shelf lives of {A}, lead times of {K + 1} and waits of {W - 1} periods"
+    require_memory(8 * _COPIES * entries, what, "a shorter shelf_life, lead_time, lead_time_factor or patience")
+
+
+_COPIES = 4  # of the state that a period of a simulation holds at a time
 _SECTIONS = ("nodes", "lanes", "customers")
 
 
@@ -241,12 +258,17 @@ def _longest(scenario: Described, lanes: list[Any]) -> tuple[Ints, Bools]:
     """Longest lead time of each lane with every disruption at work, and whether it varies."""
     factor = np.ones(len(lanes))
     varies = np.array([len(set(lane.lead_time.values)) > 1 for lane in lanes], dtype=bool)
-    for disruption in scenario.disruptions.values():
-        for effect, chosen in disruption.select(scenario):
+    longest = np.array([max(lane.lead_time.values) for lane in lanes], dtype=np.float64)
+    for name, disruption in scenario.disruptions.items():
+        for place, (effect, chosen) in enumerate(disruption.select(scenario)):
             if effect.lead_time_factor is not None:
                 factor[chosen] *= max(effect.lead_time_factor, 1.0)
                 varies[chosen] |= effect.lead_time_factor != 1.0
-    longest = np.array([max(lane.lead_time.values) for lane in lanes], dtype=np.float64)
+                if (longest * factor).max(initial=0.0) > LONGEST_SPAN:
+                    lane = list(scenario.lanes)[int((longest * factor).argmax())]
+                    field = f"disruptions.{name}.effects.{place}.lead_time_factor"
+                    hint = f"at most {LONGEST_SPAN} periods on lane {lane} with all disruptions at work"
+                    raise expected(field, effect.lead_time_factor, hint, scenario.name)
     return np.ceil(longest * factor - 1e-9).astype(np.int64), varies
 
 

@@ -25,6 +25,7 @@ from .random_network import RandomNetwork
 from .ranges import Draw, RandomNumbers, constant
 
 NETWORK = ("nodes", "lanes", "customers")
+_NEVER_DRAWN = ("name", "base_dir", "randomise", "variant")  # a variant is called after its number
 
 
 class VariantNumbers:
@@ -111,7 +112,7 @@ class Variation(Config):
         Raises
         ------
         InputError
-            Where a factor meets what is no number.
+            Where a factor meets what is no number, or a pattern matches what is never drawn.
         """
         if self.network is not None:
             data.update(self.network.draw(numbers))
@@ -120,6 +121,8 @@ class Variation(Config):
         for pattern, draw in self.values.items():
             found[pattern] = []
             for path, place, key in list(_matches(data, pattern)):
+                if path in _NEVER_DRAWN:
+                    raise expected("randomise.values", pattern, f"the paths of numbers; {path} is none that is drawn")
                 # A path that an earlier pattern has drawn is drawn anew, from another series.
                 again = drawn[path] = drawn.get(path, 0) + 1
                 name = pattern if draw.together else path if again == 1 else f"{path}#{again}"

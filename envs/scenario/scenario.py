@@ -13,7 +13,7 @@ from pydantic import Field, ModelWrapValidatorHandler, PlainValidator, Validatio
 
 from ..core.errors import InputError, expected, unknown
 from ..core.names import Label, Named
-from ..core.validation import Config, Count, NonNegative, PositiveCount, Share, is_number, validate
+from ..core.validation import LEAST, Config, Count, NonNegative, Share, Span, is_number, number, validate
 from ..network.network import Network
 from ..network.tables import Tables
 from ..processes.correlation import Correlation
@@ -33,13 +33,16 @@ from .compile_tables import compile_tables
 from .overrides import overridden
 from .randomise import NETWORK, Choice, Variation, check, is_drawn, is_undrawn, variant, with_network
 
+#: Periods of an episode; of hours they are a thousand years.
+LONGEST_HORIZON = 10_000_000
+
 
 def _reward_scale(value: Any) -> Any:
     if value == "auto":
         return value
-    if is_number(value) and value > 0:
+    if is_number(value) and value >= LEAST:
         return float(value)
-    raise ValueError("expected auto or a number > 0")
+    raise ValueError(f"expected auto or a number > 0 and at least {LEAST:g}")
 
 
 class Observe(Config):
@@ -49,7 +52,7 @@ class Observe(Config):
     """Whether policies see the lead times of the period (`quoted`) or not (`hidden`)."""
     demand: Literal["demand", "sales"] = "demand"
     """Whether policies see all demand of past periods, or only what was sold."""
-    history: PositiveCount = 4
+    history: Span = 4
     """Past periods of demand that policies see."""
 
 
@@ -77,7 +80,7 @@ class Scenario(Network):
     """Name used in tables and run folders; left out: the name of the file."""
     units: Literal["continuous", "integer"] = "continuous"
     """`continuous` amounts, or `integer`: whole units, exact, without gradients."""
-    horizon: PositiveCount = 200
+    horizon: Annotated[int, number(1, LONGEST_HORIZON, integer=True)] = 200
     """Periods of an episode."""
     warm_up: Count = 0
     """Periods at the start of an episode that reported figures leave out."""

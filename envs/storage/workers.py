@@ -6,31 +6,49 @@ import contextlib
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from ..core.errors import InputError
+from ..core.memory_limits import require_memory
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing.managers import SyncManager
 
+_WORKER = 60 << 20  # bytes of a worker that has done nothing yet but imported what it needs
 _PATIENCE = 5.0  # seconds that a worker has to end
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's <sys/prctl.h>
 
 
-def worker_pool(workers: int) -> ProcessPoolExecutor:
+@contextlib.contextmanager
+def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of processes that start afresh, keep steps in the journal of this process, and end with it.
 
     They start afresh because a copy of a process that has used threads may hang.
+
+    Raises
+    ------
+    InputError
+        If there is no memory for so many, or one of them ends in the middle of its work.
     """
     from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     from .journal import active
 
     journal = active()
     folder = None if journal is None else str(journal.folder)
-    return ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(_by_main_thread(), folder)
-    )
+    require_memory(workers * _WORKER, f"workers = {workers}", "fewer workers")
+    try:
+        with ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(_by_main_thread(), folder)
+        ) as pool:
+            yield pool
+    except BrokenProcessPool:
+        why = "a worker process ended in the middle of its work, as it does where memory runs out or somebody ends it"
+        raise InputError(f"workers = {workers}: {why}: expected fewer workers, worlds or periods") from None
 
 
 def stop(pool: ProcessPoolExecutor) -> None:

@@ -26,13 +26,13 @@ def tape_bytes(scenario: WorldSource, worlds: int, periods: int) -> int:
 
 
 def simulation_bytes(scenario: WorldSource, worlds: int, periods: int, trace: bool = False) -> int:
-    """Bytes of a simulation: the tape, and every period of what happened where a trace is kept."""
+    """Bytes of a simulation: the tape, what stands in the network, and every period of what happened where a trace is kept."""
     t = scenario.tables
-    kept = 0
+    stock = t.N * t.P * t.A + t.L * t.P * t.K * t.A + t.C * t.P * t.W
+    kept = _NUMBER * stock * worlds
     if trace:
-        stock = t.N * t.P * t.A + t.L * t.P * t.K * t.A + t.C * t.P * t.W
         flows = (6 * t.L + 2 * t.C + t.S + t.N) * t.P
-        kept = _NUMBER * (2 * (stock + flows) + 12) * worlds * periods  # period by period, then joined
+        kept += _NUMBER * (2 * (stock + flows) + 12) * worlds * periods  # period by period, then joined
     return tape_bytes(scenario, worlds, periods) + kept
 
 

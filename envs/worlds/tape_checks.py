@@ -157,7 +157,7 @@ def check_values(tape: TapeArrays, scenario: WorldSource, where: str) -> None:
         each(name, lambda x, free=free: ~free | (x == 0) | (x == 1), "0 or 1 without a capacity")  # type: ignore[misc]
     each("lane_yield", lambda x: (x >= 0) & (x <= 1), "a share >= 0 and <= 1")
     for name in ("forecast", "features"):  # a poor forecast may be negative
-        each(name, lambda x: np.abs(x) <= float(MOST), f"a finite number of at most {MOST:.1e}")
+        each(name, lambda x: (x >= -float(MOST)) & (x <= float(MOST)), f"a finite number of at most {MOST:.1e}")
     for name in ("split", "thin"):
         each(name, lambda x: (x >= 0) & (x < 1) & _whole(x * float(GRAIN)), "a multiple of 1/65536 in [0, 1)")
 

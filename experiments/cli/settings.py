@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator
 
 from echelongym.envs.core.validation import Config, Count, Flag, PositiveCount, number
 from echelongym.envs.scenario.scenario import Scenario
@@ -12,6 +12,18 @@ from echelongym.envs.scenario.scenario import Scenario
 from ..runs.folders import portable
 
 USUAL_RULE = "echelon_base_stock"  # what others are held against where nobody names another
+
+
+def _policy_name(value: Any) -> Any:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("expected a rule, a path or package.module:thing")
+    return value
+
+
+#: What names a policy: a rule, a path or an import path.
+PolicyName = Annotated[str, BeforeValidator(_policy_name)]
+#: Processes side by side; each takes some hundred megabytes of memory.
+Workers = Annotated[int, number(1, 1_024, integer=True)]
 
 
 class Evaluation(Config):
@@ -34,7 +46,7 @@ class Tuning(Config):
     tolerance: Annotated[float, number(0, 1)]
     patience: Annotated[float, number(0, 1)]
     refit: Annotated[int, number(0, 20, integer=True)]
-    workers: PositiveCount
+    workers: Workers
     cache: str | None
     refresh: Flag
 
@@ -45,14 +57,14 @@ class Bounds(Config):
     worlds: Count
     penalty: Flag
     steps: PositiveCount | None
-    workers: PositiveCount
+    workers: Workers
     cache: str | None
 
 
 class PolicyChoice(Config):
     """Group ``policy``: one policy, by name, path or import path, and parameters where it takes some."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: PolicyName
     parameters: dict[str, Any]
     tuned: Flag = True  # a rule by name is the tuned one, where it was tuned; false: automatic levels
 
@@ -69,4 +81,4 @@ class RunSettings(Config):
         return {"scenario": portable(self.scenario), **self.model_dump(mode="json", exclude={"scenario"})}
 
 
-__all__ = ["Bounds", "Evaluation", "PolicyChoice", "RunSettings", "Tuning"]
+__all__ = ["Bounds", "Evaluation", "PolicyChoice", "PolicyName", "RunSettings", "Tuning", "Workers"]

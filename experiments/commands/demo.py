@@ -14,14 +14,15 @@ from pydantic import Field
 
 from echelongym.agents.learners import AnyLearner
 from echelongym.agents.registry import RULES
+from echelongym.agents.tuning.tuner import check_budget
 from echelongym.envs.core.errors import require, unknown
 from echelongym.envs.core.names import folder_name
-from echelongym.envs.core.validation import Config, Count, Flag, Positive, PositiveCount, number
+from echelongym.envs.core.validation import Config, Count, Flag, Positive, number
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage import journal
 from echelongym.envs.storage.workers import stop, worker_pool
 
-from ..cli.settings import Bounds, Evaluation, RunSettings, Tuning
+from ..cli.settings import Bounds, Evaluation, RunSettings, Tuning, Workers
 from ..cli.terminal import finish, progress, say, typed
 from ..comparison.bounds import said_limits
 from ..comparison.fitted_rules import RULE_FILE, fit
@@ -48,7 +49,7 @@ class Settings(RunSettings):
     evaluation: Evaluation
     tuning: Tuning
     bounds: Bounds
-    workers: PositiveCount
+    workers: Workers
     progress: Flag
 
 
@@ -58,7 +59,7 @@ def run(settings: Settings, folder: Path) -> Path:
     Raises
     ------
     InputError
-        For an unknown rule or agent, or a run folder that is taken.
+        For an unknown rule or agent, a budget that no rule can be tuned with, or a run folder that is taken.
     MissingExtra
         If the scenario's demand or PyTorch comes with an extra that is not installed; the message is the install line.
     """
@@ -66,6 +67,7 @@ def run(settings: Settings, folder: Path) -> Path:
     for rule in settings.rules:
         if rule not in RULES:
             raise unknown("rules", rule, RULES)
+        check_budget(settings.scenario, rule, settings.tuning.budget, settings.tuning.worlds, settings.tuning.refit)
     require("torch")
     chosen, scenario = settings.training, settings.scenario
     runs = Path("runs")
@@ -134,7 +136,7 @@ def _work(jobs: list[tuple[Callable[..., str], tuple[Any, ...]]], settings: Sett
             say(f"  {job(*arguments, show_progress=settings.progress)}")
         return
     with (
-        worker_pool(settings.workers) as pool,
+        worker_pool(min(settings.workers, len(jobs))) as pool,
         progress("tuning and training", len(jobs), "jobs", settings.progress) as advance,
     ):
         try:

@@ -20,7 +20,7 @@ from echelongym.envs.core.validation import Config, Flag
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import read_yaml
 
-from ..cli.settings import USUAL_RULE, Tuning
+from ..cli.settings import USUAL_RULE, PolicyName, Tuning
 from ..cli.terminal import listed
 from .evaluate import Entrant
 from .fitted_rules import RULE_FILE, budget_of, fit_all
@@ -37,7 +37,9 @@ class PolicyEntry(Config):
     ``parameters`` are a rule's that tuning leaves as they are; ``tuned: false`` leaves a rule its automatic levels.
     """
 
-    policy: Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+    policy: Annotated[
+        tuple[PolicyName, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+    ]
     name: Label | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
     tuned: Flag = True
