@@ -16,10 +16,10 @@ from ..core.validation import (
     Config,
     Count,
     NonNegative,
+    PeriodsFromOne,
     Positive,
     Share,
     ShareByProduct,
-    Span,
     number,
     number_by_product,
 )
@@ -40,7 +40,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 class Product(Config):
     """One article."""
 
-    shelf_life: Span | None = None
+    shelf_life: PeriodsFromOne | None = None
     """Periods that a unit lives, that of its dispatch from the supplier included; left out: it never expires."""
     volume: NonNegative = 1.0
     """Volume of a unit; all capacities are volumes."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.typing import Floats
-from ..core.validation import Config, Share, SpanOrZero
+from ..core.validation import Config, PeriodsFromZero, Share
 from .series import Streams
 
 
@@ -24,7 +24,7 @@ class Forecast(Config):
     are not clipped and may be negative. The mean is that of the season, without disruptions.
     """
 
-    horizon: SpanOrZero = 0
+    horizon: PeriodsFromZero = 0
     """Periods that forecasts look ahead, this period included; 0: no forecasts."""
     skill: Share = 0.0
     """Share of the variance of demand known one period ahead; h periods ahead it is `skill^h`."""

@@ -13,7 +13,7 @@ from pydantic import Field, ModelWrapValidatorHandler, PlainValidator, Validatio
 
 from ..core.errors import InputError, expected, unknown
 from ..core.names import Label, Named
-from ..core.validation import LEAST, Config, Count, NonNegative, Share, Span, is_number, number, validate
+from ..core.validation import LEAST, Config, Count, NonNegative, PeriodsFromOne, Share, is_number, number, validate
 from ..network.network import Network
 from ..network.tables import Tables
 from ..processes.correlation import Correlation
@@ -52,7 +52,7 @@ class Observe(Config):
     """Whether policies see the lead times of the period (`quoted`) or not (`hidden`)."""
     demand: Literal["demand", "sales"] = "demand"
     """Whether policies see all demand of past periods, or only what was sold."""
-    history: Span = 4
+    history: PeriodsFromOne = 4
     """Past periods of demand that policies see."""
 
 
