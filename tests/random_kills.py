@@ -30,8 +30,11 @@ COMMANDS = {
     "generalise": ["generalise", *SMALL, "scenario=distribution_family", "variants=1", "sizes=[12]", "severities=[1]"],
     "exact": ["exact", "scenario=lost_sales", "policy=capped_echelon_base_stock", "progress=false"],
     "read": ["read", "evaluation.worlds=16", "states.worlds=4", "shock.worlds=8", "table.worlds=8", "progress=false"],
+    "planner": ["simulate", "policy=rolling_horizon", "evaluation.worlds=96", "progress=false"],
+    "export": ["export", "policy=echelon_base_stock", "check.observations=4000"],
     "demo": ["demo", *SMALL, "training.cpu_seconds=3", "evaluation.worlds=16"],
     "sweep": ["train", "budget.env_steps=4096", *TRAINING, *SMALL, "-m", "seed=0,1", "resume=true"],
+    "sweep by time": ["train", "budget.env_steps=4096", *TRAINING, *SMALL, "-m", "seed=0,1"],
 }
 OWN_SCENARIO = ("generalise", "exact")
 
@@ -43,7 +46,16 @@ def start(words: list[str]) -> subprocess.Popen[bytes]:
 
 def words_of(name: str, folder: str) -> list[str]:
     """The words of a command into a folder."""
-    return [*COMMANDS[name], *([] if name in OWN_SCENARIO else ["scenario=store.yaml"]), f"run={folder}"]
+    named = [] if name.endswith("by time") else [f"run={folder}"]
+    return [*COMMANDS[name], *([] if name in OWN_SCENARIO else ["scenario=store.yaml"]), *named]
+
+
+def found_at(name: str, folder: str) -> str:
+    """Where a command has its results: under the name of a time there must be one folder, whatever was killed."""
+    if name.endswith("by time"):
+        (only,) = Path("runs/train/store").iterdir()
+        only.rename(folder)
+    return folder
 
 
 def once(name: str, number: int, seconds: float, rng: random.Random) -> dict[str, object]:
@@ -61,14 +73,14 @@ def once(name: str, number: int, seconds: float, rng: random.Random) -> dict[str
         found["kills"] = int(str(found["kills"])) + 1
         time.sleep(3.0)
         found["orphans"] = int(str(found["orphans"])) + sum(Path(f"/proc/{one}").exists() for one in workers)
-        whole = name in ("train", "sweep") or not Path(folder).exists() or Path(folder, "config.yaml").exists()
+        whole = name.startswith(("train", "sweep")) or not Path(folder).exists() or Path(folder, "config.yaml").exists()
         found["half"] = int(str(found["half"])) + (not whole)
     child = start(words_of(name, folder))
     _, error = child.communicate()
     done = child.returncode == 0 or b"is new or empty" in error or b"finished training" in error
     found["resumed"], found["said"] = done, "" if done else error.decode()[-200:]
     # A budget in seconds, that of the demo's training, gives no equal policies.
-    found["equal"] = done and (name == "demo" or result(folder) == result(f"whole_{name}"))
+    found["equal"] = done and (name == "demo" or result(found_at(name, folder)) == result(f"whole_{name}"))
     found["strays"] = [path.name for path in Path().glob(f".{folder}*")]
     return found
 
@@ -85,6 +97,7 @@ def main(count: int, seed: int = 0, chosen: list[str] | None = None) -> None:
             begun = time.monotonic()
             child = start(words_of(name, f"whole_{name}"))
             assert child.wait() == 0, (name, child.stderr and child.stderr.read().decode())
+            found_at(name, f"whole_{name}")
             seconds[name] = time.monotonic() - begun
             print(f"{name}: {seconds[name]:.1f} s", flush=True)
         number = 0
