@@ -53,8 +53,11 @@ def words_of(name: str, folder: str) -> list[str]:
 def found_at(name: str, folder: str) -> str:
     """Where a command has its results: under the name of a time there must be one folder, whatever was killed."""
     if name.endswith("by time"):
-        (only,) = Path("runs/train/store").iterdir()
-        only.rename(folder)
+        there = list(Path("runs/train/store").iterdir())
+        if len(there) == 1:
+            there[0].rename(folder)
+        else:
+            print(f"folders: {sorted(map(str, there))}", flush=True)
     return folder
 
 
@@ -62,10 +65,12 @@ def once(name: str, number: int, seconds: float, rng: random.Random) -> dict[str
     """Kill one command at random times, then let it end."""
     folder = f"killed_{name}_{number}"
     found: dict[str, object] = {"command": name, "kills": 0, "orphans": 0, "half": 0}
+    ended = False
     for _ in range(rng.randint(1, 3)):
         child = start(words_of(name, folder))
         time.sleep(rng.uniform(0.1, 0.95) * seconds)
         if child.poll() is not None:
+            ended = name.endswith("by time")  # typed again it would begin another run
             break
         workers = children(child.pid)
         os.kill(child.pid, signal.SIGKILL)
@@ -75,7 +80,8 @@ def once(name: str, number: int, seconds: float, rng: random.Random) -> dict[str
         found["orphans"] = int(str(found["orphans"])) + sum(Path(f"/proc/{one}").exists() for one in workers)
         whole = name.startswith(("train", "sweep")) or not Path(folder).exists() or Path(folder, "config.yaml").exists()
         found["half"] = int(str(found["half"])) + (not whole)
-    child = start(words_of(name, folder))
+    if not ended:
+        child = start(words_of(name, folder))
     _, error = child.communicate()
     done = child.returncode == 0 or b"is new or empty" in error or b"finished training" in error
     found["resumed"], found["said"] = done, "" if done else error.decode()[-200:]

@@ -40,7 +40,8 @@ customers:
 TUNE = ["tune", "scenario=store.yaml", "tuning=quick", "tuning.worlds=8", "tuning.judged=16", "tuning.budget=24000"]
 TUNE += ["tuning.cache=null", "progress=false"]
 # What a clock, the name of the folder or the number of processes says is no part of a result.
-TIMES = {"resume", "seconds", "cpu_seconds", "run", "from_cache", "workers", "time"}
+TIMES = {"resume", "seconds", "cpu_seconds", "export_seconds", "decision_microseconds"}
+TIMES |= {"run", "from_cache", "workers", "time"}
 
 
 @pytest.fixture(autouse=True)
@@ -196,6 +197,45 @@ def test_a_function_that_takes_long_is_not_asked_again(tmp_path):
     assert (found.cost_per_period == simulate(scenario, rule, tape).cost_per_period).all()
     with recording(Journal(tmp_path / "steps")):  # of another policy nothing is taken
         assert (played(scenario, lambda seen: rule(seen), tape, ["other"]).worlds) == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "policy", ["rule", *(pytest.param(one, marks=pytest.mark.slow) for one in ("function", "planner"))]
+)
+def test_a_reading_goes_on_where_it_was_killed(tmp_path, policy):
+    """Killed after each share of its steps, the reading that goes on is equal in all that it writes."""
+    if policy == "function":
+        (tmp_path / "own_policy.py").write_text(OWN_POLICY)
+    name = {"rule": "capped_echelon_base_stock", "function": "own_policy:ask", "planner": "rolling_horizon"}[policy]
+    words = ["read", "scenario=store.yaml", f"policy={name}", "states.worlds=3", "states.periods=2", "table.worlds=4"]
+    words += ["table.periods=6", "shock.worlds=4", "evaluation.worlds=4", "progress=false"]
+    assert main([*words, "run=whole"]) == 0
+    put, left = Journal.put, [0]
+
+    def until(journal, *given):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        put(journal, *given)
+
+    for number, steps in enumerate((1, 4, 6) if policy != "planner" else (40, 900)):
+        left[0] = steps
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Journal, "put", until)
+            assert main([*words, f"run=half{number}"]) == (130 if left[0] < 0 else 0)
+        assert main([*words, f"run=half{number}"]) in (0, 2)
+        assert result(f"half{number}") == result("whole")
+
+
+OWN_POLICY = """
+import numpy as np, time
+from echelongym.envs.interface.observation import Decision
+
+def ask(observation):
+    time.sleep(0.02)
+    stock = observation.on_hand.sum(axis=(1, 2, 3)) + observation.in_transit.sum(axis=(1, 2, 3, 4))
+    return Decision(np.maximum(18.0 - stock + observation.backlog.sum(axis=(1, 2, 3)), 0.0)[:, None, None])
+"""
 
 
 def test_the_last_judging_of_a_tuning_is_kept(tmp_path, monkeypatch):

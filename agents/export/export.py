@@ -17,6 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from echelongym.envs.core.errors import InputError, expected, missing_extra
 from echelongym.envs.interface.observation import Policy
 from echelongym.envs.network.signature import signature
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.storage import journal
 from echelongym.envs.storage.files import write_bytes, write_text
 
 from ..rules.rule import Rule
@@ -160,11 +162,22 @@ def make_bundle(
         )
     module = Traced(policy, arrays)
     in_torch = module.decide(arrays, name)
-    model = onnx_graph(module, arrays, tuple(in_torch), name)
+    made_from = journal.fingerprint([repr(describe(policy)), arrays, native, in_torch])
+    model = _graph(module, arrays, tuple(in_torch), name, made_from)
     facts = _facts(policy, scenario, model, arrays, in_torch)
     bundle = Bundle(model.SerializeToString(), facts)
     parity = _parity(bundle.policy(), arrays, in_torch, native, tolerance, name)
     return Bundle(bundle.graph, facts.model_copy(update={"parity": parity}))
+
+
+def _graph(module: Traced, arrays: Arrays, outputs: tuple[str, ...], name: str, made_from: str) -> Any:
+    """The ONNX model; a step of the journal, where one is kept."""
+    import onnx
+
+    def compute() -> Any:
+        return np.frombuffer(onnx_graph(module, arrays, outputs, name).SerializeToString(), dtype=np.uint8)
+
+    return onnx.load_from_string(journal.step("export: graph", made_from, compute).tobytes())
 
 
 def _check_stateless(policy: Policy, name: str) -> None:
@@ -182,10 +195,15 @@ def _parity(
 ) -> dict[str, Any]:
     """Measured differences, all below the tolerance."""
     sizes = sorted({1, 7, len(next(iter(arrays.values())))})
+    made_from = journal.fingerprint([policy.facts.sha256, arrays])
+    decisions = {
+        size: journal.step("export: decisions in batches", [made_from, size], partial(in_batches, policy, arrays, size))
+        for size in sizes
+    }
     gaps: dict[str, Gap] = {}
     for kind, truth in (("torch", in_torch), ("native", native)):
         for size in sizes:
-            found = gap(in_batches(policy, arrays, size), truth)
+            found = gap(decisions[size], truth)
             if not found.relative <= tolerance:
                 raise InputError(
                     f"policy {name}: ONNX Runtime and {'torch' if kind == 'torch' else 'the policy itself'} differ at "

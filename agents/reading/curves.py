@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echelongym.envs.core.typing import Floats, NumpyArray
+from echelongym.envs.storage import journal
 
 from .level import looks_at, used
 from .named import LaneCell, lane_cells
@@ -92,9 +94,18 @@ def order_curves(
     visited = visited.first(worlds)
     curves = []
     for cell in cells:
-        curves.append(_curve(visited, rule, cell, position, points))
+        # A step of the journal, where one is kept.
+        inputs = [visited.fingerprint, position, points, list(cell)]
+        found = journal.step("reading: a curve", inputs, partial(_plain_curve, visited, rule, cell, position, points))
+        curves.append(Curve(cell=cell, **{**found, "up_to_band": found["up_to_band"] and tuple(found["up_to_band"])}))
         next(steps)
     return tuple(curves)
+
+
+def _plain_curve(*given: Any) -> dict[str, Any]:
+    """All of a curve but its cell."""
+    curve = _curve(*given)
+    return {one.name: getattr(curve, one.name) for one in fields(curve) if one.name != "cell"}
 
 
 def _curve(visited: Visited, rule: ReadableRule, cell: LaneCell, position: str, points: int) -> Curve:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from echelongym.envs.core.typing import Floats
 from echelongym.envs.interface.inventory_positions import Forest
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.storage import journal
 
 from .clipped import Fit, fit_clipped
 from .level import WORTH, base_fit, positions_of, spread, used, with_cap, with_gain
@@ -126,7 +127,7 @@ def fit_readable(
         samples = _Samples(visited, one)
         lines, left = [], 0.0
         for cell in cells:
-            line, unexplained = _line(samples, cell, one, terms)
+            line, unexplained = _kept_line(samples, cell, one, terms)
             lines.append(line)
             left += line.requests * unexplained
             next(steps)
@@ -162,7 +163,7 @@ class _Samples:
         self.seasons = [one for one in features if season_length(one.name)]
         standing = np.asarray(visited.array("on_hand").sum(axis=3), dtype=np.float64).reshape((visited.states, -1))
         self.standing = standing.T  # (N * P, M)
-        self.whole = t.integer
+        self.whole, self.fingerprint = t.integer, visited.fingerprint
 
     def season(self, one: Feature) -> tuple[Floats, NDArray[np.int64]]:
         """(M, k) which part of a season each state is in, of the k parts that any state is in; and these."""
@@ -170,6 +171,22 @@ class _Samples:
         part = season_part(self.period, length, season_parts(length))
         seen = np.unique(part)
         return np.asarray(part[:, None] == seen, dtype=np.float64), seen
+
+
+def _kept_line(samples: _Samples, cell: LaneCell, position: str, terms: int) -> tuple[Line, float]:
+    """:func:`_line` as a step of the journal, where one is kept."""
+    known = {one.name: one for one in (*samples.numbers, *samples.seasons)}
+
+    def compute() -> list[Any]:
+        line, left = _line(samples, cell, position, terms)
+        found = {one.name: getattr(line, one.name) for one in fields(line) if one.name not in ("cell", "terms")}
+        chosen = [[one.cell, one.feature.name, one.per_unit, one.typical, one.add] for one in line.terms]
+        return [found, chosen, left]
+
+    inputs = [samples.fingerprint, list(cell), position, terms]
+    found, chosen, left = journal.step("reading: a line of the table", inputs, compute)
+    lines = tuple(Term(k, known[name], per_unit, typical, tuple(add)) for k, name, per_unit, typical, add in chosen)
+    return Line(cell, terms=lines, **found), float(left)
 
 
 def _line(samples: _Samples, cell: LaneCell, position: str, terms: int) -> tuple[Line, float]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echelongym.envs.core.typing import Floats, NumpyArray
+from echelongym.envs.storage import journal
 
 from .named import Entry, LaneCell, lane_cells, named_entries
 from .visits import Moment, Visited, counted
@@ -80,25 +81,17 @@ def sensitivity(visited: Visited, seed: int = 0, progress: Callable[[int, int], 
     asks = requests > TINY
     steps = counted(progress, len(visited.moments) * -(-len(entries) // _GROUP))
     first = 0
-    for moment in visited.moments:
+    for number, moment in enumerate(visited.moments):
         rows = slice(first, first + moment.worlds)
-        for start in range(0, len(entries), _GROUP):
-            some = entries[start : start + _GROUP]
-            changes: list[Mapping[str, NumpyArray]] = []
-            widths = []
-            for one in some:
-                low, high, width = _either_side(moment, one)
-                widths.append(width)
-                changes += [low, high, _exchanged(moment, one, arrays[one.array][donors[rows]])]
-            found = moment.ask(changes)[:, :, picked[0], picked[1]].reshape((len(some), 3, moment.worlds, -1))
-            apart = np.stack(widths)[:, :, None]  # (entries, B, 1)
-            slopes = np.divide(found[:, 1] - found[:, 0], apart, out=np.zeros_like(found[:, 0]), where=apart > 0)
-            slope[start : start + _GROUP] += slopes.sum(axis=1)
-            asking_slope[start : start + _GROUP] += (slopes * asks[rows]).sum(axis=1)
-            squares[start : start + _GROUP] += ((found[:, 2] - moment.requests[:, picked[0], picked[1]]) ** 2).sum(
-                axis=1
-            )
-            next(steps)
+
+        def compute(moment: Moment = moment, rows: slice = rows) -> list[Floats]:
+            exchanged = {name: values[donors[rows]] for name, values in arrays.items()}
+            return _moved_by(moment, entries, picked, exchanged, asks[rows], steps)
+
+        # A step of the journal, where one is kept.
+        sums = journal.step("reading: sensitivity at a moment", [visited.fingerprint, number, seed], compute)
+        for total_of, found in zip((slope, asking_slope, squares), sums, strict=True):
+            total_of += found
         first += moment.worlds
     variance = requests.var(axis=0)
     deviation = np.array([one.values(arrays[one.array]).std() for one in entries])
@@ -117,6 +110,34 @@ def sensitivity(visited: Visited, seed: int = 0, progress: Callable[[int, int], 
         asking=asks.mean(axis=0),
         spread=np.sqrt(variance),
     )
+
+
+def _moved_by(
+    moment: Moment,
+    entries: Sequence[Entry],
+    picked: tuple[NDArray[np.int64], NDArray[np.int64]],
+    exchanged: Mapping[str, NumpyArray],
+    asks: NDArray[np.bool_],
+    steps: Iterator[None],
+) -> list[Floats]:
+    """(E, n) each, sums over the worlds of a moment: slopes, those of worlds that ask, and squared changes on exchange."""
+    found_slope, found_asking, found_squares = [], [], []
+    for start in range(0, len(entries), _GROUP):
+        some = entries[start : start + _GROUP]
+        changes: list[Mapping[str, NumpyArray]] = []
+        widths = []
+        for one in some:
+            low, high, width = _either_side(moment, one)
+            widths.append(width)
+            changes += [low, high, _exchanged(moment, one, exchanged[one.array])]
+        found = moment.ask(changes)[:, :, picked[0], picked[1]].reshape((len(some), 3, moment.worlds, -1))
+        apart = np.stack(widths)[:, :, None]  # (entries, B, 1)
+        slopes = np.divide(found[:, 1] - found[:, 0], apart, out=np.zeros_like(found[:, 0]), where=apart > 0)
+        found_slope.append(slopes.sum(axis=1))
+        found_asking.append((slopes * asks).sum(axis=1))
+        found_squares.append(((found[:, 2] - moment.requests[:, picked[0], picked[1]]) ** 2).sum(axis=1))
+        next(steps)
+    return [np.concatenate(parts) for parts in (found_slope, found_asking, found_squares)]
 
 
 def _either_side(moment: Moment, one: Entry) -> tuple[Mapping[str, NumpyArray], Mapping[str, NumpyArray], Floats]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import periods as simulated
+from echelongym.envs.storage import journal
 
 AT_ONCE = 2048  # states that a policy without memory is asked about at a time
 
@@ -96,6 +98,12 @@ class Visited:
     def requests(self) -> Floats:
         """(M, L, P) units."""
         return np.concatenate([moment.requests for moment in self.moments])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells the policy and where it has been from others: what it saw and asked for."""
+        seen = [[getattr(moment.observation, one.name) for one in fields(Observation)] for moment in self.moments]
+        return journal.fingerprint([self.scenario.digest, seen, [moment.requests for moment in self.moments]])
 
     def array(self, name: str) -> NumpyArray:
         """(M, ...) one array of the observations."""

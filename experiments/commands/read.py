@@ -25,6 +25,7 @@ from echelongym.envs.core.validation import Config, Count, Flag, Positive, Posit
 from ..cli.settings import Evaluation, PolicyChoice, RunSettings
 from ..cli.terminal import can_draw, finish, listed, progress, say, table, typed
 from ..comparison.evaluate import Entrant, Scores, evaluate, net
+from ..comparison.played import identity_of, remembered
 from ..comparison.policy_choice import chosen_policy
 from ..comparison.service import compare_service
 from ..reading import pictures as reading_pictures
@@ -110,17 +111,18 @@ def read(settings: Settings, policy: Callable[..., Any]) -> Reading:
     stop = outage(scenario, hit.outage, hit.length, hit.period)
     if stop is not None:
         shocks["outage"] = stop
-    seed = settings.evaluation.seed
+    seed, name = settings.evaluation.seed, settings.policy.name
+    asked = remembered(policy, identity_of(policy, name, 0, name))
     with _share("visiting states", settings.progress) as step:
-        visited = visit(scenario, policy, chosen.worlds, chosen.periods, seed, progress=step)
+        visited = visit(scenario, asked, chosen.worlds, chosen.periods, seed, progress=step)
     with _share("sensitivity", settings.progress) as step:
         moved = sensitivity(visited, progress=step)
     responses = {}
-    for name, shock in shocks.items():
-        with _share(f"response to a shock of {name}", settings.progress) as step:
-            responses[name] = respond(scenario, policy, shock, hit.worlds, seed, progress=step)
-    readable = _table(settings, policy, settings.table.terms)
-    plain = _table(settings, policy, 0) if any(line.terms for line in readable.lines) else None
+    for kind, shock in shocks.items():
+        with _share(f"response to a shock of {kind}", settings.progress) as step:
+            responses[kind] = respond(scenario, asked, shock, hit.worlds, seed, progress=step)
+    readable = _table(settings, asked, settings.table.terms)
+    plain = _table(settings, asked, 0) if any(line.terms for line in readable.lines) else None
     with _share("order-up-to curves", settings.progress) as step:
         curves = order_curves(visited, readable.rule.position, progress=step)
     played, *fitted = _played(settings, [policy, *(one.rule for one in (readable, plain) if one is not None)])
@@ -142,7 +144,8 @@ def _table(settings: Settings, policy: Callable[..., Any], terms: int) -> Readab
 
 def _played(settings: Settings, policies: Sequence[Callable[..., Any]]) -> list[Scores]:
     """What each policy does on the common worlds."""
-    compared = [Entrant(str(number), (policy,)) for number, policy in enumerate(policies)]
+    sources = [settings.policy.name, *[""] * len(policies)]
+    compared = [Entrant(str(k), (policy,), source=sources[k]) for k, policy in enumerate(policies)]
     return evaluate(settings.scenario, compared, settings.evaluation, settings.progress)
 
 
