@@ -51,6 +51,7 @@ class Sweep:
         """The folder of a job that Hydra, which makes it, puts into the folder asked for."""
         found = self.folder / os.path.relpath(job, self.asked)
         if self.folder != self.asked:
+            (self.asked / _HYDRA).unlink(missing_ok=True)
             prune(job)
         return found
 
