@@ -17,7 +17,7 @@ from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage import journal
 
 from .clipped import Fit, fit_clipped
-from .level import WORTH, base_fit, positions_of, spread, used, with_cap, with_gain
+from .level import WORTH, base_fit, positions_of, spread, used, weight_of_disturbed, with_cap, with_gain
 from .named import Feature, LaneCell, columns, lane_cells, named_features, season_length, season_part, season_parts
 from .readable_rule import POSITIONS, ReadableRule, Term, reader
 from .sensitivity import TINY
@@ -235,7 +235,7 @@ class _Fitter:
 
     def __init__(self, samples: _Samples, cell: LaneCell, position: Floats, units: Floats) -> None:
         self.samples, self.position, self.units = samples, position, units
-        self.weight = np.where(samples.plain, 1.0, _weight(units, samples.plain))
+        self.weight = np.where(samples.plain, 1.0, weight_of_disturbed(units, samples.plain))
         self.total = spread(units, self.weight)
         self.one = np.ones((len(units), 1))
         near = (-1, int(samples.tables.lane_target[cell.lane]))
@@ -314,14 +314,6 @@ class _Fitter:
         if season_length(one.name):
             return samples.season(one)[0][:, 1:]
         return samples.values[:, [samples.numbers.index(one)]]
-
-
-def _weight(units: Floats, plain: NDArray[np.bool_]) -> float:
-    """Of a disturbed state: all of them together count a quarter of the others, by the variance of requests."""
-    if plain.all() or plain.sum() < 2:
-        return 1.0
-    own, other = float(units[plain].var()), float(units[~plain].var())
-    return 0.25 * min(own / other, 1.0) if own > TINY and other > TINY else 0.25
 
 
 def _written(samples: _Samples, fit: Fit, chosen: Sequence[Feature]) -> tuple[float, tuple[Term, ...]]:
