@@ -57,7 +57,7 @@ def found_at(name: str, folder: str) -> str:
         if len(there) == 1:
             there[0].rename(folder)
         else:
-            print(f"folders: {sorted(map(str, there))}", flush=True)
+            print(f"folders: {sorted(str(path) for path in Path('runs').rglob('*'))}", flush=True)
     return folder
 
 
@@ -80,10 +80,14 @@ def once(name: str, number: int, seconds: float, rng: random.Random) -> dict[str
         found["orphans"] = int(str(found["orphans"])) + sum(Path(f"/proc/{one}").exists() for one in workers)
         whole = name.startswith(("train", "sweep")) or not Path(folder).exists() or Path(folder, "config.yaml").exists()
         found["half"] = int(str(found["half"])) + (not whole)
+        place = Path("runs/train/store")
+        if name.endswith("by time") and not list(place.glob(".*.swept")) and list(place.glob("*/seed_1/summary.json")):
+            ended = True  # all was done, only the process had not left yet
+            break
     if not ended:
         child = start(words_of(name, folder))
     _, error = child.communicate()
-    done = child.returncode == 0 or b"is new or empty" in error or b"finished training" in error
+    done = ended or child.returncode == 0 or b"is new or empty" in error or b"finished training" in error
     found["resumed"], found["said"] = done, "" if done else error.decode()[-200:]
     # A budget in seconds, that of the demo's training, gives no equal policies.
     found["equal"] = done and (name == "demo" or result(found_at(name, folder)) == result(f"whole_{name}"))
