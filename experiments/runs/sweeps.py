@@ -51,7 +51,7 @@ class Sweep:
         """The folder of a job that Hydra, which makes it, puts into the folder asked for."""
         found = self.folder / os.path.relpath(job, self.asked)
         if self.folder != self.asked:
-            (self.asked / _HYDRA).unlink(missing_ok=True)
+            self._clear()
             prune(job)
         return found
 
@@ -67,6 +67,11 @@ class Sweep:
             (self.folder / _HYDRA).unlink(missing_ok=True)
             prune(self.folder)
         if self.folder != self.asked:
+            self._clear()
+
+    def _clear(self) -> None:
+        """Remove what Hydra wrote for this sweep into the folder asked for, unless another sweep has that."""
+        if not any(_beside(self.asked, suffix).exists() for suffix in (_LOCK, _TYPED)):
             (self.asked / _HYDRA).unlink(missing_ok=True)
             prune(self.asked)
 
@@ -136,12 +141,13 @@ def _begun(sweep: Path, named: bool) -> Sweep:
     for number in range(1, 10_000):
         target = sweep if number == 1 else sweep.with_name(f"{sweep.name}-{number}")
         lock = take(_beside(target, _LOCK))
-        if lock is not None and (named or number == 1 or not target.exists()):
+        killed = _beside(target, _TYPED).exists()  # another sweep, which began in the same second
+        if lock is not None and (named or (not killed and (number == 1 or not target.exists()))):
             return Sweep(target, lock, False, sweep, _typed(_beside(target, _TYPED)))
         if named:
             break
         if lock is not None:
-            lock.release()
+            lock.release(remove=not killed)
     raise expected("run", shown(sweep), "another folder, as another process is at work on this one")
 
 
