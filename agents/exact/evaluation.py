@@ -34,7 +34,7 @@ class _ReadsUnfilled(Exception):
 
 
 class Seen(Observation):
-    """An observation that refuses to show what is not part of the chain's state."""
+    """Observation that refuses to show what is not part of the chain's state."""
 
     def __getattribute__(self, name: str) -> Any:
         """As usual, but for what is hidden."""
@@ -90,7 +90,7 @@ def evaluate(
 
 
 class PolicyChain:
-    """The chain of one policy; ``cost`` is its long-run average, ``share`` (states,) the long-run share of periods.
+    """Markov chain of one policy; ``cost`` is its long-run average, ``share`` (states,) the long-run share of periods.
 
     Raises
     ------

@@ -24,7 +24,7 @@ FINEST = 4_096  # a denominator beyond which discrete values are treated as real
 
 @dataclass(frozen=True, eq=False)
 class Law:
-    """One period's demand: ``spec`` as the processes draw it, its moments, and a natural step.
+    """Law of one period's demand: ``spec`` as the processes draw it, its moments, and a natural step.
 
     ``natural`` is the distance that all values are multiples of, None where there is none.
     """

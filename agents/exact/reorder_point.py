@@ -29,7 +29,7 @@ class _Found:
 
 
 def reorder_point(scenario: Scenario) -> Exact:
-    """Optimal s, S and cost.
+    """Optimal reorder point s, order-up-to level S and their cost.
 
     With G(y) the expected holding and backorder cost of a period with position y, m(j) the renewal density of demand
     and M its sum, the cost of a rule is (K + sum over j < S - s of m(j) G(S - j)) / M(S - s); the search moves s and S

@@ -188,7 +188,7 @@ def _told(box: Box, scenario: Scenario) -> list[str]:
 
 
 class Tabulated:
-    """A policy as a table from states to requests.
+    """Policy as a table from states to requests.
 
     A state outside of the table (of an initial stock far from the long run, say) is decided by echelon base-stock at
     automatic levels, until the table knows where the network is.

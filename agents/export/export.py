@@ -98,7 +98,7 @@ class Bundle:
 
 
 def check_new(folder: Path) -> None:
-    """Refuse a path where something lies.
+    """Refuse a path at which there is something already.
 
     Raises
     ------

@@ -34,7 +34,7 @@ class Dense(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs, 1))
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """The map."""
+        """Outputs (outputs, ..., B) of inputs (inputs, ..., B)."""
         flat = values.reshape(values.shape[0], -1)
         return torch.addmm(self.bias, self.weight, flat).reshape(-1, *values.shape[1:])
 
@@ -59,7 +59,7 @@ class Perceptron(nn.Module):
 
 
 class GraphNetwork(nn.Module):
-    """Messages along lanes, both ways, in rounds; weights are shared by all nodes and by all lanes.
+    """Graph network: messages along lanes, both ways, in rounds; weights are shared by all nodes and by all lanes.
 
     In a round every lane takes in what its two ends know, every node the mean of what lanes into it and lanes out of it
     know, and the mean over all nodes; both add it to what they knew (Battaglia et al. 2018, arXiv 1806.01261). The number
@@ -132,7 +132,7 @@ class GraphNetwork(nn.Module):
 
 
 class SetNetwork(nn.Module):
-    """Each item by itself, then with the mean over all of them (Zaheer et al. 2017, arXiv 1703.06114).
+    """Set network: each item by itself, then with the mean over all of them (Zaheer et al. 2017, arXiv 1703.06114).
 
     (features, items, B) to (hidden, items, B); parameters do not depend on the number of items.
     """

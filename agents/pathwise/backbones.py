@@ -13,7 +13,7 @@ from .features import Features
 
 
 class Backbone(nn.Module):
-    """Outputs (k, lanes, B), all 0 at the start, of feature rows (rows, B).
+    """Backbone, from feature rows (rows, B) to outputs (k, lanes, B), all 0 at the start.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class PerceptronBody(Backbone):
 
 
 class SetBody(Backbone):
-    """Every lane by itself with what its ends are like, then with the mean over all lanes."""
+    """Set network over lanes: each by itself with the features of its ends, then with the mean over all lanes."""
 
     shared = True
 
@@ -68,7 +68,7 @@ class SetBody(Backbone):
 
 
 class GraphBody(Backbone):
-    """Messages along lanes: stock above and below is seen as far as rounds reach."""
+    """Graph network with messages along lanes: stock above and below is seen as far as rounds reach."""
 
     shared = True
 

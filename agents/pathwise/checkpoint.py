@@ -16,7 +16,7 @@ _SCHEMA = 1
 
 
 def save_checkpoint(folder: Path, env_steps: int, content: dict[str, Any]) -> Path:
-    """Write one; ``content`` is tensors, but for ``facts``, which are plain data."""
+    """Write a checkpoint; ``content`` is tensors, but for ``facts``, which are plain data."""
     facts = json.dumps(content["facts"])
     return write_checkpoint(folder, env_steps, {**content, "facts": facts, "kind": KIND, "schema": _SCHEMA})
 

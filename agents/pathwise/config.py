@@ -35,7 +35,7 @@ class Layout(Config):
 
 
 class PathwiseConfig(Layout):
-    """Gradients through the simulator; ``null`` leaves a choice to the scenario."""
+    """Settings of pathwise training, gradients through the simulator; ``null`` leaves a choice to the scenario."""
 
     usual_env_steps: ClassVar[int] = 20_000_000  # that usually suffice: half a minute where gradients are compiled
 

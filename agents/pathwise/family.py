@@ -83,7 +83,7 @@ class Variant:
 
     @classmethod
     def of(cls, scenario: Scenario, learner: PathwiseConfig, tape: Tape) -> Variant:
-        """With the cost of the start measured."""
+        """A variant with the cost of its start measured."""
         outcome = simulate(scenario, family_start(learner, scenario), tape, kpis=False)
         return cls(scenario, tape, max(abs(float(objective(outcome).mean())), SAFE))
 
@@ -109,7 +109,7 @@ class _Course:
 
 @dataclass
 class FamilyTrainer(PathwiseTrainer):
-    """One training of one policy for all networks of a randomised scenario.
+    """Trainer of one policy for all networks of a randomised scenario.
 
     Costs are shares of what the starting rule costs, network by network: 0.9 is 10 % less on average.
 

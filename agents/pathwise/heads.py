@@ -71,7 +71,7 @@ def untuned(name: str, scenario: Scenario) -> Rule:
 
 
 class Head(nn.Module):
-    """Requests from outputs (k, lanes, B).
+    """Head, from outputs (k, lanes, B) to requests.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ class Head(nn.Module):
 
 
 class LevelsHead(Head):
-    """Corrections to levels and caps of a rule of the base-stock family, which are learned themselves, too.
+    """Head that corrects levels and caps of a rule of the base-stock family, which are learned themselves, too.
 
     Level of a lane's position = learned level + reach x deviation x output; cap likewise. (Orders up to a level that
     depends on the state are no restriction, as any order is one; what is restricted is how much must be learnt.)
@@ -208,7 +208,7 @@ def _placed(scatter: tuple[Any, Any, Any], outputs: torch.Tensor) -> torch.Tenso
 
 
 class DirectHead(Head):
-    """Requests around what automatic levels lack, smooth and never 0: s softplus((level - position) / s + output).
+    """Head around what automatic levels lack, smooth and never 0: s softplus((level - position) / s + output).
 
     The unit s is half a mean flow. Nothing is cut, so gradients never vanish.
     """
@@ -252,7 +252,7 @@ def _softplus(value: torch.Tensor) -> torch.Tensor:
 
 
 class SplitHead(DirectHead):
-    """Lanes from suppliers as in :class:`DirectHead`; other stock is split: shares of what is on hand, and a share kept.
+    """Head with supplier lanes as in :class:`DirectHead`; other stock is split: shares of what is on hand, and a share kept.
 
     Shares are a softmax around those that carry the mean flow in steady state, so no split asks for more than there is.
 
@@ -300,7 +300,7 @@ class SplitHead(DirectHead):
 
 
 class ResidualHead(Head):
-    """Requests of any rule plus mean flow x output, never below 0; the rule stays as it is."""
+    """Head that adds mean flow x output to a rule's requests, never below 0; the rule stays as it is."""
 
     def __init__(self, features: Features, rule: Rule, reach: float, learn: bool = True) -> None:
         super().__init__()

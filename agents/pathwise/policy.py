@@ -69,7 +69,7 @@ class PathwiseActor(nn.Module):
         return self.body is not None and self.body.shared and self.head.shared
 
     def begin(self, worlds: int) -> None:
-        """Before an episode or a gradient: forget, and take in the learned numbers as they are now."""
+        """Before an episode or a gradient: clear the memory, and take in the learned numbers as they are now."""
         self.head.begin()
         if self.body is not None:
             self.body.start(worlds)

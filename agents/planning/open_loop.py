@@ -228,7 +228,7 @@ def _carried(requests: Floats) -> Floats:
 
 
 def saved_up(scenario: Scenario, requests: Floats) -> Floats:
-    """Requests (T, L, P) in units, batches and minimum orders: what is rounded off is asked for later, so that none is lost.
+    """Requests (T, L, P) in units, batches and minimum orders: what is rounded off is carried over to later periods.
 
     What is owed on a lane is what was planned so far less what was shipped where demand is as expected: the plan is played
     once, and each lane asked on the days of the plan for the lots it owes, a lot (a batch, the minimum order) as soon as

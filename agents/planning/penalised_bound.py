@@ -61,7 +61,7 @@ AVERAGED = 0.25  # share of the steps, the last ones, whose weights are averaged
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """A fitted penalty."""
+    """Weights of a fitted penalty."""
 
     values: Floats  # (I, windows, quantiles) money a unit
     bound: float  # on worlds that the ascent has not seen, of fewer periods
@@ -306,7 +306,7 @@ def tightened(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Bound:
-    """The bound with a penalty, world by world; only the mean over worlds bounds the expected cost of policies.
+    """Information-relaxation bound, world by world; only the mean over worlds bounds the expected cost of policies.
 
     Parameters
     ----------

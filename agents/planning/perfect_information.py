@@ -28,7 +28,7 @@ CHUNK = 4
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """A lower bound on what any policy costs, world by world; B worlds."""
+    """Lower bound on what any policy costs, world by world; B worlds."""
 
     cost: Floats  # (B,) money a period, mean over the whole episode, warm-up included
     worlds: tuple[int, ...]

@@ -36,7 +36,7 @@ KEPT_PLANS = 4
 
 
 class RollingHorizon(Rule):
-    """Plans the next periods by linear program from what is observed, asks for the first period's shipments, and again.
+    """Rolling-horizon planner: linear programs of the next periods, of which the first period's shipments are requested.
 
     The program is the network's own (:mod:`program`) with the demand, lead times and
     availabilities expected (:class:`~echelongym.agents.planning.expectation.Expectations`). Safety stock comes from
@@ -182,7 +182,7 @@ class RollingHorizon(Rule):
         return plans[-1]
 
     def settle(self) -> None:
-        """Make the plans again that were taken from the journal without where they ended, so that copies need not."""
+        """Solve again the plans that the journal holds without their basis, so that copies need not."""
         for world in [world for world, waiting in self._waiting.items() if waiting]:
             self._caught_up(world)
 

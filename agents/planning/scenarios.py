@@ -18,7 +18,7 @@ FIRST_WORLD = 30_000_000
 
 
 class DemandPaths:
-    """Demand paths that could follow: expected demand with the surprises of training worlds.
+    """Sample of demand paths that could follow: expected demand with the deviations of training worlds.
 
     The surprises (demand less its mean) of the same periods of other worlds are added to what is expected, scaled down by
     what a forecast already knows. Which worlds is fixed, so a decision is the same whenever it is asked for.
@@ -64,7 +64,7 @@ class DemandPaths:
 
 
 class Recourse:
-    """Copies of a program side by side, with the first period's shipments in common.
+    """Stochastic program: copies of a program side by side, with the first period's shipments in common.
 
     Parameters
     ----------

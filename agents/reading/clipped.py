@@ -15,7 +15,7 @@ ENOUGH = 1e-9  # of the loss: a step that gains less is the last
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """``clip(design @ coefficients - gain position, 0, cap)`` and how far it is off; M samples, k columns."""
+    """Fit ``clip(design @ coefficients - gain position, 0, cap)`` and its error; M samples, k columns."""
 
     design: Floats  # (M, k)
     coefficients: Floats  # (k,)
@@ -35,7 +35,7 @@ def fit_clipped(
     gain: float | None,
     start: Fit | None = None,
 ) -> Fit:
-    """Gauss-Newton steps, each a linear least squares over the samples that are not cut, or a part of the way to it.
+    """Fit by Gauss-Newton steps, each a linear least squares over the samples that are not cut, or a part of the way to it.
 
     Parameters
     ----------

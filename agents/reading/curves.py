@@ -27,7 +27,7 @@ SAME = 1e-6  # requests that differ by no more than this share of the largest ar
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """One lane cell; G points.
+    """Order-up-to curve of one lane cell; G points.
 
     Attributes
     ----------

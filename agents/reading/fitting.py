@@ -63,7 +63,7 @@ class Line:
 
 @dataclass(frozen=True, eq=False)
 class Readable:
-    """A table of lines, and the rule that it is."""
+    """Fitted readable rule: a table of lines, and the rule that it is."""
 
     lines: tuple[Line, ...]
     rule: ReadableRule

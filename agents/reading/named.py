@@ -36,7 +36,7 @@ _ENTITIES = {
 
 
 class Entry(NamedTuple):
-    """One number of an observation; places count in the flattened array, without the batch."""
+    """Entry of an observation; places count in the flattened array, without the batch."""
 
     name: str
     array: str
@@ -53,7 +53,7 @@ class Entry(NamedTuple):
 
 
 class Feature(NamedTuple):
-    """A number that a readable rule may look at: the sum of places of one array, divided where it is a mean."""
+    """Feature that a readable rule may look at: the sum of places of one array, divided where it is a mean."""
 
     name: str
     array: str

@@ -20,7 +20,7 @@ _GROUP = 64  # entries that are asked about in one go
 
 @dataclass(frozen=True, eq=False)
 class Sensitivity:
-    """E entries of the observation, n lane cells; means over visited states.
+    """Sensitivity of requests to E entries of the observation, n lane cells; means over visited states.
 
     Attributes
     ----------

@@ -159,7 +159,7 @@ class Band(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """With the shock less without it; R periods, the first is that of the shock; n lane cells, N nodes, P products.
+    """Response, with the shock less without it; R periods, first that of the shock; n lane cells, N nodes, P products.
 
     Attributes
     ----------

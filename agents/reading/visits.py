@@ -31,7 +31,7 @@ def batch_last(value: Any) -> NumpyArray:
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """B worlds at the start of one period, and the policy as it stood before it decided."""
+    """Moment: B worlds at the start of one period, and the policy as it stood before it decided."""
 
     observation: Observation
     requests: Floats  # (B, L, P) units
@@ -79,7 +79,7 @@ class Moment:
 
 @dataclass(frozen=True, eq=False)
 class Visited:
-    """Moments of one simulation, in the order of time."""
+    """Visited states: moments of one simulation, in the order of time."""
 
     scenario: Scenario
     moments: tuple[Moment, ...]

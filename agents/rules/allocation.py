@@ -27,7 +27,7 @@ TINY = 1e-9
 
 
 def equalise(ops: Ops, claims: Array, stock: Array, groups: Segments, weight: Array) -> Array:
-    """Share ``stock`` so that (claim - share) / weight is level among those who get anything.
+    """Equal shares of ``stock``: (claim - share) / weight is level among those who get anything.
 
     Water-filling: share = max(claim - w weight, 0), with the level w that uses up the stock. With the standard
     deviation of lead-time demand as weight all positions reach the same fractile (Eppen and Schrage, in Schwarz
@@ -189,7 +189,7 @@ def _unit_values(mean: float, deviation: float, penalty: float, holding: float) 
 
 
 def marginal(ops: Ops, claims: Array, stock: Array, position: Array, groups: Segments, positions: Array) -> Array:
-    """Share ``stock`` where each unit saves most, up to what is claimed.
+    """Shares of ``stock`` by marginal value: each unit where it saves most, up to what is claimed.
 
     Bisection on the worth of a unit; gradients are those of the shares in stock, positions and claims.
 

@@ -36,7 +36,7 @@ class Shift(NamedTuple):
     caps: Array | None = None  # (L * P, B) units, to caps, which stay >= 0
 
     def plus(self, other: Shift) -> Shift:
-        """Both together."""
+        """Sum of both shifts."""
         return Shift(*(b if a is None else a if b is None else a + b for a, b in zip(self, other, strict=True)))
 
 
@@ -79,7 +79,7 @@ class _Plan:
 
 
 class BaseStock(Rule):
-    """Every period, each lane asks for what its target's position lacks of a level.
+    """Base-stock rule: every period, each lane requests what its target's position lacks of a level.
 
     *Primary lane* of a node: request = max(level - position, 0), the position as in the contract. Local: stock and
     all in transit, less the backlog of the node's own customers and this period's requests on its outgoing lanes,

@@ -89,7 +89,7 @@ def _by_pair(given: Mapping[str, Any], tables: Tables) -> dict[str, Any]:
 
 
 class CriticalLevels(CriticalReserves):
-    """Capped echelon base-stock that keeps stock back from those who matter less.
+    """Critical levels: capped echelon base-stock that reserves stock for the more important customers.
 
     A customer whose claim on a node is not the most important there (a lower priority or penalty than another's, a later
     choice) may not draw it below a critical level; what is left unserved follows to the customer's next source, is
@@ -110,7 +110,7 @@ class CriticalLevels(CriticalReserves):
 
     @classmethod
     def refusal(cls, scenario: Scenario) -> str | None:
-        """Nobody to keep stock back from is a refusal."""
+        """Reason to refuse a scenario without customers to reserve stock for."""
         if rationed(scenario.tables).any():
             return None
         return "no stock node has two claims that differ in priority, choice or penalty: there is nobody to ration"

@@ -66,7 +66,7 @@ class DualSourcing(BaseStock):
 
     @classmethod
     def refusal(cls, scenario: Scenario) -> str | None:
-        """Without a node that has two lanes from above, there is nothing to choose between."""
+        """Reason to refuse a scenario in which no node has two lanes from above."""
         t = scenario.tables
         if not sources_of(t, Forest(t)).regular.any():
             return "needs a node with a second lane from a supplier or from a node above it"
@@ -134,7 +134,7 @@ class DualSourcing(BaseStock):
 
 
 class SingleIndex(DualSourcing):
-    """Single index: both lanes look at one position, the full one, with everything that is in transit.
+    """Single index: both lanes look at the full inventory position, with everything that is in transit.
 
     The fast lanes raise it to their level first, then the regular lane to its own: a period's demand up to the
     difference of the levels comes by the regular lane, what exceeds it by the fast one (Scheller-Wolf, Veeraraghavan

@@ -21,7 +21,7 @@ Way = tuple[int, ...]  # lanes, the one asked first
 
 
 class JustInTime(Rule):
-    """Echelon base-stock whose levels are what will be demanded: a reference, no policy that anybody could run.
+    """Just-in-time reference: echelon base-stock whose levels are future demand, which nobody could know.
 
     Each period every primary lane raises the echelon position of its target to what the echelon's customers will demand
     before anything shipped later than now can reach them, by the lead times to come, a lane or its source standing
@@ -56,7 +56,7 @@ class JustInTime(Rule):
         """Nothing is kept that depends on parameters."""
 
     def foresee(self, tape: Tape) -> None:
-        """Learn what will happen.
+        """Take in the demand of the worlds to come.
 
         Raises
         ------

@@ -33,7 +33,7 @@ class Covered(NamedTuple):
 
     @classmethod
     def of(cls, scenario: Scenario, forest: Forest, further: Bools) -> Covered:
-        """Echelon levels cover all lead times down to the customer and one period; a secondary lane its own and one.
+        """Coverage of levels: echelon levels all lead times to the customer and one period; a secondary lane its own and one.
 
         Nominal lead times, review periods included; ``further`` (L * P,) are the lane cells with a level of their own.
         """
@@ -116,7 +116,7 @@ def _block_means(process: ReplayedDemand) -> Floats:
 
 
 class Ahead:
-    """Units by which demand ahead exceeds the mean, over what each level covers; (levels, B) arrays."""
+    """Demand ahead: units by which it exceeds the mean, over what each level covers; (levels, B) arrays."""
 
     def __init__(self, scenario: Scenario, covered: Covered, ops: Ops) -> None:
         t = scenario.tables

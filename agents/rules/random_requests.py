@@ -20,7 +20,7 @@ from .rule import Group, Rule
 
 
 class RandomRequests(Rule):
-    """Every lane asks for a uniform random number of units, whatever is there.
+    """Random requests: every lane asks for a uniform random number of units, whatever the state.
 
     Between 0 and ``spread`` times the mean flow of the lane's target, shared evenly among the lanes into it, so that
     with ``spread`` 2 targets ask for their mean flow on average. The numbers are a series of their own for each world,
@@ -69,7 +69,7 @@ class RandomRequests(Rule):
         """Nothing is computed from parameters."""
 
     def foresee(self, tape: Tape) -> None:
-        """Learn which worlds are played, and nothing else about them."""
+        """Take in which worlds are played, and nothing else about them."""
         self._worlds, self._foreseen = np.array(tape.worlds, dtype=np.int64), True
 
     def start(self, worlds: int) -> None:

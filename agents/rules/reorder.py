@@ -114,7 +114,7 @@ class Reorder(BaseStock):
         return []
 
     def starts(self, space: Space) -> list[Floats]:
-        """The economic order quantity's, and base-stock control at the automatic levels."""
+        """Starting vectors: the economic order quantity's, and base-stock control at the automatic levels."""
         least = 1.0 if self.tables.integer else 0.0
         level = self.plain[space.cells % len(self.plain)]
         simple = {"levels": level, "order_quantities": np.full(len(level), least)}
@@ -282,7 +282,7 @@ class CanOrder(Reorder):
 
     @classmethod
     def refusal(cls, scenario: Scenario) -> str | None:
-        """Without lanes that carry several products to where each comes first, there is nothing to join."""
+        """Reason to refuse a scenario without lanes that several products share."""
         primary = Forest(scenario.tables).primary
         lanes = primary[primary >= 0] // scenario.tables.P
         if len(lanes) == len(np.unique(lanes)):

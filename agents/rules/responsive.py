@@ -141,7 +141,7 @@ def _sum(first: Array | None, second: Array) -> Array:
 
 
 class ForecastBaseStock(FollowingDemand):
-    """Echelon base-stock with caps, levels following what is known of demand ahead.
+    """Forecast base-stock: capped echelon base-stock with levels that follow what is known of demand ahead.
 
     In each period a node's level is its level plus
 
@@ -173,14 +173,14 @@ class ForecastBaseStock(FollowingDemand):
 
     @classmethod
     def refusal(cls, scenario: Scenario) -> str | None:
-        """Nothing to follow is a refusal."""
+        """Reason to refuse a scenario in which nothing is known of demand ahead."""
         if scenario.forecast.horizon or has_calendar(scenario) or resembles(scenario):
             return None
         return "has nothing to follow: expected forecasts, a season, or demand that says something of the next period's"
 
 
 class DisruptionAwareBaseStock(FollowingOutages):
-    """Echelon base-stock with caps, levels changing while the way from the supplier is impaired.
+    """Disruption-aware base-stock: capped echelon levels that change while the way from the supplier is impaired.
 
     A primary lane is impaired while it or its source has availability < 1, while its quoted lead time is longer than
     any without disruptions, and while a disruption at set times stretches its lead time. To the level of a node is
@@ -203,7 +203,7 @@ class DisruptionAwareBaseStock(FollowingOutages):
 
     @classmethod
     def refusal(cls, scenario: Scenario) -> str | None:
-        """No disruption that can be seen is a refusal."""
+        """Reason to refuse a scenario without a disruption that can be seen."""
         if Outages.impaired_lanes(scenario).any():
             return None
         return "sees no disruption: expected one of availability, or of lead times that are quoted or stretched at set times"

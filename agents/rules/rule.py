@@ -28,7 +28,7 @@ from echelongym.envs.storage.files import write_yaml
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Numbers of one kind, one for each cell (entity with product), and how a tuner should treat them.
+    """Group of parameters, one for each cell (entity with product), and how a tuner should treat them.
 
     Arrays are (entities * P,), by ``entity * P + product``.
     """
@@ -46,7 +46,7 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """The free parameters of a rule as one vector, n entries."""
+    """Parameter space: the free parameters of a rule as one vector, n entries."""
 
     names: tuple[str, ...]  # "levels.hub", with several products "levels.hub.milk"
     groups: tuple[str, ...]  # group of each entry
@@ -61,7 +61,7 @@ class Space:
 
 
 class Rule(ABC):
-    """A policy with named parameters; a callable from observation to decision, on NumPy and PyTorch.
+    """Rule: a policy with named parameters; a callable from observation to decision, on NumPy and PyTorch.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ class _FedCells:
 
 
 class AnchoringAndAdjustment(Rule):
-    """Every node orders what it expects to be asked for, and a part of what its stock and its supply line lack.
+    """Anchoring and adjustment: orders of expected demand, and of a part of what stock and supply line lack.
 
     order = max(0, D + a (S - (on hand - owed) - b supply line)), Sterman (1989), equations 8 to 10: D the demand
     expected, S the desired stock (that of the supply line included), a the adjustment rate, b the weight that the

@@ -18,7 +18,7 @@ from .rule import Group
 
 
 class Transshipment(BaseStock):
-    """Echelon base-stock whose lateral lanes ship where a trigger is reached.
+    """Base of the transshipment rules: echelon base-stock whose lateral lanes ship where a trigger is reached.
 
     The expedited inventory position of a lateral lane is what its target owns less what comes later than the lane
     would bring it. The lane asks for what this position lacks of ``lateral_levels``, but only where what is watched is
@@ -30,7 +30,7 @@ class Transshipment(BaseStock):
 
     @classmethod
     def refusal(cls, scenario: Scenario) -> str | None:
-        """Without a lateral lane there is nothing to decide."""
+        """Reason to refuse a scenario without a lateral lane."""
         t = scenario.tables
         forest = Forest(t)
         opened = np.flatnonzero(t.lane_open.reshape(-1))

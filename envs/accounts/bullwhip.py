@@ -32,7 +32,7 @@ def tiers_of(tables: Tables) -> NDArray[np.int64]:
 
 
 class Orders:
-    """Running variances by tier, E tiers from 1 (fed by suppliers) down.
+    """Orders and demand: running variances by tier, E tiers from 1 (fed by suppliers) down.
 
     A tier's *order* for a product in a period is the total of the requests on lanes into its nodes
     from tiers above, less what the period before asked for on them and did not get: a request that

@@ -22,7 +22,7 @@ from ..worlds.world_sample import ANY, NON_NEGATIVE, NOTHING, SHARE, Limits, Wor
 
 @dataclass(frozen=True, eq=False)
 class Ratio:
-    """Numerator over denominator, each (B,), or (entities, B) before ``over`` joins entities."""
+    """Ratio of a numerator and a denominator, each (B,), or (entities, B) before ``over`` joins entities."""
 
     numerator: Floats
     denominator: Floats

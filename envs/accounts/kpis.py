@@ -39,7 +39,7 @@ def windows(scenario: Scenario) -> tuple[int, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Kpis:
-    """Figures ``total``, by ``customer``, ``segment``, ``region``, of ``network``, by ``echelon``.
+    """Key performance indicators: ``total``, by ``customer``, ``segment``, ``region``, of ``network``, by ``echelon``.
 
     ``figures["region"]["north"]["fill_rate"]`` is a ``Ratio`` over worlds;
     ``figures["total"]`` and ``figures["network"]`` have no names between.

@@ -35,7 +35,7 @@ class NoSuchPlace(InputError, IndexError):
 
 
 class CannotWrite(InputError, OSError):
-    """A file cannot be written: the disk is full, say, or the folder may not be written to."""
+    """Error for a file that cannot be written, in one line."""
 
 
 class MissingExtra(ImportError):

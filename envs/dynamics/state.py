@@ -11,7 +11,7 @@ from ..network.tables import Tables
 
 
 class State(NamedTuple):
-    """Stock and waiting customers; entity first, batch last.
+    """State of the network: stock and waiting customers; entity first, batch last.
 
     ``rows`` and ``leads`` are what is in transit, in the layout of :class:`Road`: M rows as observed,
     more between periods (after ``advance``, before ``receive``). ``Dynamics.in_transit`` shows them
@@ -45,7 +45,7 @@ class Arrivals(NamedTuple):
 
 
 class Flows(NamedTuple):
-    """One period, all in units; entity first, batch last."""
+    """Flows of one period, all in units; entity first, batch last."""
 
     requests: Array  # (L, P, B) after rounding to units and batches
     shipped: Array  # (L, P, B) entering lanes by request

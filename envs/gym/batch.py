@@ -33,7 +33,7 @@ DTYPES = ("float64", "float32")
 
 
 class NetworkBatch:
-    """B slots, each playing world after world of one series.
+    """Batch of B slots, each playing world after world of one series.
 
     Parameters
     ----------

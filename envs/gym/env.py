@@ -18,7 +18,7 @@ from .vector_env import RENDER_MODES, NetworkVectorEnv, spaces_of
 
 
 class NetworkEnv(gym.Env[Any, Any]):
-    """One world of one distribution network.
+    """Gymnasium environment of one world of a distribution network.
 
     **Observed** is one flat vector, ``Box(-50, 50, (n,), float32)``, in static units; which entry is what say
     ``encoder.slices`` and ``encoder.names``. The named arrays behind it (a batch of one) are in :attr:`observation`.

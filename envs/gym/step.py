@@ -50,7 +50,7 @@ class After(NamedTuple):
 
 
 class Stepping:
-    """The function, for one scenario on one backend.
+    """Step function of one scenario on one backend.
 
     Attributes
     ----------

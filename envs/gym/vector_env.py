@@ -23,7 +23,7 @@ RENDER_MODES = (None, "rgb_array")
 
 
 class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
-    """A batch of worlds of one distribution network, stepped together.
+    """Gymnasium vector environment: a batch of worlds of one distribution network, stepped together.
 
     **Observed** is one flat vector a world, ``Box(-50, 50, (n,), float32)``, in static units; which entry is what say
     ``encoder.slices`` and ``encoder.names`` (:class:`ObservationEncoder`). The named arrays

@@ -24,7 +24,7 @@ _FOUND: WeakKeyDictionary[Tables, list[Problem]] = WeakKeyDictionary()
 
 
 class Problem(NamedTuple):
-    """One thing that cannot work, in one line."""
+    """Problem of a network: one thing that cannot work, in one line."""
 
     text: str
     fatal: bool  # customers whose every unit is lost or waits for ever, whatever anybody decides

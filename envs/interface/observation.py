@@ -16,7 +16,7 @@ from ..network.tables import Tables
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """The state at the start of a period (after arrivals), before its demand is known.
+    """Observation: the state at the start of a period (after arrivals), before its demand is known.
 
     B worlds, N nodes, L lanes, C customers, P products, A life classes, W waiting classes, K slots
     in transit, H periods of history, F forecast slots, X features; units unless said otherwise.
@@ -53,14 +53,14 @@ OBSERVATION_NAMES = (
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """Units requested on each lane now, and optionally what each pair must leave on hand."""
+    """Decision: units requested on each lane now, and optionally what each pair must leave on hand."""
 
     requests: Array  # (B, L, P) units >= 0
     reserve: Array | None = None  # (B, S, P) units >= 0
 
 
 class Policy(Protocol):
-    """Any callable from an observation of B worlds to a decision for each.
+    """Policy: any callable from an observation of B worlds to a decision for each.
 
     Memory, if it has any, is its own; where it has a method ``start(worlds)``, that is called with B before the first
     period and clears it.

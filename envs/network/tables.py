@@ -17,7 +17,7 @@ from .calendars import ALWAYS, together
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """See the module docstring for dimensions; amounts are money or units a period and product."""
+    """Compiled scenario; see the module docstring for dimensions; amounts are money or units a period and product."""
 
     name: str
     products: tuple[str, ...]

@@ -113,7 +113,7 @@ class Deterministic(DemandFamily):
 
 
 class Poisson(DemandFamily):
-    """Poisson with that ``mean``, which is also the variance."""
+    """Poisson demand with that ``mean``, which is also the variance."""
 
     kind: Literal["poisson"]
     """Family of the demand."""
@@ -215,7 +215,7 @@ class Normal(_Scaled):
 
 
 class GammaDemand(_Scaled):
-    """Gamma with that ``mean`` and ``standard_deviation``."""
+    """Gamma demand with that ``mean`` and ``standard_deviation``."""
 
     kind: Literal["gamma"]
     """Family of the demand."""
@@ -238,7 +238,7 @@ class GammaDemand(_Scaled):
 
 
 class UniformDemand(_Scaled):
-    """Uniform on ``[low, high]``; where units are integer, low to high in whole numbers."""
+    """Uniform demand on ``[low, high]``; where units are integer, low to high in whole numbers."""
 
     kind: Literal["uniform"]
     """Family of the demand."""
@@ -288,7 +288,7 @@ Amounts = Annotated[tuple[float, ...], PlainValidator(_amounts)]
 
 
 class Discrete(DemandFamily):
-    """One of ``values``, with ``probabilities``."""
+    """Discrete demand: one of ``values``, with ``probabilities``."""
 
     kind: Literal["discrete"]
     """Family of the demand."""
@@ -323,7 +323,7 @@ class Discrete(DemandFamily):
 
 
 class Empirical(DemandFamily):
-    """One of ``values``, each equally likely, drawn anew every period."""
+    """Empirical demand: one of ``values``, each equally likely, drawn anew every period."""
 
     kind: Literal["empirical"]
     """Family of the demand."""

@@ -19,7 +19,7 @@ KEYS = ("drawn", "blocks")
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """The records of B worlds.
+    """Records that B worlds were drawn from.
 
     Attributes
     ----------

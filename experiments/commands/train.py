@@ -162,7 +162,7 @@ def _run(settings: Settings, folder: Path, held: Claim) -> Path:
     for name in () if served is None else served.other_missed:
         say(f"The {baselines.reference.label} misses target {name}.")
     if baselines.bound is not None:
-        say(f"What no policy beats: {baselines.bound.label}.")
+        say(f"Lower bound on the cost of any policy: {baselines.bound.label}.")
     for target in trained.targets:
         say(f"Target {target['name']} {cell(target['target'])}: {target['status']} ({cell(target['mean'])}).")
     following = made.following(scenario_argument(scenario, folder))

@@ -125,7 +125,7 @@ def bounds_of(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, show_p
     with progress("perfect information", worlds, "worlds", show_progress) as advance:
         costs[PERFECT] = perfect_information(scenario, tape, chosen.workers, _counter(advance)).cost
     if chosen.penalty and why is None:
-        with progress("fitting the price of knowing", 1.0, "", show_progress) as advance:
+        with progress("fitting the penalty of the bound", 1.0, "", show_progress) as advance:
             weights = fit(scenario, evaluation.seed, "test", chosen.steps, _share(advance))
         with progress("with that price", worlds, "worlds", show_progress) as advance:
             bound = tightened(scenario, tape, evaluation.seed, "test", weights, chosen.workers, _counter(advance))

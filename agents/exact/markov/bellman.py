@@ -23,11 +23,11 @@ SETTLED = 1e-10  # change a period of all shares together that may be left then
 
 
 class Unsettled(InputError):
-    """A chain whose long run cannot be had: too many states, or stock or backlog that grows without end."""
+    """Error for a chain without a long run: too many states, or stock or backlog that grows without end."""
 
 
 class TooManyStates(Unsettled):
-    """A chain with more states than the limit, or one that grows without end."""
+    """Error for a chain with more states than the limit, or one that grows without end."""
 
 
 class Solution(NamedTuple):

@@ -25,7 +25,7 @@ CUT_PERIODS = 25.0  # periods of backorder cost that a unit of backlog beyond th
 
 
 class Process:
-    """States x, decisions (pairs), what stands after shipping (z), what has closed (y), and back to x.
+    """Markov decision process: states x, decisions (pairs), what stands after shipping (z) and at close (y), back to x.
 
     Attributes
     ----------

@@ -109,7 +109,7 @@ def _economic_orders(t: Tables, flow: Floats) -> Ints:
 
 
 class Decisions:
-    """Enumerates decisions of many states at once."""
+    """Enumeration of decisions of many states at once."""
 
     def __init__(self, halves: Halves) -> None:
         t = halves.tables

@@ -30,7 +30,7 @@ SHIPPING_LINES = ("purchase", "fixed_transport", "in_transit", "node", "commitme
 
 
 class Halves:
-    """The period of one scenario, by halves.
+    """Half periods of one scenario: ship, serve, receive.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Halves:
         return _turned(road, (road.shape[1] // (t.P * t.A), t.P, t.A))
 
     def stand(self, surroundings: Ints, on_hand: Ints, backlog: Ints) -> Ints:
-        """The reverse of the above."""
+        """Stands (n, width) of on-hand stock and backlog; the reverse of :meth:`on_hand` and :meth:`backlog`."""
         n = on_hand.shape[-1]
         parts = [surroundings[None], on_hand.reshape(-1, n), backlog.reshape(-1, n)]
         return np.ascontiguousarray(np.concatenate(parts).T)

@@ -14,7 +14,7 @@ from .half_periods import Halves
 
 
 class Lots:
-    """Expands rows of states by the outcomes of the tape's lots (``split`` and ``thin``)."""
+    """Expansion of rows of states by the outcomes of the tape's lots (``split`` and ``thin``)."""
 
     def __init__(self, halves: Halves) -> None:
         t = halves.tables

@@ -41,7 +41,7 @@ MOST_NODES = 3_000  # a period of more is not compiled: that would take minutes
 
 
 class NativeUnroll(Unroll):
-    """See the module; takes what :class:`Unroll` takes, and the actor it is for."""
+    """Unrolled cost by compiled code; takes what :class:`Unroll` takes, and the actor it is for."""
 
     def __init__(
         self, scenario: Scenario, window: GradientWindow, seed: int, smoothing: float, actor: PathwiseActor

@@ -13,7 +13,7 @@ from .symbols import Graph, SymbolArray, symbols
 
 
 class CannotRecord(Exception):
-    """A policy, or something in the scenario, has no form as scalar operations."""
+    """Error for a policy or scenario that has no form as scalar operations."""
 
 
 class Call(NamedTuple):
