@@ -13,9 +13,10 @@ from ..accounts.ledger import Ledger
 from ..core.backend import NumpyOps
 from ..core.errors import InputError, expected, unknown
 from ..core.memory_limits import require_memory
+from ..core.named_tuples import mapped
 from ..core.threads import one_thread
 from ..core.typing import Bools, Ints
-from ..dynamics import Arrivals, Dynamics, State
+from ..dynamics import Dynamics
 from ..dynamics.rounding import counting
 from ..interface.feasibility import check_feasible
 from ..interface.observation import Decision, Observation
@@ -25,7 +26,7 @@ from ..scenario.scenario import Scenario
 from ..worlds.memory import tape_bytes
 from .infos import LEVELS, Reporter
 from .recorded_step import Replay
-from .step import Before, Stepping
+from .step import Before, Carried, Stepping
 from .world_queue import Slots, WorldQueue
 
 OBSERVATIONS = ("flat",)
@@ -98,9 +99,7 @@ class NetworkBatch:
         self._ages = np.arange(self.periods + 2)
         self._waves = self.encoder.season(self._ages)
         self._ends = (self._ages >= self.periods).astype(ops.float)
-        self._state: State | None = None
-        self._arrivals: Arrivals | None = None
-        self._positions: Any = None
+        self._carried: Carried | None = None
         self.seed: int | None = None
         self.episode = np.zeros(size, dtype=np.int64)
         self.age: int | Ints = 0
@@ -115,7 +114,7 @@ class NetworkBatch:
     @property
     def started(self) -> bool:
         """Whether there are worlds to step."""
-        return self._state is not None
+        return self._carried is not None
 
     @property
     def worlds(self) -> Ints:
@@ -131,18 +130,22 @@ class NetworkBatch:
         """Put the slots' present worlds at their first period: all slots, or the chosen ones."""
         numbers, seed = self.worlds, self.seed
         assert seed is not None
-        if chosen is None or self._state is None:
+        carried = self._carried
+        if chosen is None or carried is None:
             self._slots.load(self._worlds.take(seed, numbers))
-            self._state, self._arrivals, self._history = self._initial, None, self._slots.history()
+            self._carried = Carried(self._initial, None, self._slots.history(), None)
             self.age = 0
         else:
             self._slots.load(self._worlds.take(seed, numbers[chosen]), chosen)
-            self._state = State(
-                *(_mixed(array, chosen, first) for array, first in zip(self._state, self._initial, strict=True))
+
+            def mixed(array: Any, first: Any = 0) -> Any:
+                return None if array is None else np.where(chosen, first, array)
+
+            self._carried = carried._replace(
+                state=mapped(mixed, carried.state, self._initial),
+                arrivals=None if carried.arrivals is None else mapped(mixed, carried.arrivals),
+                history=mixed(carried.history, self._slots.history()),
             )
-            self._history = _mixed(self._history, chosen, self._slots.history())
-            if self._arrivals is not None:
-                self._arrivals = Arrivals(*(_mixed(array, chosen, 0) for array in self._arrivals))
             self.age = np.where(chosen, 0, self.age)
         self._exogenous = self._slots.exogenous()
         self.reporter.restart(chosen)
@@ -154,41 +157,39 @@ class NetworkBatch:
 
     def advance(self, actions: Any, decision: Decision | None = None) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """One period, of checked actions (B, n) or a checked decision: flat observations (n, B), figures (names, B)."""
-        assert self._state is not None
+        assert self._carried is not None
         slots, now = self._slots, self._exogenous
         slots.advance()
         self._exogenous = then = slots.exogenous()
         self.age = age = self.age + 1
         period, season, ending = self._calendar()
         before = Before(
-            None if actions is None else actions.T,
-            None if decision is None else decision.requests,
-            None if decision is None else decision.reserve,
-            self._state,
-            self._arrivals,
-            now,
-            then,
-            self._history,
-            self._positions,
-            slots.forecast(),
-            period,
-            season,
-            ending,
+            carried=self._carried,
+            action=None if actions is None else actions.T,
+            requests=None if decision is None else decision.requests,
+            reserve=None if decision is None else decision.reserve,
+            now=now,
+            then=then,
+            forecast=slots.forecast(),
+            period=period,
+            season=season,
+            ending=ending,
         )
         after = self._replay(before)
-        self._state, self._arrivals = after.state, after.arrivals
-        self._history, self._positions = after.history, after.positions
+        self._carried = after.carried
         self.reporter.count(after.flows, age)
         return after.observation, after.figures
 
     def observe(self) -> NDArray[np.float32]:
         """Flat observations (n, B) after a start."""
-        assert self._state is not None
+        carried = self._carried
+        assert carried is not None
         period, season, _ = self._calendar()
-        forecast = self._slots.forecast()
-        looked = self._step.look(self._state, self._exogenous, self._history, forecast, period, season)
-        self._positions = looked[0]
-        return looked[1]
+        positions, observation = self._step.look(
+            carried.state, self._exogenous, carried.history, self._slots.forecast(), period, season
+        )
+        self._carried = carried._replace(positions=positions)
+        return observation
 
     def _calendar(self) -> tuple[Any, Any, Any]:
         """Period (B,) or (1,), waves of the seasons in it, and whether it is the end of the episode."""
@@ -206,9 +207,9 @@ class NetworkBatch:
         InputError
             Before the first reset.
         """
-        if self._state is None:
+        if self._carried is None:
             raise expected("state", None, "a reset before the first observation")
-        t, size, state, now, real = self.tables, self.size, self._state, self._exogenous, self.ops.float
+        t, size, state, now, real = self.tables, self.size, self._carried.state, self._exogenous, self.ops.float
 
         def turned(array: Any, absent: Any = None) -> Any:
             # Copied, as the next step writes into the same memory.
@@ -222,7 +223,7 @@ class NetworkBatch:
             unfilled=turned(state.unfilled),
             node_availability=turned(now.node_availability, np.ones((size, t.N), real)),
             lane_availability=turned(now.lane_availability, np.ones((size, t.L), real)),
-            demand_history=turned(self._history),
+            demand_history=turned(self._carried.history),
             forecast=turned(self._slots.forecast(), np.zeros((size, t.C, t.P, t.F), real)),
             features=np.zeros((size, 0), real),
             period=np.zeros(size, dtype=np.int64) + self.age,
@@ -260,11 +261,6 @@ class NetworkBatch:
                 field = f"action[{name!r}]" if array.ndim == 1 else f"action[{i}, {name!r}]"
                 raise expected(field, float(rows[i, k]), "a finite number in [-1, 1]")
         return array.reshape((self.size, -1))
-
-
-def _mixed(array: Any, chosen: Bools, first: Any) -> Any:
-    """The array with the chosen slots (its last axis) as ``first`` has them."""
-    return None if array is None else np.where(chosen, first, array)
 
 
 def _scenario(scenario: Any, overrides: dict[str, Any] | None) -> Scenario:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from ..compiler.recorder import Program
 from ..core.backend import NumpyOps
-from ..dynamics import Arrivals, Exogenous, State
+from ..core.named_tuples import entries, paths, rebuilt
 from .step import After, Before, Stepping
+
+#: What a step does not read of its start: recorded as None, so that no replay copies it.
+UNREAD = ("then.demand", "then.split")
 
 
 class Replay:
@@ -21,82 +26,50 @@ class Replay:
 
     def __init__(self, stepping: Stepping, ops: NumpyOps) -> None:
         self.stepping, self.ops = stepping, ops
+        self._read: Callable[[Before], tuple[Any, ...]] | None = None  # the arrays of a step that it reads
         self._recorded: dict[Any, tuple[Program, After]] = {}
 
     def __call__(self, before: Before) -> After:
         """One step."""
-        if before.arrivals is None:
+        if before.carried.arrivals is None:
             return self.stepping(before)
-        flat = _flat(before)
         pattern = (before.action is None or before.action.dtype, before.reserve is None, len(before.period))
         found = self._recorded.get(pattern)
         if found is None:
-            found = self._recorded[pattern] = self._record(flat)
+            found = self._recorded[pattern] = self._record(before)
+        assert self._read is not None
         program, after = found
-        program(*flat)
+        program(*self._read(before))
         return after._replace(observation=after.observation.copy(), figures=after.figures.copy())
 
     def __getstate__(self) -> dict[str, Any]:
         # Programs are tied to their memory: a copy records its own.
         return {**self.__dict__, "_recorded": {}}
 
-    def _record(self, flat: list[Any]) -> tuple[Program, After]:
+    def _record(self, before: Before) -> tuple[Program, After]:
+        places = paths(before)
+        self._read = attrgetter(*(place for place in places if place not in UNREAD))
         afters: list[After] = []
 
         def function(*arrays: Any) -> list[Any]:
-            after = self.stepping(_before(arrays))
+            rest = iter(arrays)
+            start: Before = rebuilt(before, [None if place in UNREAD else next(rest) for place in places])
+            after = self.stepping(start)
             afters.append(after)
-            leaves = _leaves(after)
-            # What the next step starts from is put where it will look for it.
-            places = [arrays[i] for i in CARRIED]
-            for i, one in enumerate(leaves):
-                shared = one is not None and any(_overlap(one, place) for place in places)
-                if shared and not (i < len(places) and one is places[i]):
-                    leaves[i] = one.copy()
-            for i, place in enumerate(places):
-                if place is not None and leaves[i] is not place:
-                    place[...] = leaves[i]
-            return [*places, *leaves[len(places) :]]
+            carried, results = entries(start.carried), entries(after)
+            # What the next step starts from, first of the results, is put where it will look for it.
+            for i, one in enumerate(results):
+                stays = i < len(carried) and one is carried[i]
+                if not stays and any(_overlap(one, place) for place in carried):
+                    results[i] = one.copy()
+            for place, one in zip(carried, results, strict=False):
+                if place is not None and one is not place:
+                    place[...] = one
+            return [*carried, *results[len(carried) :]]
 
-        program = Program(function, flat, self.ops)
-        return program, _filled(afters[0], iter(program.outputs))
-
-
-def _flat(before: Before) -> list[Any]:
-    """The arrays of a step, one after another; of the next period only what a step reads."""
-    b, then = before, before.then
-    read = (then.lead_time, then.node_availability, then.lane_availability, then.lane_yield, then.thin)
-    # First what the next step starts from, in the order in which a step leaves it.
-    first = (*b.state, *(b.arrivals or (None, None)), b.history, b.positions)
-    rest = (b.forecast, b.period, b.season, b.ending)
-    return [*first, b.action, b.requests, b.reserve, *b.now, *read, *rest]
-
-
-# Places of ``_flat`` that are leaves of ``After`` in the same order.
-CARRIED = range(len(State._fields) + len(Arrivals._fields) + 2)
-
-
-def _before(arrays: Any) -> Before:
-    """The step of what :func:`_flat` gave."""
-    state, arrivals, (history, positions), rest = arrays[:5], arrays[5:7], arrays[7:9], arrays[9:]
-    now, read = rest[3:10], rest[10:15]
-    then = Exogenous(*(None, *read[:4], None, read[4]))
-    told = (State(*state), Arrivals(*arrivals), Exogenous(*now), then, history, positions)
-    return Before(*(*rest[:3], *told, *rest[15:]))
+        program = Program(function, self._read(before), self.ops)
+        return program, rebuilt(afters[0], program.outputs)
 
 
 def _overlap(one: Any, other: Any) -> bool:
-    return other is not None and np.may_share_memory(one.value, other.value)
-
-
-def _leaves(nested: Any) -> list[Any]:
-    """Arrays and Nones of nested tuples, in order."""
-    found: list[Any] = []
-    for one in nested:
-        found.extend(_leaves(one) if isinstance(one, tuple) else [one])
-    return found
-
-
-def _filled(nested: Any, leaves: Any) -> Any:
-    """Tuples nested likewise, with other leaves."""
-    return type(nested)(*(_filled(one, leaves) if isinstance(one, tuple) else next(leaves) for one in nested))
+    return one is not None and other is not None and np.may_share_memory(one.value, other.value)

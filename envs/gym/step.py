@@ -19,18 +19,24 @@ OBJECTIVES = ("cost", "unmet", "emissions", "waste")
 REWARD = "reward"
 
 
+class Carried(NamedTuple):
+    """What one step leaves to the next; entity first, batch last."""
+
+    state: State  # as observed
+    arrivals: Arrivals | None  # what came in at the start of the period; None in an episode's first
+    history: Array  # (C, P, H, B) demand as seen before this period, newest first
+    positions: Array  # (n, B) as observed
+
+
 class Before(NamedTuple):
     """Inputs of a step; entity first, batch last, None where one does not apply."""
 
+    carried: Carried
     action: Array | None  # (n, B) encoded, or else
     requests: Array | None  # (L, P, B) units
     reserve: Array | None  # (S, P, B) units
-    state: State  # as observed
-    arrivals: Arrivals | None  # what came in at the start of the period
     now: Exogenous  # the tape, this period
     then: Exogenous  # and the next
-    history: Array  # (C, P, H, B) demand as seen before this period, newest first
-    positions: Array  # (n, B) that the last step found
     forecast: Array | None  # (C, P, F, B) made in the next period
     period: Array  # (B,) or (1,) number of the next period
     season: Array  # (waves, B) or (waves, 1) of the next period
@@ -40,10 +46,7 @@ class Before(NamedTuple):
 class After(NamedTuple):
     """Results of a step."""
 
-    state: State
-    arrivals: Arrivals
-    history: Array  # (C, P, H, B)
-    positions: Array  # (n, B)
+    carried: Carried
     observation: Array  # (n, B) float32
     figures: Array  # (names, B) money, objectives, reward
     flows: Flows
@@ -76,24 +79,24 @@ class Stepping:
 
     def __call__(self, before: Before) -> After:
         """One period, up to the observation at the start of the next."""
-        state = before.state
-        requests = before.requests
+        carried, requests = before.carried, before.requests
+        state = carried.state
         if before.action is not None:
             owned = None
             if not self.decoding.needs_positions_alone:
                 owned = self.decoding.stock(state.on_hand, state.rows, state.backlog)
             action = self.ops.to_float(before.action)
-            requests = self.decoding(action, state.on_hand, owned, before.positions)
-        state, flows = self.dynamics.advance(state, before.now, requests, before.reserve, before.arrivals)
+            requests = self.decoding(action, state.on_hand, owned, carried.positions)
+        state, flows = self.dynamics.advance(state, before.now, requests, before.reserve, carried.arrivals)
         figures = self._figures(flows, state, before.ending)
         state, arrivals = self.dynamics.receive(state, before.then)
         seen = flows.demand
         if self.tables.censored and flows.lost_new is not None:
             seen = seen - flows.lost_new
-        history = self.ops.concat([seen[:, :, None], before.history[:, :, :-1]], 2)
+        history = self.ops.concat([seen[:, :, None], carried.history[:, :, :-1]], 2)
         b = before
         positions, observation = self.look(state, b.then, history, b.forecast, b.period, b.season)
-        return After(state, arrivals, history, positions, observation, figures, flows)
+        return After(Carried(state, arrivals, history, positions), observation, figures, flows)
 
     def look(
         self,
@@ -106,17 +109,17 @@ class Stepping:
     ) -> tuple[Array, Array]:
         """Positions and flat observation of a state."""
         view = View(
-            state.on_hand,
-            state.rows,
-            state.backlog,
-            state.unfilled,
-            now.node_availability,
-            now.lane_availability,
-            history,
-            forecast,
-            period,
-            season,
-            now.lead_time if self.tables.quoted else None,
+            on_hand=state.on_hand,
+            in_transit=state.rows,
+            backlog=state.backlog,
+            unfilled=state.unfilled,
+            node_availability=now.node_availability,
+            lane_availability=now.lane_availability,
+            demand_history=history,
+            forecast=forecast,
+            period=period,
+            season=season,
+            lead_time=now.lead_time if self.tables.quoted else None,
         )
         owned = self.watching.stock(state.on_hand, state.rows, state.backlog)
         positions = self.watching.positions(owned)

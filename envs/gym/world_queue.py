@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.backend import Array, NumpyOps
+from ..core.named_tuples import mapped
 from ..dynamics.state import Exogenous
 from ..worlds.events import disturbed
 from ..worlds.tape import Core, sample_tape
@@ -64,10 +65,8 @@ class WorldQueue:
 
 
 def _mapped(core: Core, place: slice) -> Core:
-    arrays: dict[str, Any] = core._asdict()
-    for name, array in arrays.items():
-        arrays[name] = None if array is None else _compact(array[..., place])
-    return Core(**arrays)
+    found: Core = mapped(lambda array: None if array is None else _compact(array[..., place]), core)
+    return found
 
 
 def _compact(array: Array) -> Array:
@@ -77,19 +76,19 @@ def _compact(array: Array) -> Array:
 
 def _gathered(found: list[tuple[Core, int]]) -> Core:
     """Columns of several tapes side by side."""
-    arrays: list[Any] = []
-    for name in Core._fields:
-        columns = [(getattr(core, name), place) for core, place in found]
-        known = next((array for array, _ in columns if array is not None), None)
+
+    def joined(*arrays: Any) -> Any:
+        known = next((array for array in arrays if array is not None), None)
         if known is None:
-            arrays.append(None)
-            continue
+            return None
         out = np.ones((*known.shape[:-1], len(found)), dtype=known.dtype)
-        for i, (array, place) in enumerate(columns):
+        for i, (array, (_, place)) in enumerate(zip(arrays, found, strict=True)):
             if array is not None:
                 out[..., i] = array[..., place]
-        arrays.append(out)
-    return Core(*arrays)
+        return out
+
+    core: Core = mapped(joined, *(one for one, _ in found))
+    return core
 
 
 class Slots:
@@ -123,17 +122,17 @@ class Slots:
             self.core, self.now, self._owned = core, 0, False
             return
         self._own()
-        arrays: dict[str, Any] = {}
-        for name in Core._fields:
-            ring, new = getattr(self.core, name), getattr(core, name)
+
+        def written(ring: Any, new: Any) -> Any:
             if ring is None and new is not None:
                 ring = np.ones((*new.shape[:-1], self.size), dtype=new.dtype)
             if ring is not None:
                 # The first row of demand is its oldest history; all others start with period 0.
                 rows = (self.now + np.arange(len(ring))) % len(ring)
                 ring[rows[:, None], ..., np.flatnonzero(chosen)] = 1 if new is None else np.moveaxis(new, -1, 1)
-            arrays[name] = ring
-        self.core = Core(**arrays)
+            return ring
+
+        self.core = mapped(written, self.core, core)
 
     def _read(self, core: Core) -> Core:
         """Arrays in the types of the dynamics; what is neutral in all worlds of the scenario is None."""
@@ -155,25 +154,25 @@ class Slots:
     def _own(self) -> None:
         """Copy what is shared with a tape before it is written into."""
         if not self._owned and self.core is not None:
-            arrays: dict[str, Any] = self.core._asdict()
-            for name, array in arrays.items():
-                arrays[name] = None if array is None else array.copy()
-            self.core = Core(**arrays)
+            self.core = mapped(lambda array: None if array is None else array.copy(), self.core)
             self._owned = True
 
     def exogenous(self) -> Exogenous:
         """Exogenous data of the present period, from the tapes."""
         core = self._loaded()
         now = self.now % (len(core.demand) - self.tables.H)
-        _, lead_time, nodes, lanes, yields, _, _, split, thin = core
+
+        def row(array: Any) -> Any:
+            return None if array is None else array[now]
+
         return Exogenous(
-            core.demand[(self.now + self.tables.H) % len(core.demand)],
-            None if lead_time is None else lead_time[now],
-            None if nodes is None else nodes[now],
-            None if lanes is None else lanes[now],
-            None if yields is None else yields[now],
-            None if split is None else split[now],
-            None if thin is None else thin[now],
+            demand=core.demand[(self.now + self.tables.H) % len(core.demand)],
+            lead_time=row(core.lead_time),
+            node_availability=row(core.node_availability),
+            lane_availability=row(core.lane_availability),
+            lane_yield=row(core.lane_yield),
+            split=row(core.split),
+            thin=row(core.thin),
         )
 
     def history(self) -> Array:
