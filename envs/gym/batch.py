@@ -26,7 +26,7 @@ from ..scenario.scenario import Scenario
 from ..worlds.memory import tape_bytes
 from .infos import LEVELS, Reporter
 from .recorded_step import Replay
-from .step import Before, Carried, Stepping
+from .step import Action, Before, Calendar, Carried, Stepping
 from .world_queue import Slots, WorldQueue
 
 OBSERVATIONS = ("flat",)
@@ -162,19 +162,11 @@ class NetworkBatch:
         slots.advance()
         self._exogenous = then = slots.exogenous()
         self.age = age = self.age + 1
-        period, season, ending = self._calendar()
-        before = Before(
-            carried=self._carried,
-            action=None if actions is None else actions.T,
-            requests=None if decision is None else decision.requests,
-            reserve=None if decision is None else decision.reserve,
-            now=now,
-            then=then,
-            forecast=slots.forecast(),
-            period=period,
-            season=season,
-            ending=ending,
-        )
+        if decision is None:
+            action = Action(actions.T, None, None)
+        else:
+            action = Action(None, decision.requests, decision.reserve)
+        before = Before(self._carried, action, now, then, slots.forecast(), self._calendar())
         after = self._replay(before)
         self._carried = after.carried
         self.reporter.count(after.flows, age)
@@ -184,19 +176,16 @@ class NetworkBatch:
         """Flat observations (n, B) after a start."""
         carried = self._carried
         assert carried is not None
-        period, season, _ = self._calendar()
         positions, observation = self._step.look(
-            carried.state, self._exogenous, carried.history, self._slots.forecast(), period, season
+            carried.state, self._exogenous, carried.history, self._slots.forecast(), self._calendar()
         )
         self._carried = carried._replace(positions=positions)
         return observation
 
-    def _calendar(self) -> tuple[Any, Any, Any]:
-        """Period (B,) or (1,), waves of the seasons in it, and whether it is the end of the episode."""
+    def _calendar(self) -> Calendar:
         age = self.age
-        if isinstance(age, int):
-            return self._ages[age : age + 1], self._waves[:, age : age + 1], self._ends[age : age + 1]
-        return age, self._waves[:, age], self._ends[age]
+        shown = slice(age, age + 1) if isinstance(age, int) else age
+        return Calendar(self._ages[shown], self._waves[:, shown], self._ends[shown])
 
     @property
     def observation(self) -> Observation:

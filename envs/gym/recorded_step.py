@@ -33,14 +33,15 @@ class Replay:
         """One step."""
         if before.carried.arrivals is None:
             return self.stepping(before)
-        pattern = (before.action is None or before.action.dtype, before.reserve is None, len(before.period))
+        encoded, _, reserve = before.action
+        pattern = (encoded is None or encoded.dtype, reserve is None, len(before.calendar.period))
         found = self._recorded.get(pattern)
         if found is None:
             found = self._recorded[pattern] = self._record(before)
         assert self._read is not None
         program, after = found
         program(*self._read(before))
-        return after._replace(observation=after.observation.copy(), figures=after.figures.copy())
+        return After(after.carried, after.observation.copy(), after.figures.copy(), after.flows)
 
     def __getstate__(self) -> dict[str, Any]:
         # Programs are tied to their memory: a copy records its own.

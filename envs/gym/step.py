@@ -20,7 +20,7 @@ REWARD = "reward"
 
 
 class Carried(NamedTuple):
-    """What one step leaves to the next; entity first, batch last."""
+    """State carried from one step to the next; entity first, batch last."""
 
     state: State  # as observed
     arrivals: Arrivals | None  # what came in at the start of the period; None in an episode's first
@@ -28,19 +28,31 @@ class Carried(NamedTuple):
     positions: Array  # (n, B) as observed
 
 
-class Before(NamedTuple):
-    """Inputs of a step; entity first, batch last, None where one does not apply."""
+class Action(NamedTuple):
+    """Actions of a period; batch last, None where one does not apply."""
 
-    carried: Carried
-    action: Array | None  # (n, B) encoded, or else
+    encoded: Array | None  # (n, B) numbers that a decoder turns into requests, or else
     requests: Array | None  # (L, P, B) units
     reserve: Array | None  # (S, P, B) units
-    now: Exogenous  # the tape, this period
-    then: Exogenous  # and the next
-    forecast: Array | None  # (C, P, F, B) made in the next period
+
+
+class Calendar(NamedTuple):
+    """Period of a step; the last axis is B where worlds are out of step, else 1."""
+
     period: Array  # (B,) or (1,) number of the next period
     season: Array  # (waves, B) or (waves, 1) of the next period
     ending: Array  # (B,) or (1,) 1 where the episode ends with this period
+
+
+class Before(NamedTuple):
+    """Inputs of a step; entity first, batch last."""
+
+    carried: Carried
+    action: Action
+    now: Exogenous  # the tape, this period
+    then: Exogenous  # and the next
+    forecast: Array | None  # (C, P, F, B) made in the next period; None where nobody sees one
+    calendar: Calendar
 
 
 class After(NamedTuple):
@@ -79,23 +91,22 @@ class Stepping:
 
     def __call__(self, before: Before) -> After:
         """One period, up to the observation at the start of the next."""
-        carried, requests = before.carried, before.requests
+        carried, (encoded, requests, reserve) = before.carried, before.action
         state = carried.state
-        if before.action is not None:
+        if encoded is not None:
             owned = None
             if not self.decoding.needs_positions_alone:
                 owned = self.decoding.stock(state.on_hand, state.rows, state.backlog)
-            action = self.ops.to_float(before.action)
+            action = self.ops.to_float(encoded)
             requests = self.decoding(action, state.on_hand, owned, carried.positions)
-        state, flows = self.dynamics.advance(state, before.now, requests, before.reserve, carried.arrivals)
-        figures = self._figures(flows, state, before.ending)
+        state, flows = self.dynamics.advance(state, before.now, requests, reserve, carried.arrivals)
+        figures = self._figures(flows, state, before.calendar.ending)
         state, arrivals = self.dynamics.receive(state, before.then)
         seen = flows.demand
         if self.tables.censored and flows.lost_new is not None:
             seen = seen - flows.lost_new
         history = self.ops.concat([seen[:, :, None], carried.history[:, :, :-1]], 2)
-        b = before
-        positions, observation = self.look(state, b.then, history, b.forecast, b.period, b.season)
+        positions, observation = self.look(state, before.then, history, before.forecast, before.calendar)
         return After(Carried(state, arrivals, history, positions), observation, figures, flows)
 
     def look(
@@ -104,8 +115,7 @@ class Stepping:
         now: Exogenous,
         history: Array,
         forecast: Array | None,
-        period: Array,
-        season: Array,
+        calendar: Calendar,
     ) -> tuple[Array, Array]:
         """Positions and flat observation of a state."""
         view = View(
@@ -117,8 +127,8 @@ class Stepping:
             lane_availability=now.lane_availability,
             demand_history=history,
             forecast=forecast,
-            period=period,
-            season=season,
+            period=calendar.period,
+            season=calendar.season,
             lead_time=now.lead_time if self.tables.quoted else None,
         )
         owned = self.watching.stock(state.on_hand, state.rows, state.backlog)

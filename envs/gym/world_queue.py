@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # World-periods, and worlds of a slot, drawn in one go: drawing few worlds costs about as much as drawing one.
 AHEAD_PERIODS, AHEAD_EPISODES = 8_000, 32
+#: From a core the arrays of :class:`Exogenous` in its order, without demand.
+_EFFECTS = attrgetter(*(name for name in Exogenous._fields if name != "demand"))
 
 
 class WorldQueue:
@@ -161,19 +164,8 @@ class Slots:
         """Exogenous data of the present period, from the tapes."""
         core = self._loaded()
         now = self.now % (len(core.demand) - self.tables.H)
-
-        def row(array: Any) -> Any:
-            return None if array is None else array[now]
-
-        return Exogenous(
-            demand=core.demand[(self.now + self.tables.H) % len(core.demand)],
-            lead_time=row(core.lead_time),
-            node_availability=row(core.node_availability),
-            lane_availability=row(core.lane_availability),
-            lane_yield=row(core.lane_yield),
-            split=row(core.split),
-            thin=row(core.thin),
-        )
+        demand = core.demand[(self.now + self.tables.H) % len(core.demand)]
+        return Exogenous(demand, *[None if array is None else array[now] for array in _EFFECTS(core)])
 
     def history(self) -> Array:
         """(C, P, H, B) demand of the periods before now, newest first."""
