@@ -26,7 +26,7 @@ from ..scenario.scenario import Scenario
 from ..worlds.memory import tape_bytes
 from .infos import LEVELS, Reporter
 from .recorded_step import Replay
-from .step import Action, Before, Calendar, Carried, Stepping
+from .step import Action, Before, Carried, StepPeriod, Stepping
 from .world_queue import Slots, WorldQueue
 
 OBSERVATIONS = ("flat",)
@@ -166,7 +166,7 @@ class NetworkBatch:
             action = Action(actions.T, None, None)
         else:
             action = Action(None, decision.requests, decision.reserve)
-        before = Before(self._carried, action, now, then, slots.forecast(), self._calendar())
+        before = Before(self._carried, action, now, then, slots.forecast(), self._step_period())
         after = self._replay(before)
         self._carried = after.carried
         self.reporter.count(after.flows, age)
@@ -177,15 +177,15 @@ class NetworkBatch:
         carried = self._carried
         assert carried is not None
         positions, observation = self._step.look(
-            carried.state, self._exogenous, carried.history, self._slots.forecast(), self._calendar()
+            carried.state, self._exogenous, carried.history, self._slots.forecast(), self._step_period()
         )
         self._carried = carried._replace(positions=positions)
         return observation
 
-    def _calendar(self) -> Calendar:
+    def _step_period(self) -> StepPeriod:
         age = self.age
         shown = slice(age, age + 1) if isinstance(age, int) else age
-        return Calendar(self._ages[shown], self._waves[:, shown], self._ends[shown])
+        return StepPeriod(self._ages[shown], self._waves[:, shown], self._ends[shown])
 
     @property
     def observation(self) -> Observation:

@@ -34,7 +34,7 @@ class Replay:
         if before.carried.arrivals is None:
             return self.stepping(before)
         encoded, _, reserve = before.action
-        pattern = (encoded is None or encoded.dtype, reserve is None, len(before.calendar.period))
+        pattern = (encoded is None or encoded.dtype, reserve is None, len(before.at.period))
         found = self._recorded.get(pattern)
         if found is None:
             found = self._recorded[pattern] = self._record(before)

@@ -36,7 +36,7 @@ class Action(NamedTuple):
     reserve: Array | None  # (S, P, B) units
 
 
-class Calendar(NamedTuple):
+class StepPeriod(NamedTuple):
     """Period of a step; the last axis is B where worlds are out of step, else 1."""
 
     period: Array  # (B,) or (1,) number of the next period
@@ -52,7 +52,7 @@ class Before(NamedTuple):
     now: Exogenous  # the tape, this period
     then: Exogenous  # and the next
     forecast: Array | None  # (C, P, F, B) made in the next period; None where nobody sees one
-    calendar: Calendar
+    at: StepPeriod
 
 
 class After(NamedTuple):
@@ -100,13 +100,13 @@ class Stepping:
             action = self.ops.to_float(encoded)
             requests = self.decoding(action, state.on_hand, owned, carried.positions)
         state, flows = self.dynamics.advance(state, before.now, requests, reserve, carried.arrivals)
-        figures = self._figures(flows, state, before.calendar.ending)
+        figures = self._figures(flows, state, before.at.ending)
         state, arrivals = self.dynamics.receive(state, before.then)
         seen = flows.demand
         if self.tables.censored and flows.lost_new is not None:
             seen = seen - flows.lost_new
         history = self.ops.concat([seen[:, :, None], carried.history[:, :, :-1]], 2)
-        positions, observation = self.look(state, before.then, history, before.forecast, before.calendar)
+        positions, observation = self.look(state, before.then, history, before.forecast, before.at)
         return After(Carried(state, arrivals, history, positions), observation, figures, flows)
 
     def look(
@@ -115,7 +115,7 @@ class Stepping:
         now: Exogenous,
         history: Array,
         forecast: Array | None,
-        calendar: Calendar,
+        at: StepPeriod,
     ) -> tuple[Array, Array]:
         """Positions and flat observation of a state."""
         view = View(
@@ -127,8 +127,8 @@ class Stepping:
             lane_availability=now.lane_availability,
             demand_history=history,
             forecast=forecast,
-            period=calendar.period,
-            season=calendar.season,
+            period=at.period,
+            season=at.season,
             lead_time=now.lead_time if self.tables.quoted else None,
         )
         owned = self.watching.stock(state.on_hand, state.rows, state.backlog)
