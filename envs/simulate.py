@@ -13,11 +13,13 @@ from .accounts.kpis import KpiAccumulator, Kpis, windows
 from .accounts.ledger import COST_LINES, REVENUE, Ledger
 from .core.backend import NUMPY, Array, NumpyOps, Ops, TorchOps
 from .core.errors import expected
+from .core.memory_limits import require_memory
 from .dynamics import Arrivals, Dynamics, Exogenous, Flows, State
 from .dynamics.rounding import counting
 from .interface.feasibility import check_feasible
 from .interface.observation import Decision, Observation, Policy, checked_requests
 from .network.tables import Tables
+from .worlds.memory import state_bytes
 from .worlds.tape import Tape
 
 if TYPE_CHECKING:
@@ -265,7 +267,8 @@ def simulate(
     Raises
     ------
     InputError
-        If the tape is of another network or too short for the warm-up, or a decision does not fit.
+        If the tape is of another network or too short for the warm-up, its worlds do not fit into memory, or a decision
+        does not fit.
 
     Warns
     -----
@@ -283,6 +286,10 @@ def simulate(
     ops = backend_of(backend)
     if tape.periods <= t.warm_up:
         raise expected("tape.periods", tape.periods, f"more than the warm-up of {t.warm_up}")
+    what = f"the stock of {tape.batch} worlds, by {t.A} ages and {t.K} periods under way, and their demand by {t.W} of waiting"
+    require_memory(
+        2 * state_bytes(t, tape.batch), what, "fewer worlds at a time, or a shorter shelf_life, lead_time or patience"
+    )
     ledger = Ledger(t, ops)
     counted = KpiAccumulator(t, tape.batch, windows(scenario)) if kpis and ops.name == "numpy" else None
     sums: dict[str, Array] = {}

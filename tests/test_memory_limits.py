@@ -141,6 +141,16 @@ def test_a_state_that_does_not_fit_is_refused(monkeypatch):
         _ = Scenario.load("two_region", long).tables
 
 
+def test_worlds_whose_stock_does_not_fit_are_refused(monkeypatch):
+    scenario = Scenario.load("two_region", {"products.milk.shelf_life": 5_000})
+    tape = scenario.sample(512, 0, "tune", 60)
+    monkeypatch.setattr(memory_limits, "free_memory", lambda: 100 * MEGABYTE)
+    policy = load_policy("echelon_base_stock", scenario)
+    with pytest.raises(InputError, match=r"the stock of 512 worlds, by 5000 ages .*try fewer worlds"):
+        simulate(scenario, policy, tape)
+    assert simulate(scenario, policy, tape[:2]).worlds == (0, 1)
+
+
 def test_tables_of_demand_that_do_not_fit_are_refused(monkeypatch):
     season = {"amplitude": 0.5, "period": 300}
     demand = {"kind": "negative_binomial", "mean": 2_000, "dispersion": 0.5, "season": season}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..core import memory_limits
+from ..network.tables import Tables
 from .source import WorldSource
 
 _NUMBER = 8  # bytes
@@ -25,14 +26,22 @@ def tape_bytes(scenario: WorldSource, worlds: int, periods: int) -> int:
     return _NUMBER * numbers * worlds
 
 
+def state_bytes(tables: Tables, worlds: int) -> int:
+    """Bytes of what stands in the network, on its way, and waits, in so many worlds at one moment."""
+    t = tables
+    return _NUMBER * t.P * (t.N * t.A + t.L * t.K * t.A + t.C * t.W) * worlds
+
+
 def simulation_bytes(scenario: WorldSource, worlds: int, periods: int, trace: bool = False) -> int:
     """Bytes of a simulation: the tape, what stands in the network, and every period of what happened where a trace is kept."""
     t = scenario.tables
-    stock = t.N * t.P * t.A + t.L * t.P * t.K * t.A + t.C * t.P * t.W
-    kept = _NUMBER * stock * worlds
+    stock = state_bytes(t, worlds)
+    kept = stock
     if trace:
         flows = (6 * t.L + 2 * t.C + t.S + t.N) * t.P
-        kept += _NUMBER * (2 * (stock + flows) + 12) * worlds * periods  # period by period, then joined
+        kept += (
+            2 * (stock + _NUMBER * flows * worlds) + 12 * _NUMBER * worlds
+        ) * periods  # period by period, then joined
     return tape_bytes(scenario, worlds, periods) + kept
 
 
