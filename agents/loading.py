@@ -13,7 +13,7 @@ from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import as_path
 
 from .imported import imported_policy
-from .learners import LEARNERS
+from .learners import learners
 from .origin import POLICY_FILE
 from .registry import RULES
 from .rule_files import remarked, rule_from_file
@@ -96,7 +96,7 @@ def check_means_something(text: str, scenario: Scenario) -> None:
         return
     if "/" in text:
         raise expected("policy", text, "the path of a run folder, a rule.yaml, a bundle or a policy file that exists")
-    if text in LEARNERS:
+    if text in learners():
         how = f"echelongym train scenario={shlex.quote(scenario.name)} agent={text}"
         raise expected("policy", text, f"the folder of a trained policy, as a learner is trained first: {how}")
     known = (*RULES, "open_loop_plan", "a .yaml file", "a run folder", "a bundle", "package.module:attribute")

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from echelongym.agents.export.export import make_bundle
-from echelongym.agents.learners import LEARNERS, learner_config
+from echelongym.agents.learners import learner_config, learners
 from echelongym.agents.loading import load_policy
 from echelongym.agents.sb3.actor import policy_of
 from echelongym.agents.sb3.discrete_actions import move_table
@@ -87,7 +87,7 @@ def test_each_learner_has_settings_of_its_name_and_refuses_unknown_keys(kind):
     assert learner_config(kind).kind == kind
     with pytest.raises(InputError, match="unknown key 'gama'; did you mean 'gamma'"):
         learner_config(small(kind, gama=0.9))
-    assert set(KINDS) <= set(LEARNERS)
+    assert set(KINDS) <= set(learners())
 
 
 @pytest.mark.parametrize(

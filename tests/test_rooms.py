@@ -32,10 +32,11 @@ ROOMS = {
         "registry",
         "tuning exact reading export",
         "budget rule_files",
+        "training",
         "residual",
         "pathwise",
-        "learners",
         "sb3",
+        "learners",
         "loading",
     ),
     "experiments": (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from echelongym.envs.core.errors import expected
 from echelongym.envs.core.validation import Config, Count, Positive, PositiveCount, Share, number
+
+from ..training import LearnerConfig
 
 Width = Annotated[int, number(1, 65_536, integer=True)]
 WorldCount = Annotated[int, number(1, 10**6, integer=True)]  # played side by side
@@ -34,10 +36,10 @@ class Layout(Config):
         return self
 
 
-class PathwiseConfig(Layout):
+class PathwiseConfig(Layout, LearnerConfig):
     """Settings of pathwise training, gradients through the simulator; ``null`` leaves a choice to the scenario."""
 
-    usual_env_steps: ClassVar[int] = 20_000_000  # that usually suffice: half a minute where gradients are compiled
+    usual_env_steps = 20_000_000  # that usually suffice: half a minute where gradients are compiled
 
     kind: Literal["pathwise"] = "pathwise"
     start: str  # a rule by name, the path of a tuned one, or auto

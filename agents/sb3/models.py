@@ -9,34 +9,20 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch import nn
 
 from echelongym.envs.core.errors import expected, missing_extra
 from echelongym.envs.network.signature import signature
 
-from ..learners import (
-    LEARNERS,
-    DQNConfig,
-    OffPolicy,
-    OffPolicyActor,
-    OnPolicy,
-    RecurrentPPOConfig,
-    SB3Learner,
-    SoftActorCritic,
-    TD3Config,
-)
 from ..networks.graph_features import GraphFeatures, SharedHead, graph_layout
 from ..networks.layers import ACTIVATIONS
-from ..residual import ZERO
 from .actor import Actor, ActorPolicy, RecurrentActor
 from .discrete_actions import move_table
 from .graph_policy import GraphExtractor, GraphPolicy
+from .settings import OffPolicy, OffPolicyActor, OnPolicy, SB3Learner
 from .vec_env import SB3VecEnv
 
 
@@ -66,28 +52,25 @@ class ExplorationSchedule:
         return self.first + (self.final - self.first) * min(self.progress / self.over, 1.0)
 
 
-def algorithm_of(kind: str) -> type[BaseAlgorithm]:
-    """The class that learns, by the kind of a learner.
+def algorithm_of(name: str) -> type[BaseAlgorithm]:
+    """The class that learns, by its ``module:class``.
 
     Raises
     ------
     MissingExtra
         If it is of sb3-contrib, which is not installed.
     """
-    own: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "a2c": A2C, "sac": SAC, "td3": TD3, "dqn": DQN}
-    if kind in own:
-        return own[kind]
+    module, _, attribute = name.partition(":")
     try:
-        contrib = importlib.import_module("sb3_contrib")
+        found: type[BaseAlgorithm] = getattr(importlib.import_module(module), attribute)
     except ImportError:
-        raise missing_extra("sb3_contrib", "sb3-contrib") from None
-    found: type[BaseAlgorithm] = {"tqc": contrib.TQC, "recurrent_ppo": contrib.RecurrentPPO}[kind]
+        raise missing_extra(module, module.replace("_", "-")) from None
     return found
 
 
 def moves_of(config: SB3Learner, size: int) -> NDArray[np.float32] | None:
     """Discrete actions (K, size) of a learner; None where it has none."""
-    return move_table(size, config.moves) if isinstance(config, DQNConfig) else None
+    return None if config.discrete is None else move_table(size, config.discrete)
 
 
 def make_model(config: SB3Learner, env: SB3VecEnv, seed: int) -> tuple[BaseAlgorithm, CosineSchedule]:
@@ -100,39 +83,24 @@ def make_model(config: SB3Learner, env: SB3VecEnv, seed: int) -> tuple[BaseAlgor
     """
     schedule = CosineSchedule(config.learning_rate, config.final_learning_rate)
     # What a class is called in Stable-Baselines3 is called so in its settings; the rest is put together here.
-    own = {*type(config).model_fields} - {"kind", "worlds", "hidden", "activation", "learning_rate", "moves"}
-    own -= {"final_learning_rate", "start", "start_as", "features", "graph_hidden", "graph_rounds", "log_std_init"}
-    own -= {
-        "lstm_hidden_size",
-        "n_critics",
-        "n_quantiles",
-        "action_noise",
-        "actor_learning_rate",
-        "actor_starts",
-        "random_worlds",
-    }
+    own = {*type(config).model_fields} - {"kind", "worlds", "hidden", "activation", "learning_rate", "log_std_init"}
+    own -= {"final_learning_rate", "start", "start_as", "features", "graph_hidden", "graph_rounds"}
+    own -= {*config.network_fields, *config.own_fields}
     keys: dict[str, Any] = config.model_dump(include=own)
-    hidden, policy = list(config.hidden), "MlpPolicy"
+    hidden = list(config.hidden)
     network: dict[str, Any] = {"net_arch": hidden, "activation_fn": ACTIVATIONS[config.activation]}
     if isinstance(config, OnPolicy):
         network |= {"net_arch": {"pi": hidden, "vf": hidden}, "log_std_init": config.log_std_init}
-    chosen: Any = policy
+    chosen: Any = config.policy_class
     if config.features == "graph":
         made = {"layout": graph_layout(env.env.scenario), "hidden": config.graph_hidden, "rounds": config.graph_rounds}
         network |= {"features_extractor_class": GraphExtractor, "features_extractor_kwargs": made}
-        if config.kind in ("ppo", "a2c"):
+        if isinstance(config, OnPolicy) and chosen == "MlpPolicy":
             network["net_arch"] = {"pi": [], "vf": hidden}
             chosen = GraphPolicy
-    if isinstance(config, RecurrentPPOConfig):
-        chosen, network["lstm_hidden_size"] = "MlpLstmPolicy", config.lstm_hidden_size
-    elif config.kind == "tqc":
-        network |= {"n_critics": config.n_critics, "n_quantiles": config.n_quantiles}
-    elif config.kind == "a2c":
-        keys["use_rms_prop"] = False
-    elif isinstance(config, TD3Config) and config.action_noise:
-        size = env.env.decoder.size
-        keys["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, config.action_noise))
-    algorithm: Any = algorithm_of(config.kind)
+    network |= config.model_dump(include={*config.network_fields})
+    keys |= config.further(env.env.decoder.size)
+    algorithm: Any = algorithm_of(config.algorithm)
     if isinstance(config, OffPolicy):
         algorithm = _acting(algorithm, config)
     model = algorithm(
@@ -144,11 +112,7 @@ def make_model(config: SB3Learner, env: SB3VecEnv, seed: int) -> tuple[BaseAlgor
         policy_kwargs=network,
         **keys,
     )
-    if isinstance(config, DQNConfig):
-        keys = {"first": config.exploration_initial_eps, "final": config.exploration_final_eps}
-        model.exploration_schedule = ExplorationSchedule(**keys, over=config.exploration_fraction)
-        model.exploration_rate = config.exploration_initial_eps
-    _start_at_zero(model, config)
+    config.begin(model)
     return model, schedule
 
 
@@ -178,27 +142,6 @@ def _acting(algorithm: type[OffPolicyAlgorithm], config: OffPolicy) -> type[OffP
     return Acting
 
 
-def _start_at_zero(model: Any, config: SB3Learner) -> None:
-    """As PPO does by itself: start from (nearly) the zero action, with the exploration asked for."""
-    if isinstance(config, OnPolicy) and config.start != ZERO and isinstance(model.policy.action_net, nn.Linear):
-        nn.init.zeros_(model.policy.action_net.weight)  # around a rule: at its cost, not nearly
-    heads: list[tuple[Any, float]] = []
-    if isinstance(config, SoftActorCritic):
-        heads = [(model.actor.mu, 0.0), (model.actor.log_std, config.log_std_init)]
-    elif isinstance(config, TD3Config):
-        heads = [(actor.mu[-2], 0.0) for actor in (model.actor, model.actor_target)]
-    with torch.no_grad():
-        for head, start in heads:
-            head.weight.mul_(0.01)
-            head.bias.fill_(start)
-        if isinstance(config, DQNConfig):  # doing nothing is valued a little above the other actions
-            for net in (model.q_net, model.q_net_target):
-                last = net.q_net[-1]
-                last.weight.mul_(0.01)
-                last.bias.fill_(0.0)
-                last.bias[0] = 0.1
-
-
 def actor_module(source: BaseAlgorithm | ActorPolicy, moves: NDArray[np.float32] | None = None) -> nn.Module:
     """The deterministic actor as a plain torch module: flat observations (B, n) to actions (B, m) in [-1, 1].
 
@@ -210,7 +153,7 @@ def actor_module(source: BaseAlgorithm | ActorPolicy, moves: NDArray[np.float32]
     Raises
     ------
     InputError
-        If the model is none that :data:`~echelongym.agents.learners.LEARNERS` has, or no perceptron.
+        If its actor is no perceptron.
     """
     if isinstance(source, ActorPolicy):
         return source.actor
@@ -228,7 +171,9 @@ def actor_module(source: BaseAlgorithm | ActorPolicy, moves: NDArray[np.float32]
         extractor = actor.features_extractor
         body = [*actor.latent_pi, actor.mu] if hasattr(actor, "latent_pi") else [*actor.mu][:-1]
     else:
-        raise expected("model", type(source).__name__, f"one of {', '.join(LEARNERS)}")
+        raise expected(
+            "model", type(source).__name__, "one of Stable-Baselines3 or sb3-contrib whose actor is a perceptron"
+        )
     features = copy.deepcopy(extractor.graph) if isinstance(extractor, GraphExtractor) else None
     if hasattr(policy, "lstm_actor"):
         inner = _perceptron(body, False, None, None)
@@ -262,13 +207,13 @@ def model_zip(model: Any, config: SB3Learner, policy: ActorPolicy) -> bytes:
     """A model as Stable-Baselines3 saves it, with what :mod:`echelongym.agents.sb3.zip_files` needs to know."""
     model.learning_rate = config.learning_rate  # a number, which any installation can read
     model._setup_lr_schedule()
-    if isinstance(config, DQNConfig):
+    if isinstance(getattr(model, "exploration_schedule", None), ExplorationSchedule):
         model.exploration_schedule = None
     model.echelongym = {
         "kind": config.kind,
         "network": signature(policy.scenario.tables),
         "action": policy.action,
-        "moves": list(config.moves) if isinstance(config, DQNConfig) else None,
+        "moves": None if config.discrete is None else list(config.discrete),
         "rule": None if policy.rule is None else policy.rule.to_dict(),
     }
     stream = io.BytesIO()

@@ -29,13 +29,13 @@ from echelongym.envs.worlds.record_statement import playable
 from echelongym.envs.worlds.tape import Tape
 
 from ..budget import Budget, Progress, Trained, cpu_time, judge, next_due
-from ..learners import OnPolicy, SB3Learner
 from ..residual import Residual, starting_rule
 from ..rules import Rule
 from .actor import ActorPolicy, RecurrentActor, policy_of
 from .checkpoint import Checkpoint, save_checkpoint
 from .cloning import clone
 from .models import ExplorationSchedule, SB3VecEnv, actor_module, algorithm_of, make_model, moves_of
+from .settings import OnPolicy, SB3Learner
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Trainer:
     _spent: float = 0.0  # CPU-seconds before this process
 
     def __post_init__(self) -> None:
-        algorithm_of(self.learner.kind)
+        algorithm_of(self.learner.algorithm)
         self._rule = self.start or starting_rule(self.learner.start, self.scenario)
 
     def run(

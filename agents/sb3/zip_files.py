@@ -27,7 +27,6 @@ from echelongym.envs.network.signature import check_network, signature
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.outside_files import check_members, regular_file
 
-from ..learners import LEARNERS
 from ..origin import POLICY_FILE, scenario_within
 from ..residual import rule_from_dict
 from .actor import ActorPolicy, policy_of
@@ -104,26 +103,26 @@ def load_sb3_policy(path: str | Path, scenario: Scenario, trust: bool = False, *
     return _load_zip(path, scenario, parameters.get("normalize"))
 
 
-# Keys of a zip that only one kind has, in the order in which they tell one from another.
-_KINDS = {
-    "top_quantiles_to_drop_per_net": "tqc",
-    "target_entropy": "sac",
-    "policy_delay": "td3",
-    "exploration_fraction": "dqn",
-    "_last_lstm_states": "recurrent_ppo",
-    "clip_range": "ppo",
-    "gae_lambda": "a2c",
+# Keys of a zip that only one algorithm has, in the order in which they tell one from another.
+_ALGORITHMS = {
+    "top_quantiles_to_drop_per_net": "sb3_contrib:TQC",
+    "target_entropy": "stable_baselines3:SAC",
+    "policy_delay": "stable_baselines3:TD3",
+    "exploration_fraction": "stable_baselines3:DQN",
+    "_last_lstm_states": "sb3_contrib:RecurrentPPO",
+    "clip_range": "stable_baselines3:PPO",
+    "gae_lambda": "stable_baselines3:A2C",
 }
 
 
 def _load_zip(path: Path, scenario: Scenario, normalize: Any) -> ActorPolicy:
-    model, kind = _model(path)
+    model = _model(path)
     facts: dict[str, Any] = getattr(model, "echelongym", {})
     trained, action = _origin(model, facts, scenario, str(path))
     rule = None if facts.get("rule") is None else rule_from_dict(facts["rule"], trained, str(path))
     blank = ActorPolicy(trained, nn.Identity(), action)
     moves = None
-    if kind == "dqn":
+    if hasattr(model, "exploration_fraction"):
         if not facts.get("moves"):
             raise InputError(
                 f"{path}: says nothing of what its discrete actions mean: expected a zip of echelongym train"
@@ -137,21 +136,22 @@ def _load_zip(path: Path, scenario: Scenario, normalize: Any) -> ActorPolicy:
     return policy_of(trained, actor, action, None, rule)
 
 
-def _model(path: Path) -> tuple[Any, str]:
-    """The model of a zip, and its kind."""
+def _model(path: Path) -> Any:
+    """The model of a zip."""
     path = regular_file(path, "policy")
     try:
         with zipfile.ZipFile(path) as archive:
             check_members(archive, str(path))
             data = json.loads(archive.read("data"))
-        kind = next((_KINDS[key] for key in _KINDS if key in data), None)
+        name = next((_ALGORITHMS[key] for key in _ALGORITHMS if key in data), None)
     except InputError:
         raise
     except Exception:  # of zipfile, zlib, json: they share no base
         raise InputError(f"{path}: is no zip of Stable-Baselines3, or a damaged one") from None
-    if kind is None or not isinstance(data, dict):
-        raise expected("policy", str(path), f"a zip of {', '.join(LEARNERS)}")
-    algorithm = algorithm_of(kind)
+    if name is None or not isinstance(data, dict):
+        known = ", ".join(one.partition(":")[2] for one in _ALGORITHMS.values())
+        raise expected("policy", str(path), f"a zip of {known}")
+    algorithm = algorithm_of(name)
     try:
         with warnings.catch_warnings(), former_paths():
             warnings.simplefilter("ignore")  # it remarks on its own settings of a replay buffer that is not there
@@ -163,7 +163,7 @@ def _model(path: Path) -> tuple[Any, str]:
             f"{path}: Stable-Baselines3 cannot load this zip, it is damaged or of another version: "
             f"{type(error).__name__}"
         ) from error
-    return model, kind
+    return model
 
 
 def _origin(model: Any, facts: dict[str, Any], scenario: Scenario, where: str) -> tuple[Scenario, str]:

@@ -10,8 +10,6 @@ from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
-
 from echelongym.agents.learners import AnyLearner
 from echelongym.agents.registry import RULES
 from echelongym.agents.tuning.tuner import check_budget
@@ -44,7 +42,7 @@ class Settings(RunSettings):
     """Settings of ``demo``; see ``configs/demo.yaml``."""
 
     rules: tuple[str, ...]
-    agent: Annotated[AnyLearner, Field(discriminator="kind")]
+    agent: AnyLearner
     training: Training
     evaluation: Evaluation
     tuning: Tuning

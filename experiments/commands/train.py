@@ -35,7 +35,7 @@ from ..statistics import Comparison, cost_interval, paired_comparison
 from ..training.baselines import Baselines, Start, starting_rule
 from ..training.progress import reported
 from ..training.settings import Settings
-from ..training.trainers import POLICY_FILE, latest, learning
+from ..training.trainers import POLICY_FILE, Learning, latest, learning
 
 if TYPE_CHECKING:
     from echelongym.envs.worlds.tape import Tape
@@ -130,7 +130,7 @@ def _run(settings: Settings, folder: Path, held: Claim) -> Path:
     if kind.own_start is not None:
         chosen_start = settings.agent.start
         start = starting_rule(scenario, chosen_start, kind.own_start, settings.tuning, folder, settings.progress)
-    made = kind(settings, folder, budget, tape, None if start is None else start.rule)
+    made = Learning(settings, folder, budget, tape, None if start is None else start.rule)
     baselines = made.baselines(tape)
     out = RunFolder(folder)
     write_yaml(settings.to_dict(), out / "config.yaml")

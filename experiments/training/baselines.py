@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 
 REFERENCE = "echelon_base_stock"
-AUTOMATIC, ZERO = "auto", "zero"  # what pathwise learners and those of Stable-Baselines3 start from by themselves
 START_FILE = "start.yaml"
 # A bound is to be there before the training is: value iteration of this many states takes seconds, and so do these worlds.
 MOST_STATES, MOST_WORLDS, SECONDS = 20_000, 8, 10.0

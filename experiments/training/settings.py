@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator
+from pydantic import PlainValidator
 
 from echelongym.agents.budget import Budget
 from echelongym.agents.learners import AnyLearner
+from echelongym.agents.training import LearnerConfig
 from echelongym.envs.core.validation import Config, Count, Flag, Positive, PositiveCount, number
 
 from ..cli.settings import RunSettings, Tuning
@@ -23,7 +24,7 @@ class BudgetSettings(Config):
     env_steps: Annotated[int | str | None, PlainValidator(_steps)]
     cpu_seconds: Positive | None
 
-    def of(self, learner: AnyLearner) -> Budget:
+    def of(self, learner: LearnerConfig) -> Budget:
         """The budget of a learner."""
         steps: Any = self.env_steps
         if steps == "auto":
@@ -42,7 +43,7 @@ class Validation(Config):
 class Settings(RunSettings):
     """Settings of ``train``; see ``configs/train.yaml``."""
 
-    agent: Annotated[AnyLearner, Field(discriminator="kind")]
+    agent: AnyLearner
     seed: Count
     action: str
     reference: Literal["tuned", "automatic"]

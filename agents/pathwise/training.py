@@ -1,0 +1,89 @@
+"""Training runs by gradients through the simulator: of one network, or of all networks of a randomised scenario."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from echelongym.envs.core.errors import expected
+from echelongym.envs.interface.action_decoder import DEFAULT_ACTION
+from echelongym.envs.scenario.scenario import Scenario
+
+from ..training import TrainingPlan, TrainingRun
+from .config import SHARED_NETWORKS, PathwiseConfig
+
+
+class PathwiseRun(TrainingRun):
+    """Gradients through the simulator."""
+
+    own_start: ClassVar[str | None] = "auto"
+
+    @classmethod
+    def of(cls, learner: PathwiseConfig, scenario: Scenario) -> type[TrainingRun]:
+        """One network, or many."""
+        many = scenario.randomise is not None and learner.network in SHARED_NETWORKS
+        return FamilyRun if many else PathwiseRun
+
+    @classmethod
+    def check_action(cls, action: str) -> None:
+        """Refuse any but the one that stands where nothing was said.
+
+        Raises
+        ------
+        InputError
+            If another was given.
+        """
+        if action != DEFAULT_ACTION:
+            raise expected("train: action", action, "nothing: agent.head says what a pathwise policy decides")
+
+    @classmethod
+    def latest(cls, folder: Path) -> tuple[Any, dict[str, Any]]:
+        """The newest checkpoint, and its facts.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        from .checkpoint import latest_checkpoint
+
+        content = latest_checkpoint(folder)
+        return content, content["facts"]
+
+    def _trainer(self, plan: TrainingPlan) -> Any:
+        from .policy import make_policy
+        from .trainer import PathwiseTrainer
+        from .unroll import relaxation
+
+        make_policy(relaxation(plan.scenario), plan.learner, plan.rule)  # what does not fit is found out now
+        return PathwiseTrainer(
+            plan.scenario, plan.learner, plan.seed, plan.budget, plan.tape, start=plan.rule, **plan.shared
+        )
+
+    def save(self, path: Path, policy: Any) -> None:
+        """Write a policy file."""
+        from .policy import save_pathwise
+
+        save_pathwise(path, policy)
+
+
+class FamilyRun(PathwiseRun):
+    """Training for all networks of a randomised scenario at once; costs are shares of what the starting rule costs."""
+
+    cost = "cost as a share of the starting rule's"
+    own_start = None
+
+    def _trainer(self, plan: TrainingPlan) -> Any:
+        from .family import FamilyTrainer, family_policy, validation
+
+        family_policy(plan.learner, plan.scenario)  # what does not fit is found out now
+        self.variants = validation(plan.scenario, plan.learner, plan.worlds, plan.tape_seed)
+        return FamilyTrainer(
+            plan.scenario,
+            plan.learner,
+            plan.seed,
+            plan.budget,
+            plan.tape,
+            variants=tuple(self.variants),
+            **plan.shared,
+        )
