@@ -81,7 +81,7 @@ class TrainingRun(ABC):
     Attributes
     ----------
     trainer
-        Its ``run(checkpoint, report, keep)`` trains, and returns what it gave (:class:`~echelongym.agents.budget.Trained`);
+        Its ``run(checkpoint, report, keep)`` trains, and returns what it gave (:class:`Trained`);
         its attribute ``logger`` is set where TensorBoard is written.
     variants
         Networks that the best policy is chosen on, where there are many; else None.
