@@ -145,6 +145,7 @@ class KpiAccumulator:
         self._vehicles = np.zeros((len(self._moving), worlds))
         self._orders = Orders(t, worlds)
         self._waiting: Waiting | None = None
+        self._seen: Any = None  # the type of the flows added last
         self._arithmetic(NUMPY)
 
     def _arithmetic(self, ops: NumpyOps) -> None:
@@ -168,9 +169,11 @@ class KpiAccumulator:
         ]
         if flows.in_transit is None:
             self._counted_under_way = False
-        if is_single(flows.demand.dtype) != is_single(self._ops.float):
-            self._work()
-            self._arithmetic(NumpyOps(np.float32) if is_single(flows.demand.dtype) else NUMPY)
+        if flows.demand.dtype != self._seen:  # a name takes microseconds to look at
+            self._seen = flows.demand.dtype
+            if is_single(self._seen) != is_single(self._ops.float):
+                self._work()
+                self._arithmetic(NumpyOps(np.float32) if is_single(self._seen) else NUMPY)
         if self._most > 1:
             self._held += 1
             np.concatenate(values, out=self._block[self._held])
