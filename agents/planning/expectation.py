@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from echelongym.envs.core.backend import half_up
 from echelongym.envs.core.typing import Bools, Floats, Ints
 from echelongym.envs.interface.observation import Observation
 from echelongym.envs.processes.replay import ReplayedDemand
@@ -125,7 +126,7 @@ class Expectations:
             expected = expected * works
         usual = expected[0] > 0
         short = np.where(usual, now / np.where(usual, expected[0], 1.0), 1.0)
-        lasts = np.arange(self.periods)[:, None] < np.maximum(np.floor(self._lasting[kind] + 0.5), 1)
+        lasts = np.arange(self.periods)[:, None] < np.maximum(half_up(self._lasting[kind]), 1)
         found: Floats = np.minimum(expected * np.where(lasts, short, 1.0), 1.0)
         found[0] = now
         return None if (found == 1).all() else found

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from echelongym.envs.accounts.ledger import Ledger
-from echelongym.envs.core.backend import Ops, ops_of
+from echelongym.envs.core.backend import Ops, half_up, ops_of
 from echelongym.envs.core.errors import InputError, expected, is_installed
 from echelongym.envs.core.plain import real_array
 from echelongym.envs.core.typing import Floats
@@ -223,7 +223,7 @@ class _PlanSearch:
 
 def _carried(requests: Floats) -> Floats:
     """Whole units whose running sums stay within half a unit of the plan's, so that no flow is rounded away."""
-    total = np.floor(np.cumsum(requests, 0) + 0.5)
+    total = half_up(np.cumsum(requests, 0))
     return np.diff(total, axis=0, prepend=0.0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from echelongym.envs.core.backend import half_up
 from echelongym.envs.core.typing import Floats
 from echelongym.envs.network.tables import Tables
 
@@ -31,7 +32,7 @@ def requests_of(tables: Tables, shipped: Floats, on_hand: Floats, enough: Floats
     t = tables
     planned = np.where(shipped > DUST, shipped, 0.0)
     step = np.where(t.batch > 0, t.batch, 1.0 if t.integer else 0.0)
-    found = np.where(step > 0, np.floor(planned / np.where(step > 0, step, 1.0) + 0.5) * step, planned)
+    found = np.where(step > 0, half_up(planned / np.where(step > 0, step, 1.0)) * step, planned)
     for node in np.unique(t.lane_source[t.lane_source >= 0]):
         if t.is_supplier[node]:
             continue

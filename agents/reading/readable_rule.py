@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.core.backend import Array, Ops, ops_of
+from echelongym.envs.core.backend import Array, Ops, half_up, ops_of
 from echelongym.envs.core.errors import InputError, expected, unknown
 from echelongym.envs.core.segments import Segments
 from echelongym.envs.core.typing import Floats
@@ -175,7 +175,7 @@ class ReadableRule(BaseStock):
         if is_numbers(gains) and (gains[step.lane_cells] == 1).all():
             return super()._ask(step, numbers, gap, owned, ops)
         wanted = ops.maximum(gap * numbers.more["gains"], 0)
-        return ops.to_int(ops.floor(wanted + 0.5)) if gap.dtype == ops.int else wanted
+        return ops.to_int(half_up(wanted, ops)) if gap.dtype == ops.int else wanted
 
     def with_lanes(self, asked: NDArray[np.bool_]) -> Self:
         """A copy that uses the secondary lane cells ``asked`` (L * P,), too; at level 0 where it did not."""

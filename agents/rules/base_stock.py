@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from echelongym.envs.core.backend import Array, Ops, ops_of
+from echelongym.envs.core.backend import Array, Ops, half_up, ops_of
 from echelongym.envs.core.errors import expected
 from echelongym.envs.core.typing import Bools, Floats, Ints
 from echelongym.envs.dynamics.rounding import DUST
@@ -18,7 +18,7 @@ from echelongym.envs.interface.observation import Decision, Observation
 
 from .allocation import cut_to_shares, lent, marginal_positions
 from .needed_lanes import asked_at_most, levels_after_primary
-from .request_order import Step, equal_within, half_up, is_lateral, is_numbers, is_whole, plan_steps, rows_of
+from .request_order import Step, equal_within, is_lateral, is_numbers, is_whole, plan_steps, rows_of
 from .rule import Group, Rule
 
 ALLOCATIONS = ("proportional", "equalise", "marginal")
@@ -253,7 +253,7 @@ class BaseStock(Rule):
         if self.shifts:
             shift = self._shift(observation, self._made[key], ops)
             if standing.dtype == ops.int:
-                shift = Shift(*(None if units is None else half_up(units, ops) for units in shift))
+                shift = Shift(*(None if units is None else ops.to_int(half_up(units, ops)) for units in shift))
         if self.learned is not None:
             shift = shift.plus(self.learned(observation))
         requests = None

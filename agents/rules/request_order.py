@@ -157,11 +157,6 @@ def is_numbers(values: Array) -> bool:
     return isinstance(values, np.ndarray) and values.dtype != object
 
 
-def half_up(units: Array, ops: Ops) -> Array:
-    """Whole numbers, halves rounded up."""
-    return ops.to_int(ops.floor(units + 0.5))
-
-
 def is_whole(values: NDArray[np.float64]) -> bool:
     """Whether every number that is used is a whole one."""
     used = values[np.isfinite(values)]

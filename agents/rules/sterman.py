@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from echelongym.envs.core.backend import Array, Ops, ops_of
+from echelongym.envs.core.backend import Array, Ops, half_up, ops_of
 from echelongym.envs.core.errors import expected
 from echelongym.envs.core.typing import Bools, Floats
 from echelongym.envs.core.validation import is_number
@@ -103,7 +103,7 @@ class AnchoringAndAdjustment(Rule):
         self.cells = np.flatnonzero(self.fed)
         flow = t.mean_flow.reshape(-1)
         self.delay = self._read("order_delay", parameters, np.zeros(len(flow)), t).astype(np.int64)
-        usual = np.floor(flow + 0.5) if t.integer else flow
+        usual = half_up(flow) if t.integer else flow
         self.initial = self._read("initial_orders", parameters, usual, t)
         self.initial_periods = parameters.get("initial_periods", 0)
         whole = isinstance(self.initial_periods, int) and not isinstance(self.initial_periods, bool)
@@ -181,7 +181,7 @@ class AnchoringAndAdjustment(Rule):
         lacking = plan.desired - stock - plan.weights["supply_line_weight"] * line
         order = ops.maximum(memory.demand + plan.weights["adjustment_rate"] * lacking, 0.0)
         if t.integer:
-            order = ops.floor(order + 0.5)
+            order = half_up(order, ops)
         if self.initial_periods:
             order = ops.where(observation.period < self.initial_periods, plan.initial + order * 0, order)
         orders = [order, *memory.orders]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from echelongym.envs.core.backend import half_up
 from echelongym.envs.core.typing import Floats
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
@@ -219,7 +220,7 @@ class Candidates:
     def admissible(self, vector: Any) -> Floats:
         """Within bounds, and units whole in whole worlds."""
         vector = np.maximum(np.asarray(vector, dtype=np.float64), self.space.lower)
-        return np.where(self.whole, np.floor(vector + 0.5), vector)
+        return np.where(self.whole, half_up(vector), vector)
 
     def cost(self, vector: Any) -> float:
         """Cost of an admissible vector."""

@@ -17,6 +17,19 @@ from .errors import naming_extras
 Array = Any  # numpy.ndarray or torch.Tensor
 
 
+def half_up(values: Any, ops: Any = np) -> Any:
+    """Nearest whole number of each value, halves up, in the values' type.
+
+    Parameters
+    ----------
+    values
+        An array of the backend, or a number.
+    ops
+        Backend of the array.
+    """
+    return ops.floor(values + 0.5)
+
+
 class NumpyOps:
     """NumPy; ``dtype`` is the floating type of continuous worlds."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.backend import Array, Ops
+from ..core.backend import Array, Ops, half_up
 from ..core.segments import Segments
 
 # Below this many units a claim is nothing; it only keeps divisions finite.
@@ -44,7 +44,7 @@ class ContinuousUnits:
         if batch is None:
             return requests
         step = self.ops.maximum(batch, TINY)
-        return self.ops.where(batch > 0, self.ops.floor(requests / step + 0.5) * batch, requests)
+        return self.ops.where(batch > 0, half_up(requests / step, self.ops) * batch, requests)
 
     def share(self, stock: Array, claims: Array, groups: Segments, luck: Array | None) -> Array:
         """Scarce ``stock`` (groups, P, B) in proportion to ``claims`` (items, P, B)."""
@@ -75,20 +75,20 @@ class IntegerUnits:
 
     def amount(self, value: Any) -> Array:
         """A constant quantity, rounded half up."""
-        return self.ops.whole(np.floor(np.asarray(value, dtype=np.float64) + 0.5))
+        return self.ops.whole(half_up(np.asarray(value, dtype=np.float64)))
 
     def read(self, value: Array) -> Array:
         """Quantities from outside in this world's type, rounded half up."""
         if value.dtype == self.dtype:
             return value
-        return self.ops.to_int(self.ops.floor(value + 0.5))
+        return self.ops.to_int(half_up(value, self.ops))
 
     def rounded(self, requests: Array, batch: Array | None) -> Array:
         """Requests to the nearest multiple of ``batch`` (of one unit where none), half up."""
         if batch is None:
             return self.read(requests)
         step = self.ops.maximum(batch, 1)
-        return self.ops.to_int(self.ops.floor(requests / step + 0.5)) * step
+        return self.ops.to_int(half_up(requests / step, self.ops)) * step
 
     def share(self, stock: Array, claims: Array, groups: Segments, luck: Array) -> Array:
         """Scarce ``stock`` over ``claims``: the difference of ``floor(s R_i / R + u)``.
@@ -115,7 +115,7 @@ class IntegerUnits:
 
     def fraction(self, share: Array, number: Array, luck: Array) -> Array:
         """``floor(share x number + u)``, the share rounded to a multiple of 1 / GRAIN."""
-        return (number * self.ops.to_int(self.ops.floor(share * GRAIN + 0.5)) + luck) // GRAIN
+        return (number * self.ops.to_int(half_up(share * GRAIN, self.ops)) + luck) // GRAIN
 
     def cut(self, amounts: Array, capacity: Array, volume: Array) -> Array:
         """Amounts cut alike to ``capacity``, rounded down. Multiplied first: exact quotients stay."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PlainValidator, model_validator
 
+from ..core.backend import half_up
 from ..core.errors import expected
 from ..core.typing import Floats
 from ..core.validation import Config, NonNegative, Share, is_number, number
@@ -80,7 +81,7 @@ def _written(values: Any, weights: Any, factor: float, integer: bool) -> Steps:
     """Law over values as the user wrote them, times a factor."""
     scaled = np.asarray(values, dtype=np.float64) * factor
     if integer:
-        scaled = np.floor(scaled + 0.5)
+        scaled = half_up(scaled)
     return Steps.of(scaled, np.asarray(weights, dtype=np.float64))
 
 

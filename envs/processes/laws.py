@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..core.backend import half_up
 from ..core.errors import InputError
 from ..core.typing import Floats
 from .series import normal_quantile
@@ -294,7 +295,7 @@ class Uniform(Quantile):
 
     def whole(self, factor: float) -> Steps:
         """See :class:`Smooth`. Whole numbers ``low .. high``, equally likely, times the factor."""
-        values = np.floor(np.arange(self.low, self.high + 1.0) * factor + 0.5)
+        values = half_up(np.arange(self.low, self.high + 1.0) * factor)
         return Steps.of(values, np.full(len(values), 1.0 / len(values)))
 
 

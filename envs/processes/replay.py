@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.backend import half_up
 from ..core.typing import Floats, Ints
 from ..recorded.blocks import block_positions, block_starts, replayed
 from ..recorded.trace import Trace, TraceSeries
@@ -74,4 +75,4 @@ class ReplayedDemand:
             units = np.where(positions < 0, self.mean, units)
         if effect is not None:
             units = units * effect
-        return np.floor(units + 0.5) if self.integer else units
+        return half_up(units) if self.integer else units

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.backend import half_up
 from ..core.typing import Floats, Ints
 from ..core.validation import by_product
 from ..network.calendars import waits
@@ -41,7 +42,7 @@ def initial_stock(
     shipment and the position half up.
     """
     N, P = primary.shape
-    whole = (lambda x: np.floor(x + 0.5)) if scenario.units == "integer" else (lambda x: x)
+    whole = half_up if scenario.units == "integer" else (lambda x: x)
     on_hand = np.zeros((N, P))
     in_transit = np.zeros((len(scenario.lanes), P, K))
     for n, node in enumerate(scenario.nodes.values()):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Protocol, Self
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, model_validator
 
+from ..core.backend import half_up
 from ..core.errors import expected
 from ..core.validation import Config, Flag, Positive, is_number
 
@@ -145,7 +146,7 @@ class Draw(Range):
             return {key: self._times(factor, item, path) for key, item in given.items()}
         if not is_number(given):
             raise expected(f"randomise.values.{path}", given, "a number, which the factor multiplies")
-        return math.floor(given * factor + 0.5) if self.whole else _rounded(given * factor)
+        return int(half_up(given * factor)) if self.whole else _rounded(given * factor)
 
     def __str__(self) -> str:
         if self.factor is None:

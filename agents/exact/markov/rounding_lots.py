@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from echelongym.envs.core.backend import half_up
 from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.dynamics import GRAIN
 
@@ -33,10 +34,10 @@ class Lots:
             for p in range(t.P)
             if len(lanes := np.flatnonzero((t.lane_source == n) & t.lane_open[:, p])) > 1
         }
-        share = np.floor(t.lost_share * GRAIN + 0.5).astype(np.int64)
+        share = half_up(t.lost_share * GRAIN).astype(np.int64)
         share[t.patience == 0] = GRAIN
         self.lost = {(c, p): int(share[c, p]) for c, p in np.argwhere((share > 0) & (share < GRAIN))}
-        accepted = np.floor(t.acceptance * GRAIN + 0.5).astype(np.int64)
+        accepted = half_up(t.acceptance * GRAIN).astype(np.int64)
         self.accepted = {
             (s, p): int(accepted[s, p]) for s, p in np.argwhere((accepted < GRAIN) & (t.pair_rank > 0) & (accepted > 0))
         }
@@ -122,7 +123,7 @@ class Lots:
         owner, weight, columns = self._of_customers(owner, weight, columns, wanted, demand)
         for lane in np.flatnonzero(t.lane_customer >= 0).tolist():
             for p in np.flatnonzero(t.lane_carries[lane]).tolist():
-                shares = tuple(int(np.floor(a[lane, p] * GRAIN + 0.5)) for a in (t.return_share, t.recovery))
+                shares = tuple(int(half_up(a[lane, p] * GRAIN)) for a in (t.return_share, t.recovery))
                 most = wanted[owner, t.lane_customer[lane], p]
                 owner, weight, columns = self._shared(owner, weight, columns, lane, p, shares, most)
         return owner, weight, columns[0], columns[1]

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from echelongym.envs.core.backend import half_up
 from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.dynamics import opening_backlog
 from echelongym.envs.network.tables import Tables
@@ -71,7 +72,7 @@ class Standing:
     def initial(cls, tables: Tables) -> Self:
         """The start of a scenario's episodes."""
         t = tables
-        whole = (lambda x: np.floor(x + 0.5)) if t.integer else (lambda x: x)
+        whole = half_up if t.integer else (lambda x: x)
         life = np.where(t.shelf_life > 0, t.shelf_life, t.A) - 1
         on_hand, in_transit = np.zeros((t.N, t.P, t.A)), np.zeros((t.L, t.P, t.K, t.A))
         for p in range(t.P):

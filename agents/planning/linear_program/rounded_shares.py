@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from echelongym.envs.core.backend import half_up
 from echelongym.envs.core.typing import Floats, Ints
 
 from .assembly import Assembly
@@ -52,7 +53,7 @@ class Shares:
         place
             (M,) index into the flat constants of :meth:`fill`, of units that come on top of the columns.
         """
-        share = np.floor(share * GRAIN + 0.5) / GRAIN
+        share = half_up(share * GRAIN) / GRAIN
         new = self.assembly.columns(np.ones(len(share), dtype=bool))
         near = self.assembly.rows(np.ones(len(share), dtype=bool), 1.0)
         most = self.assembly.rows(np.ones(len(share), dtype=bool), np.inf)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from echelongym.envs.core.backend import half_up
 from echelongym.envs.core.typing import Floats, Ints
 
 from .assembly import Assembly
@@ -141,7 +142,7 @@ class ServiceFamilies:
         for c, p, pairs in cells.chains():
             accept = [1.0] + [float(t.acceptance[s, p]) for s in pairs[1:]]
             if whole:
-                accept = [np.floor(a * GRAIN + 0.5) / GRAIN for a in accept]
+                accept = [half_up(a * GRAIN) / GRAIN for a in accept]
             reach = 1.0
             before: list[tuple[int, float]] = []
             lucks: list[tuple[int, float]] = []
