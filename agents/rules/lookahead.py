@@ -1,7 +1,7 @@
 """Demand ahead: how far expected demand over the periods that a position covers lies above the mean.
 
 Three things say so: the scenario's forecasts, the calendar (a season, or the weekdays of recorded demand), and, where
-demand of one period resembles that of the period before, demand of late.
+demand of one period resembles that of the period before, recent demand.
 """
 
 from __future__ import annotations

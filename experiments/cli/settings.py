@@ -52,7 +52,7 @@ class Tuning(Config):
 
 
 class Bounds(Config):
-    """Group ``bounds``: what no policy can beat, on the first of the common worlds."""
+    """Group ``bounds``: lower bounds on the cost of any policy, on the first of the common worlds."""
 
     worlds: Count
     penalty: Flag
