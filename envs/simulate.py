@@ -286,7 +286,7 @@ def simulate(
     ops = backend_of(backend)
     if tape.periods <= t.warm_up:
         raise expected("tape.periods", tape.periods, f"more than the warm-up of {t.warm_up}")
-    what = f"the stock of {tape.batch} worlds, by {t.A} ages and {t.K} periods under way, and their demand by {t.W} of waiting"
+    what = f"the stock of {tape.batch} worlds, by {t.A} ages and {t.K} periods in transit, and their demand by {t.W} of waiting"
     require_memory(
         2 * state_bytes(t, tape.batch), what, "fewer worlds at a time, or a shorter shelf_life, lead_time or patience"
     )
