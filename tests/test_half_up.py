@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
+from test_package import CHECKOUT
 
 from echelongym.envs.core.backend import NumpyOps, half_up
 
@@ -25,11 +25,10 @@ def test_halves_go_up() -> None:
 
 def test_rounding_is_written_once() -> None:
     """No other module of the environments and policies adds a half and cuts, but for code that is compiled."""
-    root = Path(__file__).parents[1]
     found = [
-        str(path.relative_to(root))
+        str(path.relative_to(CHECKOUT))
         for room in ("envs", "agents")
-        for path in (root / room).rglob("*.py")
+        for path in (CHECKOUT / room).rglob("*.py")
         if re.search(r"floor\(.*\+ 0\.5\)", path.read_text(encoding="utf-8")) and "compiled" not in path.parts
     ]
     assert found == ["envs/core/backend.py"]

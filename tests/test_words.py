@@ -8,8 +8,7 @@ import tokenize
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
+from test_package import CHECKOUT
 
 #: What may not stand in a text (a pattern, any case), and what is written instead.
 WORDS = {
@@ -31,9 +30,14 @@ PATTERN = re.compile(r"\b(" + "|".join(WORDS) + ")", re.IGNORECASE)
 
 def shipped() -> list[Path]:
     """Files with texts that a reader meets: code, configs, pages."""
-    code = [path for room in ("envs", "agents", "experiments") for path in (ROOT / room).rglob("*.py")]
-    configs = [*(ROOT / "configs").rglob("*.yaml")]
-    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    code = [path for room in ("envs", "agents", "experiments") for path in (CHECKOUT / room).rglob("*.py")]
+    configs = [*(CHECKOUT / "configs").rglob("*.yaml")]
+    pages = [
+        CHECKOUT / "README.md",
+        CHECKOUT / "CHANGELOG.md",
+        CHECKOUT / "CONTRIBUTING.md",
+        *(CHECKOUT / "docs").rglob("*.md"),
+    ]
     return sorted(path for path in [*code, *configs, *pages] if "api" not in path.parts)
 
 
@@ -61,7 +65,7 @@ def private(text: str) -> list[tuple[int, str, str]]:
 
 def test_shipped_texts_speak_the_language_of_the_field() -> None:
     found = [
-        f"{path.relative_to(ROOT)}:{line + below}: {words!r}: write {instead}"
+        f"{path.relative_to(CHECKOUT)}:{line + below}: {words!r}: write {instead}"
         for path in shipped()
         for line, text in texts(path)
         for below, words, instead in private(text)
