@@ -3,6 +3,5 @@
 from ..core.segments import Segments
 from .period import Dynamics
 from .state import Arrivals, Exogenous, Flows, State, opening_backlog
-from .units import GRAIN
 
-__all__ = ["GRAIN", "Arrivals", "Dynamics", "Exogenous", "Flows", "Segments", "State", "opening_backlog"]
+__all__ = ["Arrivals", "Dynamics", "Exogenous", "Flows", "Segments", "State", "opening_backlog"]

@@ -14,11 +14,10 @@ import numpy as np
 
 from ..core.backend import Array, Ops, half_up
 from ..core.segments import Segments
+from ..worlds.tape_arrays import GRAIN
 
 # Below this many units a claim is nothing; it only keeps divisions finite.
 TINY = 1e-12
-# Random numbers of integer worlds are multiples of 1 / GRAIN.
-GRAIN = 65536
 
 
 class ContinuousUnits:

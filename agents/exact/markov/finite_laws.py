@@ -10,9 +10,9 @@ import numpy as np
 
 from echelongym.envs.core.errors import InputError, expected
 from echelongym.envs.core.typing import Floats, Ints
-from echelongym.envs.dynamics import GRAIN
 from echelongym.envs.processes.laws import Steps
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.tape_arrays import GRAIN
 
 from ..structure import check_stationary
 

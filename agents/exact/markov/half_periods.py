@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from echelongym.envs.accounts.ledger import REVENUE, Ledger
 from echelongym.envs.core.backend import NUMPY
 from echelongym.envs.core.typing import Floats, Ints
-from echelongym.envs.dynamics import GRAIN, Arrivals, Dynamics, Exogenous, Flows, State
+from echelongym.envs.dynamics import Arrivals, Dynamics, Exogenous, Flows, State
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.tape_arrays import GRAIN
 
 from .finite_laws import Chance, expand
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from echelongym.envs.core.backend import half_up
 from echelongym.envs.core.typing import Floats, Ints
-from echelongym.envs.dynamics import GRAIN
+from echelongym.envs.worlds.tape_arrays import GRAIN
 
 from .finite_laws import divisions, expand, fractions
 from .half_periods import Halves

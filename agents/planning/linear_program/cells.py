@@ -7,9 +7,6 @@ import numpy as np
 from echelongym.envs.core.typing import Bools, Floats, Ints
 from echelongym.envs.network.tables import Tables
 
-#: Shares of units are rounded to multiples of 1 / GRAIN in integer worlds.
-GRAIN = 65536
-
 
 class CellConstants:
     """Masks and prices of lanes, pairs and customers; Q cells of product and life class.

@@ -8,9 +8,9 @@ import numpy as np
 
 from echelongym.envs.core.backend import half_up
 from echelongym.envs.core.typing import Floats, Ints
+from echelongym.envs.worlds.tape_arrays import GRAIN
 
 from .assembly import Assembly
-from .cells import GRAIN
 
 
 class Shares:

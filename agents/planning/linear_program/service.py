@@ -6,9 +6,10 @@ import numpy as np
 
 from echelongym.envs.core.backend import half_up
 from echelongym.envs.core.typing import Floats, Ints
+from echelongym.envs.worlds.tape_arrays import GRAIN
 
 from .assembly import Assembly
-from .cells import GRAIN, CellConstants
+from .cells import CellConstants
 from .outlook import Outlook, Standing
 from .rounded_shares import Shares
 
