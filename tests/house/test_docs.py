@@ -1,0 +1,88 @@
+"""Documentation against code: every key is described, every example in the README runs."""
+
+import re
+import typing
+
+import pytest
+from checkout import CHECKOUT
+
+from echelongym.agents.registry import RULES
+from echelongym.envs import Scenario, simulate
+from echelongym.envs.core.validation import Config
+from echelongym.envs.network.calendars import Review
+from echelongym.envs.processes.families import FAMILIES
+from echelongym.envs.recorded.windows import Windows
+from echelongym.envs.scenario.ranges import Factor, Range
+
+
+def models(model):
+    """A model of a scenario file and all that its keys lead to."""
+    found = {model: None}
+    for field in model.model_fields.values():
+        for inner in parts(field.annotation):
+            found |= {inner: None} | (models(inner) if inner is not model else {})
+    return found
+
+
+def parts(annotation):
+    """Models inside an annotation: ``Annotated[dict[str, Lane], Named]`` holds ``Lane``."""
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return [annotation]
+    return [model for argument in typing.get_args(annotation) for model in parts(argument)]
+
+
+@pytest.mark.parametrize("model", [*models(Scenario), *FAMILIES.values(), Windows, Range, Factor, Review])
+def test_every_key_is_described(model):
+    """The reference of the scenario file is made from these descriptions."""
+    for key, field in model.model_fields.items():
+        assert key == "base_dir" or (field.description or "").endswith("."), key
+
+
+def test_every_kind_of_demand_is_described():
+    page = (CHECKOUT / "docs" / "scenario.md").read_text()
+    for kind in FAMILIES:
+        assert f"`{kind}" in page, kind
+
+
+def blocks(language):
+    text = (CHECKOUT / "README.md").read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):
+    """The scenario, the rule and the learner as a reader would paste them; the learner for fewer steps."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(blocks("yaml")[0])
+    simulated, rule, learner = blocks("python")
+    exec(compile(simulated, "README simulate", "exec"), {})
+    names: dict = {}
+    exec(compile(rule, "README rule", "exec"), names)
+    scenario = Scenario.load("mine.yaml")
+    outcome = simulate(scenario, names["topped_up"], scenario.sample(worlds=8, seed=1))
+    assert 0.8 < outcome.kpis()["total"]["fill_rate"].mean() < 1
+    exec(
+        compile(
+            learner.replace("20_000", "64").replace('"MlpPolicy", env', '"MlpPolicy", env, n_steps=64'),
+            "README",
+            "exec",
+        ),
+        {},
+    )
+
+
+def test_the_examples_of_the_baselines_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = (CHECKOUT / "docs" / "baselines.md").read_text()
+    for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(example, "baselines", "exec"), {})
+    assert (tmp_path / "rule.yaml").is_file()
+    # Published: the optimum and the best capped dual-index rule (tests/agents/exact/test_exact.py).
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("216.76980")
+    assert second.startswith("216.78240")
+
+
+def test_every_rule_is_on_the_page():
+    text = (CHECKOUT / "docs" / "baselines.md").read_text()
+    for rule in RULES:
+        assert f"`{rule}`" in text, rule
