@@ -1,5 +1,6 @@
 """Documentation against code: every key is described, every example in the README runs."""
 
+import importlib.util
 import re
 import typing
 
@@ -86,3 +87,25 @@ def test_every_rule_is_on_the_page():
     text = (CHECKOUT / "docs" / "baselines.md").read_text()
     for rule in RULES:
         assert f"`{rule}`" in text, rule
+
+
+def pages():
+    """The pages of the project, those that are made at build time left out."""
+    return [*CHECKOUT.glob("*.md"), *(path for path in (CHECKOUT / "docs").rglob("*.md") if "api" not in path.parts)]
+
+
+def test_programs_that_pages_call_exist():
+    """Figures stand beside the commands that make them: ``python FILE``, ``python -m MODULE``, ``pytest ... FILE``."""
+    missing, found = [], 0
+    for page in pages():
+        text = re.sub(r"\s+", " ", page.read_text(encoding="utf-8"))
+        files = re.findall(r"\b(?:python|pytest)(?: [^ `]+){0,4}? ((?:tests|docs)/[\w./]+)", text)
+        modules = re.findall(r"python -m (echelongym\.[\w.]+\w)", text)
+        missing += [(page.name, one) for one in files if not (CHECKOUT / one.rstrip(".")).exists()]
+        missing += [
+            (page.name, one) for one in modules if not one.endswith(".NAME") and not importlib.util.find_spec(one)
+        ]
+        assert not re.search(r"`cd tests|python \w+\.py", text.replace("python rules.py", "")), page
+        found += len(files) + len(modules)
+    assert missing == []
+    assert found > 10

@@ -46,7 +46,7 @@ ROOMS = {
         "cli figures",
         "comparison",
         "reading training",
-        "commands",
+        "commands studies",
         "main",
     ),
     "configs": (),

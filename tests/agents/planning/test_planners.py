@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import random_scenarios
-from planning_networks import episode_cost, one_store, store_network, tape_of
+from planning_networks import episode_cost, one_store, tape_of
 
 from echelongym.agents.loading import load_policy
 from echelongym.agents.planning.open_loop import OpenLoopPlan, plan_open_loop
@@ -14,6 +14,7 @@ from echelongym.agents.planning.rolling import RollingHorizon
 from echelongym.agents.planning.rounding import largest_remainders, requests_of
 from echelongym.envs import Scenario, simulate
 from echelongym.envs.core.errors import InputError
+from echelongym.experiments.studies.planning_speed import store_network
 
 UNITS = ("continuous", "integer")
 

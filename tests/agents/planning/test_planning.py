@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import random_scenarios
 from hypothesis import given, settings
-from planning_networks import episode_cost, one_store, store_network, tape_of
+from planning_networks import episode_cost, one_store, tape_of
 from replayed import Replayed, run, tape_from
 from scipy.optimize import linprog
 from scipy.sparse import coo_array, vstack
@@ -19,6 +19,7 @@ from echelongym.agents.planning.linear_program.views import NAMES, view
 from echelongym.agents.planning.perfect_information import perfect_information
 from echelongym.envs import Scenario, simulate
 from echelongym.envs.core.errors import InputError
+from echelongym.experiments.studies.planning_speed import store_network
 
 UNITS = ("continuous", "integer")
 

@@ -1,10 +1,10 @@
 """Our simulator against those of OR-Gym and gym-invmgmt: same demand and same requests, same flows and same profit.
 
-`peer_networks.json` holds what theirs did (see `record_peer_networks.py`). Goods that join a stock there in period t
-can be shipped on from t + 1, though they serve customers and cost holding in t already. A *dock* says the same here:
-goods arrive at it after the lead time and go on by a lane of lead time 0, which serves at once but ships on only a
-period later. `production_network` spares its users the docks: lead times into such nodes are one longer, and what the
-last period on the way costs less than holding is paid at shipment.
+`peer_networks.json` holds what theirs did (`echelongym.experiments.studies.record_peer_networks` has recorded it). Goods
+that join a stock there in period t can be shipped on from t + 1, though they serve customers and cost holding in t
+already. A *dock* says the same here: goods arrive at it after the lead time and go on by a lane of lead time 0, which
+serves at once but ships on only a period later. `production_network` spares its users the docks: lead times into such
+nodes are one longer, and what the last period on the way costs less than holding is paid at shipment.
 """
 
 import json
