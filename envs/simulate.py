@@ -7,132 +7,22 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .accounts.kpis import KpiAccumulator, Kpis, windows
 from .accounts.ledger import COST_LINES, REVENUE, Ledger
 from .core.backend import NUMPY, Array, NumpyOps, Ops, TorchOps
 from .core.errors import expected
 from .core.memory_limits import require_memory
-from .dynamics import Arrivals, Dynamics, Exogenous, Flows, State
+from .dynamics import Arrivals, Dynamics, Exogenous, Flows, State, demand_seen
+from .dynamics.playback import Playback
 from .dynamics.rounding import counting
 from .interface.feasibility import check_feasible
-from .interface.observation import Decision, Observation, Policy, checked_requests
+from .interface.observation import Decision, Observation, Observer, Policy, checked_requests, viewed
 from .network.tables import Tables
 from .worlds.memory import state_bytes
 from .worlds.tape import Tape
 
 if TYPE_CHECKING:
     from .scenario.scenario import Scenario
-
-
-class World:
-    """A tape as the dynamics and an observer read it, on one backend: entity first, batch last.
-
-    Parameters
-    ----------
-    tables
-        The compiled scenario.
-    tape
-        Worlds of that scenario.
-    ops
-        Backend.
-    """
-
-    def __init__(self, tables: Tables, tape: Tape, ops: Ops) -> None:
-        self.tables = tables
-        self.ops = ops = counting(tables, ops)
-        core = tape.core
-        self.batch, self.periods = tape.batch, tape.periods
-        whole = ops.int if tables.integer else ops.float
-
-        def read(value: Any, dtype: Any) -> Any:
-            return None if value is None else ops.cast(ops.asarray(value), dtype)
-
-        self.demand = read(core.demand, whole)  # (H + T, C, P, B)
-        # History is read newest first, so time runs backwards in this copy.
-        self.past = self.demand[::-1] if ops.name == "numpy" else self.demand.flip(0)
-        self.lead_time = read(core.lead_time, ops.int)
-        self.node_availability = read(core.node_availability, ops.float)
-        self.lane_availability = read(core.lane_availability, ops.float)
-        self.lane_yield = read(core.lane_yield, ops.float)
-        self.split = read(core.split, ops.int)
-        self.thin = read(core.thin, ops.int)
-        self.forecast = read(core.forecast, ops.float)
-        self.features = read(core.features, ops.float)
-        one = ops.zeros((1,), ops.float) + 1
-        self.all_nodes = one.reshape((1, 1)) + ops.zeros((self.batch, tables.N), ops.float)
-        self.all_lanes = one.reshape((1, 1)) + ops.zeros((self.batch, tables.L), ops.float)
-        self.nothing = ops.zeros((self.batch, 0), ops.float)
-        self.no_forecast = ops.zeros((self.batch, tables.C, tables.P, tables.F), ops.float)
-        self.sold: list[Array] = []
-        # Lead times that no process of the scenario makes need slots of their own.
-        fixed = ~tables.lead_time_random
-        self.unusual_lead_times = core.lead_time is not None and bool(
-            (core.lead_time[:, fixed] != tables.nominal_lead_time[fixed, None]).any()
-        )
-
-    def exogenous(self, period: int) -> Exogenous:
-        """Exogenous data of one period."""
-
-        def at(value: Any) -> Any:
-            return None if value is None else value[period]
-
-        return Exogenous(
-            self.demand[period + self.tables.H],
-            at(self.lead_time),
-            at(self.node_availability),
-            at(self.lane_availability),
-            at(self.lane_yield),
-            at(self.split),
-            at(self.thin),
-        )
-
-    def observe(self, state: State, in_transit: Array, period: int) -> Observation:
-        """The observation at the start of a period: views, batch first."""
-        turn = self._batch_first
-        t = self.tables
-
-        def at(value: Any, absent: Any) -> Any:
-            return absent if value is None else turn(value[period])
-
-        lead_time = None
-        if t.quoted:
-            nominal = self.ops.whole(np.tile(t.nominal_lead_time, (self.batch, 1)))
-            lead_time = at(self.lead_time, nominal)
-        return Observation(
-            on_hand=turn(state.on_hand),
-            in_transit=turn(in_transit),
-            backlog=turn(state.backlog),
-            unfilled=turn(state.unfilled),
-            node_availability=at(self.node_availability, self.all_nodes),
-            lane_availability=at(self.lane_availability, self.all_lanes),
-            demand_history=self._history(period),
-            forecast=at(self.forecast, self.no_forecast),
-            features=at(self.features, self.nothing),
-            period=self.ops.zeros((self.batch,), self.ops.int) + period,
-            lead_time=lead_time,
-        )
-
-    def _batch_first(self, value: Array) -> Array:
-        return self.ops.moveaxis(value, -1, 0)
-
-    def _history(self, period: int) -> Array:
-        """(B, C, P, H) demand, or sales where lost demand is not seen, newest first."""
-        H, start = self.tables.H, self.periods - period
-        recent = self.past[start : start + H]
-        if self.tables.censored and self.sold:
-            latest = self.sold[::-1][:H]
-            old = [recent[h] for h in range(len(latest), H)]
-            recent = self.ops.stack([*latest, *old], 0)
-        return self.ops.moveaxis(self._batch_first(recent), 1, -1)
-
-    def remember(self, flows: Flows) -> None:
-        """Keep what a policy may see of the period that ended."""
-        if self.tables.censored:
-            lost = flows.lost_new
-            self.sold.append(flows.demand if lost is None else flows.demand - lost)
-            del self.sold[: -self.tables.H]
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,25 +105,38 @@ def periods(
     """
     tape = tape.check(scenario)
     t = scenario.tables
-    world = World(t, tape, ops)
-    ops = world.ops
-    dynamics = Dynamics(t, ops, vary_lead_times=world.unusual_lead_times)
+    ops = counting(t, ops)
+    # Copied, as a policy may write into what it is shown.
+    worlds = Playback(t, ops, tape.exogenous, own=True)
+    observer = Observer(t, ops, worlds.batch)
+    dynamics = Dynamics(t, ops, vary_lead_times=_unusual_lead_times(t, tape.exogenous))
     foresee = getattr(policy, "foresee", None)
     if callable(foresee):
         foresee(tape)
     start = getattr(policy, "start", None)
     if callable(start):
-        start(world.batch)
-    state, arrivals = dynamics.initial(world.batch), None
-    for period in range(world.periods):
-        exogenous = world.exogenous(period)
+        start(worlds.batch)
+    state, arrivals = dynamics.initial(worlds.batch), None
+    sold: list[Array] = []  # newest first, where lost demand is not observed
+    for period in range(worlds.periods):
+        exogenous = worlds.exogenous(period)
         if period:
             state, arrivals = dynamics.receive(state, exogenous)
-        observation = world.observe(state, dynamics.in_transit(state), period)
-        decision = checked_requests(policy(observation), t, world.batch, ops)
+        history = worlds.history(period, sold)
+        observation = observer(viewed(t, state, dynamics.in_transit(state), exogenous, history, period))
+        decision = checked_requests(policy(observation), t, worlds.batch, ops)
         state, flows = dynamics.advance(state, exogenous, decision.requests, decision.reserve, arrivals)
-        world.remember(flows)
+        if t.censored:
+            sold = [demand_seen(t, flows), *sold][: t.H]
         yield period, observation, flows, state
+
+
+def _unusual_lead_times(tables: Tables, exogenous: Exogenous) -> bool:
+    """Whether a tape has lead times that no process of the scenario makes: they need slots of their own."""
+    fixed = ~tables.lead_time_random
+    if exogenous.lead_time is None:
+        return False
+    return bool((exogenous.lead_time[:, fixed] != tables.nominal_lead_time[fixed, None]).any())
 
 
 def simulate(
@@ -358,4 +261,4 @@ def _joined(kept: list[dict[str, Any]], ops: Ops) -> SimpleNamespace:
     return SimpleNamespace(**arrays, costs=lines)
 
 
-__all__ = ["Arrivals", "Decision", "Outcome", "World", "backend_of", "periods", "simulate"]
+__all__ = ["Arrivals", "Decision", "Outcome", "backend_of", "periods", "simulate"]

@@ -128,7 +128,7 @@ class _Future:
         self.periods, self.worlds = tape.periods, tape.batch
         self.count = len(rule._cells)
         ways, self.cells, self.way, self.customer = rule._ways
-        demand = tape.core.demand[tape.history :].reshape(tape.periods, -1, tape.batch)
+        demand = tape.exogenous.demand[tape.history :].reshape(tape.periods, -1, tape.batch)
         self.sums = np.concatenate([np.zeros_like(demand[:1]), np.cumsum(demand, axis=0)])  # (T + 1, C * P, B)
         self.ends = _first_uses(ways, tape, t)  # (ways, T + 1, 1 or B)
 
@@ -147,14 +147,14 @@ def _first_uses(ways: list[Way], tape: Tape, tables: Any) -> NDArray[np.int64]:
 
     What arrives at a node is shipped on in the same period, but crosses one lane a period at most.
     """
-    t, T, core = tables, tape.periods, tape.core
+    t, T, data = tables, tape.periods, tape.exogenous
     now = np.arange(T)[:, None]
 
     def arrival(lane: int) -> NDArray[np.int64]:
         """(T, 1 or B) period of arrival by period of dispatch, T where nothing is shipped or it is too late."""
-        lead = np.full((T, 1), t.nominal_lead_time[lane]) if core.lead_time is None else core.lead_time[:, lane]
+        lead = np.full((T, 1), t.nominal_lead_time[lane]) if data.lead_time is None else data.lead_time[:, lane]
         due = now + lead
-        for availability, index in ((core.lane_availability, lane), (core.node_availability, int(t.lane_source[lane]))):
+        for availability, index in ((data.lane_availability, lane), (data.node_availability, int(t.lane_source[lane]))):
             if availability is not None:
                 due = np.where(availability[:, index] > 0, due, T)
         return np.minimum(due, T)

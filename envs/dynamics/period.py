@@ -15,11 +15,12 @@ from ..core.allocator import keep_freed_memory
 from ..core.backend import NUMPY, Array, Ops, replaced
 from ..core.segments import Segments
 from ..network.tables import Tables
+from ..worlds.tape_arrays import Exogenous
 from .road import Road
 from .rounding import counting, dust_of
 from .serve import Service, Serving
 from .ship import Shipping
-from .state import Arrivals, Exogenous, Flows, State, opening_backlog
+from .state import Arrivals, Flows, State, opening_backlog
 from .units import units_of
 
 

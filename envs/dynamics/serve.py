@@ -9,8 +9,8 @@ import numpy as np
 from ..core.backend import Array, Ops, replaced
 from ..core.segments import Segments
 from ..network.tables import Tables
+from ..worlds.tape_arrays import Exogenous
 from .ship import take_in_order
-from .state import Exogenous
 from .units import Units
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from ..core.backend import Array, Ops, replaced
 from ..core.segments import Segments
 from ..network.tables import Tables
-from .state import Exogenous
+from ..worlds.tape_arrays import Exogenous
 from .units import TINY, Units
 
 

@@ -1,4 +1,4 @@
-"""State of the network, exogenous data of a period, and flows."""
+"""State of the network, and flows of a period."""
 
 from __future__ import annotations
 
@@ -23,18 +23,6 @@ class State(NamedTuple):
     leads: Array | None  # (varied rows, B) lead times at dispatch; None where all are fixed
     backlog: Array  # (C, P, W, B) units by periods waited
     unfilled: Array  # (L, P, B) units requested last period and not shipped
-
-
-class Exogenous(NamedTuple):
-    """One period of the tape, entity first, batch last; None where an array is neutral."""
-
-    demand: Array  # (C, P, B) units
-    lead_time: Array | None  # (L, B) periods, of what ships now
-    node_availability: Array | None  # (N, B) share of capacity
-    lane_availability: Array | None  # (L, B) share of capacity
-    lane_yield: Array | None  # (L, B) share of units arriving now that is good
-    split: Array | None  # (N, P, B) multiples of 1 / GRAIN, as integers
-    thin: Array | None  # (L + S + C, P, B) multiples of 1 / GRAIN, as integers
 
 
 class Arrivals(NamedTuple):
@@ -63,6 +51,13 @@ class Flows(NamedTuple):
     in_transit: Array | None  # (L, P, B) in transit at close; None where nothing can be or asks
     backlog: Array | None  # (C, P, B) waiting at close; None where nobody waits
     present: Array | None  # (N, B) 1 where any unit stood after arrivals; None if no node asks
+
+
+def demand_seen(tables: Tables, flows: Flows) -> Array:
+    """(C, P, B) units of a period's demand that policies see afterwards: sales, where lost demand is not observed."""
+    if tables.censored and flows.lost_new is not None:
+        return flows.demand - flows.lost_new
+    return flows.demand
 
 
 def opening_backlog(tables: Tables) -> Any:

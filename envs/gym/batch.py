@@ -17,17 +17,19 @@ from ..core.named_tuples import mapped
 from ..core.threads import one_thread
 from ..core.typing import Bools, Ints
 from ..dynamics import Dynamics
+from ..dynamics.playback import Playback
 from ..dynamics.rounding import counting
 from ..interface.feasibility import check_feasible
-from ..interface.observation import Decision, Observation
+from ..interface.observation import Decision, Observation, Observer, viewed
 from ..interface.observation_encoder import ActionDecoder, ObservationEncoder
 from ..processes.series import APART, PURPOSES, Purpose
 from ..scenario.scenario import Scenario
+from ..worlds.events import disturbed
 from ..worlds.memory import tape_bytes
 from .infos import LEVELS, Reporter
 from .recorded_step import Replay
 from .step import Action, Before, Carried, StepPeriod, Stepping
-from .world_queue import Slots, WorldQueue
+from .world_queue import WorldQueue
 
 OBSERVATIONS = ("flat",)
 DTYPES = ("float64", "float32")
@@ -94,7 +96,9 @@ class NetworkBatch:
         self.reporter = Reporter(self.scenario, size, info, self.periods)
         # One more than an episode lasts: the last observation shows the period that would follow.
         self._worlds = WorldQueue(self.scenario, cast(Purpose, purpose), self.periods + 1, size)
-        self._slots = Slots(self.scenario, ops, size)
+        self._stops = {name: len(hit) for name, hit in disturbed(self.scenario).items()}
+        self._playback: Playback | None = None
+        self._row = 0  # steps since all slots started together
         self._initial = self._dynamics.initial(size)
         self._ages = np.arange(self.periods + 2)
         self._waves = self.encoder.season(self._ages)
@@ -132,11 +136,15 @@ class NetworkBatch:
         assert seed is not None
         carried = self._carried
         if chosen is None or carried is None:
-            self._slots.load(self._worlds.take(seed, numbers))
-            self._carried = Carried(self._initial, None, self._slots.history(), None)
+            # What is neutral in these worlds but not in others is always there, so that every step is alike.
+            data = self._worlds.take(seed, numbers)
+            playback = self._playback = Playback(self.tables, self.ops, data, always=self._stops)
+            self._row = 0
+            self._carried = Carried(self._initial, None, playback.history(0), None)
             self.age = 0
         else:
-            self._slots.load(self._worlds.take(seed, numbers[chosen]), chosen)
+            playback = self._played
+            playback.restart(chosen, self._worlds.take(seed, numbers[chosen]), self._row)
 
             def mixed(array: Any, first: Any = 0) -> Any:
                 return None if array is None else np.where(chosen, first, array)
@@ -144,10 +152,10 @@ class NetworkBatch:
             self._carried = carried._replace(
                 state=mapped(mixed, carried.state, self._initial),
                 arrivals=None if carried.arrivals is None else mapped(mixed, carried.arrivals),
-                history=mixed(carried.history, self._slots.history()),
+                history=mixed(carried.history, playback.history(self._row)),
             )
             self.age = np.where(chosen, 0, self.age)
-        self._exogenous = self._slots.exogenous()
+        self._exogenous = playback.exogenous(self._row)
         self.reporter.restart(chosen)
 
     @property
@@ -158,15 +166,15 @@ class NetworkBatch:
     def advance(self, actions: Any, decision: Decision | None = None) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """One period, of checked actions (B, n) or a checked decision: flat observations (n, B), figures (names, B)."""
         assert self._carried is not None
-        slots, now = self._slots, self._exogenous
-        slots.advance()
-        self._exogenous = then = slots.exogenous()
+        now = self._exogenous
+        self._row += 1
+        self._exogenous = then = self._played.exogenous(self._row)
         self.age = age = self.age + 1
         if decision is None:
             action = Action(actions.T, None, None)
         else:
             action = Action(None, decision.requests, decision.reserve)
-        before = Before(self._carried, action, now, then, slots.forecast(), self._step_period())
+        before = Before(self._carried, action, now, then, self._step_period())
         after = self._replay(before)
         self._carried = after.carried
         self.reporter.count(after.flows, age)
@@ -176,11 +184,14 @@ class NetworkBatch:
         """Flat observations (n, B) after a start."""
         carried = self._carried
         assert carried is not None
-        positions, observation = self._step.look(
-            carried.state, self._exogenous, carried.history, self._slots.forecast(), self._step_period()
-        )
+        positions, observation = self._step.look(carried.state, self._exogenous, carried.history, self._step_period())
         self._carried = carried._replace(positions=positions)
         return observation
+
+    @property
+    def _played(self) -> Playback:
+        assert self._playback is not None
+        return self._playback
 
     def _step_period(self) -> StepPeriod:
         age = self.age
@@ -198,26 +209,16 @@ class NetworkBatch:
         """
         if self._carried is None:
             raise expected("state", None, "a reset before the first observation")
-        t, size, state, now, real = self.tables, self.size, self._carried.state, self._exogenous, self.ops.float
+        carried = self._carried
 
-        def turned(array: Any, absent: Any = None) -> Any:
-            # Copied, as the next step writes into the same memory.
-            return absent if array is None else np.moveaxis(np.array(array), -1, 0)
+        def copied(array: Any) -> Any:
+            # As the next step writes into the same memory.
+            return None if array is None else np.array(array)
 
-        lead_time = turned(now.lead_time, np.tile(t.nominal_lead_time, (size, 1))) if t.quoted else None
-        return Observation(
-            on_hand=turned(state.on_hand),
-            in_transit=turned(self._dynamics.in_transit(state)),
-            backlog=turned(state.backlog),
-            unfilled=turned(state.unfilled),
-            node_availability=turned(now.node_availability, np.ones((size, t.N), real)),
-            lane_availability=turned(now.lane_availability, np.ones((size, t.L), real)),
-            demand_history=turned(self._carried.history),
-            forecast=turned(self._slots.forecast(), np.zeros((size, t.C, t.P, t.F), real)),
-            features=np.zeros((size, 0), real),
-            period=np.zeros(size, dtype=np.int64) + self.age,
-            lead_time=lead_time,
-        )
+        state, now = mapped(copied, carried.state), mapped(copied, self._exogenous)
+        in_transit, history = copied(self._dynamics.in_transit(carried.state)), copied(carried.history)
+        view = viewed(self.tables, state, in_transit, now, history, self.age)
+        return Observer(self.tables, self.ops, self.size)(view)
 
     @staticmethod
     def _array(actions: Any) -> NDArray[Any]:

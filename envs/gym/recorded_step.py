@@ -14,7 +14,7 @@ from ..core.named_tuples import entries, paths, rebuilt
 from .step import After, Before, Stepping
 
 #: What a step does not read of its start: recorded as None, so that no replay copies it.
-UNREAD = ("then.demand", "then.split")
+UNREAD = ("now.forecast", "now.features", "then.demand", "then.split", "then.features")
 
 
 class Replay:

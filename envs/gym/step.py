@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from ..accounts.ledger import REVENUE, Ledger
 from ..core.backend import Array, NumpyOps
-from ..dynamics import Arrivals, Dynamics, Exogenous, Flows, State
+from ..dynamics import Arrivals, Dynamics, Exogenous, Flows, State, demand_seen
 from ..interface.action_decoder import Decoding
-from ..interface.observation_encoder import ObservationEncoder, View
+from ..interface.observation import viewed
+from ..interface.observation_encoder import ObservationEncoder
 from ..network.tables import Tables
 
 #: Objectives of a period, to be minimised: money, units of new demand not served in their period, kg, units.
@@ -51,7 +52,6 @@ class Before(NamedTuple):
     action: Action
     now: Exogenous  # the tape, this period
     then: Exogenous  # and the next
-    forecast: Array | None  # (C, P, F, B) made in the next period; None where nobody sees one
     at: StepPeriod
 
 
@@ -102,11 +102,9 @@ class Stepping:
         state, flows = self.dynamics.advance(state, before.now, requests, reserve, carried.arrivals)
         figures = self._figures(flows, state, before.at.ending)
         state, arrivals = self.dynamics.receive(state, before.then)
-        seen = flows.demand
-        if self.tables.censored and flows.lost_new is not None:
-            seen = seen - flows.lost_new
+        seen = demand_seen(self.tables, flows)
         history = self.ops.concat([seen[:, :, None], carried.history[:, :, :-1]], 2)
-        positions, observation = self.look(state, before.then, history, before.forecast, before.at)
+        positions, observation = self.look(state, before.then, history, before.at)
         return After(Carried(state, arrivals, history, positions), observation, figures, flows)
 
     def look(
@@ -114,23 +112,10 @@ class Stepping:
         state: State,
         now: Exogenous,
         history: Array,
-        forecast: Array | None,
         at: StepPeriod,
     ) -> tuple[Array, Array]:
         """Positions and flat observation of a state."""
-        view = View(
-            on_hand=state.on_hand,
-            in_transit=state.rows,
-            backlog=state.backlog,
-            unfilled=state.unfilled,
-            node_availability=now.node_availability,
-            lane_availability=now.lane_availability,
-            demand_history=history,
-            forecast=forecast,
-            period=at.period,
-            season=at.season,
-            lead_time=now.lead_time if self.tables.quoted else None,
-        )
+        view = viewed(self.tables, state, state.rows, now, history, at.period, at.season)
         owned = self.watching.stock(state.on_hand, state.rows, state.backlog)
         positions = self.watching.positions(owned)
         return positions, self.encoder.flat(view, positions, self.ops)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -11,7 +11,9 @@ from ..core.backend import Array, Ops
 from ..core.errors import InputError, expected
 from ..core.plain import real_array
 from ..core.validation import MOST
+from ..dynamics.state import State
 from ..network.tables import Tables
+from ..worlds.tape_arrays import Exogenous
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,83 @@ OBSERVATION_NAMES = (
     "period",
     "lead_time",
 )
+
+
+class View(NamedTuple):
+    """Observation as the dynamics hold it: entity first, batch last; None where neutral."""
+
+    on_hand: Array  # (N, P, A, B)
+    in_transit: Array  # (L, P, K, A, B), or (M, P, A, B) the rows that can hold units
+    backlog: Array  # (C, P, W, B)
+    unfilled: Array  # (L, P, B)
+    node_availability: Array | None  # (N, B)
+    lane_availability: Array | None  # (L, B)
+    demand_history: Array  # (C, P, H, B)
+    forecast: Array | None  # (C, P, F, B)
+    features: Array | None  # (X, B)
+    period: Any  # (B,), or (1,) or a number where all worlds are in step
+    lead_time: Array | None  # (L, B); None where not quoted, too
+    season: Array | None = None  # (waves, B) or (waves, 1) sines and cosines of the period, for encoders
+
+
+def viewed(
+    tables: Tables,
+    state: State,
+    in_transit: Array,
+    exogenous: Exogenous,
+    history: Array,
+    period: Any,
+    season: Array | None = None,
+) -> View:
+    """What policies see of a state, the exogenous data of its period and the demand before it."""
+    return View(
+        on_hand=state.on_hand,
+        in_transit=in_transit,
+        backlog=state.backlog,
+        unfilled=state.unfilled,
+        node_availability=exogenous.node_availability,
+        lane_availability=exogenous.lane_availability,
+        demand_history=history,
+        forecast=exogenous.forecast,
+        features=exogenous.features,
+        period=period,
+        lead_time=exogenous.lead_time if tables.quoted else None,
+        season=season,
+    )
+
+
+class Observer:
+    """Observer of B worlds: observations from views, with what is neutral written out.
+
+    Parameters
+    ----------
+    tables, ops, worlds
+        The compiled scenario, the backend and B.
+    """
+
+    def __init__(self, tables: Tables, ops: Ops, worlds: int) -> None:
+        t = tables
+        self.ops = ops
+        self.start = ops.zeros((worlds,), ops.int)
+        one = ops.zeros((1, 1), ops.float) + 1
+        self.neutral: dict[str, Array] = {
+            "node_availability": one + ops.zeros((worlds, t.N), ops.float),
+            "lane_availability": one + ops.zeros((worlds, t.L), ops.float),
+            "forecast": ops.zeros((worlds, t.C, t.P, t.F), ops.float),
+            "features": ops.zeros((worlds, 0), ops.float),
+        }
+        if t.quoted:
+            self.neutral["lead_time"] = ops.whole(np.tile(t.nominal_lead_time, (worlds, 1)))
+
+    def __call__(self, view: View) -> Observation:
+        """The observation, batch first: views of the same memory."""
+
+        def turned(name: str) -> Any:
+            value = getattr(view, name)
+            return self.neutral.get(name) if value is None else self.ops.moveaxis(value, -1, 0)
+
+        arrays = {name: turned(name) for name in OBSERVATION_NAMES if name != "period"}
+        return Observation(**arrays, period=self.start + view.period)
 
 
 @dataclass(frozen=True, eq=False)

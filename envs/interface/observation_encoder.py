@@ -12,29 +12,13 @@ from ..processes.demand import DemandProcess
 from ..worlds.events import disturbed
 from .action_decoder import KINDS, ActionDecoder, ActionRange, Decoding
 from .inventory_positions import SlotRows
-from .observation import Observation
+from .observation import Observation, View
 
 if TYPE_CHECKING:
     from ..scenario.scenario import Scenario
 
 # Beyond this many of its units an entry says no more.
 BOUND = 50.0
-
-
-class View(NamedTuple):
-    """An observation as the hot code holds it: entity first, batch last; None where neutral."""
-
-    on_hand: Array  # (N, P, A, B)
-    in_transit: Array  # (M, P, A, B) the rows that can hold units
-    backlog: Array  # (C, P, W, B)
-    unfilled: Array  # (L, P, B)
-    node_availability: Array | None  # (N, B)
-    lane_availability: Array | None  # (L, B)
-    demand_history: Array  # (C, P, H, B)
-    forecast: Array | None  # (C, P, F, B)
-    period: Array  # (B,), or (1,) where all worlds are in step
-    season: Array  # (waves, B) or (waves, 1) sines and cosines of the period
-    lead_time: Array | None  # (L, B)
 
 
 class Block(NamedTuple):
@@ -356,5 +340,4 @@ __all__ = [
     "Decoding",
     "ObservationEncoder",
     "SlotRows",
-    "View",
 ]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,23 +28,9 @@ from .memory import tape_bytes
 from .record_statement import check_room
 from .sampling import Sampler
 from .source import WorldSource
-from .tape_arrays import ARRAYS, AXES, GRAIN, TapeArrays, batch_last, compact, neutral
+from .tape_arrays import ARRAYS, AXES, GRAIN, Exogenous, TapeArrays, batch_last, compact, neutral
 from .tape_checks import check_names, check_sizes, check_values, complete, is_whole, world_count, world_labels
 from .tape_files import read_connections, read_names, read_tape, write_tape
-
-
-class Core(NamedTuple):
-    """A tape as the hot code reads it: period first, batch last; None where neutral everywhere."""
-
-    demand: NumpyArray  # (H + T, C, P, B)
-    lead_time: NDArray[np.int64] | None  # (T, L, B); None: each lane's one lead time
-    node_availability: Floats | None  # (T, N, B)
-    lane_availability: Floats | None  # (T, L, B)
-    lane_yield: Floats | None  # (T, L, B)
-    forecast: Floats | None  # (T, C, P, F, B)
-    features: Floats | None  # (T, X, B)
-    split: NDArray[np.int64] | None  # (T, N, P, B) in 1 / GRAIN; None in continuous worlds
-    thin: NDArray[np.int64] | None  # (T, L + S + C, P, B) in 1 / GRAIN
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +57,13 @@ class Tape(TapeArrays):
         return bool(np.issubdtype(self.demand.dtype, np.integer))
 
     @cached_property
-    def core(self) -> Core:
-        """The arrays for the hot code, entity first; what stands on the tape decides, not why."""
+    def exogenous(self) -> Exogenous:
+        """The tape as the dynamics read it, all periods; what stands on the tape decides, not why."""
         usual = None
         if self.fixed_lead_time is not None:
             usual = np.array(self.fixed_lead_time, dtype=np.int64)
         same = usual is not None and bool((compact(self.lead_time) == usual).all())
-        return Core(
+        return Exogenous(
             demand=batch_last(self.demand),
             lead_time=None if same else batch_last(self.lead_time),
             node_availability=_unless_one(self.node_availability),

@@ -1,14 +1,15 @@
-"""Arrays of a tape: their names, axes, and what stands for one that is absent."""
+"""Arrays of a tape: their names, axes, what stands for one that is absent, and how the dynamics read them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.backend import Array
 from ..core.errors import expected
 from ..core.typing import Floats, NumpyArray
 from ..network.signature import NAMES
@@ -29,6 +30,24 @@ AXES = {
 }
 ARRAYS = tuple(AXES)
 USUAL = np.iinfo(np.int64).min  # stands for a lane's usual lead time
+
+
+class Exogenous(NamedTuple):
+    """Exogenous data of one period: entity first, batch last; None where an array is neutral.
+
+    Those of a whole tape have the periods as a further, first axis, and demand H rows of history before them. Forecast and
+    features are signals: policies see them, and no unit moves by them.
+    """
+
+    demand: Array  # (C, P, B) units
+    lead_time: Array | None = None  # (L, B) periods, of what ships now; None: each lane's one lead time
+    node_availability: Array | None = None  # (N, B) share of capacity
+    lane_availability: Array | None = None  # (L, B) share of capacity
+    lane_yield: Array | None = None  # (L, B) share of units arriving now that is good
+    split: Array | None = None  # (N, P, B) whole multiples of 1 / GRAIN; None in continuous worlds
+    thin: Array | None = None  # (L + S + C, P, B) whole multiples of 1 / GRAIN
+    forecast: Array | None = None  # (C, P, F, B) units
+    features: Array | None = None  # (X, B)
 
 
 def compact(array: NumpyArray) -> NumpyArray:

@@ -16,9 +16,7 @@ import numpy as np
 import torch
 
 from echelongym.envs.compiler.c_compiler import CannotCompile, Faulty, library, reason_of
-from echelongym.envs.core.backend import NumpyOps
 from echelongym.envs.scenario.scenario import Scenario
-from echelongym.envs.simulate import World
 
 from ...tuning.gradient import GradientWindow
 from ..heads import LevelsHead
@@ -130,7 +128,7 @@ class NativeUnroll(Unroll):
         tape = self.scenario.sample(
             worlds=list(range(first, first + worlds)), seed=self.seed, purpose="learn", periods=self.window.periods
         )
-        rows = _aligned(exogenous_rows(self.made, World(self.scenario.tables, tape, _NUMPY), tape, self.scenario))
+        rows = _aligned(exogenous_rows(self.made, tape, self.scenario))
         return self._gradient(actor, rows, worlds)
 
     def _gradient(self, actor: PathwiseActor, rows: Any, worlds: int) -> float:
@@ -201,9 +199,6 @@ class _LayerMemory:
         product = torch.from_numpy(owed) @ torch.from_numpy(self.seen.reshape(self.inputs, -1)).T
         self.by_weight += product.numpy()
         self.by_bias += owed.sum(1, keepdims=True)
-
-
-_NUMPY = NumpyOps()
 
 
 def _flat(parts: list[Any]) -> Any:

@@ -11,7 +11,6 @@ from echelongym.envs.core.backend import NUMPY
 from echelongym.envs.dynamics import Dynamics, Exogenous, State
 from echelongym.envs.dynamics.rounding import short_of
 from echelongym.envs.interface.observation_encoder import season_periods
-from echelongym.envs.simulate import World
 from echelongym.envs.worlds.events import disturbed
 from echelongym.envs.worlds.tape import Tape
 
@@ -142,8 +141,6 @@ class _Recorder:
             of("node_availability", t.N),
             of("lane_availability", t.L),
             of("lane_yield", t.L),
-            None,
-            None,
         )
 
     def _observe(self, state: State) -> Any:
@@ -190,16 +187,16 @@ class _Recorder:
         return np.moveaxis(self.made.tape(name, shapes[name]), -1, 0)
 
 
-def exogenous_rows(recorded: RecordedPeriod, world: World, tape: Tape, scenario: Any) -> NDArray[np.float32]:
+def exogenous_rows(recorded: RecordedPeriod, tape: Tape, scenario: Any) -> NDArray[np.float32]:
     """(T, rows, B) what the tape says, in the order of the inputs."""
-    periods, worlds, history = world.periods, world.batch, scenario.tables.H
+    data, periods, worlds, history = tape.exogenous, tape.periods, tape.batch, scenario.tables.H
     found = np.empty((periods, recorded.rows, worlds), dtype=np.float32)
     at = 0
     for name, shape in recorded.exogenous:
         size = int(np.prod(shape))
         part = found[:, at : at + size]
         if name == "demand":
-            part[:] = world.demand[history:].reshape(periods, size, worlds)
+            part[:] = data.demand[history:].reshape(periods, size, worlds)
         elif name == "period":
             part[:] = np.arange(periods)[:, None, None]
         elif name == "season":
@@ -208,9 +205,9 @@ def exogenous_rows(recorded: RecordedPeriod, world: World, tape: Tape, scenario:
             part[:] = np.stack([np.sin(turn), np.cos(turn)], 1)[:, :, None]
         elif name == "demand_history":
             for h in range(history):
-                rows = world.demand[history - 1 - h : history - 1 - h + periods].reshape(periods, -1, worlds)
+                rows = data.demand[history - 1 - h : history - 1 - h + periods].reshape(periods, -1, worlds)
                 part[:, h::history] = rows
-        elif (value := getattr(tape.core, name)) is not None:
+        elif (value := getattr(data, name)) is not None:
             part[:] = np.asarray(value).reshape(periods, size, -1)
         else:
             part[:] = scenario.tables.nominal_lead_time[:, None] if name == "lead_time" else 1.0

@@ -18,8 +18,8 @@ from echelongym.envs.compiler.recorder import Program, accelerate
 from echelongym.envs.compiler.schedule import plan
 from echelongym.envs.core.backend import NumpyOps
 from echelongym.envs.dynamics import Dynamics, Exogenous, State
+from echelongym.envs.dynamics.playback import Playback
 from echelongym.envs.dynamics.rounding import counting
-from echelongym.envs.simulate import World
 from echelongym.experiments.cli.terminal import warnings_as_lines
 
 
@@ -87,7 +87,7 @@ class Episode:
         self.batch, self.requests, self.reserve = tape.batch, requests, reserve
         self.ops = counting(self.scenario.tables, NumpyOps(dtype))
         self.dynamics = Dynamics(self.scenario.tables, self.ops, vary_lead_times=True)
-        self.world = World(self.scenario.tables, tape, self.ops)
+        self.world = Playback(self.scenario.tables, self.ops, tape.exogenous)
         asked = self.asked(0)
         self.state, _ = self.dynamics.advance(self.dynamics.initial(self.batch), self.world.exogenous(0), *asked)
         self.program = Program(self.period, [*asked, *self.state, *self.world.exogenous(1)], self.ops)

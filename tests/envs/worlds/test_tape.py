@@ -143,33 +143,33 @@ def test_whole_worlds_hold_whole_numbers():
     assert drawn == [False, False, True, False, False, True, False]  # the yield, and the lost share
 
 
-def test_core_has_only_what_varies():
-    core = scenario().sample(4).core
-    assert core.demand.shape == (24, 1, 1, 4)
-    assert core.demand.flags.c_contiguous
-    assert all(value is None for name, value in core._asdict().items() if name != "demand")
+def test_dynamics_read_only_what_varies():
+    data = scenario().sample(4).exogenous
+    assert data.demand.shape == (24, 1, 1, 4)
+    assert data.demand.flags.c_contiguous
+    assert all(value is None for name, value in data._asdict().items() if name != "demand")
     tape = busy(units="integer").sample(4)
-    core = tape.core
-    assert np.array_equal(core.split, np.moveaxis(tape.split * 65536, 1, -1))
-    assert core.thin.dtype == np.int64
-    assert np.array_equal(core.lead_time, np.moveaxis(tape.lead_time, 1, -1))
-    assert np.array_equal(core.forecast, np.moveaxis(tape.forecast, 1, -1))
-    assert core.lane_availability is None
-    assert core.lane_yield is not None
-    assert core.features is None
+    data = tape.exogenous
+    assert np.array_equal(data.split, np.moveaxis(tape.split * 65536, 1, -1))
+    assert data.thin.dtype == np.int64
+    assert np.array_equal(data.lead_time, np.moveaxis(tape.lead_time, 1, -1))
+    assert np.array_equal(data.forecast, np.moveaxis(tape.forecast, 1, -1))
+    assert data.lane_availability is None
+    assert data.lane_yield is not None
+    assert data.features is None
 
 
 def test_what_stands_on_the_tape_counts():
     """Not only what a process of the scenario would have drawn."""
     made = scenario({"shop": customer(POISSON)}, lanes={"truck": {"source": "mill", "target": "store", "lead_time": 2}})
     tape = made.sample(3)
-    assert tape.core.lead_time is None
+    assert tape.exogenous.lead_time is None
     sooner = tape.lead_time.copy()
     sooner[5, 1, 0] = 1
-    assert np.array_equal(tape.replace(lead_time=sooner).check(made).core.lead_time, np.moveaxis(sooner, 1, -1))
+    assert np.array_equal(tape.replace(lead_time=sooner).check(made).exogenous.lead_time, np.moveaxis(sooner, 1, -1))
     closed = np.array(tape.node_availability)
     closed[2, 0, 0] = 0
-    changed = tape.replace(node_availability=closed).check(made).core
+    changed = tape.replace(node_availability=closed).check(made).exogenous
     assert changed.node_availability is not None
     assert changed.lane_yield is None
 
@@ -227,7 +227,7 @@ def test_only_demand_and_names_are_obligatory(tmp_path):
     # Whole numbers are as good as any where units are continuous.
     tape = Tape.load(written(tmp_path, demand=demand.astype(int), history=4, **NAMES)).check(made)
     assert tape.demand.dtype == np.float64
-    assert tape.core.split is None
+    assert tape.exogenous.split is None
 
 
 def test_recorded_demand_is_replayed():
@@ -255,7 +255,7 @@ def test_selecting_worlds():
     assert tape[-1].worlds == (9,)
     assert tape[np.array([True, False, True])].worlds == (7, 9)
     assert np.array_equal(tape[1:].demand, tape.demand[:, 1:])
-    assert tape[1:].core.demand.flags.c_contiguous
+    assert tape[1:].exogenous.demand.flags.c_contiguous
     with pytest.raises(IndexError):
         tape[3]
 
