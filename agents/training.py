@@ -18,6 +18,9 @@ from .rules import Rule
 if TYPE_CHECKING:
     from echelongym.envs.worlds.tape import Tape
 
+    from .checkpoint_files import Checkpoint
+    from .training_loop import TrainingLoop
+
 
 class LearnerConfig(Config):
     """Settings of a learner; a subclass has the field ``kind``, a literal with a default that names the learner."""
@@ -65,9 +68,9 @@ class TrainingPlan:
 
     @property
     def shared(self) -> dict[str, Any]:
-        """Arguments that all trainers here take."""
-        names = ("evaluations", "checkpoints", "checkpoint_seconds", "threads")
-        return {name: getattr(self, name) for name in names}
+        """Arguments that every :class:`echelongym.agents.training_loop.TrainingLoop` takes."""
+        names = ("scenario", "learner", "seed", "budget", "tape", "evaluations", "checkpoints", "checkpoint_seconds")
+        return {name: getattr(self, name) for name in (*names, "threads")} | {"start": self.rule}
 
 
 class TrainingRun(ABC):
@@ -81,8 +84,7 @@ class TrainingRun(ABC):
     Attributes
     ----------
     trainer
-        Its ``run(checkpoint, report, keep)`` trains, and returns what it gave (:class:`Trained`);
-        its attribute ``logger`` is set where TensorBoard is written.
+        Its training loop; the attribute ``logger`` is set where TensorBoard is written.
     variants
         Networks that the best policy is chosen on, where there are many; else None.
 
@@ -92,6 +94,7 @@ class TrainingRun(ABC):
         If the learner does not suit the scenario.
     """
 
+    kind: ClassVar[str]  # of its checkpoints
     cost: ClassVar[str] = "cost per period"  # what is minimised
     own_start: ClassVar[str | None]  # of ``agent.start``: no rule from without; None: no single rule, ever
 
@@ -118,19 +121,21 @@ class TrainingRun(ABC):
             raise unknown("train: action", action, KINDS)
 
     @classmethod
-    @abstractmethod
-    def latest(cls, folder: Path) -> tuple[Any, dict[str, Any]]:
-        """The newest checkpoint of a folder, as the trainer takes it, and its facts: env-steps and CPU-seconds.
+    def latest(cls, folder: Path) -> Checkpoint:
+        """The newest checkpoint of a folder.
 
         Raises
         ------
         InputError
             If there is none.
         """
+        from .checkpoint_files import latest_checkpoint
+
+        return latest_checkpoint(folder, cls.kind)
 
     @abstractmethod
-    def _trainer(self, plan: TrainingPlan) -> Any:
-        """The trainer."""
+    def _trainer(self, plan: TrainingPlan) -> TrainingLoop:
+        """The training loop."""
 
     def logger(self, folder: Path) -> Any:
         """Logger that writes to TensorBoard."""

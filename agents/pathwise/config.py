@@ -11,6 +11,7 @@ from echelongym.envs.core.validation import Config, Count, Positive, PositiveCou
 
 from ..training import LearnerConfig
 
+KIND = "pathwise"  # of checkpoints and policy files
 Width = Annotated[int, number(1, 65_536, integer=True)]
 WorldCount = Annotated[int, number(1, 10**6, integer=True)]  # played side by side
 SHARED_NETWORKS = ("set", "graph")  # whose weights do for any network of nodes and lanes

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.core.errors import expected
 from echelongym.envs.core.typing import Floats
 from echelongym.envs.interface.observation import Policy
 from echelongym.envs.scenario.scenario import Scenario
@@ -158,13 +158,13 @@ class FamilyTrainer(PathwiseTrainer):
         )
         return _Course(policy, unroll, Variant.of(scenario, self.learner, tape).scale)
 
-    def _judge(self) -> Validated:
+    def _judge(self, policy: PathwisePolicy) -> Validated:
         shown: dict[str, float] = {}
         costs, missing = [], 0.0
-        for number, (one, policy) in enumerate(zip(self.variants, self._judges, strict=True)):
-            policy.actor.begin(one.tape.batch)
+        for number, (one, judged) in enumerate(zip(self.variants, self._judges, strict=True)):
+            judged.actor.begin(one.tape.batch)
             targets, logs = targets_of(one.scenario), self.logger is not None
-            outcome = simulate(one.scenario, policy, one.tape, kpis=logs or bool(targets))
+            outcome = simulate(one.scenario, judged, one.tape, kpis=logs or bool(targets))
             costs.append(objective(outcome) / one.scale)
             missing += shortfall(targets, outcome) if targets else 0.0
             if logs:
@@ -181,9 +181,9 @@ class FamilyTrainer(PathwiseTrainer):
         ]
         return {"numbers": self._numbers, "left": self._left, "drawn": self._drawn, "prices": prices}
 
-    def _stand(self, facts: dict[str, Any]) -> None:
-        if len(facts.get("numbers", ())) != len(self._courses):
-            raise InputError("the checkpoint is of another model: expected the settings of the training it is from")
+    def _go_on(self, facts: dict[str, Any]) -> None:
+        if len(facts["numbers"]) != len(self._courses):
+            raise ValueError(f"{len(facts['numbers'])} variants at a time, not {len(self._courses)}")
         self._numbers, self._left = list(facts["numbers"]), list(facts["left"])
         self._drawn, self._prices = facts["drawn"], facts["prices"]
 

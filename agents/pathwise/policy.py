@@ -26,13 +26,12 @@ from ..origin import scenario_within
 from ..registry import RULES
 from ..rules import Rule
 from .backbones import BODIES, Backbone
-from .config import Layout
+from .config import KIND, Layout
 from .features import Features
 from .heads import HEADS, Head, automatic_head, automatic_start, untuned
 
 _SCHEMA = 1
 _TORCH = TorchOps()
-KIND = "pathwise"
 DUE_PERIODS, SHARED_DUE_PERIODS = 10, 5  # where the config leaves it open
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from echelongym.envs.core.errors import expected
 from echelongym.envs.interface.action_decoder import DEFAULT_ACTION
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..training import TrainingPlan, TrainingRun
-from .config import SHARED_NETWORKS, PathwiseConfig
+from .config import KIND, SHARED_NETWORKS, PathwiseConfig
+
+if TYPE_CHECKING:
+    from .trainer import PathwiseTrainer
 
 
 class PathwiseRun(TrainingRun):
     """Gradients through the simulator."""
 
+    kind = KIND
     own_start: ClassVar[str | None] = "auto"
 
     @classmethod
@@ -36,29 +40,13 @@ class PathwiseRun(TrainingRun):
         if action != DEFAULT_ACTION:
             raise expected("train: action", action, "nothing: agent.head says what a pathwise policy decides")
 
-    @classmethod
-    def latest(cls, folder: Path) -> tuple[Any, dict[str, Any]]:
-        """The newest checkpoint, and its facts.
-
-        Raises
-        ------
-        InputError
-            If there is none.
-        """
-        from .checkpoint import latest_checkpoint
-
-        content = latest_checkpoint(folder)
-        return content, content["facts"]
-
-    def _trainer(self, plan: TrainingPlan) -> Any:
+    def _trainer(self, plan: TrainingPlan) -> PathwiseTrainer:
         from .policy import make_policy
         from .trainer import PathwiseTrainer
         from .unroll import relaxation
 
         make_policy(relaxation(plan.scenario), plan.learner, plan.rule)  # what does not fit is found out now
-        return PathwiseTrainer(
-            plan.scenario, plan.learner, plan.seed, plan.budget, plan.tape, start=plan.rule, **plan.shared
-        )
+        return PathwiseTrainer(**plan.shared)
 
     def save(self, path: Path, policy: Any) -> None:
         """Write a policy file."""
@@ -73,17 +61,9 @@ class FamilyRun(PathwiseRun):
     cost = "cost as a share of the starting rule's"
     own_start = None
 
-    def _trainer(self, plan: TrainingPlan) -> Any:
+    def _trainer(self, plan: TrainingPlan) -> PathwiseTrainer:
         from .family import FamilyTrainer, family_policy, validation
 
         family_policy(plan.learner, plan.scenario)  # what does not fit is found out now
         self.variants = validation(plan.scenario, plan.learner, plan.worlds, plan.tape_seed)
-        return FamilyTrainer(
-            plan.scenario,
-            plan.learner,
-            plan.seed,
-            plan.budget,
-            plan.tape,
-            variants=tuple(self.variants),
-            **plan.shared,
-        )
+        return FamilyTrainer(**plan.shared, variants=tuple(self.variants))

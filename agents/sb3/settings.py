@@ -26,6 +26,7 @@ from ..pathwise.config import Width, WorldCount
 from ..residual import ZERO
 from ..training import LearnerConfig
 
+KIND = "stable_baselines3"  # of checkpoints
 LogDeviation = Annotated[float, number(-20.0, 2.0)]
 
 

@@ -3,47 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from echelongym.envs.storage.files import write_bytes
 
 from ..budget import Trained
 from ..residual import ZERO
 from ..training import TrainingPlan, TrainingRun
+from .settings import KIND
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
 
 
 class StableBaselinesRun(TrainingRun):
     """A learner of Stable-Baselines3."""
 
+    kind = KIND
     own_start = ZERO
+    trainer: Trainer
 
-    @classmethod
-    def latest(cls, folder: Path) -> tuple[Any, dict[str, Any]]:
-        """The newest checkpoint, and its facts.
-
-        Raises
-        ------
-        InputError
-            If there is none.
-        """
-        from .checkpoint import latest_checkpoint
-
-        found = latest_checkpoint(folder)
-        return found, found.facts
-
-    def _trainer(self, plan: TrainingPlan) -> Any:
+    def _trainer(self, plan: TrainingPlan) -> Trainer:
         from .trainer import Trainer
 
-        return Trainer(
-            plan.scenario,
-            plan.learner,
-            plan.seed,
-            plan.budget,
-            plan.tape,
-            action=plan.action,
-            start=plan.rule,
-            **plan.shared,
-        )
+        return Trainer(**plan.shared, action=plan.action)
 
     def logger(self, folder: Path) -> Any:
         """Its own one."""

@@ -154,7 +154,10 @@ def _compiled(command: list[str], text: str, folder: Path) -> Path:
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        # In a session of its own Ctrl-C does not reach it: whoever called decides what is stopped.
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=_SECONDS, check=False, start_new_session=True
+        )
     except (OSError, subprocess.SubprocessError) as error:
         raise CannotCompile(f"{command[0]} fails: {error}") from None
 

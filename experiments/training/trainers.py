@@ -122,7 +122,8 @@ def latest(settings: Settings, folder: Path) -> tuple[Any, dict[str, Any]]:
     InputError
         If there is none.
     """
-    return run_of(settings.agent).latest(folder / "checkpoints")
+    found = run_of(settings.agent).latest(folder / "checkpoints")
+    return found, found.facts
 
 
 def wants_tensorboard(asked: bool | None) -> bool:

@@ -17,8 +17,9 @@ import pytest
 import torch
 import yaml
 
+from echelongym.agents.checkpoint_files import latest_checkpoint, read_checkpoint
 from echelongym.agents.loading import load_policy
-from echelongym.agents.sb3.checkpoint import latest_checkpoint, load_checkpoint
+from echelongym.agents.sb3.settings import KIND
 from echelongym.envs.core.errors import InputError, MissingExtra
 from echelongym.envs.core.validation import validate
 from echelongym.envs.scenario.scenario import Scenario
@@ -286,7 +287,7 @@ def test_killed_process_resumes_from_the_command_line(tmp_path):
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     assert not Path("killed/summary.json").exists()
-    stopped = latest_checkpoint(Path("killed/checkpoints")).facts["env_steps"]
+    stopped = latest_checkpoint(Path("killed/checkpoints"), KIND).facts["env_steps"]
     assert 0 < stopped < 8192
     assert load_policy("killed", Scenario.load("killed/scenario.yaml")) is not None
     assert main(["train", "run=killed", "resume=true", "progress=false"]) == 0
@@ -316,8 +317,8 @@ def test_damaged_newest_checkpoint_falls_back_to_the_one_before(scenario):
     newest, older = sorted((folder / "checkpoints").iterdir(), reverse=True)
     newest.write_bytes(newest.read_bytes()[:1000])
     with pytest.raises(InputError, match="is no checkpoint, or a damaged one"):
-        load_checkpoint(newest)
-    assert latest_checkpoint(folder / "checkpoints").path == older
+        read_checkpoint(newest, KIND)
+    assert latest_checkpoint(folder / "checkpoints", KIND).path == older
 
 
 def test_pickled_checkpoint_is_refused_and_never_run(tmp_path):
@@ -327,7 +328,7 @@ def test_pickled_checkpoint_is_refused_and_never_run(tmp_path):
 
     torch.save({"schema": 1, "facts": Bomb()}, tmp_path / "checkpoint_000000000001.pt")
     with pytest.raises(InputError, match="is no checkpoint, or a damaged one"):
-        load_checkpoint(tmp_path / "checkpoint_000000000001.pt")
+        read_checkpoint(tmp_path / "checkpoint_000000000001.pt", KIND)
     assert not (tmp_path / "ran").exists()
 
 

@@ -374,10 +374,15 @@ def _endless(onnx: Any, model: Any) -> bytes:
 
 
 def _checkpoint_cases() -> Iterator[Case]:
-    from echelongym.agents.pathwise.checkpoint import load_checkpoint as pathwise
-    from echelongym.agents.sb3.checkpoint import load_checkpoint as sb3
+    from echelongym.agents.checkpoint_files import read_checkpoint
 
-    sound = {"schema": 1, "kind": "pathwise", "facts": json.dumps({"a": 1}), "weights": torch.zeros(3)}
+    sound = {
+        "schema": 3,
+        "kind": "pathwise",
+        "facts": json.dumps({"a": 1}),
+        "best": {},
+        "state": {"weights": torch.zeros(3)},
+    }
     stream = io.BytesIO()
     torch.save(sound, stream)
     content = stream.getvalue()
@@ -393,7 +398,7 @@ def _checkpoint_cases() -> Iterator[Case]:
     for name, data in (
         ("None", None), ("a number", 5), ("a list", [1]), ("a tensor", torch.zeros(2)), ("no mapping of texts", {1: 2}),
         ("schema of text", {**sound, "schema": "1"}), ("facts no JSON", {**sound, "facts": "{"}), ("facts a number", {**sound, "facts": 5}),
-        ("facts deep", {**sound, "facts": "[" * 100_000}), ("no facts", {"schema": 1, "kind": "pathwise"}),
+        ("facts deep", {**sound, "facts": "[" * 100_000}), ("no facts", {"schema": 3, "kind": "pathwise"}), ("state a list", {**sound, "state": [1]}),
     ):  # fmt: skip
         made.append((name, lambda path, data=data: torch.save(data, path), True))
     made.append(("code", lambda path: torch.save({"a": print, "b": os.system}, path), True))
@@ -406,13 +411,13 @@ def _checkpoint_cases() -> Iterator[Case]:
         )
     )
     for name, write, must in made:
-        for reader, load in (("sb3", sb3), ("pathwise", pathwise)):
+        for kind in ("stable_baselines3", "pathwise"):
 
-            def run(place: Path, write: Any = write, load: Any = load) -> None:
+            def run(place: Path, write: Any = write, kind: str = kind) -> None:
                 write(place / "checkpoint_000000000001.pt")
-                load(place / "checkpoint_000000000001.pt")
+                read_checkpoint(place / "checkpoint_000000000001.pt", kind)
 
-            yield Case("checkpoint", f"{reader}: {name}", run, "refused" if must else "either")
+            yield Case("checkpoint", f"{kind}: {name}", run, "refused" if must else "either")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     storage = next(name for name in parts if name.endswith("data/0"))
@@ -420,7 +425,7 @@ def _checkpoint_cases() -> Iterator[Case]:
     def inflated(place: Path) -> None:
         path = place / "checkpoint_000000000001.pt"
         big_archive(path, storage, b"", 3 << 30, {k: v for k, v in parts.items() if k != storage})
-        pathwise(path)
+        read_checkpoint(path, "pathwise")
 
     yield Case("checkpoint", "inflates to gigabytes", inflated)
 

@@ -33,6 +33,7 @@ ROOMS = {
         "registry",
         "tuning exact reading export",
         "budget rule_files",
+        "training_loop",
         "training",
         "residual",
         "pathwise",

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from echelongym.agents.budget import Budget, objective
+from echelongym.agents.checkpoint_files import latest_checkpoint
 from echelongym.agents.learners import learner_config
 from echelongym.agents.loading import load_policy
-from echelongym.agents.pathwise.checkpoint import latest_checkpoint
 from echelongym.agents.pathwise.config import PathwiseConfig
 from echelongym.agents.pathwise.family import FamilyTrainer, family_policy, shares, validation
 from echelongym.envs.core.errors import InputError
@@ -136,13 +136,13 @@ def test_resumed_training_is_bit_for_bit_the_uninterrupted_one(family, tmp_path)
     with pytest.raises(Killed):
         trainer(family, config(), 14, checkpoints=tmp_path / "halves", checkpoint_seconds=0.0).run(report=dies)
     torch.manual_seed(99)
-    halves = trainer(family, config(), 14).run(latest_checkpoint(tmp_path / "halves"))
+    halves = trainer(family, config(), 14).run(latest_checkpoint(tmp_path / "halves", "pathwise"))
     for name, value in whole.policy.actor.state_dict().items():
         assert torch.equal(value, halves.policy.actor.state_dict()[name])
     np.testing.assert_array_equal(whole.cost, halves.cost)
     fewer = trainer(family, config(variants=3), 14)
     with pytest.raises(InputError, match="the checkpoint is of another model"):
-        fewer.run(latest_checkpoint(tmp_path / "halves"))
+        fewer.run(latest_checkpoint(tmp_path / "halves", "pathwise"))
 
 
 def test_train_command_gives_a_policy_for_any_network(family, tmp_path, monkeypatch):

@@ -12,8 +12,8 @@ import torch
 from pathwise_cases import SHARED, TUNED, config, costs, one_store, stirred, untrained
 
 from echelongym.agents.budget import Budget
+from echelongym.agents.checkpoint_files import latest_checkpoint, read_checkpoint
 from echelongym.agents.loading import load_policy
-from echelongym.agents.pathwise.checkpoint import latest_checkpoint, load_checkpoint
 from echelongym.agents.pathwise.heads import automatic_start
 from echelongym.agents.pathwise.policy import load_pathwise, make_policy, save_pathwise
 from echelongym.agents.pathwise.trainer import PathwiseTrainer
@@ -46,7 +46,7 @@ def test_resumed_training_is_bit_for_bit_the_uninterrupted_one(tmp_path, monkeyp
     with pytest.raises(Killed):
         trainer(tmp_path / "halves", checkpoint_seconds=0.0).run(report=dies)
     torch.manual_seed(999)  # a resumed process starts from any state
-    halves = trainer(tmp_path / "halves").run(latest_checkpoint(tmp_path / "halves"))
+    halves = trainer(tmp_path / "halves").run(latest_checkpoint(tmp_path / "halves", "pathwise"))
     for name, value in whole.policy.actor.state_dict().items():
         assert torch.equal(value, halves.policy.actor.state_dict()[name])
     rows = [[{k: v for k, v in row.items() if k != "cpu_seconds"} for row in one.curve] for one in (whole, halves)]
@@ -68,17 +68,20 @@ def test_damaged_checkpoints_are_refused_and_passed_over(tmp_path, monkeypatch):
     )
     trainer.run()
     older, newest = sorted(tmp_path.iterdir())
-    assert load_checkpoint(newest)["facts"]["env_steps"] == 16 * 8 * 3
+    assert read_checkpoint(newest, "pathwise").facts["env_steps"] == 16 * 8 * 3
     newest.write_bytes(newest.read_bytes()[:500])
     with pytest.raises(InputError, match="is no checkpoint, or a damaged one"):
-        load_checkpoint(newest)
-    assert latest_checkpoint(tmp_path)["facts"]["env_steps"] == load_checkpoint(older)["facts"]["env_steps"]
+        read_checkpoint(newest, "pathwise")
+    assert (
+        latest_checkpoint(tmp_path, "pathwise").facts["env_steps"]
+        == read_checkpoint(older, "pathwise").facts["env_steps"]
+    )
     other = {"kind": "ppo", "schema": 1}
     torch.save(other, tmp_path / "checkpoint_9.pt")
     with pytest.raises(InputError, match="kind = 'ppo': expected pathwise"):
-        load_checkpoint(tmp_path / "checkpoint_9.pt")
+        read_checkpoint(tmp_path / "checkpoint_9.pt", "pathwise")
     with pytest.raises(InputError, match="holds no checkpoint"):
-        latest_checkpoint(tmp_path / "nowhere")
+        latest_checkpoint(tmp_path / "nowhere", "pathwise")
 
 
 @pytest.mark.parametrize("network", ["none", "perceptron", "graph", "recurrent"])
