@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from echelongym.agents.planning.service_limit import ServiceLimit
 from echelongym.envs.core.errors import InputError, expected, is_installed
 from echelongym.envs.core.validation import Flag
 from echelongym.envs.scenario.scenario import Scenario
@@ -16,10 +14,11 @@ from echelongym.envs.simulate import simulate
 
 from ..cli.settings import USUAL_RULE, Bounds, Evaluation, RunSettings, Tuning
 from ..cli.terminal import can_draw, finish, say, typed
-from ..comparison.bounds import OPEN_LOOP, Bounded, bounds_of, cost_alone, open_loop, said_limits
+from ..comparison.bounds import OPEN_LOOP, Bounded, bounds_of, cost_alone, open_loop
 from ..comparison.entrants import Entries, entrants
 from ..comparison.evaluate import Scores, evaluate
 from ..comparison.results import Results
+from ..comparison.service_limits import ServiceLimits, said_limits
 from ..figures import comparison as pictures
 from ..figures.network import draw_network, layout
 from ..runs.folders import RunFolder, check_free, run_folder, scenario_argument
@@ -68,7 +67,7 @@ def run(settings: Settings, folder: Path) -> Path:
     return made
 
 
-def compare(settings: Settings, folder: Path, limits: Sequence[ServiceLimit] | None = None) -> tuple[Results, Path]:
+def compare(settings: Settings, folder: Path, limits: ServiceLimits | None = None) -> tuple[Results, Path]:
     """The comparison without its printed table: the results, and the run folder they were written to.
 
     Parameters

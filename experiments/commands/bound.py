@@ -12,10 +12,11 @@ from echelongym.envs.scenario.scenario import Scenario
 
 from ..cli.settings import Bounds, Evaluation, RunSettings, Tuning
 from ..cli.terminal import finish, say, typed
-from ..comparison.bounds import bounds_of, open_loop, said_limits
+from ..comparison.bounds import bounds_of, open_loop
 from ..comparison.entrants import Entries, entrants
 from ..comparison.evaluate import evaluate
 from ..comparison.results import Results
+from ..comparison.service_limits import said_limits
 from ..runs.folders import check_free, run_folder, scenario_argument
 
 

@@ -22,8 +22,8 @@ from echelongym.envs.storage.workers import stop, worker_pool
 
 from ..cli.settings import Bounds, Evaluation, RunSettings, Tuning, Workers
 from ..cli.terminal import finish, progress, say, typed
-from ..comparison.bounds import said_limits
 from ..comparison.fitted_rules import RULE_FILE, fit
+from ..comparison.service_limits import said_limits
 from ..runs.claims import clear
 from ..runs.folders import check_free, prune, shown
 from .benchmark import Settings as BenchmarkSettings

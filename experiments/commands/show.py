@@ -18,7 +18,7 @@ from echelongym.envs.scenario.scenario import Scenario
 
 from ..cli.settings import USUAL_RULE, RunSettings
 from ..cli.terminal import can_draw, finish, say, table, typed
-from ..comparison.bounds import said_limits
+from ..comparison.service_limits import said_limits
 from ..figures.network import draw_network
 from ..runs.folders import RunFolder, check_free, run_folder, scenario_argument
 

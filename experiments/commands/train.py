@@ -26,8 +26,8 @@ from echelongym.envs.worlds.record_statement import playable
 from echelongym.envs.worlds.world_sample import WorldSample, sample_of
 
 from ..cli.terminal import cell, finish, say
-from ..comparison.bounds import said_limits
 from ..comparison.service import ServiceComparison, compare_kpis
+from ..comparison.service_limits import said_limits
 from ..runs.claims import Claim, claimed, current, merged, unfinished
 from ..runs.folders import RunFolder, check_free, portable, scenario_argument, shown
 from ..runs.provenance import environment

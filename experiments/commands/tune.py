@@ -12,9 +12,9 @@ from echelongym.envs.scenario.overrides import dotted
 from ..cli.compose import choices
 from ..cli.settings import PolicyChoice, RunSettings, Tuning
 from ..cli.terminal import can_draw, finish, listed, say, table, typed
-from ..comparison.bounds import said_limits
 from ..comparison.fitted_rules import RULE_FILE, Fitted, fitted
 from ..comparison.policy_choice import note_tuning
+from ..comparison.service_limits import said_limits
 from ..figures.comparison import rule_parameters
 from ..runs.folders import check_free, run_folder, scenario_argument, shown
 
@@ -47,7 +47,7 @@ def run(settings: Settings, folder: Path) -> Path:
     with run_folder(folder, settings.to_dict(), settings.scenario) as out:
         notes = {key: item for key, item in tuned.summary.items() if key not in ("scenario", "rule", "parameters")}
         tuned.rule.save(out / RULE_FILE, tuning=notes)
-        found = {"service_limits": [limit.to_dict() for limit in limits]} if limits else {}
+        found = limits.to_dict() if limits.alone else {}
         out.json("summary.json", {"schema": 1, "digest": settings.scenario.digest, **tuned.summary, **found})
         title = f"{tuned.rule.name} tuned for {settings.scenario.name}"
         drawn = can_draw() and rule_parameters(out / "parameters.png", title, tuned.rule.parameters)

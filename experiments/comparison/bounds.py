@@ -1,4 +1,4 @@
-"""Bounds and baselines of a comparison: lower bounds on cost, upper bounds on service, an open-loop plan, rules."""
+"""Bounds and baselines of a comparison: lower bounds on cost, an open-loop plan, rules."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from echelongym.agents.planning.linear_program.program import relaxations
 from echelongym.agents.planning.open_loop import OpenLoopPlan, plan_open_loop
 from echelongym.agents.planning.penalised_bound import fit, tightened
 from echelongym.agents.planning.perfect_information import perfect_information
-from echelongym.agents.planning.service_limit import ServiceLimit, service_limits
 from echelongym.agents.registry import RULES
 from echelongym.agents.rules import Rule
-from echelongym.envs.core.errors import InputError
 from echelongym.envs.core.names import folder_name
 from echelongym.envs.core.typing import Floats
 from echelongym.envs.scenario.scenario import Scenario
@@ -154,20 +152,6 @@ def open_loop(scenario: Scenario, seed: int, cache: str | None, show_progress: b
         if file is not None:
             _keep(file, plan.to_dict())
     return Entrant(OpenLoopPlan.name, (plan,), note="planned", source=OpenLoopPlan.name)
-
-
-def said_limits(
-    scenario: Scenario, seed: int = 0, purpose: str = "tune", periods: int | None = None
-) -> list[ServiceLimit]:
-    """The most that any policy serves, by target of service; those beyond reach are said, a line each."""
-    try:
-        found = service_limits(scenario, seed=seed, purpose=purpose, periods=periods)
-    except InputError:  # what is wrong with the worlds is said by who draws them
-        return []
-    for limit in found:
-        if limit.beyond_reach:
-            say(limit.text)
-    return found
 
 
 def cost_alone(scenario: Scenario, entrant: Entrant, tuning: Tuning, show_progress: bool = True) -> Entrant | None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from echelongym.agents.planning.service_limit import ServiceLimit
 from echelongym.agents.service_targets import targets_of
 from echelongym.envs.accounts.kpis import Kpis
 from echelongym.envs.scenario.scenario import Scenario
@@ -21,6 +20,7 @@ from .bounds import Bounded
 from .evaluate import Entrant, Scores
 from .result_cells import estimated, made, percent, share, some
 from .service import MISSES, UNEQUAL, ServiceComparison, compare_service, missed_targets
+from .service_limits import ServiceLimits
 
 BASELINE = "echelon_base_stock"
 
@@ -33,18 +33,13 @@ class Results:
     evaluation: Evaluation
     scores: Sequence[Scores]
     bounded: Bounded | None = None
-    limits: Sequence[ServiceLimit] = ()  # the most that any policy serves, by target
+    limits: ServiceLimits = field(default_factory=ServiceLimits)
 
     @property
     def tuned_but_missing(self) -> Entrant | None:
         """The tuned rule that percentages are given against, or else the first, that misses a target; None if none does."""
         missing = [one for one in self.scores if one.entrant.note == "tuned" and self.missed[one.name]]
         return min(missing, key=lambda one: one.name != self.baseline).entrant if missing else None
-
-    @cached_property
-    def beyond_reach(self) -> set[str]:
-        """Names of the targets that no policy can meet."""
-        return {limit.target.name for limit in self.limits if limit.beyond_reach}
 
     @property
     def sample(self) -> WorldSample:
@@ -125,7 +120,7 @@ class Results:
                 "record": list(self.scenario.record_split()),
             },
             "intervals": self.sample.to_dict(),
-            "service_limits": [limit.to_dict() for limit in self.limits],
+            **self.limits.to_dict(),
             "policies": [self._policy(one) for one in self.scores],
             "bound": {} if self.bounded is None else self.bounded.to_dict(self.scores),
         }
@@ -153,7 +148,7 @@ class Results:
                 judged = target.judge(self.kpis[one.name], self.sample)
                 bound = {"target": judged["target"], "at_least": target.at_least}
                 measured = {**Estimate.of(judged).flat(), "interval": self.sample.kind, "status": judged["status"]}
-                measured["beyond_reach"] = judged["name"] in self.beyond_reach
+                measured["beyond_reach"] = judged["name"] in self.limits.beyond_reach
                 rows.append({"policy": one.name, "name": judged["name"], **bound, **measured})
         return rows
 
@@ -313,7 +308,7 @@ class Results:
         beyond = [name for name in tuned[0] if all(name in names for names in tuned)] if tuned else []
         if beyond:
             found.append(f"no rule tuned here meets {some(beyond)}")
-        found += [limit.text[:1].lower() + limit.text[1:].rstrip(".") for limit in self.limits if limit.beyond_reach]
+        found += [text[:1].lower() + text[1:].rstrip(".") for text in self.limits.texts]
         return found
 
     @property

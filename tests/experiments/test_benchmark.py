@@ -173,7 +173,8 @@ def test_more_worlds_leave_the_first_as_they_were() -> None:
 def test_summary_is_the_contracts() -> None:
     run(settings([level(7), "own_policies:UpTo"], "evaluation.worlds=40"), Path("compared"))
     summary = json.loads(Path("compared/summary.json").read_text())
-    assert set(summary) == {"schema", "scenario", "evaluation", "intervals", "service_limits", "policies", "bound"}
+    limits = {"service_limits", "joint_service_limit"}
+    assert set(summary) == {"schema", "scenario", "evaluation", "intervals", "policies", "bound", *limits}
     assert (summary["schema"], summary["scenario"], summary["bound"]) == (1, "store", {})
     assert summary["evaluation"] == {"worlds": 40, "seed": 7, "periods": 20, "warm_up": 4, "record": []}
     for policy, other in zip(summary["policies"], reversed(summary["policies"]), strict=True):

@@ -65,6 +65,23 @@ def test_bound(capsys: pytest.CaptureFixture[str]) -> None:
     assert again["bound"] == bound
 
 
+def test_targets_that_cannot_be_met_together_are_said_once_before_and_once_in_the_notes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Eight units a period for two customers who ask for 4.5 of their 5 each: one is missing."""
+    people = "{sources: {store: {}}, demand: {kind: deterministic, mean: 5}, lost_share: 1.0, lost_sale_cost: 4.0, "
+    people += "targets: {fill_rate: 0.9}}"
+    text = STORE.replace("lead_time: 0}", "lead_time: 0, capacity: 8}")
+    text = text[: text.index("  buyers:")] + f"  east: {people}\n  west: {people}\n"
+    Path("store.yaml").write_text(text)
+    words = ("evaluation.worlds=2", "policies=[local_base_stock]", "tune=false", "bounds=none", "open_loop=false")
+    found = run("benchmark", *words)
+    line = "east.fill_rate >= 0.9, west.fill_rate >= 0.9 are beyond reach together: every policy falls short of the 9 units"
+    assert capsys.readouterr().out.replace("\n", " ").count(line) == 2
+    assert found["joint_service_limit"]["names"] == ["east.fill_rate", "west.fill_rate"]
+    assert found["joint_service_limit"]["units_a_period"]["shortfall"]["mean"] == pytest.approx(1.0)
+
+
 def test_benchmark_shows_bounds_and_plan_unless_switched_off(capsys: pytest.CaptureFixture[str]) -> None:
     words = ("evaluation.worlds=10", "tune=false", "pictures=false", "policies=[local_base_stock]")
     found = run("benchmark", *words, "bounds=quick", "bounds.workers=1")
