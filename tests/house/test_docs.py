@@ -109,3 +109,30 @@ def test_programs_that_pages_call_exist():
         found += len(files) + len(modules)
     assert missing == []
     assert found > 10
+
+
+def settings_files():
+    """Files of settings; scenarios and experiments say what they are for at their head instead."""
+    return [path for path in (CHECKOUT / "configs").rglob("*.yaml") if not {"scenario", "experiment"} & set(path.parts)]
+
+
+def test_every_setting_says_what_it_means():
+    """A comment behind each key or on the line before; the defaults list of Hydra is explained by Hydra."""
+    silent = []
+    for path in settings_files():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for before, line in zip(["", *lines], lines, strict=False):
+            key = re.match(r" *(\w+):", line)
+            if key and key[1] != "defaults" and " # " not in line and not before.lstrip().startswith("#"):
+                silent.append(f"{path.relative_to(CHECKOUT)}: {line}")
+    assert silent == []
+
+
+def test_examples_of_parameters_are_parameters_of_the_rule():
+    """The comment of a policy's file shows one parameter as it is typed; the rule's docstring or its base's describes it."""
+    for path in (CHECKOUT / "configs" / "policy").glob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        shown = re.findall(r"policy\.parameters\.(\w+)", text)
+        described = " ".join(base.__doc__ or "" for base in RULES[path.stem].__mro__)
+        assert shown, path
+        assert [name for name in shown if not re.search(rf"\b{name}\b", described)] == [], path
