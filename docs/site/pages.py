@@ -13,6 +13,9 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent.parent
 sys.path.insert(0, str(DOCS / "site"))
+
+from wrapping import wrapped  # noqa: E402
+
 NOTE = "<!-- Made by `make docs` from {}: do not edit. -->\n\n"
 #: Modules here that make a page each, and what from.
 MADE_FROM = {
@@ -28,7 +31,7 @@ def made(names: Iterable[str] = MADE_FROM) -> dict[Path, str]:
     found = {}
     for name in names:
         module = importlib.import_module(name)
-        found[DOCS / module.PAGE] = NOTE.format(MADE_FROM[name]) + module.page().rstrip() + "\n"
+        found[DOCS / module.PAGE] = wrapped(NOTE.format(MADE_FROM[name]) + module.page().rstrip() + "\n")
     return found
 
 

@@ -159,3 +159,47 @@ def test_every_command_of_the_documentation_is_one(tmp_path, monkeypatch, site):
                 command, *given = shlex.split(stood_for.replace("seed=0,1,2", "seed=0"), comments=True)[1:]
                 assert command in COMMANDS, line
                 prepare(command, [word for word in given if word != "-m"])
+
+
+def prose_pages():
+    """Pages with prose that people read in the repository."""
+    return [*CHECKOUT.glob("*.md"), *(page for page in (CHECKOUT / "docs").rglob("*.md") if "api" not in page.parts)]
+
+
+def test_lines_of_prose_are_below_120_characters(site):
+    """Tables and code may be wider; so may values of a scenario, beside which no comment stands."""
+    wrapping = site("wrapping")
+    long = [
+        f"{page.relative_to(CHECKOUT)}:{line}"
+        for page in prose_pages()
+        for line in wrapping.long_lines(page.read_text(encoding="utf-8"))
+    ]
+    assert long == [], "python docs/site/wrapping.py FILE ... wraps them"
+    for path in (CHECKOUT / "configs").rglob("*.yaml"):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            assert len(line) <= wrapping.LONGEST or "#" not in line, f"{path.relative_to(CHECKOUT)}:{number}"
+
+
+def test_wrapping_changes_no_word_that_is_rendered(site):
+    """Each page with its paragraphs run together on one line, and wrapped anew: a renderer of Markdown sees the same."""
+    renderer = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable("table")
+    wrapping = site("wrapping")
+    for page in prose_pages():
+        text = page.read_text(encoding="utf-8")
+        joined = re.sub(r"(?<=[a-z,;]{2})\n *(?=[a-z])", " ", text)
+        again = wrapping.wrapped(joined)
+        assert wrapping.long_lines(again) == []
+        assert renderer.render(again).split() == renderer.render(joined).split(), page
+
+
+def test_long_lines_are_found_and_wrapped(site):
+    wrapping = site("wrapping")
+    words = "word " * 40
+    text = (
+        f"# {words}\n\n- {words}\n  more\n- short\n\n| {words} |\n\n```\n{words}\n```\n\n{words}- no item `{words}`\n"
+    )
+    assert wrapping.long_lines(text) == [3, 13]
+    lines = wrapping.wrapped(text).split("\n")
+    assert [line[:6] for line in lines[2:6]] == ["- word", "  word", "- shor", ""]
+    assert max(len(line) for line in lines[12:]) < 120
+    assert not any(line.startswith("- no") for line in lines)
