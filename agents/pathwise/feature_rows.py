@@ -13,6 +13,7 @@ from echelongym.envs.interface.inventory_positions import Forest
 from echelongym.envs.interface.observation_encoder import season_periods
 from echelongym.envs.processes.series import normal_quantile
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.disruption import any_at_set_times
 from echelongym.envs.worlds.events import disturbed
 
 from ..rules.lookahead import resembles
@@ -79,8 +80,8 @@ class FeatureRows:
         self.flow = self.auto.flow.reshape(-1)
         self.resembles = resembles(scenario)
         hit = disturbed(scenario)
-        self.impaired = hit.get("node_availability", np.zeros(t.N, dtype=bool))
-        self.impaired_lanes = hit.get("lane_availability", np.zeros(t.L, dtype=bool))
+        self.disturbed = hit.get("node_availability", np.zeros(t.N, dtype=bool))
+        self.disturbed_lanes = hit.get("lane_availability", np.zeros(t.L, dtype=bool))
         self.deviation = np.maximum(self.auto.flow_deviation.reshape(-1), 1e-9)
         carried = np.zeros((t.N, t.P), dtype=bool)
         for carries, target in zip(t.lane_carries, t.lane_target, strict=True):
@@ -220,7 +221,7 @@ class FeatureRows:
                 )
             )
         waves = [({at["season"] + i: 1.0}, 0.0) if self.size["season"] else ({}, 0.0) for i in range(2)]
-        clock = {at["period"]: 2.0 / t.horizon} if self._scheduled() else {}
+        clock = {at["period"]: 2.0 / t.horizon} if any_at_set_times(self.scenario) else {}
         return [*rows, *waves, (clock, -1.0 if clock else 0.0), *(({}, value) for value in self._node_statics(cell))]
 
     def _demands(self, cell: int, spread: float) -> list[Row]:
@@ -247,12 +248,8 @@ class FeatureRows:
 
     def _available(self, array: str, entity: int) -> Row:
         """Availability less 1, of what a disruption can stop."""
-        hit = self.impaired if array == "node_availability" else self.impaired_lanes
+        hit = self.disturbed if array == "node_availability" else self.disturbed_lanes
         return ({self.at[array] + entity: 1.0}, -1.0) if hit[entity] else ({}, 0.0)
-
-    def _scheduled(self) -> bool:
-        """Whether something happens at set times, so that the period matters."""
-        return any(getattr(item.when, "mean_up", None) is None for item in self.scenario.disruptions.values())
 
     def _node_statics(self, cell: int) -> list[float]:
         t = self.t
@@ -297,7 +294,7 @@ class FeatureRows:
         # From a supplier that always delivers nothing is ever unfilled.
         scarce = (
             not t.is_supplier[source]
-            or self.impaired[source]
+            or self.disturbed[source]
             or bool(np.isfinite(t.node_capacity[source]) or np.isfinite(t.lane_capacity[lane]))
         )
         rows = [

@@ -12,7 +12,7 @@ from echelongym.envs.interface.observation import Observation
 from echelongym.envs.processes.replay import ReplayedDemand
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.worlds.closed_days import Calendars
-from echelongym.envs.worlds.disruption import When, active_within
+from echelongym.envs.worlds.disruption import When, active_within, hits
 from echelongym.envs.worlds.record_statement import playable
 
 from .linear_program.outlook import Outlook, Standing
@@ -48,15 +48,12 @@ class Expectations:
         self._lasting = {kind: np.zeros(size) for kind, size in (("nodes", t.N), ("lanes", t.L))}
         # Effects of disruptions of set periods: when, entities, amount; by what they change. Dates are not foreseen.
         self._set: dict[tuple[str, str], list[tuple[When, Ints, float]]] = {}
-        for disruption in scenario.disruptions.values():
-            when = disruption.when
-            for effect, chosen in disruption.select(scenario):
-                if when.periods is not None:
-                    for key, amount in effect.amounts.items():
-                        self._set.setdefault((effect.kind, key), []).append((when, chosen, amount))
-                elif effect.availability is not None:
-                    lasting = self._lasting[effect.kind]
-                    lasting[chosen] = np.maximum(lasting[chosen], float(when.mean_down or 1.0))
+        for hit in hits(scenario):
+            if hit.when.periods is not None:
+                self._set.setdefault((hit.kind, hit.key), []).append((hit.when, hit.entities, hit.amount))
+            elif hit.key == "availability":
+                lasting = self._lasting[hit.kind]
+                lasting[hit.entities] = np.maximum(lasting[hit.entities], float(hit.when.mean_down or 1.0))
         self.slot_lead_time = self._slots()
         self._calendars = Calendars(t)
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.interface.inventory_positions import Forest
+from echelongym.envs.worlds.disruption import hits
 from echelongym.envs.worlds.tape import Tape, demand_of_other_worlds
 
 if TYPE_CHECKING:
@@ -94,11 +95,7 @@ class Innovations:
         first = t.first_source[:, self.cells[:, 1]].T
         inside = t.echelon[self.cells[:, 0][:, None], np.maximum(first, 0), self.cells[:, 1][:, None]]
         self._members = (inside & (first >= 0)).astype(np.float64)
-        self._by_world = any(
-            effect.demand_factor is not None and getattr(item.when, "mean_up", None) is not None
-            for item in scenario.disruptions.values()
-            for effect in item.effects
-        )
+        self._by_world = any(hit.when.random for hit in hits(scenario, "demand_factor"))
         count = int(np.clip(NUMBERS / (periods * len(self.cells) * WINDOWS), FEWEST_DRAWS, MOST_DRAWS))
         self._draws = FEWEST_DRAWS if self._by_world else count
         drawn = scenario.sample(range(OTHERS, OTHERS + count), seed, purpose, periods)

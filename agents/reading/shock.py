@@ -17,6 +17,7 @@ from echelongym.envs.interface.inventory_positions import longest_way
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import periods as simulated
+from echelongym.envs.worlds.disruption import hits
 from echelongym.envs.worlds.tape import Tape
 from echelongym.envs.worlds.world_sample import ANY, Limits, WorldSample, sample_of, within
 
@@ -115,15 +116,15 @@ def outage(scenario: Scenario, name: str | None = None, length: int = 4, period:
     of_lane = np.array([flow[t.lane_target[k]][t.primary_lane[t.lane_target[k]] == k].sum() for k in range(t.L)])
     of_node = np.array([of_lane[t.lane_source == n].sum() for n in range(t.N)])
     if name is None:
-        hit = []
-        for disruption in scenario.disruptions.values():
-            for effect, chosen in disruption.select(scenario):
-                if effect.availability is not None:
-                    by = of_node if effect.kind == "nodes" else of_lane
-                    hit += [(float(by[i]), getattr(t, effect.kind)[i]) for i in chosen]
-        if not hit:
+        flows = {"nodes": of_node, "lanes": of_lane}
+        affected = [
+            (float(flows[hit.kind][i]), getattr(t, hit.kind)[i])
+            for hit in hits(scenario, "availability")
+            for i in hit.entities
+        ]
+        if not affected:
             return None
-        name = max(hit, key=lambda one: one[0])[1]
+        name = max(affected, key=lambda one: one[0])[1]
     first = _first(scenario, period)
     if name in t.nodes:
         return Shock("outage", name, (t.nodes.index(name),), "node_availability", first, length, 0.0)

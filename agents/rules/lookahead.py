@@ -19,6 +19,7 @@ from echelongym.envs.interface.observation import Observation
 from echelongym.envs.processes.replay import ReplayedDemand
 from echelongym.envs.recorded.blocks import whole_blocks
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.disruption import hits
 
 MOST_PERIODS = 5_000  # a calendar that repeats later than that is taken for one that does not repeat
 
@@ -96,9 +97,7 @@ def has_calendar(scenario: Scenario) -> bool:
 
 def resembles(scenario: Scenario) -> bool:
     """Whether demand of one period says something of the next: correlation, disruptions of demand, or a record."""
-    disrupted = any(
-        effect.demand_factor is not None for item in scenario.disruptions.values() for effect in item.effects
-    )
+    disrupted = any(True for _ in hits(scenario, "demand_factor"))
     recorded = any(isinstance(process, ReplayedDemand) for process in _processes(scenario))
     return scenario.correlation.periods > 0 or disrupted or recorded
 

@@ -13,6 +13,8 @@ from echelongym.envs.interface.inventory_positions import Forest
 from echelongym.envs.interface.observation import Observation
 from echelongym.envs.network.calendars import waits
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.disruption import hits
+from echelongym.envs.worlds.events import impaired
 
 
 class Outages:
@@ -41,25 +43,20 @@ class Outages:
         fed_by = self.primary[target]
         self.lanes_affected = (fed_by >= 0) & impaired[np.maximum(fed_by, 0)]
         self.scheduled = [
-            (*item.when.periods, item.when.every or 0, _mask(chosen, t.L))
-            for item in scenario.disruptions.values()
-            if item.when.periods is not None
-            for effect, chosen in item.select(scenario)
-            if effect.lead_time_factor is not None and effect.lead_time_factor > 1
+            (*hit.when.periods, hit.when.every or 0, _mask(hit.entities, t.L))
+            for hit in hits(scenario, "lead_time_factor")
+            if hit.when.periods is not None and hit.amount > 1
         ]
 
     @staticmethod
     def impaired_lanes(scenario: Scenario) -> Bools:
         """(L,) lanes that a disruption of the scenario may impair so that it can be seen."""
         t = scenario.tables
-        found = np.zeros(t.L, dtype=bool)
-        for item in scenario.disruptions.values():
-            for effect, chosen in item.select(scenario):
-                if effect.availability is not None and effect.availability < 1:
-                    found |= _mask(chosen, t.L) if effect.kind == "lanes" else np.isin(t.lane_source, chosen)
-                longer = effect.lead_time_factor is not None and effect.lead_time_factor > 1
-                if longer and (t.quoted or item.when.periods is not None):
-                    found |= _mask(chosen, t.L)
+        nodes, lanes = impaired(scenario)
+        found = lanes | nodes[t.lane_source]
+        for hit in hits(scenario, "lead_time_factor"):
+            if hit.amount > 1 and (t.quoted or hit.when.periods is not None):
+                found[hit.entities] = True
         return found & (t.lane_source >= 0)
 
     def on(self, ops: Ops) -> Callable[[Observation], tuple[Array, Array]]:

@@ -16,6 +16,7 @@ from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import backend_of, periods
 from echelongym.envs.storage import journal
 from echelongym.envs.storage.journal import step
+from echelongym.envs.worlds.disruption import any_at_set_times
 
 from ..rules import Rule
 from ..service_targets import Multipliers
@@ -72,8 +73,7 @@ def window_of(scenario: Scenario) -> GradientWindow:
     skipped = max(2 * longest, 4)
     cycle = _cycle(scenario)
     scored = cycle * -(-max(40, longest) // cycle) if cycle else max(40, longest)
-    scheduled = any(getattr(item.when, "mean_up", None) is None for item in scenario.disruptions.values())
-    if scheduled or cycle == 0 or skipped + scored >= t.horizon:
+    if any_at_set_times(scenario) or cycle == 0 or skipped + scored >= t.horizon:
         return GradientWindow(worlds, t.horizon, t.warm_up)
     return GradientWindow(worlds, skipped + scored, skipped)
 

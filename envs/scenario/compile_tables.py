@@ -15,6 +15,7 @@ from ..network.entities import Lane, Source
 from ..network.open_periods import lane_pattern, node_pattern
 from ..network.tables import Tables
 from ..worlds.dated import ClosedDates
+from ..worlds.disruption import hits
 from ..worlds.source import Observed, WorldSource
 from .opening import initial_lead_times, initial_stock
 
@@ -259,16 +260,13 @@ def _longest(scenario: Described, lanes: list[Any]) -> tuple[Ints, Bools]:
     factor = np.ones(len(lanes))
     varies = np.array([len(set(lane.lead_time.values)) > 1 for lane in lanes], dtype=bool)
     longest = np.array([max(lane.lead_time.values) for lane in lanes], dtype=np.float64)
-    for name, disruption in scenario.disruptions.items():
-        for place, (effect, chosen) in enumerate(disruption.select(scenario)):
-            if effect.lead_time_factor is not None:
-                factor[chosen] *= max(effect.lead_time_factor, 1.0)
-                varies[chosen] |= effect.lead_time_factor != 1.0
-                if (longest * factor).max(initial=0.0) > LONGEST_SPAN:
-                    lane = list(scenario.lanes)[int((longest * factor).argmax())]
-                    field = f"disruptions.{name}.effects.{place}.lead_time_factor"
-                    hint = f"at most {LONGEST_SPAN} periods on lane {lane} with all disruptions at work"
-                    raise expected(field, effect.lead_time_factor, hint, scenario.name)
+    for hit in hits(scenario, "lead_time_factor"):
+        factor[hit.entities] *= max(hit.amount, 1.0)
+        varies[hit.entities] |= hit.amount != 1.0
+        if (longest * factor).max(initial=0.0) > LONGEST_SPAN:
+            lane = list(scenario.lanes)[int((longest * factor).argmax())]
+            hint = f"at most {LONGEST_SPAN} periods on lane {lane} with all disruptions at work"
+            raise expected(hit.field, hit.amount, hint, scenario.name)
     return np.ceil(longest * factor - 1e-9).astype(np.int64), varies
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Protocol, Self
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -271,3 +271,43 @@ class Disruption(Config):
                         )
             found.append((effect, chosen))
         return found
+
+
+class Disrupted(Places, Protocol):
+    """A network with its disruptions."""
+
+    @property
+    def disruptions(self) -> Mapping[str, Disruption]: ...
+
+
+class Hit(NamedTuple):
+    """Hit of a disruption: one amount of one effect, and the entities that it falls on."""
+
+    disruption: str
+    when: When
+    kind: str  # nodes, lanes or customers
+    key: str  # one of EFFECTS
+    amount: float
+    entities: NDArray[np.int64]  # indices, ascending
+    field: str  # where the amount stands
+
+
+def hits(scenario: Disrupted, key: str | None = None) -> Iterator[Hit]:
+    """All that disruptions do, in the order of the file; with ``key`` what they do by that effect.
+
+    Raises
+    ------
+    InputError
+        As :meth:`Disruption.select`.
+    """
+    for name, disruption in scenario.disruptions.items():
+        for place, (effect, chosen) in enumerate(disruption.select(scenario, f"disruptions.{name}")):
+            for one, amount in effect.amounts.items():
+                if key in (None, one):
+                    field = f"disruptions.{name}.effects.{place}.{one}"
+                    yield Hit(name, disruption.when, effect.kind, one, amount, chosen, field)
+
+
+def any_at_set_times(scenario: Disrupted) -> bool:
+    """Whether a disruption comes at periods or dates that are set, so that it matters which period it is."""
+    return any(not disruption.when.random for disruption in scenario.disruptions.values())

@@ -9,7 +9,7 @@ from ..core.typing import Bools, Floats
 from ..processes.demand import DisruptionFactor
 from ..processes.series import Streams
 from .dated import dated_span
-from .disruption import When, active_within
+from .disruption import When, active_within, hits
 from .source import WorldSource
 
 MOST_CODED = 12  # events on one customer whose 2^k combinations are listed
@@ -76,11 +76,9 @@ class Events:
         self._when = {name: item.when for name, item in scenario.disruptions.items()}
         # Per kind of entity and key of the effect: (event, entity, amount).
         self._effects: dict[tuple[str, str], list[tuple[str, int, float]]] = {}
-        for name, item in scenario.disruptions.items():
-            for effect, chosen in item.select(scenario, f"disruptions.{name}"):
-                for key, amount in effect.amounts.items():
-                    entries = self._effects.setdefault((effect.kind, key), [])
-                    entries.extend((name, int(entity), amount) for entity in chosen)
+        for hit in hits(scenario):
+            entries = self._effects.setdefault((hit.kind, hit.key), [])
+            entries.extend((hit.disruption, int(entity), hit.amount) for entity in hit.entities)
 
     def affects(self, kind: str, key: str) -> list[int]:
         """Entities on which some disruption has an effect."""
@@ -140,17 +138,15 @@ def _coded(amounts: tuple[tuple[str, float], ...], active: dict[str, Bools]) -> 
 def disturbed(scenario: WorldSource) -> dict[str, NDArray[np.bool_]]:
     """Arrays of a tape that disruptions and calendars can make other than 1, each with its (entities,) that any hits.
 
-    Among ``node_availability`` (N,), ``lane_availability`` and ``lane_yield`` (L,); what nothing hits is not there.
+    Among ``node_availability`` (N,), ``lane_availability`` and ``lane_yield`` (L,); what nothing hits is not there. Any
+    amount counts, even 1; what can fall below 1 is :func:`impaired`.
     """
     t = scenario.tables
     found: dict[str, NDArray[np.bool_]] = {}
-    for disruption in scenario.disruptions.values():
-        for effect, chosen in disruption.select(scenario):
-            if effect.yield_share is not None:
-                found.setdefault("lane_yield", np.zeros(t.L, dtype=bool))[chosen] = True
-            if effect.availability is not None:
-                size = t.N if effect.kind == "nodes" else t.L
-                found.setdefault(f"{effect.kind[:-1]}_availability", np.zeros(size, dtype=bool))[chosen] = True
+    for hit in hits(scenario):
+        if hit.key in ("availability", "yield"):
+            size = t.N if hit.kind == "nodes" else t.L
+            found.setdefault(f"{hit.kind[:-1]}_{hit.key}", np.zeros(size, dtype=bool))[hit.entities] = True
     for name, patterns in (("node_availability", t.node_pattern), ("lane_availability", t.lane_pattern)):
         closes = np.array([not pattern.all() for pattern in patterns], dtype=bool)
         items = getattr(scenario, f"{name.partition('_')[0]}s").values()
@@ -158,3 +154,13 @@ def disturbed(scenario: WorldSource) -> dict[str, NDArray[np.bool_]]:
         if closes.any():
             found[name] = found.get(name, False) | closes
     return found
+
+
+def impaired(scenario: WorldSource) -> tuple[Bools, Bools]:
+    """Nodes (N,) and lanes (L,) whose availability a disruption can bring below 1; closed days are none."""
+    t = scenario.tables
+    found = {"nodes": np.zeros(t.N, dtype=bool), "lanes": np.zeros(t.L, dtype=bool)}
+    for hit in hits(scenario, "availability"):
+        if hit.amount < 1:
+            found[hit.kind][hit.entities] = True
+    return found["nodes"], found["lanes"]

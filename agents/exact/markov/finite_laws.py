@@ -12,6 +12,7 @@ from echelongym.envs.core.errors import InputError, expected
 from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.processes.laws import Steps
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.disruption import hits
 from echelongym.envs.worlds.tape_arrays import GRAIN
 
 from ..structure import check_stationary
@@ -74,14 +75,13 @@ class Chance:
             fall, rise = 1.0 / item.when.mean_up, 1.0 / item.when.mean_down
             chain = np.array([[1 - fall, fall], [rise, 1 - rise]])
             moves *= chain[active.astype(int)][:, active.astype(int)]
-            for effect, chosen in item.select(scenario):
-                for key, amount in effect.amounts.items():
-                    if key in ("lead_time_factor", "yield") and amount != 1:
-                        field = f"disruptions.{name}.effects.{key}"
-                        raise expected(field, amount, f"no such effect for method {self.method}", scenario.name)
-                    size = len(getattr(scenario, effect.kind))
-                    product = factor.setdefault((effect.kind, key), np.ones((len(states), size)))
-                    product[np.ix_(active, chosen)] *= amount
+        for hit in hits(scenario):
+            if hit.key in ("lead_time_factor", "yield") and hit.amount != 1:
+                raise expected(hit.field, hit.amount, f"no such effect for method {self.method}", scenario.name)
+            active = np.array([state[names.index(hit.disruption)] for state in states], dtype=bool)
+            size = len(getattr(scenario, hit.kind))
+            product = factor.setdefault((hit.kind, hit.key), np.ones((len(states), size)))
+            product[np.ix_(active, hit.entities)] *= hit.amount
         self.moves = moves
         self.node_availability = factor.get(("nodes", "availability"))
         self.lane_availability = factor.get(("lanes", "availability"))

@@ -4,10 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-from demand_worlds import customer, scenario
+from demand_worlds import busy, customer, scenario
 from scipy import stats
 
 from echelongym.envs.core.errors import InputError
+from echelongym.envs.worlds.disruption import any_at_set_times, hits
+from echelongym.envs.worlds.events import disturbed, impaired
 
 WORLDS, PERIODS = 400, 500
 
@@ -310,3 +312,37 @@ def test_a_scenario_with_disruptions_is_written_and_read_back():
     assert again.to_dict() == made.to_dict()
     assert np.array_equal(again.sample(5).lane_yield, made.sample(5).lane_yield)
     assert made.to_dict()["disruptions"]["d"]["when"] == {"from": 1, "to": 2}
+
+
+def test_impaired_is_what_tapes_show_below_one_and_disturbed_also_what_an_effect_of_one_touches():
+    when = {"mean_up": 3, "mean_down": 2}
+    made = busy(
+        disruptions={
+            "outage": {"when": when, "effects": [{"nodes": "dairy", "availability": 0.5}]},
+            "jam": {
+                "when": when,
+                "effects": [{"lanes": "hub_south", "availability": 0}, {"nodes": "hub", "availability": 1}],
+            },
+            "decay": {
+                "when": {"from": 2, "to": 4},
+                "effects": [{"lanes": "hub_north", "yield": 0.5, "lead_time_factor": 2}],
+            },
+        }
+    )
+    tape, hit = made.sample(200, seed=1), disturbed(made)
+    for name, shown in zip(("node_availability", "lane_availability"), impaired(made), strict=True):
+        assert np.array_equal(shown, (getattr(tape, name) < 1).any((0, 1)))
+    assert np.array_equal(hit["lane_yield"], (tape.lane_yield < 1).any((0, 1)))
+    assert np.array_equal(hit["lane_availability"], impaired(made)[1])
+    assert dict(zip(made.nodes, hit["node_availability"].tolist(), strict=True)) == {
+        "dairy": True, "hub": True, "north": False, "south": False,
+    }  # fmt: skip
+    assert [(one.disruption, one.key, one.amount, one.entities.tolist()) for one in hits(made)] == [
+        ("outage", "availability", 0.5, [0]),
+        ("jam", "availability", 0.0, [2]),
+        ("jam", "availability", 1.0, [1]),
+        ("decay", "lead_time_factor", 2.0, [1]),
+        ("decay", "yield", 0.5, [1]),
+    ]
+    assert any_at_set_times(made)
+    assert not any_at_set_times(busy())
