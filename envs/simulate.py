@@ -194,7 +194,9 @@ def simulate(
         2 * state_bytes(t, tape.batch), what, "fewer worlds at a time, or a shorter shelf_life, lead_time or patience"
     )
     ledger = Ledger(t, ops)
-    counted = KpiAccumulator(t, tape.batch, windows(scenario)) if kpis and ops.name == "numpy" else None
+    counted = None
+    if kpis and ops.name == "numpy":
+        counted = KpiAccumulator(t, tape.batch, windows(scenario), t.warm_up)
     sums: dict[str, Array] = {}
     kept: list[dict[str, Any]] = []
     reported = tape.periods - t.warm_up

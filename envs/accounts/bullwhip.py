@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..core.backend import NUMPY
 from ..core.typing import Floats
 from ..dynamics.rounding import dust_of
+from ..network.calendars import ALWAYS, together
 from ..network.tables import Tables
 from .linear_costs import row_major
 from .waiting_times import fold
@@ -39,9 +40,22 @@ class Orders:
     was not shipped is forgotten and asked again, which is no new order. Where everything asked for
     is shipped, orders are requests. The first period fed has no period before it and is left out,
     of demand too.
+
+    Nothing is ordered on a lane in a period in which it cannot be asked, by its review period, its
+    calendar or that of its source: what a policy asks for then is no order, and *the period before*
+    is the last one in which the lane could be asked. Periods are left out until all lanes could be.
+
+    Parameters
+    ----------
+    tables
+        The compiled scenario.
+    worlds
+        Number of worlds B.
+    first_period
+        Period of the scenario that is fed first, after a reset too.
     """
 
-    def __init__(self, tables: Tables, worlds: int) -> None:
+    def __init__(self, tables: Tables, worlds: int, first_period: int = 0) -> None:
         self.tables = t = tables
         tier = tiers_of(t)
         source = np.maximum(t.lane_source, 0)
@@ -63,9 +77,10 @@ class Orders:
         self.around = np.array(around).reshape((len(self.tiers), t.P, 1))
         self.sums = {key: np.zeros(shape) for key in ("order", "order2", "demand", "demand2")}
         self.periods = np.zeros(worlds)
-        self.known = np.zeros(worlds)  # 1 where the period before is known
+        self.seen = np.zeros(worlds)  # periods fed, up to where all is known
         self.all_known = False
         self.missing = np.zeros(shape)  # asked for and not shipped in the period before
+        self._days = _OrderDays(t, np.asarray((number > 0).any(1)), worlds, first_period)
         self._targets = [t.lane_target[(number == k).any(1)] for k in self.tiers]
         self.count_in(np.float64)
 
@@ -82,36 +97,48 @@ class Orders:
             return
         count = len(requests)
         shape = (count, *self.missing.shape)
-        orders, missing, wanted = np.empty(shape), np.empty(shape), np.empty(shape)
-        for k, rows in enumerate(self._lanes):
-            orders[:, k] = rows.total(requests)
-            np.subtract(orders[:, k], rows.total(shipped), out=missing[:, k])
-            if k in self._same:
-                wanted[:, k] = wanted[:, k - 1]
-            else:
-                wanted[:, k] = self._customers[k].total(demand)
-        orders[0] -= self.missing
-        orders[1:] -= missing[:-1]
-        self.missing = missing[-1]
+        orders, wanted = np.empty(shape), np.empty(shape)
+        if self._days.always:
+            missing = np.empty(shape)
+            for k, rows in enumerate(self._lanes):
+                orders[:, k] = rows.total(requests)
+                np.subtract(orders[:, k], rows.total(shipped), out=missing[:, k])
+            orders[0] -= self.missing
+            orders[1:] -= missing[:-1]
+            self.missing = missing[-1]
+        else:
+            placed = self._days.placed(requests, shipped)
+            for k, rows in enumerate(self._lanes):
+                orders[:, k] = rows.total(placed)
+        for k in range(len(self.tiers)):
+            wanted[:, k] = wanted[:, k - 1] if k in self._same else self._customers[k].total(demand)
         orders -= self.around
         wanted -= self.around
-        if not self.all_known:
-            orders[0] *= self.known
-            wanted[0] *= self.known
-            self.periods += self.known - 1
-            self.known[:] = 1
-            self.all_known = True
-        self.periods += count
+        self._leave_out(orders, wanted)
         for key, values in (("order", orders), ("demand", wanted)):
             fold(self.sums[key], values)
             values *= values
             fold(self.sums[key + "2"], values)
 
+    def _leave_out(self, orders: Floats, wanted: Floats) -> None:
+        """Leave out periods before which not all is known, and count the others."""
+        count = len(orders)
+        if not self.all_known:
+            left = np.clip(self._days.unknown - self.seen, 0, count)  # (B,) of these periods
+            counted = np.arange(count)[:, None] >= left
+            orders *= counted[:, None, None]
+            wanted *= counted[:, None, None]
+            self.periods -= left
+            self.seen += count
+            self.all_known = bool((self.seen >= self._days.unknown).all())
+        self.periods += count
+
     def reset(self, worlds: Any) -> None:
         """Clear the sums of some worlds (B,) bool."""
-        for array in (*self.sums.values(), self.periods, self.known):
+        for array in (*self.sums.values(), self.periods, self.seen):
             array[..., worlds] = 0
         self.all_known = False
+        self._days.reset(worlds)
 
     def variances(self) -> tuple[Floats, Floats]:
         """Sample variances of orders and of demand, each (E, B), summed over products."""
@@ -124,6 +151,41 @@ class Orders:
             spread = np.where(spread > least, spread, 0.0) / (periods - 1)
             found.append(NUMPY.total(spread, 1))
         return found[0], found[1]
+
+
+class _OrderDays:
+    """Periods in which lanes can be asked, and what is ordered in them."""
+
+    def __init__(self, tables: Tables, lanes: NDArray[np.bool_], worlds: int, first: int) -> None:
+        t = self.tables = tables
+        patterns = [
+            together(own, t.node_pattern[source]) if lane else ALWAYS
+            for own, source, lane in zip(t.lane_pattern, t.lane_source, lanes, strict=True)
+        ]
+        #: Whether every lane can be asked in every period.
+        self.always = all(pattern.all() for pattern in patterns)
+        self._lengths = np.array([len(pattern) for pattern in patterns], dtype=np.int64)
+        self._starts = np.cumsum([0, *self._lengths])[:-1]
+        self._patterns = np.concatenate([*patterns, ALWAYS])
+        #: Periods fed until every lane could be asked once.
+        self.unknown = 1 + max((int(np.roll(one, -first).argmax()) for one in patterns), default=0)
+        self._first, self._period = first, np.full(worlds, first)
+        self._missing = np.zeros((t.L, t.P, worlds))  # when each lane could be asked last
+
+    def placed(self, requests: Floats, shipped: Floats) -> Floats:
+        """(periods, L, P, B) units ordered in some periods: nothing that was asked before, or cannot be asked."""
+        found = np.empty(requests.shape)
+        for number, (asked, sent) in enumerate(zip(requests, shipped, strict=True)):
+            place = self._starts[:, None] + self._period % self._lengths[:, None]
+            can = self._patterns[place][:, None]  # (L, 1, B)
+            found[number] = np.where(can, asked - self._missing, 0.0)
+            self._missing = np.where(can, asked - sent, self._missing)
+            self._period += 1
+        return found
+
+    def reset(self, worlds: Any) -> None:
+        """Begin anew in some worlds (B,) bool."""
+        self._period[worlds] = self._first
 
 
 class _Rows:

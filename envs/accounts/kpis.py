@@ -108,6 +108,8 @@ class KpiAccumulator:
         Number of worlds B.
     within
         Periods w for which service within w is wanted; see :func:`windows`.
+    first_period
+        Period of the scenario that is added first, after a reset too: days of calendars count from period 0.
 
     Example
     -------
@@ -117,7 +119,7 @@ class KpiAccumulator:
     >>> kpis.figures().aggregate()["total"]["fill_rate"]["ci95"]
     """
 
-    def __init__(self, tables: Tables, worlds: int, within: tuple[int, ...] = (1, 2)) -> None:
+    def __init__(self, tables: Tables, worlds: int, within: tuple[int, ...] = (1, 2), first_period: int = 0) -> None:
         t = tables
         self.tables, self.worlds, self.within = t, worlds, tuple(within)
         self._ledger = Ledger(t, NUMPY)
@@ -143,7 +145,7 @@ class KpiAccumulator:
         moving |= (t.lane_fixed_cost > 0) | (t.lane_fixed_emissions > 0)
         self._moving = np.flatnonzero(moving)
         self._vehicles = np.zeros((len(self._moving), worlds))
-        self._orders = Orders(t, worlds)
+        self._orders = Orders(t, worlds, first_period)
         self._waiting: Waiting | None = None
         self._seen: Any = None  # the type of the flows added last
         self._arithmetic(NUMPY)

@@ -40,7 +40,7 @@ class Reporter:
         t = scenario.tables
         self.size, self.level = size, level
         self.warm_up = t.warm_up if t.warm_up < periods else 0
-        self.kpis = KpiAccumulator(t, size, windows(scenario)) if level == "kpis" else None
+        self.kpis = KpiAccumulator(t, size, windows(scenario), self.warm_up) if level == "kpis" else None
         self.everybody = np.ones(size, dtype=bool)
         self.everybody.setflags(write=False)  # shared by all infos
 

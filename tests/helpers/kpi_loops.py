@@ -98,7 +98,7 @@ def service_by_loops(tables, queues, flows, chosen, b, windows):
     return figures
 
 
-def network_by_loops(mapping, flows, b):
+def network_by_loops(mapping, flows, b, first_period=0):
     """Figures of the network and its echelons in world b, over names."""
     world = read_scenario(mapping)
     lanes, pairs = list(world.lanes.values()), list(world.pairs.items())
@@ -110,12 +110,6 @@ def network_by_loops(mapping, flows, b):
 
     def summed(name, count):
         return sum(sum(units(name, i, k)) for i in range(count) for k, _ in products)
-
-    def tier(node, p):
-        steps, lane = 0, world.primary_lane(node, p)
-        while lane is not None:
-            steps, lane = steps + 1, world.primary_lane(lane.source, p)
-        return steps
 
     def ratio(above, below):
         return above / below if below else math.nan
@@ -177,21 +171,45 @@ def network_by_loops(mapping, flows, b):
         "emissions_kg": kg / periods,
         "emissions_kg_per_unit": ratio(kg, delivered),
     }
+    return network, ratios_by_loops(world, units, periods, first_period)
+
+
+def ratios_by_loops(world, units, periods, first_period):
+    """Variance of orders / variance of demand by echelon: on days without orders there is none, whatever is asked."""
+
+    def tier(node, p):
+        steps, lane = 0, world.primary_lane(node, p)
+        while lane is not None:
+            steps, lane = steps + 1, world.primary_lane(lane.source, p)
+        return steps
+
+    lanes = list(world.lanes.values())
+    into = {
+        (i, k): tier(lane.target, p)
+        for i, lane in enumerate(lanes)
+        for k, p in enumerate(world.products)
+        if not lane.is_return and p in lane.products and tier(lane.source, p) < tier(lane.target, p)
+    }
+    days = {i: [world.may_ask(lanes[i], first_period + t) for t in range(periods)] for i, _ in into}
+    # Before a lane could be asked once, nobody knows what of an order is asked again.
+    start = 1 + max((taken.index(True) if True in taken else periods for taken in days.values()), default=0)
     ratios = {}
     for level in range(1, 1 + max(tier(node, p) for node in world.nodes for p in world.products)):
         above = below = 0.0
-        for k, p in products:
-            into = [i for i in open_lanes if p in lanes[i].products and tier(lanes[i].target, p) == level]
-            into = [i for i in into if tier(lanes[i].source, p) < level]
-            asked = sum((np.array(units("requests", i, k)) for i in into), np.zeros(periods))
-            sent = sum((np.array(units("shipped", i, k)) for i in into), np.zeros(periods))
-            below_it = [
-                i
-                for i, c in enumerate(world.customers)
-                if world.choices(c, p) and tier(world.choices(c, p)[0][0], p) >= level
-            ]
-            demand = sum((np.array(units("demand", i, k)) for i in below_it), np.zeros(periods))
-            above += np.var(asked[1:] - (asked - sent)[:-1], ddof=1)
-            below += np.var(demand[1:], ddof=1)
-        ratios[str(level)] = ratio(above, below)
-    return network, ratios
+        for k, p in enumerate(world.products):
+            orders = np.zeros(periods)
+            for i in (i for (i, product), number in into.items() if (product, number) == (k, level)):
+                asked, sent, again = units("requests", i, k), units("shipped", i, k), 0.0
+                for t in range(periods):
+                    if days[i][t]:
+                        orders[t] += asked[t] - again
+                        again = asked[t] - sent[t]
+            demand = np.zeros(periods)
+            for i, c in enumerate(world.customers):
+                if world.choices(c, p) and tier(world.choices(c, p)[0][0], p) >= level:
+                    demand += units("demand", i, k)
+            if periods - start > 1:
+                above += np.var(orders[start:], ddof=1)
+                below += np.var(demand[start:], ddof=1)
+        ratios[str(level)] = above / below if below else math.nan
+    return ratios

@@ -7,6 +7,7 @@ import pytest
 from kpi_loops import accumulator, chain, flattened, period
 from scipy import stats
 
+from echelongym.agents.registry import RULES
 from echelongym.envs.accounts.kpi_definitions import ECHELON, NETWORK, SERVICE
 from echelongym.envs.accounts.kpis import KpiAccumulator, windows
 from echelongym.envs.dynamics.state import Flows
@@ -182,6 +183,45 @@ def test_order_variance_by_hand():
     assert_figures(figures["2"], order_variance_ratio=np.var(orders, ddof=1) / np.var(demand[1:], ddof=1))
     assert_figures(figures["1"], order_variance_ratio=0.0)
     assert_figures(measured(chain(), periods[:1])["echelon"]["2"], order_variance_ratio=math.nan)
+
+
+def test_nothing_is_ordered_on_days_that_take_no_order():
+    """The store may ask on days 1, 4, 7, 10: what its rule asks in between is no order, nor asked again.
+
+    Of day 4's 12 units 2 were missing since day 1; the days up to the first order are left out, of demand too.
+    """
+    mapping = chain()
+    mapping["lanes"]["hub_store"]["review"] = {"every": 3, "first": 1}
+    asked = [5, 9, 3, 6, 12, 2, 7, 20, 1, 1, 8]
+    shipped = [0, 7, 0, 0, 12, 0, 0, 13, 0, 0, 8]
+    demand = [1, 5, 3, 2, 6, 4, 8, 2, 3, 7, 5]
+    periods = [
+        {"requests": [2, a], "shipped": [2, s], "demand": d} for a, s, d in zip(asked, shipped, demand, strict=True)
+    ]
+    orders = [0, 0, 12 - 2, 0, 0, 20, 0, 0, 8 - 7]
+    ratio = np.var(orders, ddof=1) / np.var(demand[2:], ddof=1)
+    assert_figures(measured(mapping, periods)["echelon"]["2"], order_variance_ratio=ratio)
+    # Figures that begin in period 4 know nothing of the 2 units.
+    late = np.var([0, 0, 20, 0, 0, 1], ddof=1) / np.var(demand[5:], ddof=1)
+    assert_figures(measured(mapping, periods[4:], first_period=4)["echelon"]["2"], order_variance_ratio=late)
+    # A hub that is closed takes no order either.
+    closed = chain()
+    closed["nodes"]["hub"]["calendar"] = {"open": [1], "cycle": 3}
+    assert_figures(measured(closed, periods)["echelon"]["2"], order_variance_ratio=ratio)
+
+
+def test_a_weekly_order_varies_more_than_daily_demand():
+    """Base-stock on a lane that is asked every seventh day orders the demand of seven days at once.
+
+    Orders of a week are 0 six times and once the sum of seven demands, mean m and variance v each, so their variance
+    around m is 7 v / 7 + (6 m^2 + (7 m - m)^2) / 7 = v + 6 m^2; Poisson demand of mean 10 has v = m.
+    """
+    mapping = chain(shop={"demand": {"kind": "poisson", "mean": 10.0}}, horizon=700, warm_up=70)
+    mapping["lanes"]["hub_store"]["review"] = {"every": 7}
+    scenario = Scenario.from_mapping(mapping)
+    rule = RULES["local_base_stock"](scenario, levels={"hub": 1000.0, "store": 300.0})
+    figures = simulate(scenario, rule, scenario.sample(20, 0)).figures().aggregate()["echelon"]
+    assert figures["2"]["order_variance_ratio"]["mean"] == pytest.approx((10 + 600) / 10, rel=0.02)
 
 
 def test_long_waits_are_followed_as_far_as_they_go():

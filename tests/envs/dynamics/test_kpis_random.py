@@ -29,11 +29,11 @@ def drawn(seed, worlds=2, periods=11):
 
 
 @settings(max_examples=40)
-@given(seed=st.integers(0, 2**32), together=st.sampled_from([1, 3, 64]))
-def test_figures_equal_plain_loops(seed, together):
+@given(seed=st.integers(0, 2**32), together=st.sampled_from([1, 3, 64]), first=st.integers(0, 9))
+def test_figures_equal_plain_loops(seed, together, first):
     """Whatever number of periods is worked on together."""
     mapping, tables, flows, queues = drawn(seed)
-    kpis = accumulator(tables, 2, together, within=WITHIN)
+    kpis = accumulator(tables, 2, together, within=WITHIN, first_period=first)
     for one in flows:
         kpis.add(one)
     figures = kpis.result()
@@ -56,7 +56,7 @@ def test_figures_equal_plain_loops(seed, together):
         rates = [rate for rate in rates if not math.isnan(rate)]
         spread = max(rates) - min(rates) if rates else math.nan
         np.testing.assert_allclose(figures["total"]["fill_rate_spread"][b], spread, atol=1e-12)
-        network, ratios = network_by_loops(mapping, flows, b)
+        network, ratios = network_by_loops(mapping, flows, b, first)
         assert set(network) == set(figures["network"]) == set(NETWORK)
         for figure, value in network.items():
             np.testing.assert_allclose(figures["network"][figure][b], value, rtol=1e-9, atol=1e-9, err_msg=figure)
