@@ -52,7 +52,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (
         "value_iteration",
         {"disruptions": {"o": {"when": {"mean_up": 9, "mean_down": 2}, "effects": [{"lanes": "all", "yield": 0.5}]}}},
-        r"disruptions\.o\.effects\.yield = 0\.5",
+        r"disruptions\.o\.effects\.0\.yield = 0\.5",
     ),
     (
         "value_iteration",
