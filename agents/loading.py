@@ -15,6 +15,7 @@ from echelongym.envs.storage.files import as_path
 from .imported import imported_policy
 from .learners import learners
 from .origin import POLICY_FILE
+from .policy_files import read_policy
 from .registry import RULES
 from .rule_files import remarked, rule_from_file
 
@@ -118,11 +119,10 @@ def _from_path(path: Path, scenario: Scenario, trust: bool, parameters: dict[str
         rule = path / "rule.yaml"
         if rule.is_file():
             return rule_from_file(rule, scenario, {})
-    from .pathwise.policy import is_pathwise, load_pathwise
-
-    file = path / POLICY_FILE if path.is_dir() else path
-    if is_pathwise(file):
-        return load_pathwise(file, scenario)
-    from .sb3.zip_files import load_sb3_policy
-
-    return load_sb3_policy(path, scenario, trust=trust)
+        path = path / POLICY_FILE
+        if not path.is_file():
+            raise expected("policy", str(path.parent), f"a run folder of train, with a {POLICY_FILE} in it")
+    policy: Callable[..., Any] = read_policy(
+        path, scenario, {one.run.kind: one.run.load for one in learners().values()}
+    )
+    return policy

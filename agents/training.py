@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from echelongym.envs.worlds.tape import Tape
 
     from .checkpoint_files import Checkpoint
+    from .policy_files import PolicyFile
     from .training_loop import TrainingLoop
 
 
@@ -94,7 +95,7 @@ class TrainingRun(ABC):
         If the learner does not suit the scenario.
     """
 
-    kind: ClassVar[str]  # of its checkpoints
+    kind: ClassVar[str]  # of its checkpoints and policy files
     cost: ClassVar[str] = "cost per period"  # what is minimised
     own_start: ClassVar[str | None]  # of ``agent.start``: no rule from without; None: no single rule, ever
 
@@ -143,7 +144,18 @@ class TrainingRun(ABC):
 
     @abstractmethod
     def save(self, path: Path, policy: Any) -> None:
-        """Write a policy file."""
+        """Write a policy file, of :attr:`kind` (:func:`echelongym.agents.policy_files.write_policy`)."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, file: PolicyFile, scenario: Scenario) -> Any:
+        """The policy of a policy file of this kind for a scenario.
+
+        Raises
+        ------
+        InputError
+            If it does not suit the scenario, or the file holds something else.
+        """
 
     def finish(self, trained: Trained, folder: Path) -> list[str]:
         """Write what else belongs into the run folder at the end; names of the files."""

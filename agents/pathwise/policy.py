@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +10,20 @@ import torch
 from torch import nn
 
 from echelongym.envs.core.backend import TorchOps
-from echelongym.envs.core.errors import InputError, expected, shorten
-from echelongym.envs.core.plain import check_plain
+from echelongym.envs.core.errors import expected
 from echelongym.envs.core.validation import validate
 from echelongym.envs.interface.observation import Decision, Observation
-from echelongym.envs.network.signature import check_network, is_complete, signature
 from echelongym.envs.scenario.scenario import Scenario
-from echelongym.envs.storage.files import write_bytes
-from echelongym.envs.storage.outside_files import parse_json, read_npz, text_of
 
 from ..networks.weights import weights
-from ..origin import scenario_within
-from ..registry import RULES
+from ..policy_files import PolicyFile, read_policy, write_policy
+from ..residual import rule_from_dict
 from ..rules import Rule
 from .backbones import BODIES, Backbone
 from .config import KIND, Layout
 from .features import Features
 from .heads import HEADS, Head, automatic_head, automatic_start, untuned
 
-_SCHEMA = 1
 _TORCH = TorchOps()
 DUE_PERIODS, SHARED_DUE_PERIODS = 10, 5  # where the config leaves it open
 
@@ -146,82 +139,45 @@ def make_policy(
 
 def save_pathwise(path: Path, policy: PathwisePolicy) -> None:
     """Write a policy file, whole or not at all."""
-    base = getattr(policy.actor.head, "base", None)
-    content = {
-        "schema": _SCHEMA,
-        "kind": KIND,
-        "network": signature(policy.scenario.tables),
-        "digest": policy.scenario.digest,
-        "scenario": policy.scenario.to_dict(),
-        "config": policy.config.model_dump(mode="json", include=set(Layout.model_fields)),
-        "rule": _rule_of(policy.actor.head, base),
-        "shared": policy.actor.shared,
-        "facts": policy.facts,
-    }
-    weights = {name: value.detach().numpy() for name, value in policy.actor.state_dict().items()}
-    stream = io.BytesIO()
-    np.savez(stream, config=np.array(json.dumps(content)), **weights)
-    write_bytes(stream.getvalue(), path)
+    layout = policy.config.model_dump(mode="json", include=set(Layout.model_fields))
+    layout["shared"] = policy.actor.shared
+    write_policy(path, KIND, policy, policy.actor, layout, _rule_of(policy.actor.head))
 
 
-def _rule_of(head: Head, base: Rule | None) -> dict[str, Any] | None:
+def _rule_of(head: Head) -> Rule | None:
     """The rule that a head carries along, with where its numbers started."""
-    if base is None:
-        return None
+    base: Rule | None = getattr(head, "base", None)
     fixed = getattr(head, "fixed", None)
-    rule = base if fixed is None else base.with_vector(base.space(), fixed)
-    return {"name": rule.name, "parameters": rule.parameters}
-
-
-def is_pathwise(path: Path) -> bool:
-    """Whether a policy file is one of these."""
-    if path.suffix == ".zip":  # of Stable-Baselines3, which is opened only where it is trusted
-        return False
-    try:
-        arrays = read_npz(path, "policy")
-        return bool(parse_json(text_of(arrays, "config", str(path)), str(path)).get("kind") == KIND)
-    except (InputError, AttributeError):
-        return False
+    return base if base is None or fixed is None else base.with_vector(base.space(), fixed)
 
 
 def load_pathwise(path: Path, scenario: Scenario) -> PathwisePolicy:
-    """Read a policy file of :func:`save_pathwise`; nothing in it is ever executed.
+    """Read a policy file of :func:`save_pathwise`; see :func:`echelongym.agents.policy_files.read_policy`."""
+    policy: PathwisePolicy = read_policy(path, scenario, {KIND: pathwise_policy})
+    return policy
+
+
+def pathwise_policy(file: PolicyFile, scenario: Scenario) -> PathwisePolicy:
+    """The policy of a file of :func:`save_pathwise`.
 
     A policy with shared weights is loaded for any network; others are refused where the network is another.
 
     Raises
     ------
     InputError
-        If the file is damaged, or was trained on another network and is for that alone.
+        If it was trained on another network and is for that alone, or the file holds something else.
     """
-    try:
-        arrays = read_npz(path, "policy")
-        content = parse_json(text_of(arrays, "config", str(path)), f"{path}: config")
-        del arrays["config"]
-        check_plain(content, f"{path}: config")
-        if content["schema"] != _SCHEMA:
-            raise expected("schema", content["schema"], f"{_SCHEMA}", str(path))
-        config = validate(Layout, {key: content["config"][key] for key in Layout.model_fields}, str(path))
-        shared, rule = content["shared"], content["rule"]
-        if not isinstance(shared, bool):
-            raise expected("shared", shared, "true or false", str(path))
-        trained = scenario
-        if not shared:
-            check_network(content["network"], scenario.tables, str(path))
-            if content["digest"] != scenario.digest or not is_complete(content["network"]):
-                trained = scenario_within(content["scenario"], scenario, str(path), content["digest"])
-                # Files of earlier versions give names alone; the scenario that they hold says the rest.
-                check_network(signature(trained.tables), scenario.tables, str(path))
-        start = None
-        if rule is not None:
-            start = untuned(rule["name"], trained) if shared else RULES[rule["name"]](trained, **rule["parameters"])
-        policy = make_policy(trained, config, start, learn_levels=not shared)
-        policy.actor.load_state_dict(weights(arrays, str(path)))
-        policy.facts = dict(content["facts"])
-    except InputError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError) as error:
-        raise InputError(f"{path}: is no policy file, or a damaged one: {shorten(str(error))}") from None
+    where, layout, rule = str(file.path), file.config["layout"], file.config["rule"]
+    config, shared = validate(Layout, {key: layout[key] for key in Layout.model_fields}, where), layout["shared"]
+    if not isinstance(shared, bool):
+        raise expected("shared", shared, "true or false", where)
+    trained = scenario if shared else file.trained_on(scenario)
+    start = None
+    if rule is not None:
+        start = untuned(rule["rule"], trained) if shared else rule_from_dict(rule, trained, where)
+    policy = make_policy(trained, config, start, learn_levels=not shared)
+    policy.actor.load_state_dict(weights(file.arrays, where))
+    policy.facts = dict(file.config["facts"])
     policy.actor.eval()
     with torch.no_grad():
         policy.actor.begin(0)

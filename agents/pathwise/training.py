@@ -13,6 +13,7 @@ from ..training import TrainingPlan, TrainingRun
 from .config import KIND, SHARED_NETWORKS, PathwiseConfig
 
 if TYPE_CHECKING:
+    from ..policy_files import PolicyFile
     from .trainer import PathwiseTrainer
 
 
@@ -53,6 +54,13 @@ class PathwiseRun(TrainingRun):
         from .policy import save_pathwise
 
         save_pathwise(path, policy)
+
+    @classmethod
+    def load(cls, file: PolicyFile, scenario: Scenario) -> Any:
+        """The policy of a policy file."""
+        from .policy import pathwise_policy
+
+        return pathwise_policy(file, scenario)
 
 
 class FamilyRun(PathwiseRun):

@@ -1,14 +1,7 @@
-"""Policy files of Stable-Baselines3 learners, without pickle.
-
-One ``policy.npz`` is a whole policy: weights, and as text its layout, the names of the network it was trained on, the rule
-that it corrects, if any, and the training scenario, whose means and deviations stay the units of its inputs and outputs
-wherever it is run.
-"""
+"""Actors in policy files: their layout, and how one is made from a file again."""
 
 from __future__ import annotations
 
-import io
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,22 +10,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from echelongym.envs.core.errors import InputError, expected, shorten
-from echelongym.envs.core.plain import check_plain
+from echelongym.envs.core.errors import InputError, expected
 from echelongym.envs.core.validation import Config, Flag, number, validate
 from echelongym.envs.interface.observation import observation_shapes
-from echelongym.envs.network.signature import check_network, is_complete, signature
 from echelongym.envs.scenario.scenario import Scenario
-from echelongym.envs.storage.files import write_bytes
-from echelongym.envs.storage.outside_files import parse_json, read_npz, text_of
 
 from ..networks.graph_features import GraphFeatures, SharedHead, graph_layout
 from ..networks.weights import weights
-from ..origin import scenario_within
+from ..policy_files import PolicyFile, read_policy, write_policy
 from ..residual import rule_from_dict
 from .actor import Actor, ActorPolicy, RecurrentActor, policy_of
-
-_SCHEMA = 2
+from .settings import KIND
 
 
 class _FeaturesLayout(Config):
@@ -53,54 +41,38 @@ def save_actor(path: Path, policy: ActorPolicy) -> None:
     actor = policy.actor
     if not isinstance(actor, Actor | RecurrentActor):
         raise expected("policy.actor", type(actor).__name__, "an Actor or a RecurrentActor")
-    config = {
-        "schema": _SCHEMA,
-        "network": signature(policy.scenario.tables),
-        "digest": policy.scenario.digest,
-        "scenario": policy.scenario.to_dict(),
-        "action": policy.action,
-        "actor": _layout(actor),
-        "rule": None if policy.rule is None else policy.rule.to_dict(),
-        "facts": policy.facts,
-    }
-    weights = {name: value.detach().numpy() for name, value in actor.state_dict().items()}
-    stream = io.BytesIO()
-    np.savez(stream, config=np.array(json.dumps(config)), **weights)
-    write_bytes(stream.getvalue(), path)
+    write_policy(path, KIND, policy, actor, {**_layout(actor), "action": policy.action}, policy.rule)
 
 
 def load_actor(path: Path, scenario: Scenario) -> ActorPolicy:
-    """Read a policy file of :func:`save_actor`; nothing in it is ever executed.
+    """Read a policy file of :func:`save_actor`; see :func:`echelongym.agents.policy_files.read_policy`."""
+    policy: ActorPolicy = read_policy(path, scenario, {KIND: actor_policy})
+    return policy
+
+
+def actor_policy(file: PolicyFile, scenario: Scenario) -> ActorPolicy:
+    """The policy of a file of :func:`save_actor`.
 
     Raises
     ------
     InputError
-        If the file is none, is damaged, or was trained on another network (the first difference is named).
+        If it was trained on another network (the first difference is named), or the file holds something else.
     """
-    try:
-        arrays = read_npz(path, "policy")
-        config = parse_json(text_of(arrays, "config", str(path)), f"{path}: config")
-        del arrays["config"]
-        check_plain(config, f"{path}: config")
-        if config["schema"] != _SCHEMA:
-            raise expected("schema", config["schema"], f"{_SCHEMA}", str(path))
-        trained = _trained_scenario(config, scenario, path)
-        layout = validate(_ActorLayout, config["actor"], f"{path}: actor")
-        _check_weights(layout, arrays, str(path))
-        actor = _blank(layout.model_dump(), trained)
-        actor.load_state_dict(weights(arrays, str(path)))
-        rule = None if config["rule"] is None else rule_from_dict(config["rule"], trained, str(path))
-        policy = policy_of(trained, actor.eval(), config["action"], config["facts"], rule)
-        _check_sizes(policy, path)
-    except InputError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError) as error:
-        raise InputError(f"{path}: is no policy file, or a damaged one: {shorten(str(error))}") from None
+    where, config = str(file.path), file.config
+    trained = file.trained_on(scenario)
+    _check_observations(trained, scenario, where)
+    layout = validate(_ActorLayout, config["layout"], f"{where}: layout")
+    _check_weights(layout, file.arrays, where)
+    actor = _blank(layout.model_dump(), trained)
+    actor.load_state_dict(weights(file.arrays, where))
+    rule = None if config["rule"] is None else rule_from_dict(config["rule"], trained, where)
+    policy = policy_of(trained, actor.eval(), layout.action, config["facts"], rule)
+    _check_sizes(policy, file.path)
     return policy
 
 
 class _ActorLayout(Config):
-    """What :func:`_layout` says."""
+    """What :func:`_layout` says, and the kind of actions."""
 
     inputs: Annotated[int, number(0, 10**7, integer=True)]
     remembered: Annotated[int, number(1, 10**6, integer=True)] | None
@@ -109,6 +81,7 @@ class _ActorLayout(Config):
     squash: Flag
     features: _FeaturesLayout | None
     head: Flag
+    action: str
     moves: tuple[tuple[Annotated[float, number(-1.0, 1.0)], ...], ...] | None
 
 
@@ -165,20 +138,12 @@ def _blank(layout: dict[str, Any], scenario: Scenario) -> nn.Module:
     return RecurrentActor(layout["inputs"], layout["remembered"], actor, features) if recurrent else actor
 
 
-def _trained_scenario(config: dict[str, Any], scenario: Scenario, path: Path) -> Scenario:
-    """The scenario a policy was trained on, if what it sees and decides fits ``scenario``."""
-    tables = scenario.tables
-    check_network(config["network"], tables, str(path))
-    if config["digest"] == scenario.digest and is_complete(config["network"]):
-        return scenario
-    trained = scenario_within(config["scenario"], scenario, str(path), config["digest"])
-    # Files of earlier versions give names alone; the scenario that they hold says the rest.
-    check_network(signature(trained.tables), tables, str(path))
-    theirs, ours = observation_shapes(trained.tables), observation_shapes(tables)
+def _check_observations(trained: Scenario, scenario: Scenario, where: str) -> None:
+    """Refuse observations of other shapes than those that a policy was trained on."""
+    theirs, ours = observation_shapes(trained.tables), observation_shapes(scenario.tables)
     for name in {**ours, **theirs}:
         if theirs.get(name) != ours.get(name):
             raise InputError(
-                f"{path}: was trained on observations whose {name} has shape {theirs.get(name)}: "
+                f"{where}: was trained on observations whose {name} has shape {theirs.get(name)}: "
                 f"expected {ours.get(name)}, that of scenario {scenario.name!r}"
             )
-    return trained

@@ -26,7 +26,7 @@ from ..pathwise.config import Width, WorldCount
 from ..residual import ZERO
 from ..training import LearnerConfig
 
-KIND = "stable_baselines3"  # of checkpoints
+KIND = "stable_baselines3"  # of checkpoints and policy files
 LogDeviation = Annotated[float, number(-20.0, 2.0)]
 
 

@@ -13,6 +13,9 @@ from ..training import TrainingPlan, TrainingRun
 from .settings import KIND
 
 if TYPE_CHECKING:
+    from echelongym.envs.scenario.scenario import Scenario
+
+    from ..policy_files import PolicyFile
     from .trainer import Trainer
 
 
@@ -39,6 +42,13 @@ class StableBaselinesRun(TrainingRun):
         from .policy_file import save_actor
 
         save_actor(path, policy)
+
+    @classmethod
+    def load(cls, file: PolicyFile, scenario: Scenario) -> Any:
+        """The policy of a policy file."""
+        from .policy_file import actor_policy
+
+        return actor_policy(file, scenario)
 
     def finish(self, trained: Trained, folder: Path) -> list[str]:
         """``model.zip``, for users of Stable-Baselines3."""

@@ -27,13 +27,12 @@ from echelongym.envs.network.signature import check_network, signature
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.outside_files import check_members, regular_file
 
-from ..origin import POLICY_FILE, scenario_within
+from ..origin import scenario_within
 from ..residual import rule_from_dict
 from .actor import ActorPolicy, policy_of
 from .discrete_actions import move_table
 from .models import actor_module, algorithm_of
 from .pickled_paths import former_paths
-from .policy_file import load_actor
 
 NONE = "none"
 _PARAMETERS = ("normalize",)
@@ -65,7 +64,7 @@ class Normalization(nn.Module):
 
 
 def load_sb3_policy(path: str | Path, scenario: Scenario, trust: bool = False, **parameters: Any) -> ActorPolicy:
-    """A trained policy from a run folder of ``echelongym train``, its ``policy.npz``, or a Stable-Baselines3 zip.
+    """A trained policy from a Stable-Baselines3 zip.
 
     Parameters
     ----------
@@ -83,14 +82,6 @@ def load_sb3_policy(path: str | Path, scenario: Scenario, trust: bool = False, *
         that shows or takes other numbers than the env.
     """
     path = Path(path)
-    if path.is_dir():
-        path = path / POLICY_FILE
-        if not path.is_file():
-            raise expected("policy", str(path.parent), f"a run folder of train, with a {POLICY_FILE} in it")
-    if path.suffix != ".zip":
-        if parameters:
-            raise expected("parameters", parameters, f"none, as {path} is a policy with parameters of its own")
-        return load_actor(path, scenario)
     for key in parameters:
         if key not in _PARAMETERS:
             raise unknown("parameters", key, _PARAMETERS, str(path))

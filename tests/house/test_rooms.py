@@ -32,7 +32,7 @@ ROOMS = {
         "planning",
         "registry",
         "tuning exact reading export",
-        "budget rule_files",
+        "budget rule_files policy_files",
         "training_loop",
         "training",
         "residual",

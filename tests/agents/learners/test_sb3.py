@@ -235,9 +235,9 @@ def test_damaged_policy_file_is_an_input_error(scenario, tmp_path, damage):
 
 def test_folder_without_a_policy_and_absent_file_are_refused(scenario, tmp_path):
     with pytest.raises(InputError, match="expected a run folder of train"):
-        load_sb3_policy(tmp_path, scenario)
+        load_policy(tmp_path, scenario)
     with pytest.raises(InputError, match="expected the path of a file that exists"):
-        load_sb3_policy(tmp_path / "gone.npz", scenario)
+        load_actor(tmp_path / "gone.npz", scenario)
 
 
 def test_zip_is_loaded_only_when_trusted(scenario, tmp_path):
