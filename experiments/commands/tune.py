@@ -33,7 +33,8 @@ def run(settings: Settings, folder: Path) -> Path:
     Raises
     ------
     InputError
-        For an unknown rule, method or parameter, a budget too small for one evaluation, or a run folder that is taken.
+        For an unknown rule, method or parameter, a rule without numbers to tune, a budget too small for one evaluation, or a
+        run folder that is taken.
     """
     check_free(folder)
     chosen = settings.policy
@@ -42,6 +43,8 @@ def run(settings: Settings, folder: Path) -> Path:
             how = f"learners are trained: echelongym train agent={chosen.name}"
             raise expected("policy", chosen.name, f"the name of a rule, as others have nothing to tune ({how})")
         raise unknown("policy", chosen.name, RULES)
+    if not RULES[chosen.name](settings.scenario, **chosen.parameters).groups:
+        raise expected("policy", chosen.name, "a rule with numbers to tune, as this one has none")
     limits = said_limits(settings.scenario, settings.tuning.seed)
     tuned = fitted(settings.scenario, chosen.name, chosen.parameters, settings.tuning, settings.progress)
     with run_folder(folder, settings.to_dict(), settings.scenario) as out:
