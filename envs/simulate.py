@@ -109,7 +109,7 @@ def periods(
     # Copied, as a policy may write into what it is shown.
     worlds = Playback(t, ops, tape.exogenous, own=True)
     observer = Observer(t, ops, worlds.batch)
-    dynamics = Dynamics(t, ops, vary_lead_times=_unusual_lead_times(t, tape.exogenous))
+    dynamics = Dynamics(t, ops, vary_lead_times=unusual_lead_times(t, tape.exogenous))
     foresee = getattr(policy, "foresee", None)
     if callable(foresee):
         foresee(tape)
@@ -131,7 +131,7 @@ def periods(
         yield period, observation, flows, state
 
 
-def _unusual_lead_times(tables: Tables, exogenous: Exogenous) -> bool:
+def unusual_lead_times(tables: Tables, exogenous: Exogenous) -> bool:
     """Whether a tape has lead times that no process of the scenario makes: they need slots of their own."""
     fixed = ~tables.lead_time_random
     if exogenous.lead_time is None:

@@ -55,7 +55,7 @@ def equalise(ops: Ops, claims: Array, stock: Array, groups: Segments, weight: Ar
             share = ops.minimum(wanted, here)
         else:
             share = _level(ops, wanted, here, weight[flat].reshape((number, size, 1)), whole)
-        out[flat] = share.reshape((number * size, -1))
+        out = ops.put(out, flat, share.reshape((number * size, -1)))
     return out
 
 
@@ -226,7 +226,7 @@ def marginal(ops: Ops, claims: Array, stock: Array, position: Array, groups: Seg
                     share[..., short] = _most_worth(ops, *scarce, table, whole)
             else:
                 share = _most_worth(ops, wanted, here, have, table, whole)
-        out[flat] = share.reshape((number * size, -1))
+        out = ops.put(out, flat, share.reshape((number * size, -1)))
     return out
 
 
@@ -244,7 +244,7 @@ def _worth(ops: Ops, wanted: Array, stock: Array, have: Array, table: Array) -> 
     dtype = table.dtype
     wanted, stock, have = (ops.cast(value, dtype) for value in (wanted, stock[:, 0], have))
     # Bisection has no gradient to carry.
-    fixed = [value.detach() if ops.name == "torch" else value for value in (wanted, stock, have)]
+    fixed = [ops.without_gradient(value) for value in (wanted, stock, have)]
     groups, items = ops.whole(np.arange(number)[:, None, None]), ops.whole(np.arange(size)[None, :, None])
 
     def at(column: Array) -> Array:
@@ -302,13 +302,12 @@ def cut_to_shares(
     if others is not None and scarce.others is not None:
         lanes, groups = scarce.others
         stock = ops.maximum(stock - groups.sum(others[lanes]), 0)
-    asked = request + 0
     claims = request[scarce.items]
     if wanted is None:
-        asked[scarce.items] = equalise(ops, claims, stock, scarce.groups, spread[scarce.targets])
+        shares = equalise(ops, claims, stock, scarce.groups, spread[scarce.targets])
     else:
-        asked[scarce.items] = marginal(ops, claims, stock, position[scarce.targets], scarce.groups, wanted)
-    return asked
+        shares = marginal(ops, claims, stock, position[scarce.targets], scarce.groups, wanted)
+    return ops.put(request + 0, scarce.items, shares)
 
 
 def lent(ops: Ops, request: Array, surplus: Array, by_source: Segments) -> Array:

@@ -225,7 +225,9 @@ class BaseStock(Rule):
         used[primary[primary >= 0]] = True
         for name in self.further_groups:
             values = self.values[name]
-            if isinstance(values, np.ndarray):
+            if ops_of(values).name == "jax":  # no numbers yet: the lanes in use are those of what the vector stands for
+                used = self.used
+            elif isinstance(values, np.ndarray):
                 used |= np.isfinite(values)
             else:
                 used |= values.detach().cpu().isfinite().numpy()
@@ -277,7 +279,7 @@ class BaseStock(Rule):
                 break
             if requests is None:
                 requests = ops.zeros((t.L * t.P, asked.shape[-1]), asked.dtype)
-            requests[step.lanes] = asked
+            requests = ops.put(requests, step.lanes, asked)
         if requests is None:
             requests = ops.zeros((t.L * t.P, standing.shape[-1]), standing.dtype)
         reserve = self._reserve(observation, self._made[key], ops)

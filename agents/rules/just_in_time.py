@@ -87,9 +87,9 @@ class JustInTime(Rule):
         owned = Stock(t, ops, rows_of(t))(standing, rows, ops.moveaxis(observation.backlog, 0, -1))
         position = Accumulator(t, self.forest, ops)(owned.position)
         level = self._level(future.needed(period), ops, standing.dtype)
-        requests = ops.zeros((t.L * t.P, worlds), level.dtype)
-        cells = ops.index(self._cells)
-        requests[ops.index(self.forest.primary[self._cells])] = ops.maximum(level - position[cells], 0)
+        asked = ops.maximum(level - position[ops.index(self._cells)], 0)
+        lanes = ops.index(self.forest.primary[self._cells])
+        requests = ops.put(ops.zeros((t.L * t.P, worlds), level.dtype), lanes, asked)
         return Decision(ops.moveaxis(requests.reshape((t.L, t.P, worlds)), -1, 0))
 
     def _level(self, needed: NDArray[Any], ops: Ops, dtype: Any) -> Array:

@@ -54,17 +54,14 @@ class Step:
 
     def moved(self, owned: Array, request: Array) -> Array:
         """Inventory positions of cells (N * P, B) once the requests (n, B) are in transit."""
-        out = owned + 0
-        out[self.targets] = out[self.targets] + request
+        out = self.ops.put(owned + 0, self.targets, owned[self.targets] + request)
         if self.by_source.count:
-            out[self.limited] = out[self.limited] - self.by_source.sum(request)
+            out = self.ops.put(out, self.limited, out[self.limited] - self.by_source.sum(request))
         return out
 
     def left(self, standing: Array, request: Array) -> Array:
         """Stock on hand at each cell (N * P, B) less the requests (n, B) on it."""
-        out = standing + 0
-        out[self.limited] = out[self.limited] - self.by_source.sum(request)
-        return out
+        return self.ops.put(standing + 0, self.limited, standing[self.limited] - self.by_source.sum(request))
 
 
 def rows_of(tables: Tables) -> SlotRows:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.core.backend import Array
+from echelongym.envs.core.backend import Array, ops_of
 from echelongym.envs.core.errors import InputError, expected, unknown
 from echelongym.envs.core.plain import check_plain
 from echelongym.envs.core.typing import Bools, Floats
@@ -216,9 +216,10 @@ class Rule(ABC):
         return self.groups[group].allowed & ~self._given[group]
 
     def with_vector(self, space: Space, vector: Array) -> Self:
-        """A copy with the free parameters set to ``vector`` (n,), a NumPy array or a tensor with gradients.
+        """A copy with the free parameters set to ``vector`` (n,), a NumPy array, a tensor with gradients, or what JAX traces.
 
-        Entries of -inf are not used, as if never given.
+        Entries of -inf are not used, as if never given. What JAX traces has no numbers yet: the copy uses the lanes that
+        this rule uses, so set the numbers that it stands for before.
         """
         other = copy.copy(self)
         other.values = dict(self.values)
@@ -294,11 +295,14 @@ def read_cells(group: Group, given: Any, tables: Tables, rule: str) -> tuple[Flo
 
 
 def _placed(values: Array, cells: Any, vector: Array, entries: Any) -> Array:
-    """``values`` with ``vector[entries]`` put into ``cells``; a tensor if the vector is one."""
+    """``values`` with ``vector[entries]`` put into ``cells``; a tensor, or traced by JAX, if the vector is."""
     if isinstance(vector, np.ndarray):
         placed = np.array(values, dtype=np.float64)
         placed[cells] = vector[entries]
         return placed
+    ops = ops_of(vector)
+    if ops.name == "jax":
+        return ops.put(ops.constant(values), cells, vector[entries])
     base = vector.new_tensor(np.asarray(values))
     where = vector.new_tensor(cells).long()
     return base.index_put((where,), vector[vector.new_tensor(entries).long()])

@@ -189,8 +189,7 @@ class AnchoringAndAdjustment(Rule):
         for delay, mask in plan.delays.items():
             arriving = arriving + mask * orders[delay]
         self._memory = _Memory(orders[: len(memory.orders)], arriving, memory.demand)
-        requests = ops.zeros((t.L * t.P, worlds), ops.float)
-        requests[plan.lanes] = owed + arriving
+        requests = ops.put(ops.zeros((t.L * t.P, worlds), ops.float), plan.lanes, owed + arriving)
         return Decision(ops.moveaxis(requests.reshape((t.L, t.P, worlds)), -1, 0))
 
     def _plan(self, like: Array) -> _FedCells:

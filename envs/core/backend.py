@@ -1,8 +1,12 @@
-"""Array backends: one vocabulary for NumPy and PyTorch, so that the dynamics, rules and rewards are written once.
+"""Array backends: one vocabulary for NumPy, PyTorch and JAX, so that the dynamics, rules and rewards are written once.
 
-Only what the two libraries spell differently is here; operators and indexing are the same in both.
-Arrays are indexed, and written into, only where they were freshly made, which keeps PyTorch's
-gradients intact.
+Only what the libraries spell differently is here; operators and indexing are the same in all. Entries are
+replaced by ``ops.put`` alone, and only in arrays that were freshly made: NumPy and PyTorch write into the array (which
+keeps PyTorch's gradients intact), JAX returns another one.
+
+Where two operands of ``maximum`` or ``minimum`` are equal, the derivative is one of several. All backends, and the compiled
+gradient of ``agents.pathwise``, choose alike: against a number (a bound such as 0) the array gets all of it; of two arrays
+each gets half.
 """
 
 from __future__ import annotations
@@ -13,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from .errors import naming_extras
+from .jax_backend import JaxOps
+from .static_index import consecutive
 
-Array = Any  # numpy.ndarray or torch.Tensor
+Array = Any  # numpy.ndarray, torch.Tensor or JaxArray
 
 
 def half_up(values: Any, ops: Any = np) -> Any:
@@ -118,9 +124,22 @@ class NumpyOps:
         """A view with one axis moved."""
         return np.moveaxis(value, source, target)
 
+    def put(self, out: Array, where: Any, values: Array) -> Array:
+        """``out``, an array freshly made, with ``values`` at the places ``where``."""
+        out[where] = values
+        return out
+
+    def window(self, value: Array, start: Any, count: int) -> Array:
+        """Rows ``start`` to ``start + count`` of the first axis."""
+        return value[start : start + count]
+
     def contiguous(self, value: Array) -> Array:
         """The same numbers, in memory in the order of the axes."""
         return np.ascontiguousarray(value)
+
+    def without_gradient(self, value: Array) -> Array:
+        """The same numbers; nothing is differentiated here."""
+        return value
 
     def numpy(self, value: Array) -> np.ndarray[Any, Any]:
         """As a NumPy array."""
@@ -221,9 +240,22 @@ class TorchOps:
         """A view with one axis moved."""
         return self._torch.movedim(value, source, target)
 
+    def put(self, out: Array, where: Any, values: Array) -> Array:
+        """``out``, a tensor freshly made, with ``values`` at the places ``where``."""
+        out[where] = values
+        return out
+
+    def window(self, value: Array, start: Any, count: int) -> Array:
+        """Rows ``start`` to ``start + count`` of the first axis."""
+        return value[start : start + count]
+
     def contiguous(self, value: Array) -> Array:
         """The same numbers, in memory in the order of the axes."""
         return value.contiguous()
+
+    def without_gradient(self, value: Array) -> Array:
+        """The same numbers, as constants."""
+        return value.detach()
 
     def numpy(self, value: Array) -> np.ndarray[Any, Any]:
         """As a NumPy array, off the graph."""
@@ -231,27 +263,20 @@ class TorchOps:
         return array
 
 
-Ops = NumpyOps | TorchOps
+Ops = NumpyOps | TorchOps | JaxOps
 NUMPY = NumpyOps()
 
 
 def ops_of(value: Array) -> Ops:
     """The vocabulary of an array: NumPy's, PyTorch's with the tensor's device, or what it brings as ``ops``."""
+    own: Ops | None = getattr(value, "ops", None)
+    if own is not None:
+        return own
     if isinstance(value, np.ndarray):
-        own: Ops | None = getattr(value, "ops", None)
-        return NUMPY if own is None else own
+        return NUMPY
     return TorchOps(value.dtype if value.dtype.is_floating_point else None, value.device)
 
 
-def consecutive(index: np.ndarray[Any, Any]) -> Any:
-    """A slice for consecutive increasing integers, the integers themselves otherwise."""
-    if index.ndim == 1 and len(index) and (np.diff(index) == 1).all():
-        return slice(int(index[0]), int(index[-1]) + 1)
-    return index
-
-
-def replaced(array: Array, where: Any, values: Array) -> Array:
+def replaced(ops: Ops, array: Array, where: Any, values: Array) -> Array:
     """A copy of an array with ``values`` at the places ``where``."""
-    out = array + 0
-    out[where] = values
-    return out
+    return ops.put(array + 0, where, values)

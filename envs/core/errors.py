@@ -142,6 +142,7 @@ def unknown(field: str, name: object, known: Iterable[str], where: str | None = 
 #: Extra that brings each optional package, by the name it is imported by.
 EXTRAS = {
     "torch": "train",
+    "jax": "jax",
     "stable_baselines3": "train",
     "sb3_contrib": "sb3-contrib",
     "matplotlib": "pictures",

@@ -49,7 +49,7 @@ class Segments:
             return self._grouped(values, self.buckets[0])
         out = self.ops.zeros((self.count, *values.shape[1:]), values.dtype)
         for bucket in self.buckets:
-            out[bucket[0]] = self._grouped(values, bucket)
+            out = self.ops.put(out, bucket[0], self._grouped(values, bucket))
         return out
 
     def _grouped(self, values: Array, bucket: tuple[Any, Any, int, int]) -> Array:

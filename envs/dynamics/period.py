@@ -1,7 +1,7 @@
 """One period of the network: the only place where stock moves.
 
 Pure functions of a state: nothing is written into what is handed in. All worlds of a batch move
-together; the same code runs on NumPy and on PyTorch (differentiable in continuous worlds).
+together; the same code runs on NumPy, PyTorch and JAX (differentiable in continuous worlds).
 A feature that the scenario does not use is no step here and costs nothing.
 """
 
@@ -35,7 +35,7 @@ class Dynamics:
     tables
         The compiled scenario.
     ops
-        Backend: ``NumpyOps`` or ``TorchOps``, of any floating type.
+        Backend: ``NumpyOps``, ``TorchOps`` or ``JaxOps``, of any floating type.
     vary_lead_times
         True where the tape's lead times may differ from the nominal ones although no process of
         the scenario makes them (a recorded tape).
@@ -168,14 +168,14 @@ class Dynamics:
             here = by_age[self.instant_lanes]
             if not self.always_instant:
                 here = here * self._is_zero(exogenous.lead_time, here)
-                by_age = replaced(by_age, self.instant_lanes, by_age[self.instant_lanes] - here)
+                by_age = replaced(ops, by_age, self.instant_lanes, by_age[self.instant_lanes] - here)
             good = self._yielded(here, exogenous, self.instant_lanes)
             joined = self.into.sum(good)
             on_hand = on_hand + joined
             if received is None:
                 received = shipped * 0
             now = received[self.instant_lanes] + ops.total(good, 2)
-            received = replaced(received, self.instant_lanes, now)
+            received = replaced(ops, received, self.instant_lanes, now)
             if good is not here:
                 disposed = _plus(disposed, self.into.sum(ops.total(here - good, 2)))
             if present is not None:
@@ -242,8 +242,8 @@ class Dynamics:
         back = self.units.fraction(self.return_share, sold, luck)
         entering = self.units.fraction(self.recovery, back, luck)
         shape = (t.L, t.P, sold.shape[-1])
-        returned, recovered = ops.zeros(shape, back.dtype), ops.zeros(shape, back.dtype)
-        returned[lanes], recovered[lanes] = back, entering
+        returned = ops.put(ops.zeros(shape, back.dtype), lanes, back)
+        recovered = ops.put(ops.zeros(shape, back.dtype), lanes, entering)
         fresh = recovered[:, :, None]
         by_age = by_age + (fresh * self.shipping.fresh if t.A > 1 else fresh)
         disposed = _plus(disposed, self.by_target.sum(returned - recovered))

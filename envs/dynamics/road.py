@@ -129,23 +129,24 @@ class Road:
         if self.fixed:
             if mortal:
                 flat = moved.reshape((-1, shape[-1]))
-                arrived[self.fixed_lanes] = flat[self.fixed_arrive].reshape((self.fixed, *shape))
+                here = flat[self.fixed_arrive].reshape((self.fixed, *shape))
+                arrived = ops.put(arrived, self.fixed_lanes, here)
                 gone = flat[self.fixed_expire].reshape((self.fixed, *shape))
-                expired[self.fixed_lanes] = ops.total(gone, 2)
+                expired = ops.put(expired, self.fixed_lanes, ops.total(gone, 2))
             else:
-                arrived[self.fixed_lanes] = moved[self.fixed_rows]
+                arrived = ops.put(arrived, self.fixed_lanes, moved[self.fixed_rows])
         if self.varied and leads is not None:
             due = ops.cast(leads == self.varied_slot, moved.dtype)
             here = moved[self.varied_rows] * due[:, None, None]
             staying = (1 - due[self.varied_kept])[:, None, None]
-            rows = replaced(rows, self.kept_varied, rows[self.kept_varied] * staying)
+            rows = replaced(ops, rows, self.kept_varied, rows[self.kept_varied] * staying)
             leads = leads[self.varied_kept]
             if mortal:
                 flat = ops.concat([here, moved[self.rows :]], 0).reshape((-1, shape[-1]))
                 gone = flat[self.varied_expire].reshape((self.varied, *shape))
                 here = flat[self.varied_arrive].reshape((self.varied, *shape))
-                expired[self.varied_lanes] = self.varied_by_lane.sum(ops.total(gone, 2))
-            arrived[self.varied_lanes] = self.varied_by_lane.sum(here)
+                expired = ops.put(expired, self.varied_lanes, self.varied_by_lane.sum(ops.total(gone, 2)))
+            arrived = ops.put(arrived, self.varied_lanes, self.varied_by_lane.sum(here))
         return arrived, expired, rows, leads
 
     def under_way(self, moved: Array) -> Array:
@@ -157,5 +158,5 @@ class Road:
         t, ops = self.tables, self.ops
         shown = ops.zeros((t.L, t.K, *rows.shape[1:]), rows.dtype)
         if len(self.kept_lane):
-            shown[ops.whole(self.kept_lane), ops.whole(self.kept_slot)] = rows
+            shown = ops.put(shown, (ops.whole(self.kept_lane), ops.whole(self.kept_slot)), rows)
         return ops.moveaxis(shown, 1, 2)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.backend import NumpyOps, Ops, TorchOps
+from ..core.backend import Ops, TorchOps
 
 _Backend = TypeVar("_Backend", bound=Ops)
 
@@ -95,5 +95,5 @@ def counting(tables: Any, ops: _Backend) -> _Backend:
     """The backend that a scenario is computed with: in double precision where units are whole."""
     if not tables.integer or not is_single(ops.float):
         return ops
-    found: Any = NumpyOps() if isinstance(ops, NumpyOps) else TorchOps(None, ops.device)
+    found: Any = TorchOps(None, ops.device) if isinstance(ops, TorchOps) else type(ops)()
     return found

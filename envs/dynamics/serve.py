@@ -127,14 +127,14 @@ class Serving:
         for number, one in enumerate(self.passes):
             claims = self._claims(one, following[one.customers], exogenous.thin)
             given = self._give(one, claims, stock, exogenous.split, reserve, working)
-            served[one.pairs] = given if one.chosen is None else served[one.pairs] + given
+            served = ops.put(served, one.pairs, given if one.chosen is None else served[one.pairs] + given)
             if number + 1 == len(self.passes):
                 break
             unserved = one.by_customer.sum(claims - given)
             following = unserved if one.looking is None else unserved + following * one.looking
             out = one.by_node.sum(given)
             here = stock[one.nodes]
-            stock = replaced(stock, one.nodes, here - ops.minimum(out, here))
+            stock = replaced(ops, stock, one.nodes, here - ops.minimum(out, here))
         return served
 
     def _claims(self, one: Pass, claims: Array, thin: Array | None) -> Array:

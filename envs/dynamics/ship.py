@@ -103,7 +103,7 @@ class Shipping:
             capacity = capacity * availability[self.capped_lanes]
         chosen = amounts[self.capped_lanes]
         cut = units.cut(chosen, capacity, ops.total(chosen * self.volume, 1))
-        return replaced(amounts, self.capped_lanes, cut)
+        return replaced(self.ops, amounts, self.capped_lanes, cut)
 
     def _cut_to_nodes(self, amounts: Array, availability: Array | None) -> Array:
         ops = self.ops
@@ -113,7 +113,7 @@ class Shipping:
         chosen = amounts[self.node_lanes]
         volume = groups.sum(ops.total(chosen * self.volume, 1))
         cut = self.units.cut(chosen, groups.spread(capacity), groups.spread(volume))
-        return replaced(amounts, self.node_lanes, cut)
+        return replaced(self.ops, amounts, self.node_lanes, cut)
 
     def _share(self, amounts: Array, stock: Array, split: Array | None) -> Array:
         """Lowest priority number first; within a number in proportion to the claims."""
@@ -121,7 +121,7 @@ class Shipping:
         shared = amounts + 0
         for number, (lanes, groups) in enumerate(self.levels):
             dealt = self.units.share(stock, amounts[lanes], groups, luck)
-            shared[lanes] = dealt
+            shared = self.ops.put(shared, lanes, dealt)
             if number + 1 < len(self.levels):
                 # Rounding of real numbers may take slightly more than there is.
                 stock = self.ops.maximum(stock - groups.sum(dealt), 0)
@@ -141,8 +141,7 @@ class Shipping:
         standing = on_hand[self.nodes]
         if A == 1:
             out = self.by_source.sum(quantity)[:, :, None]
-            left[self.nodes] = standing - ops.minimum(out, standing)
-            return by_age, left
+            return by_age, ops.put(left, self.nodes, standing - ops.minimum(out, standing))
         if self.units.integer:
             taken, mix = self._dealt_by_age(quantity, standing, split)
         else:
@@ -150,9 +149,7 @@ class Shipping:
             taken = take_in_order(ops, standing, out)
             per_unit = taken / ops.maximum(out, TINY)[:, :, None]
             mix = quantity[:, :, None] * self.by_source.spread(per_unit)
-        left[self.nodes] = standing - taken
-        by_age[self.lanes] = mix
-        return by_age, left
+        return ops.put(by_age, self.lanes, mix), ops.put(left, self.nodes, standing - taken)
 
     def _dealt_by_age(self, owed: Array, standing: Array, split: Array | None) -> tuple[Array, Array]:
         """Whole units: each life class, oldest first, is dealt over what lanes are still owed."""

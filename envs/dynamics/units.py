@@ -109,7 +109,7 @@ class IntegerUnits:
             bound = product // total + self.ops.to_int(carry)
             first = bound[:, :1]
             dealt = self.ops.concat([first, bound[:, 1:] - bound[:, :-1]], 1)
-            out[flat] = dealt.reshape((number * size, *claims.shape[1:]))
+            out = self.ops.put(out, flat, dealt.reshape((number * size, *claims.shape[1:])))
         return out
 
     def fraction(self, share: Array, number: Array, luck: Array) -> Array:

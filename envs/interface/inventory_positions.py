@@ -53,6 +53,7 @@ class Accumulator:
 
     def __init__(self, tables: Tables, forest: Forest, ops: Ops) -> None:
         limited = ~np.repeat(tables.is_supplier, tables.P)
+        self.ops = ops
         self.levels = []
         for depth in range(int(forest.depth.max(initial=0)), 0, -1):
             children = np.flatnonzero(forest.depth == depth)
@@ -68,7 +69,7 @@ class Accumulator:
             return values
         out = values + 0
         for children, segments, parents in self.levels:
-            out[parents] = out[parents] + segments.sum(out[children])
+            out = self.ops.put(out, parents, out[parents] + segments.sum(out[children]))
         return out
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from echelongym.envs.core.backend import Array, consecutive
+from echelongym.envs.core.backend import Array
+from echelongym.envs.core.static_index import consecutive
 
 _FOLDED: dict[str, Callable[..., float]] = {
     "add": lambda a, b: a + b,
@@ -275,6 +276,15 @@ class SymbolOps:
     def moveaxis(self, value: Array, source: int, target: int) -> Array:
         """A view with one axis moved."""
         return np.moveaxis(value, source, target)
+
+    def put(self, out: Array, where: Any, values: Array) -> Array:
+        """``out``, an array freshly made, with ``values`` at the places ``where``."""
+        out[where] = values
+        return out
+
+    def without_gradient(self, value: Array) -> Array:
+        """The array itself."""
+        return value
 
     def contiguous(self, value: Array) -> Array:
         """The array itself."""
