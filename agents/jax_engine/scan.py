@@ -1,21 +1,19 @@
-"""Periods of a scenario under ``lax.scan``: the project's own dynamics, traced once and run for all periods of a batch of worlds."""
+"""Periods of a scenario under ``lax.scan``: the dynamics are traced for one period, and run for all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
-from echelongym.envs.core.backend import Array, JaxOps
+from echelongym.envs.core.backend import Array
 from echelongym.envs.core.errors import InputError, naming_extras
-from echelongym.envs.dynamics import Arrivals, Dynamics, Flows, State
+from echelongym.envs.core.jax_backend import JaxOps
+from echelongym.envs.dynamics import Arrivals, Dynamics, Exogenous, Flows, State, demand_seen
+from echelongym.envs.dynamics.playback import Playback
 from echelongym.envs.dynamics.rounding import counting
-from echelongym.envs.interface.observation import Policy
+from echelongym.envs.interface.observation import Observer, Policy, viewed
 from echelongym.envs.scenario.scenario import Scenario
-from echelongym.envs.simulate import World
 from echelongym.envs.worlds.tape import Tape
 
 # What a period is looked at for: (kept so far, period, flows, closing state) to (kept, what is stacked over periods).
@@ -54,23 +52,16 @@ class Scan:
         self.scenario, self.worlds, self.periods = scenario, worlds, periods
         self.ops = counting(scenario.tables, ops)
         self.dynamics = Dynamics(scenario.tables, self.ops, vary_lead_times)
-        # Only with history does a policy see what was sold.
-        self.sees_sales = bool(scenario.tables.censored and scenario.tables.H)
 
-    def arrays(self, tape: Tape) -> dict[str, Any]:
-        """The arrays of a tape as the traced function takes them; what is absent stays absent."""
-        t, ops, core = self.scenario.tables, self.ops, tape.core
-        floats = ("node_availability", "lane_availability", "lane_yield", "forecast", "features")
-        types = {name: ops.float for name in floats} | {name: ops.int for name in ("lead_time", "split", "thin")}
-        types["demand"] = ops.int if t.integer else ops.float
-        given = {name: getattr(core, name) for name in types}
-        return {name: np.asarray(value, types[name]) for name, value in given.items() if value is not None}
+    def arrays(self, tape: Tape) -> Exogenous:
+        """The exogenous data of a tape as the traced function takes them."""
+        return Playback(self.scenario.tables, self.ops, tape.exogenous).data
 
     def opening(self) -> State:
         """The state at the start of period 0, as the traced function takes it."""
         return self.dynamics.initial(self.worlds)
 
-    def run(self, policy: Policy, arrays: dict[str, Any], opening: State, look: Look, kept: Any) -> tuple[Any, Any]:
+    def run(self, policy: Policy, arrays: Exogenous, opening: State, look: Look, kept: Any) -> tuple[Any, Any]:
         """Run all periods; to be called within a traced function.
 
         Parameters
@@ -89,34 +80,41 @@ class Scan:
         What was kept last, and what ``look`` gave in every period, period first.
         """
         import jax
-        from jax import lax, numpy as jnp
+        from jax import lax
+        from jax import numpy as jnp
 
         t, ops, dynamics = self.scenario.tables, self.ops, self.dynamics
-        absent = {"node_availability", "lane_availability", "lane_yield", "forecast", "features", "lead_time"}
-        core = SimpleNamespace(**dict.fromkeys({*absent, "split", "thin"}), **{})
-        for name, value in arrays.items():
-            setattr(core, name, ops.box(value))
-        tape: Any = SimpleNamespace(core=core, batch=self.worlds, periods=self.periods)
-        world = World(t, tape, ops)
+        worlds = Playback(t, ops, arrays)
+        observer = Observer(t, ops, self.worlds)
+        past = ops.flip(arrays.demand, 0)
 
-        def period(carried: Any, now: Array) -> tuple[Any, Any]:
+        def history(now: Array, sold: tuple[Array, ...]) -> Array:
+            newest_first = ops.stack(list(sold), 0) if sold else ops.window(past, self.periods - now, t.H)
+            return ops.moveaxis(newest_first, 0, 2)
+
+        def period(carried: Any, number: Any) -> tuple[Any, Any]:
             state, arrivals, sold, kept = carried
-            world.sold = list(sold)
-            observation = world.observe(state, dynamics.in_transit(state), ops.box(now))
+            now = ops.box(number)
+            exogenous = worlds.exogenous(now)
+            in_transit = dynamics.in_transit(state)
+            observation = observer(viewed(t, state, in_transit, exogenous, history(now, sold), now))
             decision = policy(observation)
             reserve = None if decision.reserve is None else ops.moveaxis(decision.reserve, 0, -1)
             requests = ops.moveaxis(decision.requests, 0, -1)
-            closing, flows = dynamics.advance(state, world.exogenous(ops.box(now)), requests, reserve, arrivals)
-            if self.sees_sales:
-                world.remember(flows)
-            kept, found = look(kept, ops.box(now), flows, closing)
-            following = dynamics.receive(closing, world.exogenous(ops.box(jnp.minimum(now + 1, self.periods - 1))))
-            return (*following, tuple(world.sold), kept), found
+            closing, flows = dynamics.advance(state, exogenous, requests, reserve, arrivals)
+            kept, found = look(kept, now, flows, closing)
+            sold = (demand_seen(t, flows), *sold)[: t.H] if sold else ()
+            # After the last period nothing is looked at any more.
+            state, arrivals = dynamics.receive(closing, worlds.exogenous(now + 1))
+            return (state, arrivals, sold, kept), found
 
-        none = ops.zeros((t.L, t.P, self.worlds), opening.on_hand.dtype)
-        lost = ops.zeros((t.N, t.P, self.worlds), opening.on_hand.dtype)
-        arrivals = Arrivals(none, lost if dynamics.mortal or core.lane_yield is not None else None)
-        sold = tuple(world.demand[: t.H]) if self.sees_sales else ()
+        dtype = opening.on_hand.dtype
+        lost = ops.zeros((t.N, t.P, self.worlds), dtype)
+        wasted = dynamics.mortal or arrays.lane_yield is not None
+        arrivals = Arrivals(ops.zeros((t.L, t.P, self.worlds), dtype), lost if wasted else None)
+        # Newest first, where lost demand is not observed.
+        sold = tuple(arrays.demand[h] for h in reversed(range(t.H))) if t.censored else ()
+        # What a period was computed from is kept for the derivative, and the rest computed anew: it is less to remember.
         carried, found = lax.scan(jax.checkpoint(period), (opening, arrivals, sold, kept), jnp.arange(self.periods))
         return carried[3], found
 
@@ -131,4 +129,6 @@ def check_traceable(policy: Any) -> None:
     """
     for name in ("start", "foresee"):
         if callable(getattr(policy, name, None)):
-            raise InputError(f"policy {getattr(policy, 'name', policy)}: has {name}(): expected one without memory under JAX")
+            raise InputError(
+                f"policy {getattr(policy, 'name', policy)}: has {name}(): expected one without memory under JAX"
+            )

@@ -18,9 +18,8 @@ import numpy as np
 
 from .errors import naming_extras
 from .jax_backend import JaxOps
+from .static_index import Array as Array
 from .static_index import consecutive
-
-Array = Any  # numpy.ndarray, torch.Tensor or JaxArray
 
 
 def half_up(values: Any, ops: Any = np) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .errors import naming_extras
-from .static_index import consecutive, places_of
+from .static_index import Array, consecutive, places_of
 
 # Up to so many entries for each one wanted, gathering beats a product with a matrix of ones and zeros.
 SPARSE = 4
@@ -115,7 +115,7 @@ def _bare(value: Any) -> Any:
 
 def _operator(name: str) -> Any:
     def apply(self: JaxArray, other: Any) -> JaxArray:
-        other = _bare(other)
+        other = _bare(JaxArray(other, self.ops) if isinstance(other, np.ndarray | np.generic) else other)
         if self._is_traced or isinstance(other, _KNOWN):
             return JaxArray(getattr(self.value, name)(other), self.ops)
         return JaxArray(getattr(self.ops.jnp.asarray(self.value), name)(other), self.ops)
@@ -144,8 +144,8 @@ class JaxOps:
             import jax
 
         self.jax, self.jnp = jax, jax.numpy
-        self.float = np.dtype(dtype or np.float64)
-        self.int = np.dtype(np.int64)
+        self.float: Any = np.dtype(dtype or np.float64)
+        self.int: Any = np.dtype(np.int64)
         _register(jax)
 
     def __eq__(self, other: object) -> bool:
@@ -154,11 +154,11 @@ class JaxOps:
     def __hash__(self) -> int:
         return hash(self.float)
 
-    def box(self, value: Any) -> JaxArray:
+    def box(self, value: Any) -> Array:
         """An array of JAX or NumPy as the dynamics take it."""
         return JaxArray(value, self)
 
-    def _call(self, name: str, *arguments: Any) -> JaxArray:
+    def _call(self, name: str, *arguments: Any) -> Array:
         """A function of both libraries: of NumPy where everything is known."""
         bare = tuple(map(_bare, arguments))
         flat = [one for item in bare for one in (item if isinstance(item, list | tuple) else (item,))]
@@ -167,45 +167,44 @@ class JaxOps:
 
     # Arithmetic ----------------------------------------------------------------------------------
 
-    def where(self, condition: Any, first: Any, second: Any) -> JaxArray:
+    def where(self, condition: Any, first: Any, second: Any) -> Array:
         """Choose by condition."""
         return self._call("where", condition, first, second)
 
-    def minimum(self, first: Any, second: Any) -> JaxArray:
+    def minimum(self, first: Any, second: Any) -> Array:
         """Elementwise minimum; the second may be a number, and then equal entries pass on all of the derivative."""
         if isinstance(second, int | float):
             return self.where(first <= second, first, second)
         return self._call("minimum", first, second)
 
-    def maximum(self, first: Any, second: Any) -> JaxArray:
+    def maximum(self, first: Any, second: Any) -> Array:
         """Elementwise maximum; the second may be a number, and then equal entries pass on all of the derivative."""
         if isinstance(second, int | float):
             return self.where(first >= second, first, second)
         return self._call("maximum", first, second)
 
-    def floor(self, value: Any) -> JaxArray:
+    def floor(self, value: Any) -> Array:
         """Whole numbers below."""
         return self._call("floor", value)
 
-    def ceil(self, value: Any) -> JaxArray:
+    def ceil(self, value: Any) -> Array:
         """Whole numbers above."""
         return self._call("ceil", value)
 
-    def cumulate(self, value: Any, axis: int) -> JaxArray:
+    def cumulate(self, value: Any, axis: int) -> Array:
         """Running sums: of all entries of the axis, those behind left out, as one sum is quicker than a chain of them."""
         axis, size = axis % value.ndim, value.shape[axis]
         upto = np.tri(size, dtype=bool).reshape((size, size, *[1] * (value.ndim - axis - 1)))
         each = self.where(upto, value[(*[slice(None)] * axis, None)], value.value.dtype.type(0))
         return each.sum(axis + 1)
 
-    def total(self, value: Any, axis: int = 0) -> JaxArray:
+    def total(self, value: Any, axis: int = 0) -> Array:
         """Sum along one axis."""
-        found: JaxArray = value.squeeze(axis) if value.shape[axis] == 1 else value.sum(axis)
-        return found
+        return value.squeeze(axis) if value.shape[axis] == 1 else value.sum(axis)
 
     # Made of something else ----------------------------------------------------------------------
 
-    def constant(self, value: Any) -> JaxArray:
+    def constant(self, value: Any) -> Array:
         """A constant in the backend's floating type."""
         return JaxArray(np.ascontiguousarray(_bare(value), dtype=self.float), self)
 
@@ -217,24 +216,24 @@ class JaxOps:
         """Integers to index with; a slice where they are consecutive."""
         return consecutive(np.asarray(value, dtype=np.int64))
 
-    def asarray(self, value: Any) -> JaxArray:
+    def asarray(self, value: Any) -> Array:
         """Something array-like as an array of JAX, or as the constant it is."""
         value = _bare(value)
         return JaxArray(value if isinstance(value, self.jax.Array) else np.asarray(value), self)
 
-    def zeros(self, shape: tuple[int, ...], dtype: Any) -> JaxArray:
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Zeros of a shape and type."""
         return JaxArray(self.jnp.zeros(shape, dtype), self)
 
-    def to_int(self, value: JaxArray) -> JaxArray:
+    def to_int(self, value: Array) -> Array:
         """Truncate to 64-bit integers."""
         return value.astype(self.int)
 
-    def to_float(self, value: JaxArray) -> JaxArray:
+    def to_float(self, value: Array) -> Array:
         """Convert to the floating type."""
         return value.astype(self.float)
 
-    def cast(self, value: JaxArray, dtype: Any) -> JaxArray:
+    def cast(self, value: Array, dtype: Any) -> Array:
         """Convert to a type."""
         return value.astype(dtype)
 
@@ -242,40 +241,40 @@ class JaxOps:
         """As a NumPy array; not of what is being traced."""
         return np.asarray(_bare(value))
 
-    def without_gradient(self, value: JaxArray) -> JaxArray:
+    def without_gradient(self, value: Array) -> Array:
         """The same numbers, as constants."""
         return JaxArray(self.jax.lax.stop_gradient(value.value), self)
 
     # Axes ----------------------------------------------------------------------------------------
 
-    def stack(self, values: list[Any], axis: int = 0) -> JaxArray:
+    def stack(self, values: list[Any], axis: int = 0) -> Array:
         """Join along a new axis."""
         return self._call("stack", values, axis)
 
-    def concat(self, values: list[Any], axis: int = 0) -> JaxArray:
+    def concat(self, values: list[Any], axis: int = 0) -> Array:
         """Join along an axis."""
         return self._call("concatenate", values, axis)
 
-    def flip(self, value: Any, axis: int) -> JaxArray:
+    def flip(self, value: Any, axis: int) -> Array:
         """The axis in reverse order."""
         return self._call("flip", value, axis)
 
-    def moveaxis(self, value: Any, source: int, target: int) -> JaxArray:
+    def moveaxis(self, value: Any, source: int, target: int) -> Array:
         """One axis moved."""
         return self._call("moveaxis", value, source, target)
 
-    def contiguous(self, value: JaxArray) -> JaxArray:
+    def contiguous(self, value: Array) -> Array:
         """The array itself: JAX knows no other order in memory."""
         return value
 
-    def window(self, value: JaxArray, start: Any, count: int) -> JaxArray:
+    def window(self, value: Array, start: Any, count: int) -> Array:
         """Rows ``start`` to ``start + count`` of the first axis; ``start`` may be traced."""
         rows = self.jax.lax.dynamic_slice_in_dim(self.jnp.asarray(value.value), _bare(start), count, 0)
         return JaxArray(rows, self)
 
     # Rows by number ------------------------------------------------------------------------------
 
-    def put(self, out: JaxArray, where: Any, values: Any) -> JaxArray:
+    def put(self, out: Array, where: Any, values: Any) -> Array:
         """A copy of ``out`` with ``values`` at the places ``where``, which are known."""
         target, new = self.jnp.asarray(out.value), self.jnp.asarray(_bare(values)).astype(out.dtype)
         where = _bare(where)
@@ -317,7 +316,7 @@ class JaxOps:
 def _register(jax: Any) -> None:
     """Let JAX look into boxes: in arguments, results and what a scan carries."""
 
-    def box(ops: JaxOps, inside: Any) -> JaxArray:
+    def box(ops: JaxOps, inside: Any) -> Array:
         found = object.__new__(JaxArray)  # JAX puts stand-ins in, which have no type
         found.value, found.ops = inside[0], ops
         return found

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Array = Any  # numpy.ndarray, torch.Tensor or JaxArray
 Indices = NDArray[np.int64]
 
 

