@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ from pydantic.fields import FieldInfo
 from texts import first_paragraph
 
 from echelongym.envs import Scenario
-from echelongym.envs.core import validation as config
 from echelongym.envs.processes.families import FAMILIES
 from echelongym.envs.recorded.windows import Windows
 
@@ -27,16 +27,6 @@ number may stand in place of the number, as in `holding_cost: {{milk: 1.0, butte
 #: Models that no annotation leads to.
 BESIDE: dict[str, type[BaseModel]] = {"customers.NAME.demand.windows": Windows}
 KINDS = ", ".join(f"[{kind}](#{slug(f'customers.NAME.demand, kind: {kind}')})" for kind in FAMILIES)
-# What the number types of the models take, by the validator that tells them apart.
-_WORDS = {
-    "NonNegative": "number >= 0",
-    "Positive": "number > 0",
-    "Share": "0 to 1",
-    "Count": "whole number >= 0",
-    "PositiveCount": "whole number >= 1",
-    "AmountByProduct": "number >= 0, by product",
-    "ShareByProduct": "0 to 1, by product",
-}
 _PLAIN: dict[Any, str] = {float: "number", int: "whole number", str: "text", bool: "`true` or `false`", Any: ""}
 
 
@@ -85,9 +75,10 @@ def title(path: str) -> str:
 
 def takes(annotation: Any, paths: dict[type[BaseModel], str], metadata: typing.Sequence[Any] = ()) -> str:
     """What a key takes, in words: ``whole number >= 1``, ``stock or supplier``, a link to the keys of a mapping."""
-    for name, words in _WORDS.items():
-        if typing.get_args(getattr(config, name))[1] in metadata:
-            return words
+    for one in metadata:
+        limits = getattr(getattr(one, "func", None), "keywords", {})
+        if "low" in limits:
+            return within(**limits)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         return takes(arguments[0], paths, arguments[1:])
@@ -108,6 +99,20 @@ def takes(annotation: Any, paths: dict[type[BaseModel], str], metadata: typing.S
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return f"[keys](#{slug(title(paths[annotation]))})"
     return _PLAIN.get(annotation, "text")
+
+
+def within(low: float, high: float, integer: bool = False, strict: bool = False, auto: bool | None = None) -> str:
+    """Range of a number in words; ``auto`` is that of numbers by product: whether the word ``auto`` may stand for one."""
+    kind = "whole number" if integer else "number"
+    if low == 0 and abs(high - 1) < 1e-6 and not integer and not strict:
+        words = "0 to 1" if high == 1 else "0 to below 1"
+    elif math.isinf(low) and math.isinf(high):
+        words = kind
+    elif math.isinf(high):
+        words = f"{kind} {'>' if strict else '>='} {low:,.12g}"
+    else:
+        words = f"{kind}, {'above ' if strict else ''}{low:,.12g} to {high:,.12g}"
+    return words + (" or `auto`" if auto else "") + ("" if auto is None else ", by product")
 
 
 def default(field: FieldInfo) -> str:
@@ -142,6 +147,8 @@ def page() -> str:
                 if key == "demand" and path == "customers.NAME"
                 else takes(field.annotation, paths, field.metadata)
             )
-            lines.append(f"| `{field.alias or key}` | {words} | {default(field)} | {field.description} |")
+            lines.append(
+                f"| `{field.alias or key}` | {words} | {default(field)} | {' '.join((field.description or '').split())} |"
+            )
         lines.append("")
     return "\n".join(lines)

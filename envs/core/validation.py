@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, StrictBool, ValidationError, model_validator
@@ -95,7 +96,7 @@ def number(low: float = 0.0, high: float = math.inf, integer: bool = False, stri
     ValueError
         By the validator: with what was expected.
     """
-    return PlainValidator(lambda value: _checked(value, low, high, integer, strict))
+    return PlainValidator(partial(_checked, low=low, high=high, integer=integer, strict=strict))
 
 
 def number_by_product(low: float = 0.0, high: float = math.inf, integer: bool = False, auto: bool = False) -> Any:
@@ -106,7 +107,10 @@ def number_by_product(low: float = 0.0, high: float = math.inf, integer: bool = 
     ValueError
         By the validator: with what was expected.
     """
+    return PlainValidator(partial(_checked_by_product, low=low, high=high, integer=integer, auto=auto))
 
+
+def _checked_by_product(value: Any, low: float, high: float, integer: bool, auto: bool) -> Any:
     def one(value: Any, of: str = "") -> Any:
         if auto and value == "auto":
             return value
@@ -116,14 +120,11 @@ def number_by_product(low: float = 0.0, high: float = math.inf, integer: bool = 
             named = f"{shorten(of, 60)} = {shorten(value, 60)}: " if of else ""
             raise ValueError(f"{named}{error}{' or auto' if auto else ''}, or a mapping by product") from None
 
-    def check(value: Any) -> Any:
-        if isinstance(value, dict):
-            if not value:
-                raise ValueError("expected a number, or a mapping by product with at least one entry")
-            return {as_text(key): one(item, str(key)) for key, item in value.items()}
-        return one(value)
-
-    return PlainValidator(check)
+    if isinstance(value, dict):
+        if not value:
+            raise ValueError("expected a number, or a mapping by product with at least one entry")
+        return {as_text(key): one(item, str(key)) for key, item in value.items()}
+    return one(value)
 
 
 Flag = StrictBool  # true or false; of themselves models would take 1 and "yes" for true

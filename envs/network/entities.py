@@ -84,7 +84,8 @@ class Lane(Config):
     mode: Label = "regular"
     """Mode of transport, any label; `express` and `transshipment` have KPIs of their own."""
     lead_time: LeadTimeField = Field(default_factory=lambda: parse_lead_time(1))
-    """Whole periods from dispatch to arrival, or `{values: [1, 2], probabilities: [0.8, 0.2]}`, drawn anew in each period."""
+    """Whole periods from dispatch to arrival, at most 10,000, or `{values: [1, 2], probabilities: [0.8, 0.2]}`, drawn anew
+    in each period."""
     products: Names | None = None
     """Products that the lane carries; left out: all."""
     capacity: NonNegative | None = None

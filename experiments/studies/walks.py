@@ -21,9 +21,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import echelongym
+import gymnasium
+
 from echelongym.envs.core.errors import expected
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.registration import register_envs
 
 from ..main import main as run_command
 from .console import StudyParser, start
@@ -85,9 +87,7 @@ def command(words: str) -> dict[str, None]:
 
 def step() -> dict[str, None]:
     """Files entered by the second step of an environment."""
-    import gymnasium
-
-    assert echelongym.__version__
+    register_envs()
     env = gymnasium.make("echelongym/Network-v1", scenario=Scenario.load("walk.yaml"), disable_env_checker=True)
     env.reset(seed=0)
     action = env.action_space.sample()

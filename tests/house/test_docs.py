@@ -1,5 +1,6 @@
 """Documentation against code: every key is described, every example in the README runs."""
 
+import importlib
 import importlib.util
 import re
 import typing
@@ -136,3 +137,18 @@ def test_examples_of_parameters_are_parameters_of_the_rule():
         described = " ".join(base.__doc__ or "" for base in RULES[path.stem].__mro__)
         assert shown, path
         assert [name for name in shown if not re.search(rf"\b{name}\b", described)] == [], path
+
+
+def test_lines_of_prose_are_below_120_characters(monkeypatch):
+    """Tables and code may be wider; so may values of a scenario, beside which no comment stands."""
+    monkeypatch.syspath_prepend(str(CHECKOUT / "docs" / "site"))
+    wrapping = importlib.import_module("wrapping")
+    long = [
+        f"{page.relative_to(CHECKOUT)}:{line}"
+        for page in pages()
+        for line in wrapping.long_lines(page.read_text(encoding="utf-8"))
+    ]
+    assert long == [], "python docs/site/wrapping.py FILE ... wraps them"
+    for path in (CHECKOUT / "configs").rglob("*.yaml"):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            assert len(line) <= wrapping.LONGEST or "#" not in line, f"{path.relative_to(CHECKOUT)}:{number}"

@@ -5,9 +5,11 @@ import re
 import runpy
 import shlex
 import sys
+from typing import Annotated
 
 import pytest
 from checkout import CHECKOUT
+from pydantic import TypeAdapter, ValidationError
 
 from echelongym.envs import Scenario, shipped_scenarios
 from echelongym.experiments.cli.compose import prepare
@@ -70,6 +72,27 @@ def test_a_generated_page_says_what_the_code_says(site, name):
     pages = site("pages")
     assert set(pages.MADE_FROM) == {"scenario_keys", "gallery", "examples", "architecture"}
     assert not pages.stale([name]), "run `make docs` and commit what it changed"
+
+
+def test_ranges_in_the_reference_are_those_of_the_models(site):
+    """What the page says of a key with a greatest number: that number is accepted, and the next one is not."""
+    keys = site("scenario_keys")
+    tried = {}
+    for model, path in keys.sections().items():
+        for key, field in keys.keys(model):
+            words = keys.takes(field.annotation, keys.sections(), field.metadata)
+            limits = re.fullmatch(r"(whole number|number), (?:above )?(-?[\d,]+) to ([\d,]+)(, by product)?", words)
+            if limits:
+                low, high = (int(limit.replace(",", "")) for limit in limits.group(2, 3))
+                adapter = TypeAdapter(Annotated[field.annotation, *field.metadata, "any"])
+                assert adapter.validate_python(high) == high, f"{path}.{key}"
+                for beyond in (low - 1, high + 1):
+                    with pytest.raises(ValidationError, match=f"<= {high:.12g}"):
+                        adapter.validate_python(beyond)
+                tried[f"{path}.{key}"] = high
+    spans = ("products.NAME.shelf_life", "customers.NAME.patience", "forecast.horizon", "observe.history")
+    assert [tried[span] for span in spans] == [10_000] * 4
+    assert tried[".horizon"] == 10_000_000
 
 
 def test_every_scenario_has_its_picture():
@@ -161,30 +184,11 @@ def test_every_command_of_the_documentation_is_one(tmp_path, monkeypatch, site):
                 prepare(command, [word for word in given if word != "-m"])
 
 
-def prose_pages():
-    """Pages with prose that people read in the repository."""
-    return [*CHECKOUT.glob("*.md"), *(page for page in (CHECKOUT / "docs").rglob("*.md") if "api" not in page.parts)]
-
-
-def test_lines_of_prose_are_below_120_characters(site):
-    """Tables and code may be wider; so may values of a scenario, beside which no comment stands."""
-    wrapping = site("wrapping")
-    long = [
-        f"{page.relative_to(CHECKOUT)}:{line}"
-        for page in prose_pages()
-        for line in wrapping.long_lines(page.read_text(encoding="utf-8"))
-    ]
-    assert long == [], "python docs/site/wrapping.py FILE ... wraps them"
-    for path in (CHECKOUT / "configs").rglob("*.yaml"):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            assert len(line) <= wrapping.LONGEST or "#" not in line, f"{path.relative_to(CHECKOUT)}:{number}"
-
-
 def test_wrapping_changes_no_word_that_is_rendered(site):
     """Each page with its paragraphs run together on one line, and wrapped anew: a renderer of Markdown sees the same."""
     renderer = pytest.importorskip("markdown_it").MarkdownIt("commonmark").enable("table")
     wrapping = site("wrapping")
-    for page in prose_pages():
+    for page in [*CHECKOUT.glob("*.md"), *(CHECKOUT / "docs").rglob("*.md")]:
         text = page.read_text(encoding="utf-8")
         joined = re.sub(r"(?<=[a-z,;]{2})\n *(?=[a-z])", " ", text)
         again = wrapping.wrapped(joined)
