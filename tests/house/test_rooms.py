@@ -47,8 +47,9 @@ ROOMS = {
         "cli figures",
         "comparison",
         "reading training",
-        "commands studies",
+        "commands",
         "main",
+        "studies",
     ),
     "configs": (),
 }
