@@ -85,7 +85,7 @@ def row(label: str, experiment: str, overrides: Sequence[str] = (), cpu_seconds:
     for seed in SEEDS:
         scenario, found = trained(experiment, overrides, cpu_seconds, seed)
         mean, half = gap(scenario, found.policy)
-        gaps.append(f"{mean:.3f}" + (f" +- {half:.3f}" if half else ""))
+        gaps.append(f"{mean:.3f}" + (f" [{mean - half:.3f}, {mean + half:.3f}]" if half else ""))
         spent.append(found.cpu_seconds)
     print(f"| {label} | {np.mean(spent):.1f} | {' | '.join(gaps)} |", flush=True)
 

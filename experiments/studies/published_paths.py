@@ -5,7 +5,7 @@
 The file holds the paths (see :mod:`.record_peer_networks`); a policy is what ``load_policy`` takes: a rule's name, a
 rule.yaml, a plan, a run folder. Profit is of an episode of 30 periods, mean over the paths, in our form of the network
 (``production_network``), which counts holding a little differently: perfect information earns 843.0 in it and 845.7 in
-theirs. Behind ``+-`` stands half the width of Student's 95 % interval over the paths.
+theirs. In brackets stands Student's 95 % interval over the paths.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
         outcome = simulate(scenario, policy, tape, kpis=False)
         profit = scenario.horizon * np.asarray(outcome.profit_per_period)
         found = mean_interval(profit)
-        print(f"{name[-32:]:32} {found.mean:8.1f} +- {(found.high - found.low) / 2:.1f}", flush=True)
+        print(f"{name[-32:]:32} {found.mean:8.1f} [{found.low:.1f}, {found.high:.1f}]", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ STUDIES = sorted(path.stem for path in ROOM.glob("*.py") if path.stem not in ("_
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_is_named_where_it_is_used(name: str) -> None:
     """By the documentation whose table it prints, or by the test whose truth it has recorded."""
-    pages = [*(CHECKOUT / "docs").glob("*.md"), *(CHECKOUT / "tests" / "envs").rglob("*.py")]
+    pages = [*CHECKOUT.glob("*.md"), *(CHECKOUT / "docs").glob("*.md"), *(CHECKOUT / "tests" / "envs").rglob("*.py")]
     assert any(f"echelongym.experiments.studies.{name}" in page.read_text(encoding="utf-8") for page in pages)
 
 
@@ -58,7 +58,7 @@ def test_perfect_information_earns_what_is_published(
     facts = CHECKOUT / "tests" / "helpers" / "peer_networks.json"
     monkeypatch.setattr("sys.argv", ["published_paths", str(facts), "local_base_stock"])
     start(published_paths.main)
-    best, rule = (float(line[32:].split("+-")[0]) for line in capsys.readouterr().out.splitlines())
+    best, rule = (float(line[32:].split("[")[0]) for line in capsys.readouterr().out.splitlines())
     published = json.loads(facts.read_text())["published"]["backlog"]
     assert best == pytest.approx(sum(published) / len(published), rel=0.005)
     assert rule < best
