@@ -38,7 +38,7 @@ def load_policy(name: str | Path, scenario: Scenario, trust: bool = False, **par
         Whether a pickle may be loaded from a path.
     parameters
         Of a rule or a factory; for a rule from a file they replace those of the file. A rule by name without them has
-        automatic levels here: only ``echelongym`` commands take what was tuned. Of a zip: ``normalize``
+        automatic levels here: only ``echelongym`` commands take what was tuned. Of a zip: ``action`` and ``normalize``
         (:func:`echelongym.agents.sb3.zip_files.load_sb3_policy`).
 
     Raises

@@ -14,7 +14,10 @@ from ..sb3.training import StableBaselinesRun
 
 
 class DQNConfig(OffPolicy):
-    """Deep Q-network (Mnih et al. 2015, Nature 518) on discrete actions; see :mod:`discrete_actions`."""
+    """Deep Q-network (Mnih et al. 2015, Nature 518) on discrete actions.
+
+    What they are, and why none is ever masked: :mod:`echelongym.agents.sb3.discrete_actions`.
+    """
 
     logged = ("loss",)
     supports_clone = False

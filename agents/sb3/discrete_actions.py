@@ -8,6 +8,10 @@ It can say *order more everywhere* and *order more on this lane*, each in the st
 different values in one period, nor anything between two steps. As levels are positions, what one period leaves out the next
 one can make up for. Around a tuned rule (``start: rule.yaml``, ``start_as: residual``) each is a correction of the
 rule, which is how networks of many lanes are best learnt with it.
+
+No action needs to be masked: whatever is requested is allowed, and the network ships what it can. Where a lane cannot be
+asked (its ``review`` or calendar, a closed or failed source) nothing is shipped; elsewhere requests are cut to capacities and
+stock and rounded to batches and minimum orders (:mod:`echelongym.envs.dynamics.ship`).
 """
 
 from __future__ import annotations

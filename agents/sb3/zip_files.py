@@ -20,8 +20,8 @@ from gymnasium import spaces
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch import nn
 
-from echelongym.envs.core.errors import InputError, MissingExtra, expected, shorten, unknown
-from echelongym.envs.interface.action_decoder import UNSTATED_ACTION
+from echelongym.envs.core.errors import InputError, MissingExtra, expected, shorten, unknown, warn
+from echelongym.envs.interface.action_decoder import KINDS, UNSTATED_ACTION
 from echelongym.envs.interface.observation_encoder import BOUND
 from echelongym.envs.network.signature import check_network, signature
 from echelongym.envs.scenario.scenario import Scenario
@@ -32,10 +32,9 @@ from ..residual import rule_from_dict
 from .actor import ActorPolicy, policy_of
 from .discrete_actions import move_table
 from .models import actor_module, algorithm_of
-from .pickled_paths import former_paths
 
 NONE = "none"
-_PARAMETERS = ("normalize",)
+_PARAMETERS = ("action", "normalize")
 
 
 class Normalization(nn.Module):
@@ -71,15 +70,22 @@ def load_sb3_policy(path: str | Path, scenario: Scenario, trust: bool = False, *
     trust
         A zip holds pickled Python, which can do anything when it is read: it is opened only with ``trust=True``.
     parameters
-        Of a zip: ``normalize``, the statistics of VecNormalize that a model was trained under: what ``VecNormalize.save``
-        wrote (a pickle, so with ``trust=True`` only), an ``.npz`` with ``mean`` and ``var`` (n,), and ``epsilon`` and
-        ``clip_obs`` if they are not 1e-8 and 10, or ``none``: rewards alone were normalised.
+        ``action``, the kind of the env's actions, where the zip does not say it: a wrapper that makes both spaces anew
+        loses what the env noted in them; left out, that is ``order_up_to``, with a warning. ``normalize``, the
+        statistics of VecNormalize that a model was trained under: what ``VecNormalize.save`` wrote (a pickle, so with
+        ``trust=True`` only), an ``.npz`` with ``mean`` and ``var`` (n,), and ``epsilon`` and ``clip_obs`` if they are
+        not 1e-8 and 10, or ``none``: rewards alone were normalised.
+
+    Warns
+    -----
+    NetworkWarning
+        If nothing says what the model's actions stand for.
 
     Raises
     ------
     InputError
-        If there is no such file, it is damaged or not trusted, it was trained on another network, or behind a wrapper
-        that shows or takes other numbers than the env.
+        If there is no such file, it is damaged or not trusted, it was trained on another network, with other actions
+        than ``action``, or behind a wrapper that shows or takes other numbers than the env.
     """
     path = Path(path)
     for key in parameters:
@@ -91,7 +97,7 @@ def load_sb3_policy(path: str | Path, scenario: Scenario, trust: bool = False, *
             trust,
             f"true to load {path}: a zip of Stable-Baselines3 holds pickled Python, which can do anything",
         )
-    return _load_zip(path, scenario, parameters.get("normalize"))
+    return _load_zip(path, scenario, **parameters)
 
 
 # Keys of a zip that only one algorithm has, in the order in which they tell one from another.
@@ -106,10 +112,12 @@ _ALGORITHMS = {
 }
 
 
-def _load_zip(path: Path, scenario: Scenario, normalize: Any) -> ActorPolicy:
+def _load_zip(path: Path, scenario: Scenario, action: Any = None, normalize: Any = None) -> ActorPolicy:
     model = _model(path)
     facts: dict[str, Any] = getattr(model, "echelongym", {})
-    trained, action = _origin(model, facts, scenario, str(path))
+    noted = _noted(model)
+    trained = _origin(facts, noted, scenario, str(path))
+    action = _action(facts.get("action") or noted.get("action"), action, str(path))
     rule = None if facts.get("rule") is None else rule_from_dict(facts["rule"], trained, str(path))
     blank = ActorPolicy(trained, nn.Identity(), action)
     moves = None
@@ -144,7 +152,7 @@ def _model(path: Path) -> Any:
         raise expected("policy", str(path), f"a zip of {known}")
     algorithm = algorithm_of(name)
     try:
-        with warnings.catch_warnings(), former_paths():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it remarks on its own settings of a replay buffer that is not there
             model = algorithm.load(path, device="cpu")
     except MissingExtra:
@@ -157,21 +165,39 @@ def _model(path: Path) -> Any:
     return model
 
 
-def _origin(model: Any, facts: dict[str, Any], scenario: Scenario, where: str) -> tuple[Scenario, str]:
-    """The scenario whose units the model's numbers are in, and the kind of its actions, as its env noted them."""
+def _noted(model: Any) -> dict[str, Any]:
+    """What its env noted in one of its spaces."""
+    found = (getattr(one, "echelongym", None) for one in (model.action_space, model.observation_space))
+    return next((one for one in found if one), {})
+
+
+def _action(stated: Any, given: Any, where: str) -> str:
+    """The kind of a model's actions, from what its zip says and what a user does."""
+    if given is not None and given not in KINDS:
+        raise unknown("policy.parameters.action", given, KINDS, where)
+    if stated and given not in (None, stated):
+        raise expected(
+            "policy.parameters.action", given, f"{stated}, which the zip says of its actions, or nothing", where
+        )
+    if not stated and given is None:
+        warn(
+            f"{where}: does not say what its actions stand for: read as {UNSTATED_ACTION}, what environments of earlier "
+            f"versions had; policy.parameters.action=... says it ({', '.join(KINDS)})"
+        )
+    return str(stated or given or UNSTATED_ACTION)
+
+
+def _origin(facts: dict[str, Any], noted: dict[str, Any], scenario: Scenario, where: str) -> Scenario:
+    """The scenario whose units the model's numbers are in, as its env noted it."""
     if not isinstance(facts, dict) or (facts and not {"network", "rule"} <= set(facts)):
         raise expected("echelongym", facts, "what train writes of a model, or no such key", where)
     if facts:
         check_network(facts["network"], scenario.tables, where)
-    noted: Any = next(
-        (found for one in (model.action_space, model.observation_space) if (found := getattr(one, "echelongym", None))),
-        {},
-    )
     trained = scenario
     if noted and noted["digest"] != scenario.digest:
         trained = scenario_within(json.loads(noted["scenario"]), scenario, where, noted["digest"])
         check_network(signature(trained.tables), scenario.tables, where)
-    return trained, str(facts.get("action") or noted.get("action") or UNSTATED_ACTION)
+    return trained
 
 
 def _normalization(path: Path, model: Any, normalize: Any, size: int) -> Normalization | None:

@@ -27,7 +27,7 @@ ROOMS = {
         "gym",
     ),
     "agents": (
-        "rules",
+        "rules pickled_paths",
         "service_targets checkpoint_files origin imported networks jax_engine",
         "planning",
         "registry",

@@ -11,6 +11,8 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -201,10 +203,33 @@ def test_benchmark_typed_again_gives_its_table(files, tmp_path, monkeypatch):
                 assert same, (key, value, found[key])
 
 
+def test_former_modules_are_light_and_hold_their_classes_alone():
+    """In a process that has imported nothing yet, as one that reads a zip with Stable-Baselines3 alone."""
+    code = (
+        "import sys; import echelongym.agents.graph_policy as one; assert 'torch' not in sys.modules; "
+        "from echelongym.agents.graph_features import GraphLayout; "
+        "assert GraphLayout.__module__.endswith('networks.graph_features'); "
+        "assert not hasattr(one, 'os') and not hasattr(one, 'GraphLayout')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_stable_baselines3_alone_reads_an_earlier_zip(files):
+    import torch
+    from stable_baselines3 import PPO
+
+    from echelongym.agents import load_policy
+
+    path = SAVED / "train_ppo_graph" / "model.zip"
+    policy = load_policy(path, Scenario.load(path.parent / "scenario.yaml"), trust=True)
+    seen = np.random.default_rng(0).normal(size=(20, policy.encoder.size)).astype(np.float32)
+    acted = PPO.load(path, device="cpu").predict(seen, deterministic=True)[0]
+    np.testing.assert_allclose(policy.act(torch.from_numpy(seen)).numpy(), acted, **CLOSE)
+
+
 def test_zip_that_names_a_module_that_has_moved(files, tmp_path, monkeypatch):
     """The graph classes of a zip are found under a former path, and nothing else is."""
-    from echelongym.agents import load_policy
-    from echelongym.agents.sb3 import pickled_paths
+    from echelongym.agents import load_policy, pickled_paths
     from echelongym.envs import InputError
 
     former = {path: path[:-3] + "was" for path in pickled_paths.FORMER}
@@ -217,11 +242,11 @@ def test_zip_that_names_a_module_that_has_moved(files, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="cannot load this zip"):
         load_policy(moved, scenario, trust=True)
     table = {former[path]: classes for path, classes in pickled_paths.FORMER.items()}
-    monkeypatch.setattr(pickled_paths, "FORMER", table)
+    for path, classes in table.items():
+        monkeypatch.setitem(sys.modules, path, pickled_paths.FormerModule(path, classes))
     load_policy(moved, scenario, trust=True)
-    with pytest.raises(ModuleNotFoundError):
-        __import__(next(iter(table)))
-    monkeypatch.setattr(pickled_paths, "FORMER", {path: lambda: (int,) for path in table})
+    for path in table:
+        monkeypatch.setitem(sys.modules, path, pickled_paths.FormerModule(path, {"int": "builtins"}))
     with pytest.raises(InputError, match="cannot load this zip"):
         load_policy(moved, scenario, trust=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from echelongym.agents.sb3.policy_file import load_actor, save_actor
 from echelongym.envs.core.errors import InputError, MissingExtra
 from echelongym.envs.core.validation import validate
 from echelongym.envs.gym.vector_env import NetworkVectorEnv
+from echelongym.envs.interface.action_decoder import ActionDecoder
+from echelongym.envs.interface.observation import Decision
 from echelongym.envs.scenario.scenario import Scenario
-from echelongym.envs.simulate import simulate
+from echelongym.envs.simulate import periods, simulate
 from echelongym.experiments.cli.compose import compose
 from echelongym.experiments.commands import train as command
 from echelongym.experiments.commands.train import train
@@ -288,6 +291,41 @@ def test_moves_of_one_lane_are_a_grid():
 def test_moves_of_several_lanes_are_all_together_and_each_alone():
     table = move_table(2, (-0.25, 1.0))
     np.testing.assert_allclose(table, [[0, 0], [-0.25, -0.25], [1, 1], [-0.25, 0], [1, 0], [0, -0.25], [0, 1]])
+
+
+def test_no_discrete_action_needs_a_mask():
+    """Whatever is requested, nothing leaves where a lane cannot be asked, and no more than there is in stock."""
+    changes = {
+        "lanes.raw_7_factory_4.review": {"every": 3, "first": 1},
+        "lanes.raw_7_factory_4.batch": 6,
+        "lanes.factory_4_distributor_2.minimum_order": 15,
+        "lanes.distributor_2_retailer.calendar": {"closed": [0, 4]},
+        "nodes.factory_5.calendar": {"closed": [5, 6]},
+    }
+    scenario = Scenario.load("production_network").with_overrides(changes)
+    t, tape, decoder = scenario.tables, scenario.sample(3, 2, "test"), ActionDecoder(scenario, "requests")
+    names, source = list(scenario.lanes), {one: lane.source for one, lane in scenario.lanes.items()}
+    moved = 0.0
+    for move in move_table(decoder.size, (-1.0, 1.0)):
+        policy = partial(requests_of, decoder, move)
+        for period, seen, flows, _ in periods(scenario, policy, tape):
+            shipped = flows.shipped[:, 0]  # (L, B)
+            moved += shipped.sum()
+            assert (shipped >= 0).all()
+            for lane in names:
+                shut = lane == "raw_7_factory_4" and period % 3 != 1
+                shut |= lane == "distributor_2_retailer" and period % 7 in (0, 4)
+                shut |= source[lane] == "factory_5" and period % 7 in (5, 6)
+                assert not shut or not shipped[t.lanes.index(lane)].any(), (lane, period)
+            for node in {one for one in source.values() if scenario.nodes[one].kind != "supplier"}:
+                out = sum(shipped[t.lanes.index(lane)] for lane in names if source[lane] == node)
+                assert (out <= seen.on_hand[:, t.nodes.index(node), 0].sum(-1) * (1 + 1e-9)).all()
+    assert moved > 0
+
+
+def requests_of(decoder: ActionDecoder, move: Any, observation: Any) -> Decision:
+    """What one action requests in every world."""
+    return Decision(decoder.decode(np.tile(move, (len(observation.on_hand), 1)), observation))
 
 
 def test_env_of_moves_steps_the_action_that_a_number_stands_for(network):

@@ -10,7 +10,7 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
 
 from echelongym.agents.loading import load_policy
-from echelongym.envs.core.errors import InputError
+from echelongym.envs.core.errors import InputError, NetworkWarning
 from echelongym.envs.gym.env import NetworkEnv
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
@@ -55,14 +55,43 @@ def test_model_of_the_plain_env_costs_what_it_costs_there(tmp_path, action):
     np.testing.assert_allclose(simulated(tmp_path / "model.zip"), played(env(action=action), model))
 
 
-def test_zip_that_does_not_say_its_action_has_levels(tmp_path):
-    """Spaces noted nothing when ``order_up_to`` was the default: such a model means what it meant."""
-    made = env(action="order_up_to")
+def silent(action):
+    """An env whose spaces say nothing, as behind a wrapper that makes both anew."""
+    made = env(action=action)
     for name in ("observation_space", "action_space"):
         space = getattr(made, name)
         setattr(made, name, spaces.Box(space.low, space.high, space.shape, space.dtype))
-    model = trained(A2C, made, tmp_path / "model.zip")
-    np.testing.assert_allclose(simulated(tmp_path / "model.zip"), played(env(action="order_up_to"), model))
+    return made
+
+
+def test_zip_that_does_not_say_its_action_has_levels(tmp_path):
+    """Spaces noted nothing when ``order_up_to`` was the default: such a model means what it meant, and that is said."""
+    model = trained(A2C, silent("order_up_to"), tmp_path / "model.zip")
+    with pytest.warns(NetworkWarning, match=r"read as order_up_to, .* policy\.parameters\.action=") as said:
+        costs = simulated(tmp_path / "model.zip")
+    assert len(said) == 1
+    np.testing.assert_allclose(costs, played(env(action="order_up_to"), model))
+
+
+@pytest.mark.parametrize("action", ["proportional", "requests"])
+def test_action_that_a_zip_does_not_say_is_given_with_it(tmp_path, action, recwarn):
+    path = tmp_path / "model.zip"
+    model = trained(A2C, silent(action), path)
+    np.testing.assert_allclose(simulated(path, action=action), played(env(action=action), model))
+    assert not [one for one in recwarn if issubclass(one.category, NetworkWarning)]
+    SCENARIO.save(tmp_path / "shop.yaml")
+    words = [f"scenario={tmp_path}/shop.yaml", f"policy={path}", "trust=true", f"policy.parameters.action={action}"]
+    assert main(["simulate", *words, "evaluation.worlds=2", "progress=false", f"run={tmp_path}/run"]) == 0
+
+
+def test_action_other_than_the_zip_says_is_refused(tmp_path):
+    trained(A2C, env(action="requests"), tmp_path / "model.zip")
+    simulated(tmp_path / "model.zip", action="requests")
+    with pytest.raises(InputError, match=r"action = 'allocate': expected requests, which the zip says") as caught:
+        simulated(tmp_path / "model.zip", action="allocate")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"action = 'request': expected one of .* did you mean 'requests'"):
+        simulated(tmp_path / "model.zip", action="request")
 
 
 @pytest.mark.parametrize("algorithm", [PPO, SAC])
