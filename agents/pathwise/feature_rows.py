@@ -83,13 +83,7 @@ class FeatureRows:
         self.disturbed = hit.get("node_availability", np.zeros(t.N, dtype=bool))
         self.disturbed_lanes = hit.get("lane_availability", np.zeros(t.L, dtype=bool))
         self.deviation = np.maximum(self.auto.flow_deviation.reshape(-1), 1e-9)
-        carried = np.zeros((t.N, t.P), dtype=bool)
-        for carries, target in zip(t.lane_carries, t.lane_target, strict=True):
-            carried[target] |= carries
-        carried |= t.initial_on_hand > 0
-        carried |= t.mean_flow > 0
-        carried[t.is_supplier] = False
-        self.cells = np.flatnonzero(carried)
+        self.cells = np.flatnonzero(t.stocked | ((t.mean_flow > 0) & ~t.is_supplier[:, None]))
         self.lanes = np.flatnonzero(t.lane_open)
         place = np.full(t.N * t.P + 1, -1)
         place[self.cells] = np.arange(len(self.cells))
@@ -105,7 +99,7 @@ class FeatureRows:
         for cell in self.cells.tolist():
             self.children.setdefault(int(self.forest.parent[cell]), []).append(cell)
         self.below = {cell: self._below(cell) for cell in self.cells.tolist()}
-        first = np.where(t.first_source >= 0, t.first_source * t.P + np.arange(t.P), -1).reshape(-1)
+        first = t.first_cell.reshape(-1)
         self.customers = {cell: np.flatnonzero(np.isin(first, below)).tolist() for cell, below in self.below.items()}
         self.own_customers = {cell: np.flatnonzero(first == cell).tolist() for cell in self.cells.tolist()}
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from echelongym.envs.core.typing import Ints
 from echelongym.envs.interface.observation import Observation
-from echelongym.envs.interface.observation_encoder import season_periods
+from echelongym.envs.interface.observation_encoder import season_periods, season_waves
 from echelongym.envs.scenario.scenario import Scenario
 
 from .feature_rows import FeatureRows, feature_names
@@ -136,9 +136,8 @@ class Features(nn.Module):
 
     def _season(self, period: Any) -> torch.Tensor:
         """Sine and cosine of the season, (2, B)."""
-        now = torch.as_tensor(period).to(self.constant.dtype)[None]
-        turn = torch.fmod(now, self.seasons[0]) * (2 * np.pi / self.seasons[0])
-        return torch.cat([torch.sin(turn), torch.cos(turn)], 0)
+        found: torch.Tensor = season_waves(torch.as_tensor(period).to(self.constant.dtype), self.seasons)
+        return found
 
 
 class _Product(torch.autograd.Function):

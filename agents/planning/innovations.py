@@ -92,9 +92,8 @@ class Innovations:
         self.ends = _covers(scenario, self.cells)  # (I, WINDOWS) periods after the first, -1 = no window
         self.known = known_until(scenario, periods)
         #: (I, C) customers of each coordinate's echelon, by product
-        first = t.first_source[:, self.cells[:, 1]].T
-        inside = t.echelon[self.cells[:, 0][:, None], np.maximum(first, 0), self.cells[:, 1][:, None]]
-        self._members = (inside & (first >= 0)).astype(np.float64)
+        below = [t.served_below(node)[:, product] for node, product in self.cells]
+        self._members = np.array(below, dtype=np.float64).reshape(-1, t.C)
         self._by_world = any(hit.when.random for hit in hits(scenario, "demand_factor"))
         count = int(np.clip(NUMBERS / (periods * len(self.cells) * WINDOWS), FEWEST_DRAWS, MOST_DRAWS))
         self._draws = FEWEST_DRAWS if self._by_world else count

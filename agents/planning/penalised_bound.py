@@ -134,8 +134,7 @@ def _of_customers(t: Tables, cells: Ints) -> Floats:
     """(I, C, P) 1 where who waits is first served there."""
     found = np.zeros((len(cells), t.C, t.P))
     for i, (node, product) in enumerate(cells):
-        first = t.first_source[:, product]
-        found[i, :, product] = (first >= 0) & t.echelon[node, np.maximum(first, 0), product]
+        found[i, :, product] = t.served_below(node)[:, product]
     return found
 
 

@@ -217,8 +217,7 @@ class PlannedProgram(NetworkProgram):
             own = np.where(inside[n][None], at, -1)  # (T, N, P)
             stays = ~(cells.mortal & (cells.life == 0))
             assembly.add(own[:, :, cells.product], self.stock.close, -1.0 * stays)
-            first = (t.first_source >= 0) & inside[n, np.maximum(t.first_source, 0), np.arange(t.P)]
-            waits = np.where(first[None], at, -1)  # (T, C, P)
+            waits = np.where(t.served_below(n)[None], at, -1)  # (T, C, P)
             service = self.service
             assembly.add(waits, service.waiting, 1.0)
             stay = np.where(cells.impatient, 1 - cells.lost_share, 0.0)

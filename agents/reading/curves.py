@@ -157,8 +157,7 @@ def _moved(moment: Moment, t: Any, target: int, product: int, move: Floats) -> M
     """The stock of a node (B,) units higher, or lower as far as there is any."""
     on_hand = np.array(moment.observation.on_hand)
     in_transit = np.array(moment.observation.in_transit)
-    life = int(t.shelf_life[product]) or t.A
-    on_hand[:, target, product, life - 1] += np.maximum(move, 0).astype(on_hand.dtype)
+    on_hand[:, target, product, t.fresh_class[product]] += np.maximum(move, 0).astype(on_hand.dtype)
     less = np.maximum(-move, 0).astype(on_hand.dtype)
     for age in range(t.A):
         taken = np.minimum(on_hand[:, target, product, age], less)

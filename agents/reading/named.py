@@ -171,13 +171,8 @@ def _below(found: Sequence[Feature], t: Tables) -> list[Feature]:
     known = {one.name: one for one in found}
     sums = []
     for node, product in np.argwhere(t.primary_lane >= 0):
-        served = [
-            c
-            for c in range(t.C)
-            if t.first_source[c, product] >= 0
-            and t.echelon[node, t.first_source[c, product], product]
-            and t.mean_demand[c, product] > 0
-        ]
+        below = t.served_below(node)[:, product]
+        served = [c for c in range(t.C) if below[c] and t.mean_demand[c, product] > 0]
         if len(served) < 2:
             continue
         inner = t.nodes[node] if t.P == 1 else f"{t.nodes[node]}, {t.products[product]}"

@@ -108,8 +108,8 @@ def _ways(rule: JustInTime) -> tuple[list[Way], Ints, Ints, Ints]:
     place = {int(cell): i for i, cell in enumerate(np.flatnonzero(forest.primary >= 0))}
     ways: dict[Way, int] = {}
     terms = []
-    for c, p in np.argwhere(t.first_source >= 0).tolist():
-        cell = int(t.first_source[c, p]) * t.P + p
+    for c, p in np.argwhere(t.first_cell >= 0).tolist():
+        cell = int(t.first_cell[c, p])
         way: Way = ()
         for node in (cell, *forest.ancestors(cell)):
             if node not in place:

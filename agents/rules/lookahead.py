@@ -41,8 +41,8 @@ class Covered(NamedTuple):
         t = scenario.tables
         rows: list[tuple[int, int, int]] = []
         above: dict[int, list[int]] = {}  # customers of each echelon
-        for c, p in np.argwhere(t.first_source >= 0).tolist():
-            cell = int(t.first_source[c, p]) * t.P + p
+        for c, p in np.argwhere(t.first_cell >= 0).tolist():
+            cell = int(t.first_cell[c, p])
             total = 0
             for node in (cell, *forest.ancestors(cell)):
                 above.setdefault(node, []).append(c * t.P + p)

@@ -43,7 +43,7 @@ class _FedCells:
         self.stock = Stock(t, ops, rows_of(t))
         self.cells, self.lanes = ops.index(cells), ops.index(forest.primary[cells])
         self.by_supplier = Segments(forest.parent[cells], t.N * t.P, ops)
-        first = np.where(t.first_source >= 0, t.first_source * t.P + np.arange(t.P), -1).reshape(-1)
+        first = t.first_cell.reshape(-1)
         self.by_first_source = Segments(first, t.N * t.P, ops)
         #: For each delay that occurs, 1 where it is a cell's.
         self.delays = {int(d): ops.constant(rule.delay[cells] == d)[:, None] for d in np.unique(rule.delay[cells])}
@@ -128,8 +128,8 @@ class AnchoringAndAdjustment(Rule):
         t = self.tables
         auto = automatic_levels(self.scenario)
         flow, served = t.mean_flow.reshape(-1), np.zeros(t.N * t.P)
-        for customer, product in zip(*np.nonzero(t.first_source >= 0), strict=True):
-            served[t.first_source[customer, product] * t.P + product] += t.mean_demand[customer, product]
+        for customer, product in zip(*np.nonzero(t.first_cell >= 0), strict=True):
+            served[t.first_cell[customer, product]] += t.mean_demand[customer, product]
         desired = auto.local.reshape(-1) - served + self.delay * flow
         desired = np.rint(desired) if t.integer else desired
         scale = np.maximum(auto.deviation.reshape(-1), auto.flow_deviation.reshape(-1))

@@ -82,9 +82,8 @@ class Dynamics:
         """The state at the start of period 0 for a batch of worlds."""
         t, units = self.tables, self.units
         batch = units.amount(np.zeros(worlds))
-        life = np.where(t.shelf_life > 0, t.shelf_life, t.A) - 1
         on_hand = np.zeros((t.N, t.P, t.A, 1))
-        on_hand[:, np.arange(t.P), life, 0] = t.initial_on_hand
+        on_hand[:, np.arange(t.P), t.fresh_class, 0] = t.initial_on_hand
         rows, leads = self.road.initial(worlds)
         return State(
             units.amount(on_hand) + batch,

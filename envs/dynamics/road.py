@@ -95,10 +95,9 @@ class Road:
     def initial(self, worlds: int) -> tuple[Array, Array | None]:
         """Rows (M, P, A, B) at the start of period 0 and the lead times of the varied ones."""
         t, ops = self.tables, self.ops
-        life = np.where(t.shelf_life > 0, t.shelf_life, t.A) - 1
         rows = np.zeros((len(self.kept_lane), t.P, t.A, worlds))
         for p in range(t.P):
-            rows[:, p, life[p]] = t.initial_in_transit[self.kept_lane, p, self.kept_slot][:, None]
+            rows[:, p, t.fresh_class[p]] = t.initial_in_transit[self.kept_lane, p, self.kept_slot][:, None]
         leads = self.opening + ops.whole(np.zeros((1, worlds))) if self.varied else None
         return self.units.amount(rows), leads
 

@@ -50,8 +50,7 @@ class Shipping:
         from_supplier = np.flatnonzero((t.lane_source >= 0) & ~scarce)
         self.from_supplier = ops.index(from_supplier) if len(from_supplier) else None
         fresh = np.zeros((1, t.P, t.A, 1))
-        life = np.where(t.shelf_life > 0, t.shelf_life, t.A) - 1
-        fresh[0, np.arange(t.P), life, 0] = 1
+        fresh[0, np.arange(t.P), t.fresh_class, 0] = 1
         self.fresh = self.units.amount(fresh)
 
     def _prepare_node_capacity(self) -> None:

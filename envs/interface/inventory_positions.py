@@ -113,7 +113,7 @@ class Stock:
         t = tables
         self.ops, self.cells = ops, t.N * t.P
         self.by_target = Segments(t.lane_target[rows.lane], t.N, ops) if len(rows.lane) else None
-        first = np.where(t.first_source >= 0, t.first_source * t.P + np.arange(t.P), -1).reshape(-1)
+        first = t.first_cell.reshape(-1)
         waits = (t.lost_share < 1).any() and (first >= 0).any()
         self.by_first_source = Segments(first, self.cells, ops) if waits else None
 
@@ -182,9 +182,9 @@ def cover(tables: Tables, forest: Forest, echelon: bool, lots: bool = True) -> t
     apart, timing = (review**2 - 1) / 12, np.zeros(t.N * t.P)
     for c in range(t.C):
         for p in range(t.P):
-            if t.first_source[c, p] < 0:
+            cell, total, differs = int(t.first_cell[c, p]), 0.0, 0.0
+            if cell < 0:
                 continue
-            cell, total, differs = int(t.first_source[c, p]) * t.P + p, 0.0, 0.0
             for node in (cell, *forest.ancestors(cell)):
                 total = total + lead[node] if echelon else lead[node]
                 mean[node] += t.mean_demand[c, p] * (total + 1)

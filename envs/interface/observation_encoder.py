@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -131,15 +132,7 @@ class ObservationEncoder:
 
     def season(self, period: Any) -> Array:
         """(waves, B) sines and cosines of the phase of each season in a period (B,)."""
-        if not self.seasons:
-            return period[None][:0]
-        if not isinstance(period, np.ndarray):
-            import torch
-
-            phases = [torch.fmod(period, length) * (2 * np.pi / length) for length in self.seasons]
-            return torch.stack([wave(phase) for phase in phases for wave in (torch.sin, torch.cos)])
-        turns = [np.fmod(period, length) * (2 * np.pi / length) for length in self.seasons]
-        return np.stack([wave(turn) for turn in turns for wave in (np.sin, np.cos)])
+        return season_waves(period, self.seasons)
 
     def _torch(self, view: View, positions: Array) -> Any:
         import torch
@@ -168,6 +161,17 @@ def season_periods(scenario: Scenario) -> tuple[float, ...]:
             if isinstance(process, DemandProcess) and process.family.season is not None:
                 found.add(float(process.family.season.period))
     return tuple(sorted(found))
+
+
+def season_waves(period: Any, lengths: Sequence[float]) -> Any:
+    """(2 waves a season, B) sine and cosine of the phase of seasons of these lengths in a period (B,), NumPy or torch."""
+    library: Any = np
+    if not isinstance(period, np.ndarray):
+        import torch as library
+    if not lengths:
+        return period[None][:0]
+    turns = [library.fmod(period, length) * (2 * np.pi / length) for length in lengths]
+    return library.stack([wave(turn) for turn in turns for wave in (library.sin, library.cos)])
 
 
 def _blocks(scenario: Scenario, decoder: ActionDecoder, seasons: tuple[float, ...]) -> list[Block]:
@@ -218,22 +222,16 @@ def _position_block(decoder: ActionDecoder) -> Block:
 def _stock_blocks(decoder: ActionDecoder) -> list[Block]:
     """On hand, in transit, backlog and unfilled."""
     t, levels = decoder.tables, decoder.levels
-    life = np.where(t.shelf_life > 0, t.shelf_life, t.A)  # (P,)
     ages = np.arange(t.A)
-    lives = np.where(t.shelf_life[:, None] > 0, ages < life[:, None], ages == t.A - 1)  # (P, A)
-    fresh = ages == life[:, None] - 1
+    fresh = ages == t.fresh_class[:, None]  # (P, A)
+    lives = np.where(t.shelf_life[:, None] > 0, ages <= t.fresh_class[:, None], fresh)
     supplied = t.is_supplier[t.lane_source] | (t.lane_source < 0)
-    carried = np.zeros((t.N, t.P), dtype=bool)
-    for number, target_node in enumerate(t.lane_target):
-        carried[target_node] |= t.lane_carries[number]
-    carried |= t.initial_on_hand > 0
-    carried[t.is_supplier] = False
     lead = np.where(t.primary_lane >= 0, t.nominal_lead_time[np.maximum(t.primary_lane, 0)], 0)
     standing = np.maximum(levels.local - t.mean_flow * lead, 0.5 * t.mean_flow)
     shape = (t.N, t.P, t.A)
     on_hand = _block(
         "on_hand",
-        carried[:, :, None] & lives,
+        t.stocked[:, :, None] & lives,
         np.broadcast_to((standing / lives.sum(1))[:, :, None], shape),
         np.broadcast_to((levels.flow_deviation * np.sqrt(lead + 1))[:, :, None], shape),
         (t.nodes, t.products, _numbers(t.A) if t.A > 1 else None),

@@ -8,6 +8,7 @@ history, F forecast slots. An absent capacity is ``inf``, an absent index is -1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -129,6 +130,29 @@ class Tables:
     def S(self) -> int:
         """Number of source-customer pairs."""
         return len(self.pairs)
+
+    @cached_property
+    def fresh_class(self) -> Ints:
+        """(P,) life class in which fresh stock arrives; what never expires stands in the last one."""
+        return np.where(self.shelf_life > 0, self.shelf_life, self.A) - 1
+
+    @cached_property
+    def first_cell(self) -> Ints:
+        """(C, P) cell, that is node * P + product, of each first source; -1 = none."""
+        return np.where(self.first_source >= 0, self.first_source * self.P + np.arange(self.P), -1)
+
+    @cached_property
+    def stocked(self) -> Bools:
+        """(N, P) cells where units can stand: a lane brings them, or they are there at the start; no supplier's."""
+        found = self.initial_on_hand > 0
+        for target, carries in zip(self.lane_target, self.lane_carries, strict=True):
+            found[target] |= carries
+        return found & ~self.is_supplier[:, None]
+
+    def served_below(self, node: int | np.integer) -> Bools:
+        """(C, P) whether the first source of customers is in the echelon of a node."""
+        inside = self.echelon[node, np.maximum(self.first_source, 0), np.arange(self.P)]
+        return np.asarray(inside & (self.first_source >= 0))
 
     @property
     def review(self) -> Ints:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from echelongym.envs.core.backend import NUMPY
 from echelongym.envs.dynamics import Dynamics, Exogenous, State
 from echelongym.envs.dynamics.rounding import short_of
-from echelongym.envs.interface.observation_encoder import season_periods
+from echelongym.envs.interface.observation_encoder import season_periods, season_waves
 from echelongym.envs.worlds.events import disturbed
 from echelongym.envs.worlds.tape import Tape
 
@@ -200,9 +200,7 @@ def exogenous_rows(recorded: RecordedPeriod, tape: Tape, scenario: Any) -> NDArr
         elif name == "period":
             part[:] = np.arange(periods)[:, None, None]
         elif name == "season":
-            length = season_periods(scenario)[0]
-            turn = np.fmod(np.arange(periods), length) * (2 * np.pi / length)
-            part[:] = np.stack([np.sin(turn), np.cos(turn)], 1)[:, :, None]
+            part[:] = season_waves(np.arange(periods), season_periods(scenario)[:1]).T[:, :, None]
         elif name == "demand_history":
             for h in range(history):
                 rows = data.demand[history - 1 - h : history - 1 - h + periods].reshape(periods, -1, worlds)

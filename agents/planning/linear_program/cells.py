@@ -28,7 +28,7 @@ class CellConstants:
         self.mortal = t.shelf_life[self.product] > 0  # (Q,)
         #: (Q,) life class in the arrays of states and observations
         self.shown = np.where(self.mortal, self.life, t.A - 1)
-        self.fresh = ~self.mortal | (self.life + 1 == t.shelf_life[self.product])  # (Q,)
+        self.fresh = self.shown == t.fresh_class[self.product]  # (Q,)
         #: (P,) cell of a fresh unit
         self.fresh_cell = np.flatnonzero(self.fresh)
         self.stock = ~t.is_supplier  # (N,)
@@ -40,11 +40,7 @@ class CellConstants:
         direct = t.is_supplier[t.pair_source]
         self.direct = direct  # (S,) pairs served by a supplier
         self.pair = t.pair_carries[:, self.product] & (~direct[:, None] | self.fresh)  # (S, Q)
-        fed = np.zeros((t.N, t.P), dtype=bool)
-        for lane in range(t.L):
-            fed[t.lane_target[lane]] |= t.lane_carries[lane]
-        fed |= t.initial_on_hand > 0
-        self.held = (fed & self.stock[:, None])[:, self.product]  # (N, Q) that can stand
+        self.held = t.stocked[:, self.product]  # (N, Q) that can stand
         self._prices()
         self._customers()
 

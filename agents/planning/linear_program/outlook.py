@@ -73,9 +73,8 @@ class Standing:
         """The start of a scenario's episodes."""
         t = tables
         whole = half_up if t.integer else (lambda x: x)
-        life = np.where(t.shelf_life > 0, t.shelf_life, t.A) - 1
         on_hand, in_transit = np.zeros((t.N, t.P, t.A)), np.zeros((t.L, t.P, t.K, t.A))
         for p in range(t.P):
-            on_hand[:, p, life[p]] = whole(t.initial_on_hand[:, p])
-            in_transit[:, p, :, life[p]] = whole(t.initial_in_transit[:, p])
+            on_hand[:, p, t.fresh_class[p]] = whole(t.initial_on_hand[:, p])
+            in_transit[:, p, :, t.fresh_class[p]] = whole(t.initial_in_transit[:, p])
         return cls(on_hand, in_transit, t.initial_lead_time, opening_backlog(t))
