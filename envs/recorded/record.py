@@ -119,27 +119,21 @@ class RecordedSeries:
 
     Attributes
     ----------
-    file
-        The name as the scenario gives it.
-    periods
-        Length of every series.
+    record
+        What can be said of the file and its periods.
     columns
         Names of the series, or None where any name is one (synthetic).
     read
         Units of a column, ``(periods,)``; called with names among ``columns`` only.
-    calendar
-        When periods begin; None where the file counts them.
     """
 
-    file: str
-    periods: int
+    record: Record
     columns: Sequence[str] | None
     read: Callable[[str], Floats] = field(repr=False)
-    calendar: RecordDates | None = field(default=None, repr=False)
 
     def __reduce__(self) -> tuple[type[RecordedSeries], tuple[object, ...]]:
         """What a process of its own is sent: the name and the dates; whoever needs a series has read it before."""
-        return RecordedSeries, (self.file, self.periods, (), _left_behind, self.calendar)
+        return RecordedSeries, (self.record, (), _left_behind)
 
     @cached_property
     def _known(self) -> dict[str, str | None]:
@@ -161,12 +155,12 @@ class RecordedSeries:
 
     def within(self, days: tuple[datetime.datetime, datetime.datetime]) -> RecordedSeries:
         """Part of the record between the begins of two of its periods, both included."""
-        assert self.calendar is not None
-        starts = self.calendar.starts
-        first, last = (bisect.bisect_left(starts, day) for day in days)
+        calendar = self.record.calendar
+        assert calendar is not None
+        first, last = (bisect.bisect_left(calendar.starts, day) for day in days)
         kept, read = slice(first, last + 1), self.read
-        calendar = RecordDates(starts[kept], self.calendar.step)
-        return RecordedSeries(self.file, last + 1 - first, self.columns, lambda name: read(name)[kept], calendar)
+        part = Record(self.record.file, last + 1 - first, RecordDates(calendar.starts[kept], calendar.step))
+        return RecordedSeries(part, self.columns, lambda name: read(name)[kept])
 
     def units(self, column: str, product: str | None = None) -> Floats:
         """Units a period, ``(periods,)``, of ``column``, or of ``column/product`` if a product is given.
@@ -179,10 +173,5 @@ class RecordedSeries:
         name = column if product is None else f"{column}/{product}"
         found = self.named(name)
         if found is None:
-            raise unknown("series", name, self.columns or (), self.file)
+            raise unknown("series", name, self.columns or (), self.record.file)
         return self.read(found)
-
-    @property
-    def record(self) -> Record:
-        """Record without the series."""
-        return Record(self.file, self.periods, self.calendar)

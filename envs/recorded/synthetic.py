@@ -23,7 +23,7 @@ import numpy as np
 
 from ..core.errors import expected, unknown
 from ..core.typing import Floats
-from .record import RecordedSeries
+from .record import Record, RecordedSeries
 
 _WEEKDAYS = np.array([1.31, 1.03, 0.91, 0.84, 0.82, 0.90, 1.19])  # from Sunday; mean 1
 _MOST = {"seed": 2**53, "mean": 1e6, "periods": 1e6}
@@ -76,7 +76,7 @@ def _load(name: str, seed: int, mean: float, periods: int) -> RecordedSeries:
         units.flags.writeable = False
         return units
 
-    return RecordedSeries(f"synthetic:{name}", periods, None, read)
+    return RecordedSeries(Record(f"synthetic:{name}", periods), None, read)
 
 
 def _generator(seed: int, *key: str) -> np.random.Generator:

@@ -135,8 +135,8 @@ class Trace(Config):
         """
         recorded = load_recorded(self.file, base_dir, where, self.dialect)
         content = content_of(self.file, base_dir)
-        whole = recorded.periods
-        free = is_table(self.file) and recorded.calendar is not None and not isinstance(self.windows, Windows)
+        whole = recorded.record.periods
+        free = is_table(self.file) and recorded.record.calendar is not None and not isinstance(self.windows, Windows)
         days = joint.days if free else None
         if days is not None:
             recorded = recorded.within(days)
@@ -155,8 +155,8 @@ class Trace(Config):
             raise unknown("series", column, recorded.columns or (), where)
         record = recorded.record
         found = spans(self.windows, record, self.block, horizon, where)
-        if self.block and self.block > recorded.periods:
-            raise expected("block", self.block, f"at most the {recorded.periods} periods of {self.file}", where)
+        if self.block and self.block > record.periods:
+            raise expected("block", self.block, f"at most the {record.periods} periods of {self.file}", where)
         units = recorded.units(column)
         if integer:
             parts = np.flatnonzero(units != np.floor(units))
@@ -164,7 +164,7 @@ class Trace(Config):
                 place = int(parts[0])
                 field = f"{self.file}: {column} at {record.label(place)}"
                 raise expected(field, float(units[place]), "a whole number, as units is integer", where)
-        cut = recorded.periods < whole
+        cut = record.periods < whole
         return TraceSeries(units, found, self.block, record, self.windows, where, content, draws, cut)
 
 

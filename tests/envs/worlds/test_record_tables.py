@@ -52,9 +52,9 @@ def rows(form="%Y-%m-%d", units=UNITS, days=DAYS, separator=","):
 def test_dialects_of_one_table_read_alike(tmp_path, text):
     recorded = load(tmp_path, text)
     np.testing.assert_array_equal(recorded.units("shop"), UNITS)
-    if recorded.calendar is not None:
-        assert [start.date() for start in recorded.calendar.starts] == DAYS
-        assert recorded.calendar.step == "1 day"
+    if recorded.record.calendar is not None:
+        assert [start.date() for start in recorded.record.calendar.starts] == DAYS
+        assert recorded.record.calendar.step == "1 day"
 
 
 def test_packed_excel_and_parquet_tables_read_alike(tmp_path):
@@ -72,7 +72,7 @@ def test_packed_excel_and_parquet_tables_read_alike(tmp_path):
         made.append(load_recorded(name, tmp_path))
     for recorded in made:
         np.testing.assert_array_equal(recorded.units("shop"), np.array(UNITS) + 0.25)
-        assert recorded.calendar.starts[0] == datetime.datetime(2024, 3, 5)
+        assert recorded.record.calendar.starts[0] == datetime.datetime(2024, 3, 5)
 
 
 def test_a_workbook_of_several_sheets_needs_one_named(tmp_path):
@@ -134,7 +134,7 @@ def test_months_weeks_and_hours_are_periods_too(tmp_path):
         (starts, "1 month"), (ends, "1 month"), (weeks, "1 week"), (hours, "1 hour"), (quarters, "3 months"),
     ):  # fmt: skip
         recorded = load(tmp_path, "date,shop\n" + "".join(f"{d},1\n" for d in dates), f"{step}{len(dates)}.csv")
-        assert (recorded.periods, recorded.calendar.step) == (len(dates), step)
+        assert (recorded.record.periods, recorded.record.calendar.step) == (len(dates), step)
         assert recorded.record.label(len(dates) - 1).startswith(dates[-1])
 
 
@@ -232,4 +232,4 @@ def test_an_archive_that_inflates_is_stopped(tmp_path, monkeypatch):
 def test_a_format_settles_what_is_ambiguous(tmp_path, form):
     days = [datetime.date(2024, 3, 4), datetime.date(2024, 3, 5)]
     recorded = load(tmp_path, "date,shop\n" + rows(form, [1, 2], days), date_format=form)
-    assert recorded.calendar.starts[0] == datetime.datetime(2024, 3, 4)
+    assert recorded.record.calendar.starts[0] == datetime.datetime(2024, 3, 4)

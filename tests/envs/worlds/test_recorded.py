@@ -52,7 +52,7 @@ def worlds(folder: Path, purpose: str, history: int, horizon: int, product: str 
 def test_a_table_gives_its_columns(tmp_path):
     name = table(tmp_path, "date,north/milk,north/beer\n2024-02-28,1,2\n2024-02-29,0,2.5\n2024-03-01,4,0\n\n")
     recorded = load_recorded(name, tmp_path)
-    assert (recorded.periods, recorded.columns) == (3, ("north/milk", "north/beer"))
+    assert (recorded.record.periods, recorded.columns) == (3, ("north/milk", "north/beer"))
     np.testing.assert_array_equal(recorded.units("north", "milk"), [1, 0, 4])
     np.testing.assert_array_equal(recorded.units("north/beer"), [2, 2.5, 0])
 
@@ -62,7 +62,7 @@ def test_a_table_is_read_once_and_again_when_it_changed(tmp_path):
     first = load_recorded(name, tmp_path)
     assert load_recorded(name, tmp_path) is first
     table(tmp_path, "period,shop\n0,1\n1,2\n")
-    assert load_recorded(name, tmp_path).periods == 2
+    assert load_recorded(name, tmp_path).record.periods == 2
 
 
 def test_a_table_with_byte_order_mark_and_weekly_dates_is_read(tmp_path):
