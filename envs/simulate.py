@@ -12,12 +12,13 @@ from .accounts.ledger import COST_LINES, REVENUE, Ledger
 from .core.backend import NUMPY, Array, NumpyOps, Ops, TorchOps
 from .core.errors import expected
 from .core.memory_limits import require_memory
-from .dynamics import Arrivals, Dynamics, Exogenous, Flows, State, demand_seen
-from .dynamics.playback import Playback
+from .dynamics import Arrivals, Dynamics, Flows, State, demand_seen
+from .dynamics.playback import Playback, unusual_lead_times
 from .dynamics.rounding import counting
 from .interface.feasibility import check_feasible
 from .interface.observation import Decision, Observation, Observer, Policy, checked_requests, viewed
 from .network.tables import Tables
+from .rollout.rollout import Rollout, Sums
 from .worlds.memory import state_bytes
 from .worlds.tape import Tape
 
@@ -131,14 +132,6 @@ def periods(
         yield period, observation, flows, state
 
 
-def unusual_lead_times(tables: Tables, exogenous: Exogenous) -> bool:
-    """Whether a tape has lead times that no process of the scenario makes: they need slots of their own."""
-    fixed = ~tables.lead_time_random
-    if exogenous.lead_time is None:
-        return False
-    return bool((exogenous.lead_time[:, fixed] != tables.nominal_lead_time[fixed, None]).any())
-
-
 def simulate(
     scenario: Scenario,
     policy: Policy,
@@ -194,12 +187,15 @@ def simulate(
         2 * state_bytes(t, tape.batch), what, "fewer worlds at a time, or a shorter shelf_life, lead_time or patience"
     )
     ledger = Ledger(t, ops)
-    counted = None
-    if kpis and ops.name == "numpy":
-        counted = KpiAccumulator(t, tape.batch, windows(scenario), t.warm_up)
+    kpis = kpis and ops.name == "numpy"
+    rollout = None if trace else Rollout.of(scenario, policy, tape, counting(t, ops), kpis)
+    if rollout is not None and rollout.worth_while():
+        found = rollout.run(progress)
+        if found is not None:
+            return _outcome(t, ledger, tape, found, None)
+    counted = KpiAccumulator(t, tape.batch, windows(scenario), t.warm_up) if kpis else None
     sums: dict[str, Array] = {}
     kept: list[dict[str, Any]] = []
-    reported = tape.periods - t.warm_up
     before: Array = 0.0  # cost of the warm-up
     for period, observation, flows, state in periods(scenario, policy, tape, ops):
         lines = ledger.period(flows, last=period + 1 == tape.periods, closing=state)
@@ -214,18 +210,27 @@ def simulate(
             kept.append(_traced(t, ops, observation, flows, ledger.full(lines, tape.batch)))
         if progress is not None:
             progress(period + 1, tape.periods)
-    costs = {line: value / reported for line, value in ledger.full(sums, tape.batch).items()}
+        if rollout is not None and rollout.worth_while(period + 1):
+            found = rollout.run(progress, told=period + 1)
+            if found is not None:
+                return _outcome(t, ledger, tape, found, None)
+    return _outcome(t, ledger, tape, Sums(sums, before, counted), _joined(kept, ops) if trace else None)
+
+
+def _outcome(t: Tables, ledger: Ledger, tape: Tape, sums: Sums, trace: Any) -> Outcome:
+    reported = tape.periods - t.warm_up
+    costs = {line: value / reported for line, value in ledger.full(sums.lines, tape.batch).items()}
     total = ledger.cost(costs)
     return Outcome(
         cost_per_period=total,
-        episode_net_cost_per_period=(before + ledger.net_cost(costs) * reported) / tape.periods,
+        episode_net_cost_per_period=(sums.before + ledger.net_cost(costs) * reported) / tape.periods,
         costs={line: costs[line] for line in (*COST_LINES, REVENUE) if line in costs},
         profit_per_period=costs[REVENUE] - total if t.has_prices else None,
         periods=reported,
         warm_up=t.warm_up,
         worlds=tuple(tape.worlds),
-        trace=_joined(kept, ops) if trace else None,
-        _kpis=counted,
+        trace=trace,
+        _kpis=sums.kpis,
     )
 
 

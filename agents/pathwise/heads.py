@@ -23,8 +23,9 @@ from echelongym.envs.scenario.scenario import Scenario
 
 from ..registry import RULES
 from ..rules import Rule
-from ..rules.base_stock import BaseStock, Shift
+from ..rules.base_stock import BaseStock
 from ..rules.dual import CappedDualIndex
+from ..rules.step_numbers import Shift
 from .features import Features
 
 

@@ -3,67 +3,30 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Self
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from echelongym.envs.core.backend import Array, Ops, half_up, ops_of
+from echelongym.envs.core.backend import NUMPY, Array, NumpyOps, Ops, half_up, ops_of
 from echelongym.envs.core.errors import expected
 from echelongym.envs.core.typing import Bools, Floats, Ints
 from echelongym.envs.dynamics.rounding import DUST
-from echelongym.envs.interface.automatic_levels import Levels, automatic_levels, faced
+from echelongym.envs.interface.automatic_levels import automatic_levels, faced
 from echelongym.envs.interface.inventory_positions import Accumulator, Forest, Owned, Stock, cover
-from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.interface.observation import Decision, Observation, Policy
+from echelongym.envs.rollout.recordable import Recordable
 
 from .allocation import cut_to_shares, lent, marginal_positions
 from .needed_lanes import asked_at_most, levels_after_primary
 from .request_order import Step, equal_within, is_lateral, is_numbers, is_whole, plan_steps, rows_of
 from .rule import Group, Rule
+from .step_numbers import Cells, Shift, StepNumbers, with_arrays
 
 ALLOCATIONS = ("proportional", "equalise", "marginal")
 ALIASES = {"fair_share": "proportional", "equal_fractile": "equalise"}
 _BASIC = ("levels", "express_levels", "lateral_levels", "keep_levels", "caps")
 NO_CAP = 2.0**53  # of a lane without one, where whole numbers are wanted
-
-
-class Shift(NamedTuple):
-    """Shift of levels in a period; None where nothing is added."""
-
-    nodes: Array | None = None  # (N * P, B) units, to the levels of primary lanes by their targets
-    lanes: Array | None = None  # (L * P, B) units, to the levels of secondary lanes
-    demand: Array | None = None  # (N * P, B) units of it that are demand expected above the mean
-    caps: Array | None = None  # (L * P, B) units, to caps, which stay >= 0
-
-    def plus(self, other: Shift) -> Shift:
-        """Sum of both shifts."""
-        return Shift(*(b if a is None else a if b is None else a + b for a, b in zip(self, other, strict=True)))
-
-
-class StepNumbers(NamedTuple):
-    """The numbers of one step."""
-
-    level: Array  # (n, 1)
-    cap: Array | None  # (n, 1)
-    keep: Array | None  # (m, 1) of the sources of lateral lanes
-    more: dict[str, Array]  # (n, 1) each: groups that a subclass adds, of the target or of the lane
-    tolerance: Any = (
-        DUST  # units, one number or (n, 1): two positions nearer than this are the same, summed up in another order
-    )
-
-
-class Cells(NamedTuple):
-    """Constants of every lane cell and node cell when groups are made; flat, see :class:`Group`."""
-
-    auto: Levels
-    target: Ints  # (L * P,) node cell
-    source: Ints  # (L * P,) node cell
-    opened: Bools  # (L * P,) can be requested
-    further: Bools  # (L * P,) opened and not its target's primary lane
-    lateral: Bools  # (L * P,) of them, from a stock node that is not above the target
-    fed: Bools  # (N * P,) has a primary lane
-    flow: Floats  # (N * P,) mean units a period
-    flow_deviation: Floats  # (N * P,) of a period's demand
 
 
 class _Plan:
@@ -285,6 +248,39 @@ class BaseStock(Rule):
         reserve = self._reserve(observation, self._made[key], ops)
         return Decision(ops.moveaxis(requests.reshape((t.L, t.P, -1)), -1, 0), reserve)
 
+    def recordable(self, dtype: Any) -> Recordable | None:
+        """See :meth:`Rule.recordable`; None where a learner adds to the numbers."""
+        if not self.pure or self.learned is not None or not all(map(is_numbers, self.values.values())):
+            return None
+        key = (NUMPY.name, str(dtype), "")
+        if key not in self._numbers:
+            self._prepare(key, dtype, NUMPY)
+        mine: dict[str, Array] = {}
+        with_arrays(self._numbers[key], self._made[key], mine.setdefault)
+        shapes = tuple((name, array.shape, str(array.dtype)) for name, array in mine.items())
+        options = tuple(sorted(self._get_options().items()))
+        structure = (type(self), self.tables, options, self.used.tobytes(), tuple(self._made[key]), shapes)
+
+        def on(ops: NumpyOps) -> Callable[[Sequence[Array]], Policy]:
+            own = copy.copy(self)
+            own._forget()
+            own._prepare(key, dtype, ops)
+
+            def recorded(numbers: Sequence[Array]) -> Policy:
+                given = dict(zip(mine, numbers, strict=True))
+                own._numbers[key], own._made[key] = with_arrays(
+                    own._numbers[key], own._made[key], lambda name, _: given[name]
+                )
+                return own
+
+            return recorded
+
+        return Recordable(structure, list(mine.values()), on)
+
+    def _forget(self) -> None:
+        """Drop what was made for a backend."""
+        self._plans, self._numbers, self._made = {}, {}, {}
+
     def _asked(self, step: Step, numbers: StepNumbers, position: Array, owned: Owned, shift: Shift, ops: Ops) -> Array:
         """(n, B) units that the lanes of a step ask for."""
         gap = numbers.level - position[step.targets]
@@ -373,6 +369,7 @@ class LocalBaseStock(BaseStock):
     """Base-stock control of every node by its own position."""
 
     name = "local_base_stock"
+    pure = True
     echelon = False
 
 
@@ -380,6 +377,7 @@ class CappedLocalBaseStock(LocalBaseStock):
     """Local base-stock with a cap on what each lane asks for in a period (Xin, Operations Research 69(1), 2021)."""
 
     name = "capped_local_base_stock"
+    pure = True
     capped = True
 
 
@@ -387,6 +385,7 @@ class EchelonBaseStock(BaseStock):
     """Base-stock control of every node by the position of its echelon (Clark and Scarf 1960)."""
 
     name = "echelon_base_stock"
+    pure = True
     echelon = True
 
 
@@ -394,5 +393,6 @@ class CappedEchelonBaseStock(BaseStock):
     """Echelon base-stock with a cap on what each lane asks for in a period (Xin, Operations Research 69(1), 2021)."""
 
     name = "capped_echelon_base_stock"
+    pure = True
     echelon = True
     capped = True

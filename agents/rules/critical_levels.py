@@ -14,8 +14,9 @@ from echelongym.envs.interface.observation import Observation
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 
-from .base_stock import BaseStock, Cells
+from .base_stock import BaseStock
 from .rule import Group
+from .step_numbers import Cells
 
 
 def rationed(tables: Tables) -> Bools:
@@ -105,6 +106,7 @@ class CriticalLevels(CriticalReserves):
     """
 
     name = "critical_levels"
+    pure = True
     echelon = True
     capped = True
 

@@ -21,10 +21,11 @@ from echelongym.envs.processes.series import normal_quantile
 from echelongym.envs.scenario.scenario import Scenario
 
 from .allocation import TINY
-from .base_stock import BaseStock, Cells, StepNumbers
+from .base_stock import BaseStock
 from .reorder import fixed_costs
 from .request_order import Step, is_lateral
 from .rule import Group
+from .step_numbers import Cells, StepNumbers
 
 
 class Sources(NamedTuple):
@@ -154,6 +155,7 @@ class SingleIndex(DualSourcing):
     """
 
     name = "single_index"
+    pure = True
     full = True
 
     def _adapted(self, group: Group) -> Group:
@@ -203,6 +205,7 @@ class DualIndex(DualSourcing):
     """
 
     name = "dual_index"
+    pure = True
 
 
 class CappedDualIndex(DualSourcing):
@@ -220,6 +223,7 @@ class CappedDualIndex(DualSourcing):
     """
 
     name = "capped_dual_index"
+    pure = True
     capped = True
 
     def _adapted(self, group: Group) -> Group:
@@ -249,6 +253,7 @@ class TailoredBaseSurge(DualSourcing):
     """
 
     name = "tailored_base_surge"
+    pure = True
     further_groups: ClassVar[tuple[str, ...]] = (*BaseStock.further_groups, "base_quantities")
 
     def _adapted(self, group: Group) -> Group:
@@ -303,6 +308,7 @@ class ExpediteThreshold(DualSourcing):
     """
 
     name = "expedite_threshold"
+    pure = True
 
     def _make_groups(self) -> list[Group]:
         groups = super()._make_groups()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.backend import Array, Ops, columns
 from echelongym.envs.core.typing import Bools, Floats, Ints
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.interface.inventory_positions import Forest
@@ -150,14 +150,14 @@ class Ahead:
 
     def by_calendar(self, observation: Observation) -> Array:
         """Excess of the season's mean over the mean over seasons."""
-        return self.season[:, self._column(observation)]
+        return columns(self.season, self._column(observation))
 
     def by_forecast(self, observation: Observation) -> Array:
         """Excess of forecasts over the mean that they start from."""
         ops = self.ops
         looks = ops.moveaxis(ops.moveaxis(observation.forecast, 0, -1), 2, 0)  # (F, C, P, B)
         looks = ops.cumulate(looks.reshape((looks.shape[0], -1, looks.shape[-1])), 0)
-        above = looks - self.expected[:, :, self._column(observation)]
+        above = looks - columns(self.expected, self._column(observation))
         return self.to_levels.sum(above[self.slot, self.looked_at])
 
     def by_history(self, observation: Observation) -> Array:
@@ -165,7 +165,7 @@ class Ahead:
         ops = self.ops
         history = ops.moveaxis(observation.demand_history, 0, -1)  # (C, P, H, B)
         mean = ops.to_float(ops.total(history, 2)) / history.shape[2]
-        above = mean.reshape((-1, mean.shape[-1])) - self.usual[:, self._column(observation)]
+        above = mean.reshape((-1, mean.shape[-1])) - columns(self.usual, self._column(observation))
         return self.to_levels.sum(above[self.customers] * self.periods)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.backend import Array, Ops, columns
 from echelongym.envs.core.typing import Bools, Ints
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.interface.inventory_positions import Forest
@@ -105,7 +105,7 @@ def _on_open_days(patterns: Sequence[Bools], ops: Ops) -> Callable[[Array, Array
 
     def kept(rows: Array, period: Array) -> Array:
         for cycle, table in tables:
-            rows = rows * table[:, ops.to_int(period) % cycle]
+            rows = rows * columns(table, ops.to_int(period) % cycle)
         return rows
 
     return kept

@@ -20,9 +20,10 @@ from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 
 from .allocation import TINY
-from .base_stock import BaseStock, Cells, StepNumbers
+from .base_stock import BaseStock
 from .request_order import Step
 from .rule import Group, Space
+from .step_numbers import Cells, StepNumbers
 
 POSITIONS = ("echelon", "local")
 LONGEST_CYCLE = 0.1  # of the horizon, between two orders: beyond it holding costs next to nothing
@@ -187,6 +188,7 @@ class ReorderPointOrderUpTo(_EitherPosition):
     """
 
     name = "reorder_point_order_up_to"
+    pure = True
 
     def _more_groups(self, cells: Cells) -> list[Group]:
         super()._more_groups(cells)
@@ -221,6 +223,7 @@ class ReorderPointQuantity(_EitherPosition):
     """
 
     name = "reorder_point_quantity"
+    pure = True
     primary_group = "reorder_points"
 
     def _raised_to(self) -> Floats:
@@ -279,6 +282,7 @@ class CanOrder(Reorder):
     """
 
     name = "can_order"
+    pure = True
 
     @classmethod
     def refusal(cls, scenario: Scenario) -> str | None:

@@ -14,11 +14,12 @@ from echelongym.envs.core.typing import Bools
 from echelongym.envs.interface.observation import Observation
 from echelongym.envs.scenario.scenario import Scenario
 
-from .base_stock import BaseStock, Cells, Shift
+from .base_stock import BaseStock
 from .critical_levels import CriticalReserves
 from .lookahead import Ahead, Covered, has_calendar, resembles
 from .outage import Outages
 from .rule import Group
+from .step_numbers import Cells, Shift
 
 _GAINS = ("forecast_gains", "history_gains", "season_gains")
 
@@ -63,6 +64,10 @@ class FollowingDemand(BaseStock):
                 self._aheads[key] = Ahead(self.scenario, self._covered, ops)
             made["ahead"] = self._aheads[key]
         return made
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._aheads = {}
 
     def _gains(self, name: str, ops: Ops) -> Array | None:
         """(N * P + L * P, 1) gain of each level, secondary lanes that of their target; None where all are 0."""
@@ -170,6 +175,7 @@ class ForecastBaseStock(FollowingDemand):
     """
 
     name = "forecast_base_stock"
+    pure = True
 
     @classmethod
     def refusal(cls, scenario: Scenario) -> str | None:
@@ -200,6 +206,7 @@ class DisruptionAwareBaseStock(FollowingOutages):
     """
 
     name = "disruption_aware_base_stock"
+    pure = True
 
     @classmethod
     def refusal(cls, scenario: Scenario) -> str | None:
@@ -229,3 +236,4 @@ class Playbook(FollowingDemand, FollowingOutages, CriticalReserves):
     """
 
     name = "playbook"
+    pure = True

@@ -22,6 +22,7 @@ from echelongym.envs.interface.inventory_positions import Forest
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.network.signature import signature
 from echelongym.envs.network.tables import Tables
+from echelongym.envs.rollout.recordable import Recordable
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import write_yaml
 
@@ -82,6 +83,13 @@ class Rule(ABC):
     differentiable: ClassVar[bool] = True  # False: no number of the rule has useful gradients
     slow: ClassVar[bool] = False  # True: a decision takes milliseconds a world, so it takes part only where it is named
     reference: ClassVar[bool] = False  # True: a baseline to compare with, not a rule anybody would use
+    #: True: what it does with an observation's arrays depends on nothing but its class, scenario, options and numbers, so that
+    #: it can be recorded once. Each class says so itself: subclasses may keep more.
+    pure: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.pure = vars(cls).get("pure", False)
 
     @classmethod
     def refusal(cls, scenario: Scenario) -> str | None:
@@ -232,6 +240,10 @@ class Rule(ABC):
     @abstractmethod
     def _reset(self) -> None:
         """Drop what was computed from parameters that have changed."""
+
+    def recordable(self, dtype: Any) -> Recordable | None:
+        """What a compiled rollout records of the rule, for units of a type; None for one that must be asked every time."""
+        return None
 
     # Files ---------------------------------------------------------------------------------------
 

@@ -12,9 +12,10 @@ from echelongym.envs.core.typing import Floats
 from echelongym.envs.interface.inventory_positions import Forest, Owned
 from echelongym.envs.scenario.scenario import Scenario
 
-from .base_stock import BaseStock, Cells, StepNumbers
+from .base_stock import BaseStock
 from .request_order import Step, is_lateral
 from .rule import Group
+from .step_numbers import Cells, StepNumbers
 
 
 class Transshipment(BaseStock):
@@ -115,6 +116,7 @@ class ReactiveTransshipment(Transshipment):
     """
 
     name = "reactive_transshipment"
+    pure = True
 
     def _triggers(self, cells: Cells) -> Floats:
         return np.zeros(len(cells.target))
@@ -155,6 +157,7 @@ class ProactiveTransshipment(Transshipment):
     """
 
     name = "proactive_transshipment"
+    pure = True
 
     def _triggers(self, cells: Cells) -> Floats:
         return self._covered(cells)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.backend import NUMPY
+from ..core.backend import NUMPY, Array, Ops
 from ..core.typing import Floats
 from ..dynamics.rounding import dust_of
 from ..network.calendars import ALWAYS, together
@@ -66,11 +66,11 @@ class Orders:
         depth = np.where(t.first_source >= 0, np.take_along_axis(tier, first, 0), 0)
         #: Tiers, from 1.
         self.tiers = list(range(1, int(number.max(initial=0)) + 1))
-        self._lanes = [_Rows(number == k) for k in self.tiers]
+        self.lanes = [_Rows(number == k) for k in self.tiers]
         served = [depth >= k for k in self.tiers]
         # Most often every tier serves the same customers: their demand is added up once.
-        self._customers = [_Rows(mask) for mask in served]
-        self._same = [k for k, mask in enumerate(served) if k and (mask == served[k - 1]).all()]
+        self.customers = [_Rows(mask) for mask in served]
+        self.same = [k for k, mask in enumerate(served) if k and (mask == served[k - 1]).all()]
         shape = (len(self.tiers), t.P, worlds)
         # Variances are taken around the mean demand, which keeps their digits.
         around = [(t.mean_demand * (depth >= k)).sum(0) for k in self.tiers]
@@ -80,7 +80,7 @@ class Orders:
         self.seen = np.zeros(worlds)  # periods fed, up to where all is known
         self.all_known = False
         self.missing = np.zeros(shape)  # asked for and not shipped in the period before
-        self._days = _OrderDays(t, np.asarray((number > 0).any(1)), worlds, first_period)
+        self.days = _OrderDays(t, np.asarray((number > 0).any(1)), worlds, first_period)
         self._targets = [t.lane_target[(number == k).any(1)] for k in self.tiers]
         self.count_in(np.float64)
 
@@ -98,20 +98,20 @@ class Orders:
         count = len(requests)
         shape = (count, *self.missing.shape)
         orders, wanted = np.empty(shape), np.empty(shape)
-        if self._days.always:
+        if self.days.always:
             missing = np.empty(shape)
-            for k, rows in enumerate(self._lanes):
+            for k, rows in enumerate(self.lanes):
                 orders[:, k] = rows.total(requests)
                 np.subtract(orders[:, k], rows.total(shipped), out=missing[:, k])
             orders[0] -= self.missing
             orders[1:] -= missing[:-1]
             self.missing = missing[-1]
         else:
-            placed = self._days.placed(requests, shipped)
-            for k, rows in enumerate(self._lanes):
+            placed = self.days.placed(requests, shipped)
+            for k, rows in enumerate(self.lanes):
                 orders[:, k] = rows.total(placed)
         for k in range(len(self.tiers)):
-            wanted[:, k] = wanted[:, k - 1] if k in self._same else self._customers[k].total(demand)
+            wanted[:, k] = wanted[:, k - 1] if k in self.same else self.customers[k].total(demand)
         orders -= self.around
         wanted -= self.around
         self._leave_out(orders, wanted)
@@ -124,13 +124,13 @@ class Orders:
         """Leave out periods before which not all is known, and count the others."""
         count = len(orders)
         if not self.all_known:
-            left = np.clip(self._days.unknown - self.seen, 0, count)  # (B,) of these periods
+            left = np.clip(self.days.unknown - self.seen, 0, count)  # (B,) of these periods
             counted = np.arange(count)[:, None] >= left
             orders *= counted[:, None, None]
             wanted *= counted[:, None, None]
             self.periods -= left
             self.seen += count
-            self.all_known = bool((self.seen >= self._days.unknown).all())
+            self.all_known = bool((self.seen >= self.days.unknown).all())
         self.periods += count
 
     def reset(self, worlds: Any) -> None:
@@ -138,7 +138,7 @@ class Orders:
         for array in (*self.sums.values(), self.periods, self.seen):
             array[..., worlds] = 0
         self.all_known = False
-        self._days.reset(worlds)
+        self.days.reset(worlds)
 
     def variances(self) -> tuple[Floats, Floats]:
         """Sample variances of orders and of demand, each (E, B), summed over products."""
@@ -172,6 +172,11 @@ class _OrderDays:
         self._first, self._period = first, np.full(worlds, first)
         self._missing = np.zeros((t.L, t.P, worlds))  # when each lane could be asked last
 
+    def open_in(self, periods: int) -> NDArray[np.bool_]:
+        """(periods, L) whether each lane can be asked, from the first period fed on."""
+        days = self._first + np.arange(periods)[:, None]
+        return np.asarray(self._patterns[self._starts + days % self._lengths])
+
     def placed(self, requests: Floats, shipped: Floats) -> Floats:
         """(periods, L, P, B) units ordered in some periods: nothing that was asked before, or cannot be asked."""
         found = np.empty(requests.shape)
@@ -203,3 +208,8 @@ class _Rows:
     def total(self, values: Floats) -> Floats:
         values = row_major(values[:, self.rows])
         return np.asarray(NUMPY.total(values if self.mask is None else values * self.mask, 1))
+
+    def total_of(self, values: Array, ops: Ops) -> Array:
+        """(P, B) of one period's (rows, P, B)."""
+        values = values[self.rows]
+        return ops.total(values if self.mask is None else values * self.mask, 0)

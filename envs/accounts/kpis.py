@@ -124,7 +124,7 @@ class KpiAccumulator:
         self.tables, self.worlds, self.within = t, worlds, tuple(within)
         self._ledger = Ledger(t, NUMPY)
         sizes = _wanted(t)
-        self._waits = "backlog" in sizes
+        self.waits = "backlog" in sizes
         self._fields = [Flows._fields.index(name) for name in sizes]
         self._nothing = [np.zeros((size, t.P, worlds)) for size in sizes.values()]
         numbers = max(max(sizes.values()) * t.P * worlds, 1)
@@ -137,29 +137,29 @@ class KpiAccumulator:
         self._places = {
             name: slice(int(end) - size, int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)
         }
-        self._sums = {name: self._block[0, place] for name, place in self._places.items()}
-        self._counted_under_way = "in_transit" in sizes
+        self.sums = {name: self._block[0, place] for name, place in self._places.items()}
+        self.counts_under_way = "in_transit" in sizes
         self._stockouts = np.zeros((t.C, worlds))
         self._periods = np.zeros(worlds)
         moving = np.isfinite(t.vehicle_volume) | (t.distance_km > 0)
         moving |= (t.lane_fixed_cost > 0) | (t.lane_fixed_emissions > 0)
-        self._moving = np.flatnonzero(moving)
-        self._vehicles = np.zeros((len(self._moving), worlds))
-        self._orders = Orders(t, worlds, first_period)
-        self._waiting: Waiting | None = None
+        self.moving = np.flatnonzero(moving)
+        self._vehicles = np.zeros((len(self.moving), worlds))
+        self.orders = Orders(t, worlds, first_period)
+        self.waiting: Waiting | None = None
         self._seen: Any = None  # the type of the flows added last
         self._arithmetic(NUMPY)
 
     def _arithmetic(self, ops: NumpyOps) -> None:
         """Count as the flows were computed: in their type, with what rounding leaves behind in it."""
         t, self._ops = self.tables, ops
-        self._fleet = Fleet(t, ops, self._moving)
+        self._fleet = Fleet(t, ops, self.moving)
         #: Units below which nobody is short and nobody waits: one number, or (C, 1, 1).
         dust = short_of(t, ops.float)
         self._dust: Any = dust if isinstance(dust, float) else dust[:, None, None]
-        if self._waiting is not None:
-            self._waiting.dust = self._dust
-        self._orders.count_in(ops.float)
+        if self.waiting is not None:
+            self.waiting.dust = self._dust
+        self.orders.count_in(ops.float)
 
     def add(self, flows: Flows) -> None:
         """Add one period."""
@@ -170,7 +170,7 @@ class KpiAccumulator:
             nothing if flows[i] is None else flows[i] for i, nothing in zip(self._fields, self._nothing, strict=True)
         ]
         if flows.in_transit is None:
-            self._counted_under_way = False
+            self.counts_under_way = False
         if flows.demand.dtype != self._seen:  # a name takes microseconds to look at
             self._seen = flows.demand.dtype
             if is_single(self._seen) != is_single(self._ops.float):
@@ -182,10 +182,22 @@ class KpiAccumulator:
             if self._held == self._most:
                 self._work()
             return
-        for total, value, nothing in zip(self._sums.values(), values, self._nothing, strict=True):
+        for total, value, nothing in zip(self.sums.values(), values, self._nothing, strict=True):
             if value is not nothing:
                 np.add(total, value, out=total)
-        self._take({name: value[None] for name, value in zip(self._sums, values, strict=True)})
+        self._take({name: value[None] for name, value in zip(self.sums, values, strict=True)})
+
+    def take_over(self, worlds: slice, periods: int, stockouts: Floats, vehicles: Floats, under_way: bool) -> None:
+        """Take over what was counted elsewhere of some worlds: (C, worlds) and (moving lanes, worlds).
+
+        ``sums``, ``orders`` and ``waiting`` are taken over by who calls. Nothing can be added afterwards.
+        """
+        if self.waits and self.waiting is None:
+            self.waiting = Waiting(self.tables, self.worlds, self.within, self._dust)
+        self._periods[worlds] = periods
+        self._stockouts[..., worlds] = stockouts
+        self._vehicles[..., worlds] = vehicles
+        self.counts_under_way = under_way
 
     def reset(self, worlds: Any = None) -> None:
         """Clear the sums: of all worlds, or of those marked in (B,) bool."""
@@ -193,9 +205,9 @@ class KpiAccumulator:
         chosen = np.ones(self.worlds, dtype=bool) if worlds is None else np.asarray(worlds)
         for array in (self._block[0], self._stockouts, self._periods, self._vehicles):
             array[..., chosen] = 0
-        self._orders.reset(chosen)
-        if self._waiting is not None:
-            self._waiting.reset(chosen)
+        self.orders.reset(chosen)
+        if self.waiting is not None:
+            self.waiting.reset(chosen)
 
     def _work(self) -> None:
         """Take in the periods held."""
@@ -220,28 +232,28 @@ class KpiAccumulator:
             if is_single(self._ops.float):
                 moved = moved.astype(np.float32)  # as the ledger counts
             self._vehicles += self._fleet.vehicles(moved).sum(axis=0)
-        self._orders.add(rows["requests"], rows["shipped"], demand)
-        if self._waits:
-            if self._waiting is None:
-                self._waiting = Waiting(self.tables, self.worlds, self.within, self._dust)
+        self.orders.add(rows["requests"], rows["shipped"], demand)
+        if self.waits:
+            if self.waiting is None:
+                self.waiting = Waiting(self.tables, self.worlds, self.within, self._dust)
             backlog = standing = rows["backlog"]
             lost_new = rows.get("lost_new")
             if lost_new is not None:
                 unserved = unserved - lost_new
                 if "lost" in rows:
                     standing = backlog + (rows["lost"] - lost_new)
-            self._waiting.add(demand, lost_new, unserved, standing, backlog)
+            self.waiting.add(demand, lost_new, unserved, standing, backlog)
 
     def _totals(self) -> Totals:
         self._work()
-        t, sums = self.tables, self._sums
+        t, sums = self.tables, self.sums
         demand, served_new = sums["demand"], sums["served_new"]
         lost_new = demand - served_new
-        if self._waits:
+        if self.waits:
             lost_new = sums.get("lost_new", np.zeros(demand.shape))
         lost = sums.get("lost", lost_new)
         longest = np.zeros((t.C, self.worlds))
-        waiting = self._waiting
+        waiting = self.waiting
         if waiting is None:
             at_once = (NUMPY.total(served_new, 1), NUMPY.total(demand, 1))
             within = dict.fromkeys(self.within, at_once)
@@ -254,11 +266,11 @@ class KpiAccumulator:
         moved = sums["shipped"] if recovered is None else sums["shipped"] + recovered
         given = np.isfinite(t.vehicle_volume)[:, None]
         loaded = np.where(given, NUMPY.total(moved * t.volume[:, None], 1), 0.0)
-        order_variance, demand_variance = self._orders.variances()
+        order_variance, demand_variance = self.orders.variances()
         if not t.max_lead_time.any():
             in_transit: Floats | None = np.zeros((t.L, t.P, self.worlds))
         else:
-            in_transit = sums["in_transit"] if self._counted_under_way else None
+            in_transit = sums["in_transit"] if self.counts_under_way else None
         return Totals(
             tables=t,
             ledger=self._ledger,
@@ -309,7 +321,7 @@ class KpiAccumulator:
         groups["network"] = {name: function(totals) for name, function in NETWORK.items()}
         groups["echelon"] = {
             str(tier): {name: function(totals, tier) for name, function in ECHELON.items()}
-            for tier in self._orders.tiers
+            for tier in self.orders.tiers
         }
         return groups
 

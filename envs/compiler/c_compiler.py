@@ -34,6 +34,10 @@ class CannotCompile(Exception):
     """There is no compiler, or it did not make a library."""
 
 
+class NotMade(CannotCompile):
+    """A library that was only wanted if it had been made before has not."""
+
+
 class Faulty(CannotCompile):
     """A compiler is there, but what was written for it does not compile, or does not compute what it should."""
 
@@ -59,7 +63,7 @@ def reason_of(error: Exception, usual: tuple[type[Exception], ...]) -> str:
     return reason
 
 
-def library(text: str, hold: bool, more: tuple[str, ...] = ()) -> ctypes.CDLL:
+def library(text: str, hold: bool, more: tuple[str, ...] = (), made: bool = False) -> ctypes.CDLL:
     """The compiled source: from the cache if it is there and whole, else newly made.
 
     Parameters
@@ -70,9 +74,13 @@ def library(text: str, hold: bool, more: tuple[str, ...] = ()) -> ctypes.CDLL:
         Whether its functions keep Python's lock, which is faster for short ones.
     more
         Further flags of the compiler, behind the usual ones.
+    made
+        Only if it has been made before.
 
     Raises
     ------
+    NotMade
+        If it has not, and is only wanted then.
     CannotCompile
         If there is no compiler or it fails; ``Faulty``, if it does not take the source.
     """
@@ -82,11 +90,11 @@ def library(text: str, hold: bool, more: tuple[str, ...] = ()) -> ctypes.CDLL:
     parts = [text, str(hold), *command[1:], *flags, identity, sys.platform, platform.machine()]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
     if key not in _libraries:
-        _libraries[key] = _library(text, key, [*command, *flags], ctypes.PyDLL if hold else ctypes.CDLL)
+        _libraries[key] = _library(text, key, [*command, *flags], ctypes.PyDLL if hold else ctypes.CDLL, made)
     return _libraries[key]
 
 
-def _library(text: str, key: str, command: list[str], load: type[ctypes.CDLL]) -> ctypes.CDLL:
+def _library(text: str, key: str, command: list[str], load: type[ctypes.CDLL], made: bool) -> ctypes.CDLL:
     folder = _folder()
     for path in sorted(folder.glob(f"{key}-*")) if folder else ():
         try:
@@ -95,16 +103,18 @@ def _library(text: str, key: str, command: list[str], load: type[ctypes.CDLL]) -
             path.unlink()
         except OSError:  # not to be read, or to be loaded: make it anew
             continue
+    if made:
+        raise NotMade
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=_NEW, ignore_cleanup_errors=True) as temporary:
-            made = _compiled(command, text, Path(temporary))
+            file = _compiled(command, text, Path(temporary))
             if folder is not None:
-                with made.open("rb+") as stream:  # the new name is to be there only with all of the content
+                with file.open("rb+") as stream:  # the new name is to be there only with all of the content
                     os.fsync(stream.fileno())
-                made = made.replace(folder / f"{key}-{_digest(key, made)}{made.suffix}")
-                made.chmod(0o700)
+                file = file.replace(folder / f"{key}-{_digest(key, file)}{file.suffix}")
+                file.chmod(0o700)
                 sync_folder(folder)
-            return load(str(made))
+            return load(str(file))
     except OSError as error:
         raise CannotCompile(f"what {command[0]} makes cannot be kept or loaded: {error}") from None
 

@@ -48,6 +48,8 @@ static inline T modulo_##S(T a, T b) { \\
   return r + (((r != 0) & ((r < 0) != (b < 0))) ? b : 0); }
 DIVISION(int64_t, i8)
 DIVISION(int32_t, i4)
+static inline int64_t clipped(int64_t i, int64_t n) { return i < 0 ? 0 : i < n ? i : n - 1; }
+static inline int64_t wrapped(int64_t i, int64_t n) { return clipped(i < 0 ? i + n : i, n); }
 """
 
 _COMPARE = {

@@ -15,6 +15,14 @@ from .schedule import Operand, Schedule, Statement
 PER_FUNCTION = 24
 #: Bytes of scratch that parts of a batch aim at, and the fewest and the most worlds in a part.
 CACHE, LEAST, MOST = 150_000, 16, 64
+#: A program that is native as a whole, many times: behind each time some addresses of its table move on by so many bytes.
+REPEATED = """\
+EXPORT void repeat(char **m, int64_t times, int64_t count, const int64_t *slots, const int64_t *steps) {{
+  for (int64_t i = 0; i < times; i++) {{
+    {0}(m);
+    for (int64_t k = 0; k < count; k++) m[slots[k]] += steps[k];
+  }}
+}}"""
 
 
 @dataclass
@@ -42,6 +50,8 @@ def source(plan: Schedule) -> CSource:
     """The C source of the native parts of a plan."""
     writer = _Writer(plan.worlds)
     parts = [writer.function(part) if isinstance(part, list) else part for part in plan.parts]
+    if len(parts) == 1 and isinstance(parts[0], str):
+        writer.lines += [REPEATED.format(parts[0])]
     return CSource("\n".join([PRELUDE, *writer.lines, ""]), parts, list(writer.slots), writer.scratch)
 
 
@@ -151,7 +161,8 @@ class _Loops:
             for place in statement.reads:
                 if place.key not in held:
                     held[place.key] = f"v{len(inner)}"
-                    inner.append(f"const {_type(place)} v{len(inner)} = {self._element(place)};")
+                    index = None if place.index is None else held[place.index.key]
+                    inner.append(f"const {_type(place)} v{len(inner)} = {self._element(place, index)};")
             value = statement.text.format(*(held[place.key] for place in statement.reads))
             held[statement.write.key] = f"v{len(inner)}"
             inner.append(f"const {_type(statement.write)} v{len(inner)} = {value};")
@@ -162,8 +173,8 @@ class _Loops:
             outer.insert(-1, "INDEPENDENT")
         return [*("  " + line for line in outer), "  {", *("    " + line for line in inner), "  }"]
 
-    def _element(self, place: Operand) -> str:
-        """An operand in C."""
+    def _element(self, place: Operand, index: str | None = None) -> str:
+        """An operand in C; ``index`` is the number that its place is looked up by."""
         tensor, parted = place.tensor, self.parted
         if tensor.kept:
             slot = self.writer.slot(tensor)
@@ -179,6 +190,9 @@ class _Loops:
                 terms.append(f"{self.writer.table(tuple(one * scale for one in place.table))}[i{number}]")
             elif step:
                 terms.append(f"i{number} * {step}")
+        lookup = place.access.lookup
+        if lookup is not None:
+            terms.append(f"{'wrapped' if lookup.wraps else 'clipped'}({index}, {lookup.places}) * {lookup.step}")
         if parted and tensor.kept and place.strides[-1]:
             terms.append(f"c * {place.strides[-1]}")
         return f"(({_type(place)} *)({base}))[{' + '.join(terms) or '0'}]"

@@ -31,12 +31,15 @@ class Access:
         For each step along ``axis``, how many elements further on the place is.
     whole
         Everything that may be touched.
+    lookup
+        Where the place is looked up in another operand at every step, of the nest's shape: ``array`` then shows place 0.
     """
 
     array: NumpyArray
     axis: int | None = None
     table: tuple[int, ...] = ()
     whole: Any = None
+    lookup: Lookup | None = None
 
     @property
     def extent(self) -> NumpyArray:
@@ -50,6 +53,7 @@ class Access:
             one.ctypes.data == two.ctypes.data
             and one.dtype == two.dtype
             and (self.axis, self.table) == (other.axis, other.table)
+            and self.lookup is other.lookup is None
             and all(a == b for a, b, n in zip(one.strides, two.strides, one.shape, strict=True) if n > 1)
         )
 
@@ -62,6 +66,26 @@ class Access:
             return not np.shares_memory(one, two, max_work=10_000)  # type: ignore[arg-type]
         except np.exceptions.TooHardError:
             return False
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """Lookup of places that change from replay to replay.
+
+    Parameters
+    ----------
+    index
+        Whole numbers of the nest's shape, read before the place is.
+    places, step
+        Number of places, and elements from one to the next.
+    wraps
+        Whether negative numbers count from the end; numbers beyond are cut to what is there.
+    """
+
+    index: Access
+    places: int
+    step: int
+    wraps: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +128,7 @@ def loops(call: Callable[[], Any], constant: Callable[[NumpyArray], bool]) -> li
         if name == "fill":
             found = _copy(owner, args[0])
         elif name == "take" and len(args) == 4 and args[1] == 0 and args[3] == "clip":
-            found = _gather(owner, args[0], args[2], constant)
+            found = _gather(owner, args[0], args[2], constant, wraps=False)
         elif name == "__setitem__":
             found = _scatter(owner, args[0], args[1], constant)
     elif function is np.copyto and kwargs.keys() <= {"casting", "where"}:
@@ -139,6 +163,8 @@ class _Value:
         """The text of an array, or of a number, in a type."""
         text: str | None
         if isinstance(value, Access):
+            if value.lookup is not None:
+                self.reads.append(value.lookup.index)
             self.reads.append(value)
             text = cast(f"{{{len(self.reads) - 1}}}", value.array.dtype, dtype) if known(value.array.dtype) else None
         elif isinstance(value, np.ndarray):
@@ -225,9 +251,9 @@ def _join(new_axis: bool, parts: Any, out: Any, axis: Any) -> list[Nest] | None:
 
 
 def _gather(
-    array: NumpyArray, index: Any, out: NumpyArray, constant: Callable[[NumpyArray], bool]
+    array: NumpyArray, index: Any, out: NumpyArray, constant: Callable[[NumpyArray], bool], wraps: bool = True
 ) -> list[Nest] | None:
-    access = _looked_up(array, index, constant)
+    access = _looked_up(array, index, constant) or _looked_up_anew(array, index, constant, wraps)
     if access is None or access.array.shape != out.shape:
         return None
     value = _Value(out.shape)
@@ -265,6 +291,31 @@ def _looked_up(array: NumpyArray, index: Any, constant: Callable[[NumpyArray], b
         shown = shown[0, ...]
     shown = np.moveaxis(np.broadcast_to(shown, (count, *shown.shape)), 0, first)
     return Access(shown, first, tuple(steps.tolist()), whole)
+
+
+def _looked_up_anew(
+    array: NumpyArray, index: Any, constant: Callable[[NumpyArray], bool], wraps: bool
+) -> Access | None:
+    """``array[index]`` of an array that never changes, with integers along one axis that do."""
+    parts = list(index) if isinstance(index, tuple) else [index]
+    axes = [axis for axis, one in enumerate(parts) if isinstance(one, np.ndarray)]
+    if len(axes) != 1 or not all(one == slice(None) for axis, one in enumerate(parts) if axis != axes[0]):
+        return None
+    axis, numbers = axes[0], parts[axes[0]]
+    if code(numbers.dtype) != "i8" or not array.size or not constant(array):
+        return None
+    first = np.moveaxis(array, axis, 0)[0, ...]
+    shown = first.reshape((*first.shape[:axis], *(1,) * numbers.ndim, *first.shape[axis:]))
+    if not np.may_share_memory(shown, array):
+        return None
+    shape = (*first.shape[:axis], *numbers.shape, *first.shape[axis:])
+    spread = numbers.reshape((*numbers.shape, *(1,) * (first.ndim - axis)))
+    if not np.may_share_memory(spread, numbers):
+        return None
+    lookup = Lookup(
+        Access(np.broadcast_to(spread, shape)), array.shape[axis], array.strides[axis] // array.itemsize, wraps
+    )
+    return Access(np.broadcast_to(shown, shape), whole=array, lookup=lookup)
 
 
 # Sums -------------------------------------------------------------------------------------------

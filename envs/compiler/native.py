@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..core.typing import NumpyArray
 from .buffers import Tensor
 from .c_compiler import CannotCompile, Faulty, library
 from .c_source import source
@@ -33,6 +34,8 @@ from .schedule import plan
 class Native:
     """The native form of a program: called with its inputs it brings the program's outputs up to date.
 
+    With ``made`` only if it has been compiled before, by whatever process (``NotMade`` otherwise).
+
     Raises
     ------
     CannotCompile
@@ -41,16 +44,19 @@ class Native:
         If the program's calls are not known.
     """
 
-    def __init__(self, program: Recording) -> None:
+    def __init__(self, program: Recording, made: bool = False) -> None:
         if os.environ.get("ECHELONGYM_NATIVE") == "0":
             raise CannotCompile("ECHELONGYM_NATIVE=0")
         planned = plan(program)
         code = source(planned)
-        self._library = library(code.text, hold=planned.worlds is None)
+        self._library = library(code.text, hold=planned.worlds is None, made=made)
         self._buffer = np.empty(code.scratch + 64, np.uint8)
         aligned = -(-self._buffer.ctypes.data // 64) * 64
         self._table = (ctypes.c_void_p * (len(code.tensors) + 1))(aligned, *(one.start for one in code.tensors))
-        self._calls = [self._function(part) if isinstance(part, str) else part for part in code.parts]
+        self.calls = [self._function(part) if isinstance(part, str) else part for part in code.parts]
+        self._slots = {one.start: slot for slot, one in enumerate(code.tensors, 1)}
+        #: Whether it is one function, which :meth:`repeat` calls without coming back to Python.
+        self.whole = len(code.parts) == 1 and isinstance(code.parts[0], str)
         # Of each input: its memory here, its place in the table (0 if none), the results it may be read from in place.
         self._inputs: list[tuple[Any, int, int, dict[int, int]]] = []
         for number, mine in enumerate(program.inputs):
@@ -91,8 +97,34 @@ class Native:
                 place = start
             if slot:
                 table[slot] = place
-        for call in self._calls:
+        for call in self.calls:
             call()
+
+    def repeat(self, times: int, moving: Sequence[tuple[NumpyArray, int, int]]) -> None:
+        """Replay many times in one call; the program must be ``whole``.
+
+        Parameters
+        ----------
+        times
+            How often.
+        moving
+            Arrays that the program reads or writes, as they were when it was recorded; each with the address at which it is
+            found the first time instead, and the bytes by which it moves on from one time to the next.
+        """
+        used = [(slot, *rest) for one, *rest in moving if (slot := self._slots.get(one.ctypes.data)) is not None]
+        before = [self._table[slot] for slot, _, _ in used]
+        numbers = ctypes.c_int64 * len(used)
+        for slot, start, _ in used:
+            self._table[slot] = start
+        self._library.repeat(
+            ctypes.c_void_p(ctypes.addressof(self._table)),
+            ctypes.c_int64(times),
+            ctypes.c_int64(len(used)),
+            numbers(*(slot for slot, _, _ in used)),
+            numbers(*(step for _, _, step in used)),
+        )
+        for (slot, _, _), address in zip(used, before, strict=True):
+            self._table[slot] = address
 
     def _agrees(self, program: Recording, state: list[Tensor]) -> bool:
         """Whether a replay gives what NumPy's gives; both are undone."""
@@ -108,7 +140,7 @@ class Native:
             return found
 
         with np.errstate(all="ignore"):
-            return all(map(_same, results(program.calls), results(self._calls)))
+            return all(map(_same, results(program.calls), results(self.calls)))
 
 
 def _same(one: Any, two: Any) -> bool:

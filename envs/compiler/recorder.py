@@ -69,6 +69,7 @@ class Program(Recording):
     def __init__(self, function: Callable[..., Sequence[Any]], inputs: Sequence[Any], ops: Any) -> None:
         self.calls = []
         self.made = []
+        self.ops = ops
         self.native: Native | None = None
         self.reason = "not used for long enough"
         self._spent = 0.0
@@ -180,6 +181,7 @@ class RecordedArray(NDArrayOperatorsMixin):
     size = property(lambda self: self.value.size)
     strides = property(lambda self: self.value.strides)
     flags = property(lambda self: self.value.flags)
+    ops = property(lambda self: self.program.ops)  # see backend.ops_of
 
     def __len__(self) -> int:
         return len(self.value)
@@ -226,18 +228,18 @@ class RecordedArray(NDArrayOperatorsMixin):
         return target
 
     def __getitem__(self, index: Any) -> RecordedArray:
-        index = _plain(index)
-        found = self.value[index]
+        places = _plain(index)  # and ``index`` keeps its buffer until the result has one of its own
+        found = self.value[places]
         if isinstance(found, np.ndarray) and np.may_share_memory(found, self.value):
             return RecordedArray(found, self.program, self.owner)
         if not isinstance(found, np.ndarray):
             found = np.asarray(found)
         target = self.program.buffer(found.shape, found.dtype)
-        if isinstance(index, np.ndarray) and index.dtype.kind == "i" and (index >= 0).all():
+        if isinstance(places, np.ndarray) and places.dtype.kind == "i" and (places >= 0).all():
             # In range by having worked once; clipping spares a copy of the output.
-            self.program.do(partial(self.value.take, index, 0, target.value, "clip"))
+            self.program.do(partial(self.value.take, places, 0, target.value, "clip"))
         else:
-            self.program.do(partial(_pick, self.value, index, target.value))
+            self.program.do(partial(_pick, self.value, places, target.value))
         return target
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -280,6 +282,10 @@ class RecordedArray(NDArrayOperatorsMixin):
     def T(self) -> RecordedArray:
         """A view with the axes reversed."""
         return self.transpose()
+
+    def columns_of(self, table: NumpyArray) -> RecordedArray:
+        """A constant table (..., n) at the places that this array says, along its last axis."""
+        return RecordedArray(table, self.program, None)[(*(slice(None),) * (table.ndim - 1), self)]
 
     def take(self, index: int, axis: int) -> RecordedArray:
         """A view of one place along an axis."""

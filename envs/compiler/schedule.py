@@ -32,10 +32,22 @@ class Operand:
     strides: tuple[int, ...]
     axis: int | None
     table: tuple[int, ...]
+    index: Operand | None = None  # where the place is looked up at every step
 
     def __post_init__(self) -> None:
         #: Equal where the same place is touched at every step of loops of the same shape.
-        self.key = (id(self.tensor), self.access.array.dtype.str, self.offset, self.strides, self.axis, self.table)
+        self.key: tuple[Any, ...] = (
+            id(self.tensor),
+            self.access.array.dtype.str,
+            self.offset,
+            self.strides,
+            self.axis,
+            self.table,
+        )
+        if self.index is not None:
+            lookup = self.access.lookup
+            assert lookup is not None
+            self.key = (*self.key, self.index.key, lookup.places, lookup.step, lookup.wraps)
 
 
 @dataclass(eq=False)
@@ -276,7 +288,8 @@ def _statement(memory: BufferMemory, twins: dict[Tensor, Tensor], worlds: int | 
         if access.axis is not None and access.axis not in order:  # one place only
             offset, table = offset + table[0] * item, ()
         number = order.index(access.axis) if access.axis in order else None
-        return Operand(tensor, access, offset, tuple(steps[i] for i in order), number, table)
+        index = None if access.lookup is None else place(access.lookup.index)
+        return Operand(tensor, access, offset, tuple(steps[i] for i in order), number, table, index)
 
     reads = [place(one, first=step.number < 0) for one in nest.reads]
     return Statement(tuple(nest.shape[i] for i in order), place(nest.write), reads, nest.text, nest.serial)

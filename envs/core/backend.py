@@ -276,6 +276,12 @@ def ops_of(value: Array) -> Ops:
     return TorchOps(value.dtype if value.dtype.is_floating_point else None, value.device)
 
 
+def columns(table: Array, index: Array) -> Array:
+    """``table[..., index]`` of a constant table (..., n) and whole numbers (B,), recorded ones too."""
+    looked_up = getattr(index, "columns_of", None)
+    return table[..., index] if looked_up is None else looked_up(table)
+
+
 def replaced(ops: Ops, array: Array, where: Any, values: Array) -> Array:
     """A copy of an array with ``values`` at the places ``where``."""
     return ops.put(array + 0, where, values)

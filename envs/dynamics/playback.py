@@ -110,3 +110,11 @@ class Playback:
             return ring
 
         self._hold(mapped(written, self.data, self._typed(data, own=False)))
+
+
+def unusual_lead_times(tables: Tables, exogenous: Exogenous) -> bool:
+    """Whether a tape has lead times that no process of the scenario makes: they need slots of their own."""
+    fixed = ~tables.lead_time_random
+    if exogenous.lead_time is None:
+        return False
+    return bool((exogenous.lead_time[:, fixed] != tables.nominal_lead_time[fixed, None]).any())

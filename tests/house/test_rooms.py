@@ -23,6 +23,7 @@ ROOMS = {
         "scenario",
         "dynamics",
         "accounts interface",
+        "rollout",
         "simulate",
         "gym",
     ),

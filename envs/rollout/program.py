@@ -1,0 +1,256 @@
+"""Program of a rollout: policy, dynamics, ledger and indicators of one period, recorded for W worlds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..accounts.ledger import Ledger
+from ..compiler.native import Native
+from ..compiler.recorder import Program, RecordedArray
+from ..core.backend import Array, NumpyOps
+from ..core.named_tuples import entries, rebuilt
+from ..core.typing import NumpyArray
+from ..core.validation import MOST
+from ..dynamics import Arrivals, Dynamics, Exogenous, Flows, State, demand_seen
+from ..interface.observation import Observer, Policy, viewed
+from ..network.tables import Tables
+from .kpi_sums import KpiSums
+from .recordable import Recordable
+from .tape_part import Rows, TapePart
+
+
+class CannotRecord(Exception):
+    """Error for a policy or scenario whose period has no recorded form."""
+
+
+class Carried(NamedTuple):
+    """What a period hands on to the next; entity first, batch last."""
+
+    state: State  # as observed
+    arrivals: Arrivals
+    sold: Array | None  # (H, C, P, B) sales of the periods before, newest first; None where demand is observed
+
+
+@dataclass(frozen=True, eq=False)
+class Machinery:
+    """Dynamics, ledger and observer of a scenario, for all its rollouts of W worlds at a time."""
+
+    tables: Tables
+    ops: NumpyOps
+    dynamics: Dynamics
+    ledger: Ledger
+    observer: Observer
+    worlds: int
+
+    @classmethod
+    def of(cls, tables: Tables, worlds: int, vary_lead_times: bool) -> Machinery:
+        """On a backend of its own, as nobody else may compute with it while it records."""
+        ops = NumpyOps()
+        dynamics, ledger, observer = (
+            Dynamics(tables, ops, vary_lead_times),
+            Ledger(tables, ops),
+            Observer(tables, ops, worlds),
+        )
+        return cls(tables, ops, dynamics, ledger, observer, worlds)
+
+
+class RolloutProgram:
+    """Recorded period; the state, the sums and the numbers of the policy lie in memory of its own.
+
+    Parameters
+    ----------
+    machinery
+        Of the scenario.
+    policy
+        What is recorded of the policy.
+    part
+        Worlds of a tape, filled, to record with.
+    kpis
+        Sums of key performance indicators, None where they are not wanted.
+
+    Attributes
+    ----------
+    numbers : arrays (..., W) of the policy, to be written into.
+    sums : money by line (W,) since :meth:`clear`.
+    before : (W,) net cost since :meth:`start`.
+    fits : (W,) whether all decisions since :meth:`start` were finite numbers >= 0.
+
+    Raises
+    ------
+    CannotRecord
+        If the policy or the scenario does something that cannot be recorded.
+    """
+
+    def __init__(self, machinery: Machinery, policy: Recordable, part: TapePart, kpis: KpiSums | None) -> None:
+        self.machinery, self.part, self.kpis = machinery, part, kpis
+        W = machinery.worlds
+        self.numbers = [np.broadcast_to(one, (*one.shape[:-1], W)).copy() for one in policy.numbers]
+        self.sums: dict[str, NumpyArray] = {}
+        self.before, self.fits = np.zeros(W), np.ones(W, dtype=bool)
+        self.native: Native | None = None
+        self._valued = bool(machinery.tables.terminal_value.any())
+        self._rows = self._inputs(part)
+        try:
+            self._initial = self._at_first()
+            decide = policy.on(machinery.ops)
+            started = [None if one is None else np.asarray(one) for one in entries(self._initial)]
+            names = list(self._rows)
+
+            def function(*given: Any) -> list[Any]:
+                self._period(decide, dict(zip(names, given, strict=False)), rebuilt(self._initial, given[len(names) :]))
+                return []
+
+            shown = [rows.at(0) for rows in self._rows.values()]
+            self.program = Program(function, [*shown, *started], machinery.ops)
+        except Exception as error:  # whatever it is, there is another way
+            raise CannotRecord(f"{type(error).__name__}: {error}") from error
+        self._state = self.program.inputs[len(names) :]
+        self._written = [] if kpis is None else kpis.written
+
+    def compile(self, made: bool = False) -> None:
+        """Compile it; with ``made`` only load what has been compiled before.
+
+        Raises
+        ------
+        CannotCompile, NothingToGain
+            If that does not come about.
+        """
+        self.start()
+        self.native = Native(self.program, made)
+
+    # Running -------------------------------------------------------------------------------------
+
+    def read(self, part: TapePart) -> None:
+        """Go on with the worlds of a tape of the same arrays."""
+        self.part, self._rows = part, self._inputs(part)
+
+    def start(self) -> None:
+        """Begin with the worlds that the part holds now."""
+        initial = self._initial
+        if initial.sold is not None:
+            history = self.part.rows["demand"][: self.machinery.tables.H]
+            initial = initial._replace(sold=history[::-1])
+        for place, value in zip(self._state, entries(initial), strict=True):
+            if place is not None:
+                place[...] = value
+        self.before[...] = 0.0
+        self.fits[...] = True
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin the sums anew."""
+        for total in self.sums.values():
+            total[...] = -0.0  # to which anything adds up to itself
+        if self.kpis is not None:
+            self.kpis.clear()
+
+    def run(self, first: int, stop: int) -> None:
+        """Periods ``first`` to ``stop``."""
+        native, read = self.native, list(zip(self.program.inputs, self._rows.values(), strict=False))
+        if native is not None and native.whole:
+            every = [*read, *self._written]
+            moving = [(array, rows.at(0 if rows.counted else first), rows) for array, rows in every]
+            native.repeat(
+                stop - first, [(array, shown.ctypes.data, rows.rows.strides[0]) for array, shown, rows in moving]
+            )
+            return
+        calls: Sequence[Callable[[], Any]] = self.program.calls if native is None else native.calls
+        for period in range(first, stop):
+            for array, rows in read:
+                array[...] = rows.at(period - first if rows.counted else period)
+            for call in calls:
+                call()
+            for array, rows in self._written:
+                rows.at(period - first if rows.counted else period)[...] = array
+
+    # Recording -----------------------------------------------------------------------------------
+
+    def _inputs(self, part: TapePart) -> dict[str, Rows]:
+        """What a period reads, by name."""
+        t, rows = self.machinery.tables, part.rows
+        found = {name: Rows(array, t.H if name == "demand" else 0) for name, array in rows.items()}
+        found |= {f"next {name}": Rows(rows[name], 1) for name in ("lane_yield", "thin") if name in rows}
+        found["period"] = Rows(part.numbers)
+        if self._valued:
+            found["last"] = Rows(part.last)
+        if not t.censored:
+            found["history"] = Rows(rows["demand"], 0, block=t.H)
+        return found | ({} if self.kpis is None else self.kpis.inputs)
+
+    def _at_first(self) -> Carried:
+        """The state before the first period and, as zeros, the arrivals that it does not have."""
+        m, t = self.machinery, self.machinery.tables
+        state = m.dynamics.initial(m.worlds)
+        now = exogenous({name: rows.at(0) for name, rows in self._rows.items()})
+        after, _ = m.dynamics.advance(state, now, np.zeros((t.L, t.P, m.worlds)))
+        _, arrivals = m.dynamics.receive(after, now)
+        nothing = Arrivals(*(None if one is None else np.zeros_like(one) for one in arrivals))
+        sold = self.part.rows["demand"][: t.H] if t.censored else None
+        return Carried(state, nothing, sold)
+
+    def _period(self, decide: Callable[[Sequence[Array]], Policy], given: dict[str, Array], carried: Carried) -> None:
+        m, program = self.machinery, self.machinery.ops.program
+        policy = decide([RecordedArray(one, program, None) for one in self.numbers])
+        state, now = carried.state, exogenous(given)
+        history = m.ops.moveaxis(m.ops.flip(given["history"], 0) if carried.sold is None else carried.sold, 0, 2)
+        view = viewed(m.tables, state, m.dynamics.in_transit(state), now, history, given["period"])
+        decision = policy(m.observer(view))
+        requests = self._decided(decision.requests, m.tables.L)
+        reserve = None if decision.reserve is None else self._decided(decision.reserve, m.tables.S)
+        state, flows = m.dynamics.advance(state, now, requests, reserve, carried.arrivals)
+        self._account(flows, state, given.get("last"))
+        if self.kpis is not None:
+            self.kpis.add(flows, program, given)
+        following = now._replace(lane_yield=given.get("next lane_yield"), thin=given.get("next thin"))
+        state, arrivals = m.dynamics.receive(state, following)
+        sold = carried.sold
+        if sold is not None:
+            sold = m.ops.concat([demand_seen(m.tables, flows)[None], sold[:-1]], 0)
+        self._hand_on(carried, Carried(state, arrivals, sold))
+
+    def _decided(self, value: Array, entities: int) -> Array:
+        """(entities, P, W) of what a policy decided, and a note of whether that can be."""
+        m = self.machinery
+        value = m.ops.moveaxis(value, 0, -1)
+        if tuple(value.shape) != (entities, m.tables.P, m.worlds) or value.dtype.kind not in "fi":
+            raise CannotRecord(f"a decision of shape {value.shape} and type {value.dtype}")
+        value = m.ops.zeros(value.shape, value.dtype) + value if not isinstance(value, RecordedArray) else value.copy()
+        usable = np.logical_and.reduce(((value >= 0) & (value <= MOST)).reshape((-1, m.worlds)), axis=0)
+        np.logical_and(self.fits, usable, out=self.fits)
+        return value
+
+    def _account(self, flows: Flows, closing: State, last: Array | None) -> None:
+        """Add up the cost lines."""
+        ledger, ops = self.machinery.ledger, self.machinery.ops
+        lines = ledger.period(flows, last=self._valued, closing=closing)
+        if last is not None and "terminal" in lines:
+            lines["terminal"] = ops.where(last > 0, lines["terminal"], -0.0)
+        for line, money in lines.items():
+            total = self.sums.setdefault(line, np.zeros(self.machinery.worlds))
+            np.add(total, money, out=total)
+        np.add(self.before, ledger.net_cost(lines), out=self.before)
+
+    def _hand_on(self, carried: Carried, following: Carried) -> None:
+        """Put what the next period starts from where it will look for it."""
+        places, results = entries(carried), entries(following)
+        for i, (place, one) in enumerate(zip(places, results, strict=True)):
+            if (place is None) != (one is None) or (one is not None and one.dtype != place.dtype):
+                raise CannotRecord("the state of a later period has another form than that of the first")
+            if one is not None and one is not place and any(_overlap(one, other) for other in places):
+                results[i] = one.copy()
+        for place, one in zip(places, results, strict=True):
+            if one is not None and one is not place:
+                place[...] = one
+
+
+def _overlap(one: Any, other: Any) -> bool:
+    return other is not None and np.may_share_memory(one.value, other.value)
+
+
+def exogenous(given: dict[str, Array]) -> Exogenous:
+    """Exogenous data of a period, by name."""
+    return Exogenous(*(given.get(name) for name in Exogenous._fields))

@@ -1,0 +1,228 @@
+"""Rollouts: which policies run as programs, when these are worth compiling, and what comes out."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..accounts.kpis import KpiAccumulator, windows
+from ..compiler.c_compiler import CannotCompile, NotMade, reason_of
+from ..compiler.schedule import NothingToGain
+from ..core.backend import Array, Ops
+from ..dynamics.playback import unusual_lead_times
+from ..network.tables import Tables
+from ..worlds.tape import Tape
+from .kpi_sums import KpiSums
+from .program import CannotRecord, Machinery, RolloutProgram
+from .recordable import Recordable, recordable
+from .tape_part import TapePart, parts, read_arrays
+
+if TYPE_CHECKING:
+    from ..interface.observation import Policy
+    from ..scenario.scenario import Scenario
+
+#: Programs that are kept, bytes of what parts of a batch hand on from period to period, and worlds in a part.
+KEPT, BYTES, LEAST, MOST = 32, 200_000, 16, 64
+#: Seconds, first ones and for each call of a period: what it costs to record and to find compiled code in the cache, and
+#: what it costs to compile.
+TO_LOAD, TO_COMPILE = (0.1, 0.001), (0.3, 0.006)
+MOST_CALLS = 4_000  # of a period, more are not compiled
+TRIED = 4  # first periods that say how long the others would take without a program
+ROOM = 128 * 2**20  # most bytes that the rows of those who wait may take
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums of a simulation in B worlds: cost lines of the periods reported, net cost of those before, and indicators."""
+
+    lines: dict[str, Array]  # (B,) money
+    before: Array  # (B,) money
+    kpis: KpiAccumulator | None
+
+
+@dataclass(eq=False)
+class Entry:
+    """A program of a scenario and a kind of policy: recorded, or not used for long enough."""
+
+    tables: Tables  # so that its identity stays its own
+    spent: float = 0.0  # seconds that were spent without it
+    program: RolloutProgram | None = None
+    looked: bool = False  # whether it was looked for in the cache of compiled code
+    reason: str | None = "not used for long enough"  # why it does not run; None where it does
+    refused: bool = False  # it never will
+
+
+_entries: OrderedDict[Any, Entry] = OrderedDict()
+_machinery: OrderedDict[Any, Machinery] = OrderedDict()
+_lock = Lock()  # programs have one memory
+
+
+class Rollout:
+    """A policy over a tape, that :meth:`run` does with a program where that is :meth:`worth_while`.
+
+    Parameters
+    ----------
+    scenario, tape
+        What is simulated; the tape has been checked.
+    policy
+        What is recorded of the policy.
+    kpis
+        Whether key performance indicators are wanted.
+    """
+
+    def __init__(self, scenario: Scenario, policy: Recordable, tape: Tape, kpis: bool) -> None:
+        self.scenario, self.policy, self.tape, self.kpis = scenario, policy, tape, kpis
+        self.tables = t = scenario.tables
+        self.worlds = worlds_together(t)
+        self.vary = unusual_lead_times(t, tape.exogenous)
+        self.most = 256  # periods
+        while self.most < tape.periods:
+            self.most *= 2
+        pattern = tuple((name, array.shape[1:-1]) for name, array in read_arrays(tape).items())
+        key = (id(t), policy.structure, pattern, self.vary, self.most if kpis else 0)
+        self.entry = _entries.get(key) or Entry(t)
+        _entries[key] = self.entry
+        _entries.move_to_end(key)
+        while len(_entries) > KEPT:
+            _entries.popitem(last=False)
+        self._began = perf_counter()
+
+    @classmethod
+    def of(cls, scenario: Scenario, policy: Policy, tape: Tape, ops: Ops, kpis: bool) -> Rollout | None:
+        """None where the policy cannot be recorded, or the arithmetic is another one."""
+        if ops.name != "numpy" or ops.float != np.float64 or os.environ.get("ECHELONGYM_NATIVE") == "0":
+            return None
+        t = scenario.tables
+        recorded = recordable(policy, ops.int if t.integer else ops.float)
+        if recorded is None or (kpis and 8 * tape.periods * t.C * t.P * worlds_together(t) > ROOM):
+            return None
+        found = cls(scenario, recorded, tape.check(scenario), kpis)
+        return None if found.entry.refused else found
+
+    def worth_while(self, done: int = 0) -> bool:
+        """Whether to run the program from now on: it is there, or soon pays for its making.
+
+        Parameters
+        ----------
+        done
+            Periods that were simulated without it since the rollout was made.
+        """
+        entry, periods = self.entry, self.tape.periods
+        if entry.refused or (0 < done < periods and done != TRIED):
+            return False
+        spent = perf_counter() - self._began if done else 0.0
+        if done == periods:
+            entry.spent += spent  # who comes next may find it worth while
+            return False
+        if entry.reason is not None:
+            self._make(entry.spent + (spent * periods / done if done else 0.0))
+        return entry.reason is None
+
+    def _make(self, seconds: float) -> None:
+        """Make the program if it saves so many seconds."""
+        if seconds < TO_LOAD[0]:
+            return
+        with _lock:
+            self._recorded_or_compiled(seconds)
+
+    def _recorded_or_compiled(self, seconds: float) -> None:
+        entry = self.entry
+        try:
+            if entry.program is None:
+                entry.program = self.record()
+                if len(entry.program.program.calls) > MOST_CALLS:
+                    raise CannotRecord(f"{len(entry.program.program.calls)} operations")
+            calls = len(entry.program.program.calls)
+            compiles = seconds >= TO_COMPILE[0] + calls * TO_COMPILE[1]
+            if compiles or (not entry.looked and seconds >= TO_LOAD[0] + calls * TO_LOAD[1]):
+                entry.looked = True
+                entry.program.compile(made=not compiles)
+                entry.reason = None
+        except NotMade:
+            return
+        except Exception as error:  # whatever it is, it would only have made things faster
+            entry.refused, entry.program = True, None
+            entry.reason = reason_of(error, (CannotRecord, CannotCompile, NothingToGain))
+
+    def record(self) -> RolloutProgram:
+        """Record a period.
+
+        Raises
+        ------
+        CannotRecord
+            If that cannot be.
+        """
+        t, W = self.tables, self.worlds
+        machinery = machinery_of(t, W, self.vary)
+        part = TapePart(t, self.tape, W)
+        part.fill(0, min(W, self.tape.batch))
+        sums = KpiSums(t, machinery.ops, W, windows(self.scenario), self.most) if self.kpis else None
+        return RolloutProgram(machinery, self.policy, part, sums)
+
+    def run(self, progress: Callable[[int, int], None] | None = None, told: int = 0) -> Sums | None:
+        """All periods of all worlds; None if the policy decides what does not fit, to be said by who asks it again.
+
+        Parameters
+        ----------
+        progress
+            Called once for each period, with (periods done, periods in all).
+        told
+            For so many of them it has been called already.
+        """
+        with _lock:
+            return self._run(progress, told)
+
+    def _run(self, progress: Callable[[int, int], None] | None, told: int) -> Sums | None:
+        assert self.entry.program is not None
+        t, tape, program, W = self.tables, self.tape, self.entry.program, self.worlds
+        part = TapePart(t, tape, W)
+        program.read(part)
+        for number, given in zip(program.numbers, self.policy.numbers, strict=True):
+            number[...] = given
+        lines = {line: np.zeros(tape.batch) for line in program.sums}
+        before = np.zeros(tape.batch)
+        whole = KpiAccumulator(t, tape.batch, windows(self.scenario), t.warm_up) if self.kpis else None
+        for start, stop in parts(tape.batch, W):
+            part.fill(start, stop)
+            program.start()
+            mine = slice(0, stop - start)
+            if t.warm_up:
+                program.run(0, t.warm_up)
+                before[start:stop] = program.before[mine]
+                program.clear()
+            program.run(t.warm_up, tape.periods)
+            if not program.fits[mine].all():
+                return None
+            for line, total in program.sums.items():
+                lines[line][start:stop] = total[mine]
+            if whole is not None and program.kpis is not None:
+                program.kpis.hand_over(whole, start, stop, part.rows["demand"][t.H + t.warm_up : -1])
+            done = tape.periods * stop // tape.batch
+            while progress is not None and told < done:
+                told += 1
+                progress(told, tape.periods)
+        return Sums(lines, before, whole)
+
+
+def worlds_together(tables: Tables) -> int:
+    """Worlds W that are run together, so that what one period hands on to the next stays in the cache."""
+    t = tables
+    numbers = t.N * t.P * t.A + (t.L * t.P * t.K + t.L * t.P) * t.A + t.C * t.P * (t.W + 4) + 4 * t.L * t.P
+    return max(LEAST, min(MOST, BYTES // (8 * numbers) // 16 * 16))
+
+
+def machinery_of(tables: Tables, worlds: int, vary: bool) -> Machinery:
+    """Dynamics and ledger, made once for a scenario."""
+    key = (id(tables), worlds, vary)
+    if key not in _machinery:
+        _machinery[key] = Machinery.of(tables, worlds, vary)
+        while len(_machinery) > KEPT:
+            _machinery.popitem(last=False)
+    return _machinery[key]
