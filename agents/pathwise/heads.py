@@ -25,7 +25,7 @@ from ..registry import RULES
 from ..rules import Rule
 from ..rules.base_stock import BaseStock
 from ..rules.dual import CappedDualIndex
-from ..rules.step_numbers import Shift
+from ..rules.request_order import Shift
 from .features import Features
 
 

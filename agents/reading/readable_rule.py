@@ -23,9 +23,8 @@ from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import read_yaml
 
 from ..rules.base_stock import BaseStock
-from ..rules.request_order import Step, is_numbers
+from ..rules.request_order import Cells, Shift, Step, StepNumbers, is_numbers
 from ..rules.rule import Group, Space
-from ..rules.step_numbers import Cells, Shift, StepNumbers
 from .named import Feature, named_features, season_length
 
 POSITIONS = ("echelon", "local")

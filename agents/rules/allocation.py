@@ -15,6 +15,9 @@ from echelongym.envs.core.backend import Array, Ops
 from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.dynamics.rounding import tolerance
+from echelongym.envs.interface.automatic_levels import faced
+from echelongym.envs.interface.inventory_positions import Forest, cover
+from echelongym.envs.network.tables import Tables
 from echelongym.envs.processes.series import normal_quantile
 
 from .request_order import Step
@@ -137,6 +140,16 @@ def marginal_positions(
     for chosen, table in tables:
         out[chosen] = np.pad(table, ((0, 0), (0, columns - table.shape[1])), mode="edge")
     return out
+
+
+def step_positions(tables: Tables, forest: Forest, echelon: bool, spread: Floats, step: Step, ops: Ops) -> Array | None:
+    """Where the targets of a step's scarce lanes want to stand, see :func:`marginal_positions`; None where there are none."""
+    if step.scarce is None:
+        return None
+    t, cells = tables, step.target_cells[step.scarce.cells]
+    mean = cover(t, forest, echelon)[0].reshape(-1)[cells]
+    penalty, holding = faced(t)[0].reshape(-1)[cells], t.holding_cost.reshape(-1)[cells]
+    return ops.constant(marginal_positions(mean, spread[cells], penalty, holding, step.scarce.group, t.integer))
 
 
 def _thinned(worths: Floats) -> Floats:

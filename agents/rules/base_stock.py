@@ -12,16 +12,27 @@ from echelongym.envs.core.backend import NUMPY, Array, NumpyOps, Ops, half_up, o
 from echelongym.envs.core.errors import expected
 from echelongym.envs.core.typing import Bools, Floats, Ints
 from echelongym.envs.dynamics.rounding import DUST
-from echelongym.envs.interface.automatic_levels import automatic_levels, faced
+from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.interface.inventory_positions import Accumulator, Forest, Owned, Stock, cover
 from echelongym.envs.interface.observation import Decision, Observation, Policy
 from echelongym.envs.rollout.recordable import Recordable
 
-from .allocation import cut_to_shares, lent, marginal_positions
+from .allocation import cut_to_shares, lent, step_positions
 from .needed_lanes import asked_at_most, levels_after_primary
-from .request_order import Step, equal_within, is_lateral, is_numbers, is_whole, plan_steps, rows_of
+from .request_order import (
+    Cells,
+    Shift,
+    Step,
+    StepNumbers,
+    equal_within,
+    is_lateral,
+    is_numbers,
+    is_whole,
+    plan_steps,
+    rows_of,
+    with_arrays,
+)
 from .rule import Group, Rule
-from .step_numbers import Cells, Shift, StepNumbers, with_arrays
 
 ALLOCATIONS = ("proportional", "equalise", "marginal")
 ALIASES = {"fair_share": "proportional", "equal_fractile": "equalise"}
@@ -38,7 +49,9 @@ class _Plan:
         self.accumulate = Accumulator(t, forest, ops) if rule.echelon else None
         self.steps = plan_steps(t, forest, rule.used, rule.echelon, ops, rule.full)
         self.spread = ops.constant(rule.spread[:, None])
-        self.wanted = [rule._marginal_positions(step, ops) for step in self.steps]
+        self.wanted: list[Any] = [None] * len(self.steps)
+        if rule.allocation == "marginal":
+            self.wanted = [step_positions(t, forest, rule.echelon, rule.spread, step, ops) for step in self.steps]
 
 
 class BaseStock(Rule):
@@ -268,9 +281,8 @@ class BaseStock(Rule):
 
             def recorded(numbers: Sequence[Array]) -> Policy:
                 given = dict(zip(mine, numbers, strict=True))
-                own._numbers[key], own._made[key] = with_arrays(
-                    own._numbers[key], own._made[key], lambda name, _: given[name]
-                )
+                swapped = with_arrays(own._numbers[key], own._made[key], lambda name, _: given[name])
+                own._numbers[key], own._made[key] = swapped
                 return own
 
             return recorded
@@ -306,17 +318,6 @@ class BaseStock(Rule):
             self._plans[key] = _Plan(self, ops)
         self._numbers[key] = self._values_of(self._plans[key].steps, ops, dtype)
         self._made[key] = self._constants(ops)
-
-    def _marginal_positions(self, step: Step, ops: Ops) -> Array | None:
-        """Where the targets of a step's scarce lanes want to stand, see :func:`marginal_positions`; None if not asked."""
-        if step.scarce is None or self.allocation != "marginal":
-            return None
-        t = self.tables
-        cells = step.target_cells[step.scarce.cells]
-        mean = cover(t, self.forest, self.echelon)[0].reshape(-1)[cells]
-        penalty, holding = faced(t)[0].reshape(-1)[cells], t.holding_cost.reshape(-1)[cells]
-        found = marginal_positions(mean, self.spread[cells], penalty, holding, step.scarce.group, t.integer)
-        return ops.constant(found)
 
     def _values_of(self, steps: list[Step], ops: Ops, dtype: Any) -> list[StepNumbers]:
         """The numbers of every step; whole ones in whole worlds, so that nothing is converted in a period."""

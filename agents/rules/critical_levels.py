@@ -15,8 +15,8 @@ from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 
 from .base_stock import BaseStock
+from .request_order import Cells
 from .rule import Group
-from .step_numbers import Cells
 
 
 def rationed(tables: Tables) -> Bools:

@@ -23,9 +23,8 @@ from echelongym.envs.scenario.scenario import Scenario
 from .allocation import TINY
 from .base_stock import BaseStock
 from .reorder import fixed_costs
-from .request_order import Step, is_lateral
+from .request_order import Cells, Step, StepNumbers, is_lateral
 from .rule import Group
-from .step_numbers import Cells, StepNumbers
 
 
 class Sources(NamedTuple):

@@ -21,9 +21,8 @@ from echelongym.envs.scenario.scenario import Scenario
 
 from .allocation import TINY
 from .base_stock import BaseStock
-from .request_order import Step
+from .request_order import Cells, Step, StepNumbers
 from .rule import Group, Space
-from .step_numbers import Cells, StepNumbers
 
 POSITIONS = ("echelon", "local")
 LONGEST_CYCLE = 0.1  # of the horizon, between two orders: beyond it holding costs next to nothing

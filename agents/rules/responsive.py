@@ -18,8 +18,8 @@ from .base_stock import BaseStock
 from .critical_levels import CriticalReserves
 from .lookahead import Ahead, Covered, has_calendar, resembles
 from .outage import Outages
+from .request_order import Cells, Shift
 from .rule import Group
-from .step_numbers import Cells, Shift
 
 _GAINS = ("forecast_gains", "history_gains", "season_gains")
 

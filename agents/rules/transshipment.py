@@ -13,9 +13,8 @@ from echelongym.envs.interface.inventory_positions import Forest, Owned
 from echelongym.envs.scenario.scenario import Scenario
 
 from .base_stock import BaseStock
-from .request_order import Step, is_lateral
+from .request_order import Cells, Step, StepNumbers, is_lateral
 from .rule import Group
-from .step_numbers import Cells, StepNumbers
 
 
 class Transshipment(BaseStock):

@@ -246,7 +246,7 @@ class RecordedArray(NDArrayOperatorsMixin):
         index, value = _plain(index), _plain(value)
         place = self.value[index]
         if isinstance(place, np.ndarray) and np.may_share_memory(place, self.value):
-            self.program.do(partial(np.copyto, place, value))
+            self.program.do(partial(np.copyto, place, value, casting="unsafe"))  # as assignments are
         else:
             self.program.do(partial(self.value.__setitem__, index, value))
 

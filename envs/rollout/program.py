@@ -23,11 +23,11 @@ from .recordable import Recordable
 from .tape_part import Rows, TapePart
 
 
-class CannotRecord(Exception):
+class Unrecordable(Exception):
     """Error for a policy or scenario whose period has no recorded form."""
 
 
-class Carried(NamedTuple):
+class HandedOn(NamedTuple):
     """What a period hands on to the next; entity first, batch last."""
 
     state: State  # as observed
@@ -81,7 +81,7 @@ class RolloutProgram:
 
     Raises
     ------
-    CannotRecord
+    Unrecordable
         If the policy or the scenario does something that cannot be recorded.
     """
 
@@ -107,7 +107,7 @@ class RolloutProgram:
             shown = [rows.at(0) for rows in self._rows.values()]
             self.program = Program(function, [*shown, *started], machinery.ops)
         except Exception as error:  # whatever it is, there is another way
-            raise CannotRecord(f"{type(error).__name__}: {error}") from error
+            raise Unrecordable(f"{type(error).__name__}: {error}") from error
         self._state = self.program.inputs[len(names) :]
         self._written = [] if kpis is None else kpis.written
 
@@ -162,8 +162,9 @@ class RolloutProgram:
         for period in range(first, stop):
             for array, rows in read:
                 array[...] = rows.at(period - first if rows.counted else period)
-            for call in calls:
-                call()
+            with np.errstate(all="ignore"):  # of decisions that are no numbers, which ``fits`` tells of
+                for call in calls:
+                    call()
             for array, rows in self._written:
                 rows.at(period - first if rows.counted else period)[...] = array
 
@@ -181,7 +182,7 @@ class RolloutProgram:
             found["history"] = Rows(rows["demand"], 0, block=t.H)
         return found | ({} if self.kpis is None else self.kpis.inputs)
 
-    def _at_first(self) -> Carried:
+    def _at_first(self) -> HandedOn:
         """The state before the first period and, as zeros, the arrivals that it does not have."""
         m, t = self.machinery, self.machinery.tables
         state = m.dynamics.initial(m.worlds)
@@ -190,9 +191,9 @@ class RolloutProgram:
         _, arrivals = m.dynamics.receive(after, now)
         nothing = Arrivals(*(None if one is None else np.zeros_like(one) for one in arrivals))
         sold = self.part.rows["demand"][: t.H] if t.censored else None
-        return Carried(state, nothing, sold)
+        return HandedOn(state, nothing, sold)
 
-    def _period(self, decide: Callable[[Sequence[Array]], Policy], given: dict[str, Array], carried: Carried) -> None:
+    def _period(self, decide: Callable[[Sequence[Array]], Policy], given: dict[str, Array], carried: HandedOn) -> None:
         m, program = self.machinery, self.machinery.ops.program
         policy = decide([RecordedArray(one, program, None) for one in self.numbers])
         state, now = carried.state, exogenous(given)
@@ -210,14 +211,14 @@ class RolloutProgram:
         sold = carried.sold
         if sold is not None:
             sold = m.ops.concat([demand_seen(m.tables, flows)[None], sold[:-1]], 0)
-        self._hand_on(carried, Carried(state, arrivals, sold))
+        self._hand_on(carried, HandedOn(state, arrivals, sold))
 
     def _decided(self, value: Array, entities: int) -> Array:
         """(entities, P, W) of what a policy decided, and a note of whether that can be."""
         m = self.machinery
         value = m.ops.moveaxis(value, 0, -1)
         if tuple(value.shape) != (entities, m.tables.P, m.worlds) or value.dtype.kind not in "fi":
-            raise CannotRecord(f"a decision of shape {value.shape} and type {value.dtype}")
+            raise Unrecordable(f"a decision of shape {value.shape} and type {value.dtype}")
         value = m.ops.zeros(value.shape, value.dtype) + value if not isinstance(value, RecordedArray) else value.copy()
         usable = np.logical_and.reduce(((value >= 0) & (value <= MOST)).reshape((-1, m.worlds)), axis=0)
         np.logical_and(self.fits, usable, out=self.fits)
@@ -234,12 +235,12 @@ class RolloutProgram:
             np.add(total, money, out=total)
         np.add(self.before, ledger.net_cost(lines), out=self.before)
 
-    def _hand_on(self, carried: Carried, following: Carried) -> None:
+    def _hand_on(self, carried: HandedOn, following: HandedOn) -> None:
         """Put what the next period starts from where it will look for it."""
         places, results = entries(carried), entries(following)
         for i, (place, one) in enumerate(zip(places, results, strict=True)):
             if (place is None) != (one is None) or (one is not None and one.dtype != place.dtype):
-                raise CannotRecord("the state of a later period has another form than that of the first")
+                raise Unrecordable("the state of a later period has another form than that of the first")
             if one is not None and one is not place and any(_overlap(one, other) for other in places):
                 results[i] = one.copy()
         for place, one in zip(places, results, strict=True):

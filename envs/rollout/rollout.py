@@ -20,7 +20,7 @@ from ..dynamics.playback import unusual_lead_times
 from ..network.tables import Tables
 from ..worlds.tape import Tape
 from .kpi_sums import KpiSums
-from .program import CannotRecord, Machinery, RolloutProgram
+from .program import Machinery, RolloutProgram, Unrecordable
 from .recordable import Recordable, recordable
 from .tape_part import TapePart, parts, read_arrays
 
@@ -48,7 +48,7 @@ class Sums:
 
 
 @dataclass(eq=False)
-class Entry:
+class KnownProgram:
     """A program of a scenario and a kind of policy: recorded, or not used for long enough."""
 
     tables: Tables  # so that its identity stays its own
@@ -59,7 +59,7 @@ class Entry:
     refused: bool = False  # it never will
 
 
-_entries: OrderedDict[Any, Entry] = OrderedDict()
+_entries: OrderedDict[Any, KnownProgram] = OrderedDict()
 _machinery: OrderedDict[Any, Machinery] = OrderedDict()
 _lock = Lock()  # programs have one memory
 
@@ -87,7 +87,7 @@ class Rollout:
             self.most *= 2
         pattern = tuple((name, array.shape[1:-1]) for name, array in read_arrays(tape).items())
         key = (id(t), policy.structure, pattern, self.vary, self.most if kpis else 0)
-        self.entry = _entries.get(key) or Entry(t)
+        self.entry = _entries.get(key) or KnownProgram(t)
         _entries[key] = self.entry
         _entries.move_to_end(key)
         while len(_entries) > KEPT:
@@ -138,7 +138,7 @@ class Rollout:
             if entry.program is None:
                 entry.program = self.record()
                 if len(entry.program.program.calls) > MOST_CALLS:
-                    raise CannotRecord(f"{len(entry.program.program.calls)} operations")
+                    raise Unrecordable(f"{len(entry.program.program.calls)} operations")
             calls = len(entry.program.program.calls)
             compiles = seconds >= TO_COMPILE[0] + calls * TO_COMPILE[1]
             if compiles or (not entry.looked and seconds >= TO_LOAD[0] + calls * TO_LOAD[1]):
@@ -149,14 +149,14 @@ class Rollout:
             return
         except Exception as error:  # whatever it is, it would only have made things faster
             entry.refused, entry.program = True, None
-            entry.reason = reason_of(error, (CannotRecord, CannotCompile, NothingToGain))
+            entry.reason = reason_of(error, (Unrecordable, CannotCompile, NothingToGain))
 
     def record(self) -> RolloutProgram:
         """Record a period.
 
         Raises
         ------
-        CannotRecord
+        Unrecordable
             If that cannot be.
         """
         t, W = self.tables, self.worlds

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...networks.layers import Dense
-from ...rules.step_numbers import Shift
+from ...rules.request_order import Shift
 from ..backbones import PerceptronBody, SetBody
 from ..features import BOUND, Features
 from ..heads import DirectHead, LevelsHead

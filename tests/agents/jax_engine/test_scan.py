@@ -11,8 +11,8 @@ from echelongym.envs import NetworkWarning, Scenario
 from echelongym.envs.accounts.ledger import Ledger
 from echelongym.envs.core.backend import ops_of
 from echelongym.envs.core.jax_backend import JaxOps
-from echelongym.envs.interface.observation import Decision
 from echelongym.envs.dynamics.playback import unusual_lead_times
+from echelongym.envs.interface.observation import Decision
 from echelongym.envs.simulate import periods
 
 pytest.importorskip("jax")

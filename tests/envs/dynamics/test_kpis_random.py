@@ -137,8 +137,8 @@ def test_little_is_kept_and_flows_may_be_overwritten(together, seed):
                 if value is not None:
                     value[...] = -1
             assert kept._held < kpis_module.MOST_PERIODS
-    if kept._waiting is not None:
-        assert len(kept._waiting.recent) <= 2
+    if kept.waiting is not None:
+        assert len(kept.waiting.recent) <= 2
     expected = dict(flattened(kept.result()))
     for path, value in flattened(reused.result()):
         np.testing.assert_array_equal(value, expected[path])

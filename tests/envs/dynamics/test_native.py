@@ -216,6 +216,54 @@ def test_sums_in_pairwise_order_and_transcendental_functions_stay_with_numpy():
     assert_same(other, np.exp(inputs[0]) + inputs[1])
 
 
+@pytest.mark.parametrize("worlds", [5, 48])
+def test_places_looked_up_anew_at_every_replay(worlds):
+    """Along any axis of a constant table, numbers beyond it cut or counted from the end as NumPy does."""
+    table, ops = np.random.default_rng(0).normal(size=(4, 9)), NumpyOps()
+
+    def function(x, y):
+        rows = recording.RecordedArray(table.reshape(-1), ops.program, None)
+        # The index is nobody else's, so that its buffer is free for others as soon as it has been used.
+        one = rows[np.maximum(x - y, 0) * 3 + y]
+        two = (x % 9).columns_of(table)
+        return [one + y, two * 2.0, recording.RecordedArray(table, ops.program, None)[:, -1 - x % 9] + 1.0]
+
+    def expected(x, y):
+        return [table.reshape(-1)[np.maximum(x - y, 0) * 3 + y] + y, table[:, x % 9] * 2.0, table[:, -1 - x % 9] + 1.0]
+
+    rng = np.random.default_rng(1)
+    inputs = [rng.integers(0, 9, worlds) for _ in range(2)]
+    program = Program(function, inputs, ops)
+    if COMPILER:
+        assert all(isinstance(part, list) for part in plan(program).parts)
+    for _ in range(3):
+        for mine, theirs in zip(program(*inputs), expected(*inputs), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        inputs = [rng.integers(0, 9, worlds) for _ in range(2)]
+        accelerate(program)
+
+
+@pytest.mark.skipif(not COMPILER, reason="needs a compiler")
+@pytest.mark.parametrize("worlds", [5, 48])
+def test_repeated_in_one_call_over_rows_that_move_on(worlds):
+    rng, ops = np.random.default_rng(2), NumpyOps()
+    given, made, total = rng.normal(size=(11, 3, worlds)), np.zeros((11, 3, worlds)), np.zeros((3, worlds))
+    row = np.zeros((3, worlds))
+
+    def function(x):
+        np.add(total, x, out=total)
+        recording.RecordedArray(row, ops.program, None)[...] = x * 2.0
+        return []
+
+    program = Program(function, [given[0]], ops)
+    accelerate(program)
+    total[...] = 0
+    moving = [(program.inputs[0], given.ctypes.data, given.strides[0]), (row, made.ctypes.data, made.strides[0])]
+    program.native.repeat(11, moving)
+    np.testing.assert_array_equal(made, given * 2.0)
+    np.testing.assert_array_equal(total, np.add.accumulate(given, 0)[-1])
+
+
 def test_division_of_whole_numbers_rounds_down_and_survives_zero():
     numbers = np.array([-(2**63), -7, -6, -1, 0, 1, 6, 7, 2**63 - 1])
     one, two = (one.copy() for one in np.meshgrid(numbers, numbers))

@@ -1,0 +1,240 @@
+"""Rollouts: the same to the bit as the simulation that asks the policy every period, for every rule and feature."""
+
+import numpy as np
+import pytest
+from random_scenarios import random_scenario
+
+from echelongym.agents.registry import RULES
+from echelongym.envs.core.backend import NUMPY
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.interface.observation import Decision
+from echelongym.envs.rollout import rollout as module
+from echelongym.envs.rollout.recordable import Recordable
+from echelongym.envs.rollout.rollout import Rollout
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.simulate import simulate
+
+MEMORY = {"just_in_time", "sterman", "rolling_horizon", "random"}  # these must be asked every period
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch):
+    monkeypatch.setattr(module, "_entries", type(module._entries)())
+    monkeypatch.setattr(module, "_machinery", type(module._machinery)())
+
+
+def asked(monkeypatch, scenario, policy, tape, **options):
+    """The simulation that asks the policy every period."""
+    with monkeypatch.context() as patch:
+        patch.setenv("ECHELONGYM_NATIVE", "0")
+        return simulate(scenario, policy, tape, **options)
+
+
+def rolled(monkeypatch, scenario, policy, tape, kpis=True, size=16, compiled=False):
+    """The same by a program of ``size`` worlds, replayed or compiled; None where it is asked all the same."""
+    with monkeypatch.context() as patch:
+        patch.delenv("ECHELONGYM_NATIVE", raising=False)
+        patch.setattr(module, "worlds_together", lambda tables: size)
+        rollout = Rollout.of(scenario, policy, tape, NUMPY, kpis)
+        if rollout is None:
+            return None
+        entry = rollout.entry
+        if entry.program is None:
+            entry.program, entry.reason = rollout.record(), None
+            if compiled:
+                entry.program.compile()
+                assert entry.program.native.whole
+        outcome = simulate(scenario, policy, tape, kpis=kpis)
+        assert entry.program is not None
+        assert not entry.refused
+        return outcome
+
+
+def same(one, other, path=""):
+    """Equal to the bit, signs of zeros included."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), path
+        for key in one:
+            same(one[key], other[key], f"{path}/{key}")
+    elif one is None:
+        assert other is None, path
+    else:
+        assert np.array_equal(one, other, equal_nan=True), path
+        known = ~np.isnan(one)
+        assert np.array_equal(np.signbit(one[known]), np.signbit(other[known])), path
+
+
+def same_outcomes(one, other, kpis=True):
+    for name in ("cost_per_period", "episode_net_cost_per_period", "costs", "profit_per_period"):
+        same(getattr(one, name), getattr(other, name), name)
+    if kpis:
+        same(one.kpis(), other.kpis())
+
+
+def rules_for(scenario, seed):
+    """Every rule that the scenario has a use for, some with numbers unlike those it comes with."""
+    for number, (name, rule) in enumerate(RULES.items()):
+        if rule.slow:
+            continue
+        try:
+            found = rule(scenario)
+        except InputError:
+            continue
+        space = found.space()
+        if len(space) and name not in MEMORY and (number + seed) % 4:
+            rng = np.random.default_rng(len(space))
+            vector = np.maximum(space.start + space.scale * rng.normal(size=len(space)), space.lower)
+            found = found.with_vector(space, np.where(rng.random(len(space)) < 0.8, vector, space.unused))
+        yield name, found
+
+
+def drawn(seed):
+    rng = np.random.default_rng(seed)
+    units, size = ("continuous", "integer")[seed % 2], ("any", "small")[seed // 2 % 2]
+    scenario = Scenario.from_mapping(random_scenario(rng, units, size))
+    return scenario, scenario.sample(37, seed=seed)
+
+
+def check_every_rule(monkeypatch, seed, compiled):
+    scenario, tape = drawn(seed)
+    run = 0
+    for name, rule in rules_for(scenario, seed):
+        outcome = rolled(monkeypatch, scenario, rule, tape, compiled=compiled)
+        assert (outcome is None) == (name in MEMORY), name
+        if outcome is not None:
+            same_outcomes(asked(monkeypatch, scenario, rule, tape), outcome)
+            run += 1
+    assert run >= 8
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_rule_costs_and_serves_the_same(seed, monkeypatch):
+    check_every_rule(monkeypatch, seed, compiled=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 40))
+def test_every_rule_costs_and_serves_the_same_on_more_networks(seed, monkeypatch):
+    check_every_rule(monkeypatch, seed, compiled=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40, 48))
+def test_every_rule_costs_and_serves_the_same_compiled(seed, monkeypatch):
+    check_every_rule(monkeypatch, seed, compiled=True)
+
+
+@pytest.mark.parametrize("kpis", [False, True])
+def test_a_shipped_scenario_compiled(kpis, monkeypatch):
+    scenario = Scenario.load("serial", {"warm_up": 7})
+    rule, tape = RULES["echelon_base_stock"](scenario), scenario.sample(100, seed=3, periods=40)
+    plain = asked(monkeypatch, scenario, rule, tape, kpis=kpis)
+    same_outcomes(plain, rolled(monkeypatch, scenario, rule, tape, kpis, 64, compiled=True), kpis)
+
+
+@pytest.mark.parametrize("worlds", [1, 5, 37])
+def test_any_split_of_the_batch_is_the_same(worlds, monkeypatch):
+    scenario, _ = drawn(3)
+    tape, rule = scenario.sample(worlds, seed=8), RULES["capped_echelon_base_stock"](scenario)
+    plain = asked(monkeypatch, scenario, rule, tape)
+    for size in (2, 8, 37, 64):
+        nothing_kept = type(module._entries)()
+        monkeypatch.setattr(module, "_entries", nothing_kept)
+        same_outcomes(plain, rolled(monkeypatch, scenario, rule, tape, size=size))
+
+
+def test_another_candidate_and_another_tape_run_the_same_program(monkeypatch):
+    scenario, tape = drawn(4)
+    rule = RULES["reorder_point_order_up_to"](scenario)
+    space = rule.space()
+    for step, periods in enumerate((scenario.horizon, scenario.horizon + 9, 2 * scenario.horizon)):
+        candidate = rule.with_vector(space, space.start + step)
+        tape = scenario.sample(20 + step, seed=step, periods=periods)
+        same_outcomes(asked(monkeypatch, scenario, candidate, tape), rolled(monkeypatch, scenario, candidate, tape))
+    assert len(module._entries) == 1
+
+
+def test_rules_that_decide_by_values_are_asked(monkeypatch):
+    """They are refused once a recording was tried, whatever the reason, and cost the same."""
+    monkeypatch.setattr(module, "TO_LOAD", (0.0, 0.0))
+    scenario = Scenario.load("one_warehouse_three", {"horizon": 30, "warm_up": 5})
+    rule, tape = RULES["echelon_base_stock"](scenario, allocation="marginal"), scenario.sample(9, seed=1)
+    outcomes = [simulate(scenario, rule, tape) for _ in range(2)]
+    entry = next(iter(module._entries.values()))
+    assert entry.refused
+    assert entry.program is None
+    for outcome in outcomes:
+        same_outcomes(asked(monkeypatch, scenario, rule, tape), outcome)
+
+
+def test_a_subclass_says_itself_that_it_is_pure(monkeypatch):
+    class Hoarding(RULES["echelon_base_stock"]):
+        name = "hoarding"
+        more = 0.0
+
+        def _ask(self, step, numbers, gap, owned, ops):
+            return super()._ask(step, numbers, gap, owned, ops) + self.more
+
+    scenario, tape = drawn(0)
+    assert not Hoarding.pure
+    assert Rollout.of(scenario, Hoarding(scenario), tape, NUMPY, True) is None
+
+
+class Constant:
+    """Asks for one number on every lane."""
+
+    def __init__(self, scenario, number):
+        self.shape, self.number = (scenario.tables.L, scenario.tables.P), number
+
+    def recordable(self, dtype):
+        return Recordable("constant", [np.full((1, 1, 1), self.number)], lambda ops: self.on)
+
+    def on(self, numbers):
+        def decide(observation):
+            nothing = observation.unfilled * 0.0
+            return Decision(nothing + np.moveaxis(numbers[0], -1, 0))
+
+        return decide
+
+    def __call__(self, observation):
+        return Decision(np.full((len(observation.period), *self.shape), self.number))
+
+
+@pytest.mark.parametrize("number", [-1.0, np.nan, np.inf, 1e300])
+def test_a_decision_that_does_not_fit_is_refused_in_the_same_words(number, monkeypatch):
+    scenario, tape = drawn(2)
+    good, bad = Constant(scenario, 3.0), Constant(scenario, number)
+    same_outcomes(asked(monkeypatch, scenario, good, tape), rolled(monkeypatch, scenario, good, tape))
+    with pytest.raises(InputError) as plain:
+        asked(monkeypatch, scenario, bad, tape)
+    with pytest.raises(InputError) as found:
+        rolled(monkeypatch, scenario, bad, tape)
+    assert str(found.value) == str(plain.value)
+
+
+def test_progress_is_told_of_every_period_once(monkeypatch):
+    scenario, tape = drawn(5)
+    rule = RULES["echelon_base_stock"](scenario)
+    rollout = Rollout.of(scenario, rule, tape, NUMPY, True)
+    rollout.entry.program = rollout.record()
+    for told in (0, 4):
+        heard = []
+        rollout.run(lambda done, periods, heard=heard: heard.append((done, periods)), told)
+        assert heard == [(done, tape.periods) for done in range(told + 1, tape.periods + 1)]
+
+
+def test_a_long_simulation_changes_over_and_a_short_one_does_not(monkeypatch):
+    monkeypatch.delenv("ECHELONGYM_NATIVE", raising=False)
+    scenario = Scenario.load("lost_sales")
+    rule = RULES["echelon_base_stock"](scenario)
+    short = scenario.sample(2, seed=0, periods=60)
+    simulate(scenario, rule, short, kpis=False)
+    (entry,) = module._entries.values()
+    assert entry.program is None
+    monkeypatch.setattr(module, "TO_COMPILE", (0.0, 0.0))
+    monkeypatch.setattr(module, "TO_LOAD", (0.0, 0.0))
+    heard = []
+    outcome = simulate(scenario, rule, short, kpis=False, progress=lambda done, _: heard.append(done))
+    assert entry.reason is None
+    assert heard == list(range(1, 61))
+    same_outcomes(asked(monkeypatch, scenario, rule, short, kpis=False), outcome, kpis=False)
