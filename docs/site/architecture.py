@@ -14,9 +14,10 @@ TOP = ("envs", "agents", "experiments")
 HEAD = """# Architecture
 
 The folders `envs`, `agents` and `experiments` are the packages `echelongym.envs`, `echelongym.agents` and
-`echelongym.experiments`; `configs` holds scenarios and settings as YAML. A *room* is a package: a folder with one reason to
-enter it. Imports run one way, `experiments -> agents -> envs`. This page is read from the source, imports inside functions
-included (those for type checkers alone are left out).
+`echelongym.experiments`; `configs` holds scenarios and settings as YAML. A *room* is a folder in one of these, or a
+module beside the folders, with one reason to enter it; the three themselves are what their users import. Imports run one
+way, `experiments -> agents -> envs`. This page is read from the source, imports inside functions included (those for
+type checkers alone are left out).
 
 ## Rooms and directions
 
@@ -67,7 +68,7 @@ def rooms(known: Mapping[str, Path]) -> dict[str, set[str]]:
     """The rooms that each room imports from."""
 
     def room(name: str) -> str:
-        return name if known[name].name == "__init__.py" else name.rpartition(".")[0]
+        return ".".join(name.split(".")[:2])
 
     found: dict[str, set[str]] = {room(name): set() for name in known}
     for name, path in known.items():

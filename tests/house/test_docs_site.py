@@ -207,3 +207,12 @@ def test_long_lines_are_found_and_wrapped(site):
     assert [line[:6] for line in lines[2:6]] == ["- word", "  word", "- shor", ""]
     assert max(len(line) for line in lines[12:]) < 120
     assert not any(line.startswith("- no") for line in lines)
+
+
+def test_the_page_of_the_architecture_has_no_circle(site):
+    """Rooms as the tests of the house have them: folders, and modules beside them."""
+    architecture = site("architecture")
+    graph = architecture.rooms(architecture.modules())
+    assert {"envs.dynamics", "envs.simulate", "agents.rules", "experiments.main"} <= set(graph)
+    assert architecture.ordered(graph)[1] == []
+    assert architecture.ordered({"envs.a": {"envs.b"}, "envs.b": {"envs.a"}})[1] == ["envs.a"]
