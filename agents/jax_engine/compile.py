@@ -50,6 +50,7 @@ def compiled(function: Any, *arguments: Any) -> Any:
                 content = path.read_bytes()
                 if is_own_file(path) and path.stem == _stem(key, content):
                     return serialize_executable.deserialize_and_load(content, lowered.in_tree, lowered.out_tree)
+                path.unlink()
     found = lowered.compile(compiler_options=options)
     if folder is not None:
         with contextlib.suppress(OSError, ValueError):  # a full disk, or a program that cannot be kept

@@ -9,17 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from echelongym.envs.accounts.ledger import Ledger
 from echelongym.envs.core.typing import Bools, Floats
 from echelongym.envs.interface.inventory_positions import longest_way
 from echelongym.envs.scenario.scenario import Scenario
-from echelongym.envs.simulate import backend_of, periods
 from echelongym.envs.storage import journal
 from echelongym.envs.storage.journal import step
 from echelongym.envs.worlds.disruption import any_at_set_times
+from echelongym.envs.worlds.tape import Tape
 
 from ..rules import Rule
-from ..service_targets import Multipliers
+from .differentiation import Library, Programs, descent_of
 from .judging import Candidates
 
 # A descent is a sequence of legs. Each starts a new Adam, whose memory of steep slopes far away would slow it near the
@@ -120,7 +119,14 @@ def fitting_legs(window: GradientWindow, env_periods: int, comparison: int) -> l
 
 
 def descend(
-    candidates: Candidates, rule: Rule, start: Floats, moving: Bools, window: GradientWindow, first_world: int
+    candidates: Candidates,
+    rule: Rule,
+    start: Floats,
+    moving: Bools,
+    window: GradientWindow,
+    first_world: int,
+    library: Library,
+    programs: Programs,
 ) -> tuple[Floats, str]:
     """Follow gradients from ``start`` while it pays; each leg's result is compared with the best.
 
@@ -136,6 +142,8 @@ def descend(
         Worlds and periods of a gradient.
     first_world
         Number of the first world moved along; each iteration has worlds of its own.
+    library, programs
+        What takes the gradients, and what it compiled before.
 
     Returns
     -------
@@ -146,7 +154,7 @@ def descend(
     legs = fitting_legs(window, candidates.left, candidates.judge.price)
     if not legs:
         return start, "budget"
-    descent = _Descent(candidates, rule, start, moving, window, first_world)
+    descent = _Legs(candidates, rule, start, moving, window, first_world, library, programs)
     cost = candidates.cost(start)
     number = repeated = 0
     while True:
@@ -170,20 +178,25 @@ def _finer(leg: Leg, times: int) -> Leg:
     return Leg(leg.iterations, leg.rate * 0.7**times, min(leg.worlds * 2**times, max(MOST_WORLDS, leg.worlds)))
 
 
-class _Descent:
-    """Where a descent is, and how it goes on."""
+class _Legs:
+    """Legs of a descent: where it is, and how it goes on."""
 
     def __init__(
-        self, candidates: Candidates, rule: Rule, start: Floats, moving: Bools, window: GradientWindow, first_world: int
+        self,
+        candidates: Candidates,
+        rule: Rule,
+        start: Floats,
+        moving: Bools,
+        window: GradientWindow,
+        first_world: int,
+        library: Library,
+        programs: Programs,
     ) -> None:
-        import torch
-
         self.rule, self.space, self.window = rule, candidates.space, window
         self.budget, self.seed = candidates.judge.budget, candidates.judge.seed
         self.moving, self.here, self.next_world = moving, np.array(start, dtype=np.float64), first_world
-        self.ops = backend_of("torch", torch.float32)
-        self.ledger = Ledger(rule.tables, self.ops)
-        self.candidates, self.multipliers = candidates, Multipliers(rule.scenario, self.ops)
+        self.descent = descent_of(library, rule, self.space, (window.periods, window.skipped), programs)
+        self.candidates, self.multipliers = candidates, self.descent.multipliers
         if candidates.prices is not None:
             self.multipliers.price = candidates.prices.copy()
 
@@ -197,6 +210,8 @@ class _Descent:
             vars(leg),
         ]
         begun += [self.moving, self.here, self.next_world, self.multipliers.price]
+        if self.descent.library != "torch":
+            begun.append(self.descent.library)
 
         def compute() -> dict[str, Any]:
             spent = self.budget.env_periods
@@ -213,78 +228,38 @@ class _Descent:
         self.candidates.prices = self.multipliers.price
 
     def _go(self, leg: Leg, begun: Any) -> None:
-        import torch
-
-        ops, entries = self.ops, np.flatnonzero(self.moving)
-        origin, places = ops.constant(self.here), torch.as_tensor(entries)
-        start, scale = origin[places], ops.constant(self.space.scale[entries])
-        lower = ops.constant(np.maximum(self.space.lower[entries], -1e30))
-        theta = torch.zeros(len(entries), dtype=ops.float, requires_grad=True)
-        optimiser = torch.optim.Adam([theta], lr=leg.rate, betas=(0.9, 0.95))
-        total, count = np.zeros(len(entries)), 0
+        descent, window, entries = self.descent, self.window, np.flatnonzero(self.moving)
         # Where an earlier process was when it was killed.
-        first, kept = 0, time.monotonic()
         before = journal.known(_WITHIN, begun)
+        descent.begin(self.here, entries, leg.rate, before)
+        first, total, count = 0, np.zeros(len(entries)), 0
         if before is not None:
             first, total, count = before["iteration"], before["total"], before["count"]
-            with torch.no_grad():
-                theta.copy_(torch.as_tensor(before["theta"]))
-            names = ("step", "exp_avg", "exp_avg_sq")
-            optimiser.state[theta] = {name: torch.as_tensor(before[name]) for name in names}
             self.multipliers.price = before["price"]
             self.next_world += first * leg.worlds
             self.budget.iterations += first
             self.budget.spend(int(before["spent"]), "")
         spent = self.budget.env_periods - (0 if before is None else int(before["spent"]))
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # arrays are small: more threads cost more than they bring
-        try:
-            for iteration in range(first, leg.iterations):
-                if iteration > first and time.monotonic() - kept > KEPT_SECONDS:
-                    moments = {name: value.numpy().copy() for name, value in optimiser.state[theta].items()}
-                    now = {
-                        "iteration": iteration,
-                        "theta": theta.detach().numpy().copy(),
-                        "total": total,
-                        "count": count,
-                    }
-                    now |= {"price": self.multipliers.price, "spent": self.budget.env_periods - spent, **moments}
-                    journal.note(_WITHIN, begun, now, last=False)
-                    kept = time.monotonic()
-                share = 0.5 * (1 + math.cos(math.pi * iteration / leg.iterations))
-                optimiser.param_groups[0]["lr"] = leg.rate * (WITHIN + (1 - WITHIN) * share)
-                moved = torch.maximum(start + scale * theta, lower)
-                loss = self._loss(origin.index_put((places,), moved), leg.worlds)
-                optimiser.zero_grad()
-                loss.backward()
-                assert theta.grad is not None
-                torch.nan_to_num_(theta.grad, 0.0, 0.0, 0.0)
-                optimiser.step()
-                self.multipliers.update()
-                self.budget.iterations += 1
-                if iteration >= (1 - AVERAGED) * leg.iterations - 1e-9:
-                    total, count = total + theta.detach().double().numpy(), count + 1
-        finally:
-            torch.set_num_threads(threads)
+        kept = time.monotonic()
+        for iteration in range(first, leg.iterations):
+            if iteration > first and time.monotonic() - kept > KEPT_SECONDS:
+                now = {"iteration": iteration, "total": total, "count": count, "price": self.multipliers.price}
+                now |= {"spent": self.budget.env_periods - spent, **descent.state()}
+                journal.note(_WITHIN, begun, now, last=False)
+                kept = time.monotonic()
+            share = 0.5 * (1 + math.cos(math.pi * iteration / leg.iterations))
+            cost = descent.step(self._worlds(leg.worlds), leg.rate * (WITHIN + (1 - WITHIN) * share))
+            self.budget.spend(leg.worlds * window.periods, f"cost {cost:.4f}")
+            self.multipliers.update()
+            self.budget.iterations += 1
+            if iteration >= (1 - AVERAGED) * leg.iterations - 1e-9:
+                total, count = total + descent.position(), count + 1
         here = self.here.copy()
         here[entries] += self.space.scale[entries] * total / count
         self.here = np.maximum(here, self.space.lower)
 
-    def _loss(self, vector: Any, worlds: int) -> Any:
-        """Cost a period of fresh worlds, with the Lagrange terms of the targets."""
-        scenario, window = self.rule.scenario, self.window
+    def _worlds(self, worlds: int) -> Tape:
+        """Fresh worlds."""
         numbers = list(range(self.next_world, self.next_world + worlds))
         self.next_world += worlds
-        tape = scenario.sample(worlds=numbers, seed=self.seed, purpose="tune", periods=window.periods)
-        candidate = self.rule.with_vector(self.space, vector)
-        scored, cost = 0, self.ops.constant(0.0)
-        for period, _, flows, state in periods(scenario, candidate, tape, self.ops):
-            if period < window.skipped:
-                continue
-            last = period + 1 == scenario.tables.horizon
-            cost = cost + self.ledger.net_cost(self.ledger.period(flows, last=last, closing=state)).mean()
-            self.multipliers.add(flows)
-            scored += 1
-        loss = cost / scored
-        self.budget.spend(worlds * window.periods, f"cost {float(loss.detach()):.4f}")
-        return self.multipliers.penalised(loss, scored)
+        return self.rule.scenario.sample(worlds=numbers, seed=self.seed, purpose="tune", periods=self.window.periods)

@@ -12,6 +12,7 @@ from echelongym.envs.core.typing import Floats
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..rules import Rule
+from .differentiation import Programs, library_of
 from .gradient import descend, natural_legs, window_of
 from .judging import COMPARED, MOVED, Candidates, Judge, TuningBudget
 from .search import estimate, evolve, of_group, pattern_search
@@ -50,16 +51,20 @@ class TuningPlan:
         One of ``METHODS``.
     seed, worlds
         Of the worlds that candidates are compared on.
+    gradient
+        One of ``GRADIENTS``: what takes gradients, where they are followed.
 
     Raises
     ------
     InputError
         For a method that cannot be used.
     MissingExtra
-        For the method ``gradient`` without PyTorch.
+        For the method ``gradient`` without PyTorch and JAX, or a library asked for by name that is not installed.
     """
 
-    def __init__(self, scenario: Scenario, base: Rule, method: str, seed: int, worlds: int) -> None:
+    def __init__(
+        self, scenario: Scenario, base: Rule, method: str, seed: int, worlds: int, gradient: str = "auto"
+    ) -> None:
         self.scenario, self.base, self.seed = scenario, base, seed
         self.space = base.space()
         self.judge = Judge(scenario, worlds, COMPARED, seed, TuningBudget(0))
@@ -79,11 +84,13 @@ class TuningPlan:
                 else f"{base.name} has thresholds"
             )
             raise expected("method", method, f"auto, search, optuna or cma, as {why}")
-        if method == "gradient":
+        self.library = library_of(gradient, base)
+        if method == "gradient" and self.library is None:
             require("torch")
-        # Gradients are PyTorch's; without it the samplers do the work alone.
-        exact = exact and is_installed("torch")
-        self.gradients = relaxed is not None and method in ("auto", "gradient") and is_installed("torch")
+        # Without a library that differentiates the samplers do the work alone.
+        exact = exact and self.library is not None
+        self.gradients = relaxed is not None and method in ("auto", "gradient") and self.library is not None
+        self.programs = Programs()
         self.relaxed = relaxed or scenario
         if method != "auto":
             self.sampler = {"gradient": ""}.get(method, method)
@@ -197,7 +204,10 @@ class TuningPlan:
         if self.relaxed is not self.scenario:
             rule = type(self.base)(self.relaxed, **self.base.given)
         moving = self.smooth & np.isfinite(self.here)
-        self.here, self.ending = descend(self.candidates, rule, self.here, moving, self.window, first_world)
+        assert self.library is not None
+        self.here, self.ending = descend(
+            self.candidates, rule, self.here, moving, self.window, first_world, self.library, self.programs
+        )
         self._keep()
 
     def _sample(self, seed: int) -> None:

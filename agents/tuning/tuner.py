@@ -23,6 +23,7 @@ from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, WorldSample, 
 from ..registry import RULES
 from ..rules import Rule
 from ..service_targets import MISSED
+from .differentiation import GRADIENTS
 from .judging import JUDGED, Candidates, Judge, TuningBudget
 from .stages import METHODS, TuningPlan
 
@@ -117,6 +118,7 @@ def tune(
     patience: float = 0.25,
     refit: int = 0,
     report: ReportStage | None = None,
+    gradient: str = "auto",
 ) -> Tuned:
     """Minimise the mean cost a period over the rule's parameters, subject to the scenario's targets.
 
@@ -151,19 +153,21 @@ def tune(
         shared equally.
     report
         Called with the env-periods simulated since the last call and a text; instead of the bar.
+    gradient
+        What takes the gradients: ``jax`` (extra ``jax``), ``torch`` (extra ``train``), or ``auto``, JAX where it is installed
+        and can trace the rule, else PyTorch. Both give the same gradients but for rounding in single precision.
 
     Raises
     ------
     InputError
-        For an unknown rule, method or parameter, a number out of bounds, a scenario that the rule makes no sense for,
+        For an unknown rule, method, gradient or parameter, a number out of bounds, a scenario that the rule makes no sense for,
         nothing that can ever reach a customer, or a budget too small for a single evaluation.
     """
     if not isinstance(scenario, Scenario):
         raise expected("scenario", scenario, "a Scenario, as Scenario.load gives")
-    if not isinstance(rule, str) or rule not in RULES:
-        raise unknown("rule", rule, RULES)
-    if not isinstance(method, str) or method not in METHODS:
-        raise unknown("method", method, METHODS)
+    for name, word, known in (("rule", rule, RULES), ("method", method, METHODS), ("gradient", gradient, GRADIENTS)):
+        if not isinstance(word, str) or word not in known:
+            raise unknown(name, word, known)
     numbers = {
         "worlds": worlds,
         "judged": judged,
@@ -200,7 +204,7 @@ def tune(
         )
     else:
         base = RULES[rule](scenario, **dict(parameters or {}))
-        plan = TuningPlan(scenario, base, method, seed, worlds)
+        plan = TuningPlan(scenario, base, method, seed, worlds, gradient)
         found = _search(plan, rule, budget, tolerance, patience, refit, progress, report)
         judge.closest = plan.judge.closest
     cpu_seconds = time.process_time() - started

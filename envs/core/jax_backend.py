@@ -17,8 +17,9 @@ import numpy as np
 from .errors import naming_extras
 from .static_index import Array, consecutive, places_of
 
-# Up to so many entries for each one wanted, gathering beats a product with a matrix of ones and zeros.
-SPARSE = 4
+# Up to so many gathers, or entries gathered for each one there is, gathering beats a product with a matrix of ones and
+# zeros; a matrix of more entries is too large to be part of a program.
+SPARSE, LARGE = 4, 100_000
 
 
 class JaxArray:
@@ -327,7 +328,9 @@ def _register(jax: Any) -> None:
 def _summed(jnp: Any, slopes: Any, index: np.ndarray[Any, Any], rows: int) -> Any:
     """(rows, ...) sums of the rows of ``slopes`` that ``index`` took from each."""
     columns = places_of(index, rows)
-    if rows * len(columns) > SPARSE * len(index):
+    if len(columns) > SPARSE and rows * len(columns) > SPARSE * len(index):
+        if rows * len(index) > LARGE:
+            return jnp.zeros((rows, *slopes.shape[1:]), slopes.dtype).at[index].add(slopes)
         taken = (np.arange(rows)[:, None] == index).astype(slopes.dtype)
         return jnp.tensordot(taken, slopes, 1, precision="highest")
     if any((column == len(index)).any() for column in columns):

@@ -86,7 +86,7 @@ def _show(tuned: Fitted) -> None:
         f"Tuned by {found['method']}, candidates compared on {found['worlds_compared']} worlds: "
         f"{spent['env_periods'] / 1e6:.3g} M env-periods ({given}), {spent['seconds']:.0f} s; ended by {found['ended']}."
     )
-    if not is_installed("torch"):
+    if not is_installed("torch") and not is_installed("jax"):
         say(f"Tuned without gradients: {missing_extra('torch', EXTRAS['torch'])}")
     if found["more_budget"]:
         say(found["more_budget"]["text"][:1].upper() + found["more_budget"]["text"][1:] + ".")

@@ -128,6 +128,7 @@ def fitted(
         worlds=tuning.worlds,
         judged=tuning.judged,
         method=tuning.method,
+        gradient=tuning.gradient,
         progress=show_progress,
         parameters=parameters,
         tolerance=tuning.tolerance,
@@ -185,7 +186,7 @@ def _key(scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: T
         "rule": rule,
         "parameters": dict(parameters),
         "tuning": tuning.model_dump(exclude=_NEUTRAL),
-        "installed": [name for name in ("cma", "optuna", "torch") if is_installed(name)],
+        "installed": [name for name in ("cma", "jax", "optuna", "torch") if is_installed(name)],
         # The list of all rules is no part of one; nor is what only other rules, learners or commands use.
         "code": digest(("echelongym.agents.tuning.tuner", RULES[rule].__module__), ("echelongym.agents.rules",)),
     }
