@@ -7,6 +7,9 @@ import pytest
 import torch
 from random_scenarios import random_scenario
 
+from echelongym.agents.jax_engine.compile import compiled
+from echelongym.agents.jax_engine.rule_gradient import BATCH, RuleGradient
+from echelongym.agents.jax_engine.scan import whole_numbers
 from echelongym.agents.registry import RULES
 from echelongym.agents.service_targets import Multipliers
 from echelongym.agents.tuning.differentiation import TorchDescent, adam, library_of, refusal
@@ -18,10 +21,7 @@ from echelongym.envs.core.errors import InputError, MissingExtra
 from echelongym.envs.scenario.scenario import shipped_scenarios
 from echelongym.envs.simulate import periods
 
-jax = pytest.importorskip("jax")
-from echelongym.agents.jax_engine.compile import compiled
-from echelongym.agents.jax_engine.rule_gradient import BATCH, RuleGradient
-from echelongym.agents.jax_engine.scan import whole_numbers
+pytest.importorskip("jax")
 
 
 @pytest.fixture(scope="module", autouse=True)

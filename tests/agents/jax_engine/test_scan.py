@@ -90,7 +90,9 @@ def check(seed, units, size, policies=(Careless, "echelon_base_stock", "local_ba
         return max(largest_difference(scenario, policy, tape) for policy in made)
 
 
-@pytest.mark.parametrize(("seed", "units", "policy"), [(3, "continuous", "echelon_base_stock"), (5, "integer", Careless)])
+@pytest.mark.parametrize(
+    ("seed", "units", "policy"), [(3, "continuous", "echelon_base_stock"), (5, "integer", Careless)]
+)
 def test_a_small_random_network_is_numpys(seed, units, policy):
     assert check(seed, units, "small", (policy,)) < 1e-9
 
