@@ -8,6 +8,7 @@ from echelongym.registration import register_envs, registered_ids
 from .core.errors import CompilationWarning, InputError, MissingExtra, NetworkWarning
 from .gym.checker import check_vector_env
 from .gym.env import NetworkEnv, NetworkVectorEnv
+from .gym.settings import EnvSettings
 from .interface.observation import Decision, Observation, Policy
 from .interface.observation_encoder import ActionDecoder, ObservationEncoder
 from .network.entities import Customer, Lane, Node, Product
@@ -22,6 +23,7 @@ __all__ = [
     "CompilationWarning",
     "Customer",
     "Decision",
+    "EnvSettings",
     "InputError",
     "Lane",
     "MissingExtra",

@@ -166,16 +166,8 @@ class KpiAccumulator:
         if not isinstance(flows.demand, np.ndarray):
             off = ops_of(flows.demand).numpy
             flows = Flows(*(None if value is None else off(value) for value in flows))
-        values: list[Any] = [
-            nothing if flows[i] is None else flows[i] for i, nothing in zip(self._fields, self._nothing, strict=True)
-        ]
-        if flows.in_transit is None:
-            self.counts_under_way = False
-        if flows.demand.dtype != self._seen:  # a name takes microseconds to look at
-            self._seen = flows.demand.dtype
-            if is_single(self._seen) != is_single(self._ops.float):
-                self._work()
-                self._arithmetic(NumpyOps(np.float32) if is_single(self._seen) else NUMPY)
+        values = self._wanted_of(flows)
+        self._counting(flows.demand.dtype)
         if self._most > 1:
             self._held += 1
             np.concatenate(values, out=self._block[self._held])
@@ -198,6 +190,46 @@ class KpiAccumulator:
         self._stockouts[..., worlds] = stockouts
         self._vehicles[..., worlds] = vehicles
         self.counts_under_way = under_way
+
+    def row(self, flows: Flows) -> Any:
+        """(entities, P, B) what is counted of a period, as one array: for :meth:`add_rows`."""
+        values, dtype = self._wanted_of(flows), flows.demand.dtype
+        # Zeros in the flows' type, which would be wider with them.
+        pairs = zip(values, self._nothing, strict=True)
+        return NUMPY.concat([value.astype(dtype) if value is nothing else value for value, nothing in pairs], 0)
+
+    def add_rows(self, rows: Any, dtype: Any) -> None:
+        """Add periods of which each is a :meth:`row`, of flows whose demand has a type: (periods, entities, P, B)."""
+        self._counting(dtype)
+        rows = rows.reshape((-1, *self._block.shape[1:]))
+        done = 0
+        while done < len(rows):
+            some = rows[done : done + self._most - self._held]
+            done += len(some)
+            if self._most > 1:
+                self._block[self._held + 1 : self._held + 1 + len(some)] = some
+                self._held += len(some)
+                if self._held == self._most:
+                    self._work()
+            else:
+                self._block[0] += some[0]
+                self._take({name: some[:, place] for name, place in self._places.items()})
+
+    def _wanted_of(self, flows: Flows) -> list[Any]:
+        """The flows counted, one after the other; zeros where one is not there."""
+        if flows.in_transit is None:
+            self.counts_under_way = False
+        return [
+            nothing if flows[i] is None else flows[i] for i, nothing in zip(self._fields, self._nothing, strict=True)
+        ]
+
+    def _counting(self, dtype: Any) -> None:
+        """Count in the arithmetic of flows of a type."""
+        if dtype != self._seen:  # a name takes microseconds to look at
+            self._seen = dtype
+            if is_single(dtype) != is_single(self._ops.float):
+                self._work()
+                self._arithmetic(NumpyOps(np.float32) if is_single(dtype) else NUMPY)
 
     def reset(self, worlds: Any = None) -> None:
         """Clear the sums: of all worlds, or of those marked in (B,) bool."""

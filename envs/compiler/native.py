@@ -97,6 +97,10 @@ class Native:
                 place = start
             if slot:
                 table[slot] = place
+        self.replay()
+
+    def replay(self) -> None:
+        """Replay with what lies in the program's inputs, or was taken in last."""
         for call in self.calls:
             call()
 

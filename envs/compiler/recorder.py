@@ -49,6 +49,9 @@ class Program(Recording):
         Arrays to record with: their shapes and types are those of every later call; None stays None.
     ops
         Backend whose ``zeros`` the function uses.
+    in_place
+        Whether the program lives in the inputs' own memory, which must be contiguous, in place of copies of them: then
+        :meth:`replay` goes by what lies there.
 
     Attributes
     ----------
@@ -66,7 +69,9 @@ class Program(Recording):
         it was recorded, or the other way about: what was decided by that stays so.
     """
 
-    def __init__(self, function: Callable[..., Sequence[Any]], inputs: Sequence[Any], ops: Any) -> None:
+    def __init__(
+        self, function: Callable[..., Sequence[Any]], inputs: Sequence[Any], ops: Any, in_place: bool = False
+    ) -> None:
         self.calls = []
         self.made = []
         self.ops = ops
@@ -74,7 +79,7 @@ class Program(Recording):
         self.reason = "not used for long enough"
         self._spent = 0.0
         self._free: dict[int, list[NumpyArray]] = {}
-        self.inputs = [None if one is None else np.array(one, order="C") for one in inputs]
+        self.inputs = [one if one is None or in_place else np.array(one, order="C") for one in inputs]
         traced = [None if one is None else RecordedArray(one, self, None) for one in self.inputs]
         ops.program = self
         try:
@@ -103,13 +108,24 @@ class Program(Recording):
             if mine is None or given is None:
                 raise not_as_recorded(self.inputs, inputs)
             mine[...] = given
+        self._run(began)
+        return self.outputs
+
+    def replay(self) -> None:
+        """Replay with what lies in the inputs."""
+        if self.native is not None:
+            self.native.replay()
+        else:
+            self._run(perf_counter())
+
+    def _run(self, began: float) -> None:
+        """Every call; compiled once they have taken long enough."""
         for call in self.calls:
             call()
         self._spent += perf_counter() - began
         if self._spent > PATIENCE * len(self.calls):
             self._spent = -math.inf
             accelerate(self)
-        return self.outputs
 
     # Recording -----------------------------------------------------------------------------------
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import expected, unknown
-from ..interface.action_decoder import DEFAULT_ACTION
+from ..core.errors import expected
 from ..interface.observation import Decision, Observation, checked_requests
 from ..scenario.scenario import Scenario
-from .batch import NetworkBatch, whole_number
-from .vector_env import RENDER_MODES, NetworkVectorEnv, spaces_of
+from .settings import EnvKeywords, EnvSettings, whole_number
+from .single_world import SingleWorld
+from .vector_env import NetworkVectorEnv, spaces_of
 
 
 class NetworkEnv(gym.Env[Any, Any]):
@@ -35,8 +35,10 @@ class NetworkEnv(gym.Env[Any, Any]):
 
     Parameters
     ----------
-    scenario, action, observation, periods, purpose, dtype, info, overrides, render_mode
-        As of :class:`NetworkVectorEnv`.
+    scenario
+        A :class:`Scenario`, the name of a shipped one, or the path of a YAML file.
+    **settings
+        Keywords ``action, observation, periods, purpose, dtype, info, overrides, render_mode`` of :class:`EnvSettings`.
 
     Raises
     ------
@@ -58,33 +60,10 @@ class NetworkEnv(gym.Env[Any, Any]):
         "render_fps": 4,
     }
 
-    def __init__(
-        self,
-        scenario: Scenario | str | Path,
-        *,
-        action: str = DEFAULT_ACTION,
-        observation: str = "flat",
-        periods: int | None = None,
-        purpose: str = "train",
-        dtype: str = "float64",
-        info: str = "kpis",
-        overrides: dict[str, Any] | None = None,
-        render_mode: str | None = None,
-    ) -> None:
-        if render_mode not in RENDER_MODES:
-            raise unknown("render_mode", render_mode, [str(one) for one in RENDER_MODES])
-        self.render_mode = render_mode
-        self.batch = NetworkBatch(
-            scenario,
-            1,
-            action=action,
-            observation=observation,
-            periods=periods,
-            purpose=purpose,
-            dtype=dtype,
-            info=info,
-            overrides=overrides,
-        )
+    def __init__(self, scenario: Scenario | str | Path, **settings: Unpack[EnvKeywords]) -> None:
+        chosen = EnvSettings.of(settings)
+        self.render_mode = chosen.render_mode
+        self.batch = SingleWorld(scenario, chosen)
         self.scenario, self.periods = self.batch.scenario, self.batch.periods
         self.encoder, self.decoder = self.batch.encoder, self.batch.decoder
         self.observation_space, self.action_space = spaces_of(self.batch)
@@ -105,14 +84,12 @@ class NetworkEnv(gym.Env[Any, Any]):
         batch = self.batch
         if seed is not None:
             super().reset(seed=whole_number("seed", seed, 0))
-            batch.seed = int(seed)
-            batch.episode = np.zeros(1, dtype=np.int64)
+            batch.seed, batch.episode = int(seed), 0
         elif batch.seed is None:
             batch.seed = int(self.np_random.integers(2**31))
         else:
-            batch.episode = batch.episode + 1
-        batch.start()
-        return batch.observe()[:, 0], batch.reporter.started_one(int(batch.episode[0]))
+            batch.episode += 1
+        return batch.start(), batch.reporter.started(batch.episode)
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """One period.
@@ -138,14 +115,14 @@ class NetworkEnv(gym.Env[Any, Any]):
         self, action: Any, decision: Decision | None
     ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         batch = self.batch
-        if not batch.started or batch.ended():
+        if not batch.started or batch.age >= batch.periods:
             raise expected("episode", "ended" if batch.started else None, "a reset before the step")
-        flat, figures = batch.advance(action, decision)
-        reward, info = batch.reporter.report_one(batch.names, figures)
-        truncated = bool(batch.ended())
+        step, reporter = batch.advance(action, decision), batch.reporter
+        reward, info = reporter.report(batch.stepping.names, step.figures)
+        truncated = batch.age >= batch.periods
         if truncated:
-            info = batch.reporter.ended_one(info)
-        return flat[:, 0], reward, False, truncated, info
+            info = reporter.ended(info)
+        return step.observation.copy(), reward, False, truncated, info
 
     def render(self) -> Any:
         """A picture (height, width, 3) of the network and its stock, if asked for at construction."""

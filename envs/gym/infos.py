@@ -1,6 +1,6 @@
-"""Rewards and infos of an env: cost lines, objectives, and indicators when an episode ends.
+"""Rewards and infos of a vector env: cost lines, objectives, and indicators when an episode ends.
 
-Of a batch everything is a dictionary of arrays (B,) with a mask ``_key`` beside each key, as Gymnasium has it.
+Everything is a dictionary of arrays (B,) with a mask ``_key`` beside each key, as Gymnasium has it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from .step import OBJECTIVES, REWARD
 
 Info = dict[str, Any]
 
-LEVELS = ("none", "costs", "kpis")
-
 
 class Reporter:
     """Rewards and infos of a batch.
@@ -31,7 +29,7 @@ class Reporter:
     size
         Number of worlds B.
     level
-        One of ``LEVELS``: how much is told.
+        How much is told: ``none``, ``costs`` or ``kpis``.
     periods
         Length of an episode; the scenario's warm-up is left out of its indicators, if it is shorter.
     """
@@ -67,23 +65,9 @@ class Reporter:
         rows |= {f"_{line}": self.everybody for line in rows}
         return reward, info
 
-    def report_one(self, names: tuple[str, ...], figures: NDArray[Any]) -> tuple[float, Info]:
-        """Reward and info of a step of a batch of one: plain numbers, no masks."""
-        rows: dict[str, Any] = dict(zip(names, figures[:, 0].tolist(), strict=True))
-        reward = rows.pop(REWARD)
-        if self.level == "none":
-            return reward, {}
-        info: Info = {name: rows.pop(name) for name in OBJECTIVES}
-        info["costs"] = rows
-        return reward, info
-
     def started(self, worlds: Ints, chosen: Bools) -> Info:
         """Info of a reset: which worlds are played."""
         return {} if self.level == "none" else {"world": worlds, "_world": chosen.copy()}
-
-    def started_one(self, world: int) -> Info:
-        """Info of a reset of a batch of one."""
-        return {} if self.level == "none" else {"world": world}
 
     def mixed(self, info: Info, stepped: Bools, worlds: Ints) -> Info:
         """Info of a step in which some slots only started anew."""
@@ -95,10 +79,6 @@ class Reporter:
             info["kpis"] = _nested(self.kpis.result(), truncated)
             info["_kpis"] = truncated.copy()
         return info
-
-    def ended_one(self, info: Info) -> Info:
-        """Info of a step in which the episode of a batch of one ended."""
-        return info if self.kpis is None else {**info, "kpis": _plain(self.kpis.result())}
 
     def final(self, info: Info, observation: NDArray[np.float32], ended: Bools, worlds: Ints) -> Info:
         """Info of a step that also started the next episodes: what ended goes to ``final_obs`` and ``final_info``."""
@@ -139,8 +119,3 @@ def _restricted(info: Info, mask: Bools) -> Info:
         else:
             found[key] = np.where(mask, value, 0)
     return found
-
-
-def _plain(figures: Info) -> Info:
-    """Nested figures of a batch of one as plain numbers."""
-    return {key: _plain(value) if isinstance(value, dict) else value.item() for key, value in figures.items()}

@@ -57,20 +57,27 @@ class Replay:
             start: Before = rebuilt(before, [None if place in UNREAD else next(rest) for place in places])
             after = self.stepping(start)
             afters.append(after)
-            carried, results = entries(start.carried), entries(after)
-            # What the next step starts from, first of the results, is put where it will look for it.
-            for i, one in enumerate(results):
-                stays = i < len(carried) and one is carried[i]
-                if not stays and any(_overlap(one, place) for place in carried):
-                    results[i] = one.copy()
-            for place, one in zip(carried, results, strict=False):
-                if place is not None and one is not place:
-                    place[...] = one
-            return [*carried, *results[len(carried) :]]
+            return settled(entries(start.carried), entries(after))
 
         program = Program(function, self._read(before), self.ops)
         return program, rebuilt(afters[0], program.outputs)
 
 
+def settled(carried: list[Any], results: list[Any]) -> list[Any]:
+    """Results of a step, of which what the next step starts from comes first and is put where the next looks for it."""
+    for i, one in enumerate(results):
+        stays = i < len(carried) and one is carried[i]
+        if not stays and any(_overlap(one, place) for place in carried):
+            results[i] = one.copy()
+    for place, one in zip(carried, results, strict=False):
+        if place is not None and one is not place:
+            place[...] = one
+    return [*carried, *results[len(carried) :]]
+
+
 def _overlap(one: Any, other: Any) -> bool:
-    return one is not None and other is not None and np.may_share_memory(one.value, other.value)
+    return one is not None and other is not None and np.may_share_memory(_plain(one), _plain(other))
+
+
+def _plain(array: Any) -> Any:
+    return getattr(array, "value", array)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from gymnasium import spaces
@@ -13,13 +14,12 @@ from numpy.typing import NDArray
 
 from ..core.errors import InputError, expected, unknown
 from ..core.typing import Bools, Ints
-from ..interface.action_decoder import DEFAULT_ACTION
 from ..interface.observation import Decision, Observation, checked_requests
 from ..interface.observation_encoder import BOUND
 from ..scenario.scenario import Scenario
-from .batch import NetworkBatch, whole_number
-
-RENDER_MODES = (None, "rgb_array")
+from .batch import NetworkBatch
+from .settings import EnvKeywords, EnvSettings, whole_number
+from .stepped_network import SteppedNetwork
 
 
 class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
@@ -52,24 +52,10 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
     autoreset_mode
         ``AutoresetMode`` or its value: NEXT_STEP, SAME_STEP (``final_obs``, ``final_info`` in info), DISABLED
         (``reset(options={"reset_mask": ...})``).
-    action
-        What an action is (:class:`ActionDecoder`): ``proportional``, ``order_up_to``, ``order_up_to_local``, ``allocate`` or
-        ``requests``.
-    observation
-        ``flat``.
-    periods
-        Periods of an episode; ``max_episode_steps`` is what Gymnasium calls a smaller one.
-    purpose
-        Which series worlds come from: ``train``, ``tune`` or ``test``.
-    dtype
-        Floating type of continuous worlds, ``float64`` or ``float32`` (faster; amounts below some roundings of the stock
-        around them count as nothing). Whole units are always counted in ``float64``.
-    info
-        ``none``, ``costs`` (no key performance indicators), or ``kpis`` (everything).
-    overrides
-        Changes to the scenario, dotted keys allowed: ``{"lanes.hub_north_express.capacity": 40}``.
-    render_mode
-        None or ``rgb_array``.
+    max_episode_steps
+        What Gymnasium calls ``periods``; the smaller of the two counts.
+    **settings
+        Keywords ``action, observation, periods, purpose, dtype, info, overrides, render_mode`` of :class:`EnvSettings`.
 
     Raises
     ------
@@ -98,36 +84,18 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         num_envs: int = 1,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        action: str = DEFAULT_ACTION,
-        observation: str = "flat",
-        periods: int | None = None,
         max_episode_steps: int | None = None,
-        purpose: str = "train",
-        dtype: str = "float64",
-        info: str = "kpis",
-        overrides: dict[str, Any] | None = None,
-        render_mode: str | None = None,
+        **settings: Unpack[EnvKeywords],
     ) -> None:
         self.num_envs = whole_number("num_envs", num_envs)
         self.autoreset_mode = _mode(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
-        if render_mode not in RENDER_MODES:
-            raise unknown("render_mode", render_mode, [str(one) for one in RENDER_MODES])
-        self.render_mode = render_mode
+        chosen = EnvSettings.of(settings)
         if max_episode_steps is not None:
             limit = whole_number("max_episode_steps", max_episode_steps)
-            periods = limit if periods is None else min(limit, whole_number("periods", periods))
-        self.batch = NetworkBatch(
-            scenario,
-            self.num_envs,
-            action=action,
-            observation=observation,
-            periods=periods,
-            purpose=purpose,
-            dtype=dtype,
-            info=info,
-            overrides=overrides,
-        )
+            chosen = replace(chosen, periods=limit if chosen.periods is None else min(limit, chosen.periods))
+        self.render_mode = chosen.render_mode
+        self.batch = NetworkBatch(scenario, self.num_envs, chosen)
         self.scenario, self.tables, self.periods = self.batch.scenario, self.batch.tables, self.batch.periods
         self.encoder, self.decoder = self.batch.encoder, self.batch.decoder
         self.single_observation_space, self.single_action_space = spaces_of(self.batch)
@@ -282,7 +250,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
         return chosen
 
 
-def spaces_of(batch: NetworkBatch) -> tuple[spaces.Box, spaces.Box]:
+def spaces_of(batch: SteppedNetwork) -> tuple[spaces.Box, spaces.Box]:
     """Observation and action space of one world."""
     observation = spaces.Box(-BOUND, BOUND, (batch.encoder.size,), np.float32)
     action = spaces.Box(-1.0, 1.0, (batch.decoder.size,), np.float32)

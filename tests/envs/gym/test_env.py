@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import warnings
+from dataclasses import fields
 
 import gymnasium as gym
 import numpy as np
@@ -12,7 +13,18 @@ import pytest
 from gymnasium.envs.registration import registry
 from gymnasium.utils.env_checker import check_env
 
-from echelongym.envs import InputError, NetworkEnv, Scenario, registered_ids, shipped_scenarios, simulate
+from echelongym.envs import (
+    Decision,
+    EnvSettings,
+    InputError,
+    NetworkEnv,
+    NetworkVectorEnv,
+    Scenario,
+    registered_ids,
+    shipped_scenarios,
+    simulate,
+)
+from echelongym.envs.gym.settings import EnvKeywords
 from echelongym.registration import env_id
 
 GENERAL = "echelongym/Network-v1"
@@ -258,6 +270,13 @@ def test_copies_go_on_as_the_original(copied):
             assert np.array_equal(env.reset()[0], twin.reset()[0])
 
 
+def test_keywords_are_those_of_the_settings():
+    assert list(EnvKeywords.__annotations__) == [one.name for one in fields(EnvSettings)]
+    for make in (NetworkEnv, NetworkVectorEnv):
+        with pytest.raises(InputError, match=r"settings = 'period': expected one of .*; did you mean 'periods'"):
+            make("one_warehouse", period=3)
+
+
 def test_pictures():
     env = NetworkEnv("two_region", render_mode="rgb_array")
     env.reset(seed=0)
@@ -301,21 +320,105 @@ def test_censored_demand_shows_sales():
     assert info["unmet"] == demand > 0
 
 
+class Written:
+    """In the place of a recorded program: its function, written out anew at every replay."""
+
+    def __init__(self, function, inputs, ops, in_place):
+        assert in_place
+        self.function, self.inputs, self.outputs = function, inputs, list(function(*inputs))
+
+    def replay(self):
+        for mine, new in zip(self.outputs, self.function(*self.inputs), strict=True):
+            if mine is not None and mine is not new:
+                mine[...] = new
+
+
 @pytest.mark.parametrize("scenario", ["two_region", "lost_sales", "one_warehouse"])
 @pytest.mark.parametrize("kwargs", [{}, {"action": "allocate", "dtype": "float32"}, {"action": "order_up_to_local"}])
-def test_recorded_steps_are_plain_steps(scenario, kwargs):
+def test_recorded_steps_are_plain_steps(scenario, kwargs, monkeypatch):
     """An env replays its recorded step; written out again every time it gives the same to the last bit."""
     replayed, plain = NetworkEnv(scenario, periods=20, **kwargs), NetworkEnv(scenario, periods=20, **kwargs)
-    plain.batch._replay = plain.batch._step
     rng = np.random.default_rng(0)
     replayed.reset(seed=1), plain.reset(seed=1)
     for step in range(45):
         if step % 20 == 0 and step:
             replayed.reset(), plain.reset()
         action = rng.uniform(-1, 1, replayed.action_space.shape).astype(np.float32)
-        ours, theirs = replayed.step(action), plain.step(action)
+        ours = replayed.step(action)
+        with monkeypatch.context() as patched:
+            patched.setattr("echelongym.envs.gym.single_world.Program", Written)
+            theirs = plain.step(action)
         assert np.array_equal(ours[0], theirs[0])
         assert repr(ours[1:]) == repr(theirs[1:])  # figures of nothing are not numbers
+    assert isinstance(plain.batch._steps[None]._program, Written)
+
+
+@pytest.mark.parametrize("scenario", sorted(shipped_scenarios()))
+def test_a_single_env_is_a_vector_env_of_one(scenario):
+    """Their steps are laid out apart; from a reset on they agree to the last bit, first steps and indicators included."""
+    periods = Scenario.load(scenario).warm_up + 5
+    single = NetworkEnv(scenario, periods=periods)
+    vector = NetworkVectorEnv(scenario, 1, periods=periods, autoreset_mode="DISABLED")
+    rng = np.random.default_rng(0)
+    for seed in (3, None, None):
+        ours, theirs = single.reset(seed=seed), vector.reset(seed=seed)
+        assert np.array_equal(ours[0], theirs[0][0])
+        assert ours[1]["world"] == theirs[1]["world"][0]
+        for period in range(periods):
+            action = rng.uniform(-1, 1, single.action_space.shape).astype(np.float32)
+            ours, theirs = single.step(action), vector.step(action[None])
+            assert np.array_equal(ours[0], theirs[0][0])
+            assert ours[1] == theirs[1][0]
+            if period in (0, 1, periods - 1):
+                assert repr(ours[4]) == repr(_unmasked(theirs[4]))
+
+
+def _unmasked(info):
+    """The info of a vector env of one as a single env tells it."""
+    return {
+        key: _unmasked(value) if isinstance(value, dict) else value.item()
+        for key, value in info.items()
+        if not key.startswith("_")
+    }
+
+
+def test_worlds_drawn_ahead_are_those_drawn_one_by_one(monkeypatch):
+    """However many worlds are drawn in one go, and wherever a seed is left."""
+    monkeypatch.setattr("echelongym.envs.gym.episodes.FIRST", 2)
+    monkeypatch.setattr("echelongym.envs.gym.episodes.GROWTH", 2)
+    ahead = NetworkEnv("two_region", periods=3)
+    monkeypatch.setattr("echelongym.envs.gym.episodes.MOST", 1)
+    single = NetworkEnv("two_region", periods=3)
+    for seed in (1, *[None] * 8, 2, None, 1, None):
+        monkeypatch.setattr("echelongym.envs.gym.episodes.MOST", 6)
+        found = rollout_from(ahead, seed)
+        monkeypatch.setattr("echelongym.envs.gym.episodes.MOST", 1)
+        for ours, theirs in zip(found, rollout_from(single, seed), strict=True):
+            assert np.array_equal(ours, theirs)
+
+
+def rollout_from(env, seed):
+    """Observations of an episode of zero actions, flat and named."""
+    found = [env.reset(seed=seed)[0], env.observation.lead_time, env.observation.forecast]
+    for _ in range(env.periods):
+        found.append(env.step(np.zeros(env.action_space.shape))[0])
+        found += [env.observation.lead_time, env.observation.forecast, env.observation.node_availability]
+    return found
+
+
+def test_decisions_and_actions_take_turns():
+    """A decision with what the decoder makes of an action is that action, whichever came before."""
+    acted, decided = NetworkEnv("two_region", periods=9), NetworkEnv("two_region", periods=9)
+    acted.reset(seed=2), decided.reset(seed=2)
+    rng = np.random.default_rng(0)
+    for period in range(9):
+        action = rng.uniform(-1, 1, acted.action_space.shape).astype(np.float32)
+        requests = decided.decoder.decode(action[None], decided.observation)
+        reserve = np.zeros((1, decided.batch.tables.S, decided.batch.tables.P)) if period % 3 == 2 else None
+        ours = acted.step(action)
+        theirs = decided.step_decision(Decision(requests, reserve)) if period % 2 else decided.step(action)
+        assert np.array_equal(ours[0], theirs[0])
+        assert ours[1] == theirs[1]
 
 
 def test_compiled_steps_are_recorded_steps(monkeypatch):

@@ -1,0 +1,171 @@
+"""Episodes of a single world: drawn ahead, each laid out in one piece of memory, so that a step copies one row of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.named_tuples import entries, mapped, rebuilt
+from ..dynamics import Exogenous
+from ..dynamics.playback import Playback
+from ..worlds.memory import tape_bytes
+from ..worlds.tape import sample_tape
+from .step import Carried, StepPeriod
+from .stepped_network import SteppedNetwork
+
+#: Worlds drawn first from a seed, how many times as many the next time, and the most: drawing few costs about as much
+#: as drawing one, but who names a seed for every episode needs one world of each.
+FIRST, GROWTH, MOST = 8, 4, 256
+#: World-periods and bytes drawn in one go, if that is more than a single world.
+AHEAD_PERIODS, AHEAD_BYTES = 8_000, 32_000_000
+#: Arrays are laid out at multiples of so many bytes.
+ALIGNED = 64
+
+
+class Told(NamedTuple):
+    """Inputs of a step that its world and its place in the episode tell."""
+
+    now: Exogenous
+    then: Exogenous
+    at: StepPeriod
+
+
+class MemoryLayout:
+    """Places of the arrays of a named tuple in one piece of memory, one after the other.
+
+    Parameters
+    ----------
+    example
+        Named tuple, perhaps of named tuples, of arrays in their shapes and types; None stays None.
+
+    Attributes
+    ----------
+    size : bytes.
+    """
+
+    def __init__(self, example: Any) -> None:
+        self.pattern = mapped(lambda array: None, example)
+        self.size = 0
+        self._places: list[tuple[int, int, Any, tuple[int, ...]] | None] = []
+        for array in entries(example):
+            if array is None:
+                self._places.append(None)
+                continue
+            self._places.append((self.size, self.size + array.nbytes, array.dtype, array.shape))
+            self.size += -(-array.nbytes // ALIGNED) * ALIGNED
+
+    def views(self, memory: NDArray[np.uint8]) -> Any:
+        """The named tuple of arrays in memory (..., size), with its leading axes."""
+        before = memory.shape[:-1]
+        return rebuilt(
+            self.pattern,
+            [
+                None if place is None else memory[..., place[0] : place[1]].view(place[2]).reshape((*before, *place[3]))
+                for place in self._places
+            ],
+        )
+
+
+class Memory:
+    """Arrays of a named tuple in one piece of memory, ``bytes``."""
+
+    def __init__(self, layout: MemoryLayout) -> None:
+        self.layout = layout
+        self.bytes = np.zeros(layout.size, np.uint8)
+        self.arrays = layout.views(self.bytes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Views would be copied as arrays of their own.
+        return {"layout": self.layout, "bytes": self.bytes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, arrays=state["layout"].views(state["bytes"]))
+
+
+class Episodes:
+    """Episodes of worlds ``first``, ``first + 1``, ... of a seed.
+
+    Parameters
+    ----------
+    network
+        What is played.
+    seed, first, count
+        Which worlds.
+    last
+        Episodes of the same network, if there are any: they have the same layouts.
+
+    Attributes
+    ----------
+    start : bytes of what the first step of any world starts from, laid out as ``carried``, but for the next two.
+    history, positions : (C, P, H, W) and (n, W), of each world.
+    observations : (W, n) first observations.
+    rows : (W, periods + 1, bytes) what is told, laid out as ``told``: row k brings what is known at the start of period
+        k with what happens in period k - 1; of row 0 the latter has no meaning.
+    """
+
+    def __init__(
+        self, network: SteppedNetwork, seed: int, first: int, count: int, last: Episodes | None = None
+    ) -> None:
+        self.seed, self.first, self.count = seed, first, count
+        periods, worlds = network.periods + 1, range(first, first + count)
+        data = sample_tape(network.scenario, worlds, seed, network.purpose, periods, beyond=1).exogenous
+        playback = Playback(network.tables, network.ops, data, always=network.always)
+        told = _told(network, playback.data)
+        self.told: MemoryLayout = (
+            MemoryLayout(_present(lambda array: array[0, ..., :1], told)) if last is None else last.told
+        )
+        self.rows = np.empty((count, periods, self.told.size), np.uint8)
+        _fill(self.told.views(self.rows), _present(lambda array: np.moveaxis(array, -1, 0)[..., None], told))
+        now, at = playback.exogenous(0), StepPeriod(*(array[0] for array in told.at))
+        self.history = playback.history(0)
+        self.positions, seen = network.stepping.look(network.dynamics.initial(count), now, self.history, at)
+        self.observations = np.ascontiguousarray(seen.T)
+        if last is None:
+            initial, one = network.dynamics.initial(1), _present(lambda array: array[..., :1], now)
+            arrivals = network.no_arrivals(initial, one)
+            carried = Carried(initial, arrivals, self.history[..., :1], self.positions[..., :1])
+            memory = Memory(MemoryLayout(carried))
+            _fill(memory.arrays, carried)
+            self.carried, self.start = memory.layout, memory.bytes
+        else:
+            self.carried, self.start = last.carried, last.start
+
+    def has(self, seed: int, world: int) -> bool:
+        """Whether a world is among these."""
+        return self.seed == seed and self.first <= world < self.first + self.count
+
+
+def _present(function: Callable[[Any], Any], nested: Any) -> Any:
+    """The structure with what a function makes of its arrays; None stays None."""
+    return mapped(lambda array: None if array is None else function(array), nested)
+
+
+def _fill(places: Any, nested: Any) -> None:
+    for place, array in zip(entries(places), entries(nested), strict=True):
+        if place is not None:
+            place[...] = array
+
+
+def _told(network: SteppedNetwork, data: Exogenous) -> Told:
+    """What is told of all periods: (periods + 1, ..., W) arrays, the last axis 1 where worlds do not differ."""
+    then = np.arange(network.periods + 1)
+    now = np.maximum(then - 1, 0)
+    demand = data.demand[network.tables.H :]
+    return Told(
+        now=_present(lambda array: array[now], data._replace(demand=demand, forecast=None, features=None)),
+        then=_present(lambda array: array[then], data._replace(demand=None, split=None)),
+        at=StepPeriod(network.ages[then][:, None], network.waves.T[then][:, :, None], network.ends[then][:, None]),
+    )
+
+
+def drawn(network: SteppedNetwork, seed: int, world: int, last: Episodes | None) -> Episodes:
+    """The episodes of a world and of those that follow it: the more, the longer a seed has been played."""
+    periods = network.periods + 1
+    least = tape_bytes(network.scenario, 1, periods) + (0 if last is None else periods * last.told.size)
+    most = min(MOST, AHEAD_PERIODS // periods, AHEAD_BYTES // max(least, 1))
+    follows = last is not None and last.seed == seed and last.first + last.count == world
+    count = last.count * GROWTH if follows and last is not None else FIRST
+    return Episodes(network, seed, world, max(1, min(count, most)), last)
