@@ -126,12 +126,12 @@ def test_no_policy_costs_less_than_the_bound_with_lots_and_calendars(examples: i
             scenario = Scenario.from_mapping(mapping)
             tape = scenario.sample(worlds=2, seed=seed, purpose="test")
             bound = np.asarray(perfect_information(scenario, tape).cost)
+            policies: list[Any] = [RollingHorizon(scenario), plan_open_loop(scenario, worlds=2, iterations=0)]
         except InputError as error:
             # a lane that is never open, or stock at the end that pays without end
             if "never open" not in str(error) and "terminal_value" not in str(error):
                 raise
             continue
-        policies: list[Any] = [RollingHorizon(scenario), plan_open_loop(scenario, worlds=2, iterations=0)]
         policies += [load_policy(name, scenario) for name in rules if RULES[name].refusal(scenario) is None]
         for policy in policies:
             outcome = simulate(scenario, policy, tape, kpis=False)
