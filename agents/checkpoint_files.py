@@ -20,12 +20,14 @@ from typing import Any
 import torch
 
 from echelongym.envs.core.errors import InputError, expected, shorten
+from echelongym.envs.core.validation import is_number
 from echelongym.envs.storage.files import write_bytes
 from echelongym.envs.storage.outside_files import check_members, parse_json, regular_file
 
 _SCHEMA = 3
 # Files of version 0.1.0 had a schema for each kind, one of which was not named, and the state beside the rest.
 _FORMER = {1: "pathwise", 2: "stable_baselines3"}
+_SPENT = ("env_steps", "cpu_seconds")  # facts that say how much was spent
 _PATTERN = "checkpoint_*.pt"
 _NAMED = re.compile(r"checkpoint_\d+-([0-9a-f]{16})\.pt")
 
@@ -123,6 +125,9 @@ def _understood(content: Any, kind: str, path: Path) -> Checkpoint:
     for name, part in parts.items():
         if not isinstance(part, dict):
             raise expected(name, part, "a mapping", str(path))
+    for name in _SPENT:
+        if not is_number(parts["facts"].get(name)):
+            raise expected(f"facts: {name}", parts["facts"].get(name), "a number", str(path))
     return Checkpoint(path, **parts)
 
 

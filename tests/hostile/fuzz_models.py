@@ -379,7 +379,7 @@ def _checkpoint_cases() -> Iterator[Case]:
     sound = {
         "schema": 3,
         "kind": "pathwise",
-        "facts": json.dumps({"a": 1}),
+        "facts": json.dumps({"env_steps": 1, "cpu_seconds": 0.5}),
         "best": {},
         "state": {"weights": torch.zeros(3)},
     }
@@ -397,7 +397,7 @@ def _checkpoint_cases() -> Iterator[Case]:
         made.append((f"{1 + k % 5} bytes changed ({k})", lambda path, s=bytes(spoilt): path.write_bytes(s), False))
     for name, data in (
         ("None", None), ("a number", 5), ("a list", [1]), ("a tensor", torch.zeros(2)), ("no mapping of texts", {1: 2}),
-        ("schema of text", {**sound, "schema": "1"}), ("facts no JSON", {**sound, "facts": "{"}), ("facts a number", {**sound, "facts": 5}),
+        ("schema of text", {**sound, "schema": "1"}), ("facts no JSON", {**sound, "facts": "{"}), ("facts a number", {**sound, "facts": 5}), ("nothing spent", {**sound, "facts": "{}"}),
         ("facts deep", {**sound, "facts": "[" * 100_000}), ("no facts", {"schema": 3, "kind": "pathwise"}), ("state a list", {**sound, "state": [1]}),
     ):  # fmt: skip
         made.append((name, lambda path, data=data: torch.save(data, path), True))
