@@ -109,29 +109,37 @@ class TrainingLoop(ABC):
         self._curve: list[dict[str, float | None]] = []
         self._best: _Best | None = None
         self._spent = 0.0  # CPU-seconds before this process
-        with _interrupts() as interrupted, self._torch():
+        with self._torch():
             self._started = cpu_time()
             self._begin(resume is None)
             due = 0.0 if resume is None else self._resume(resume)
-            saved = time.monotonic()
-            while True:
-                share = self.budget.share(self.env_steps, self.cpu_seconds)
-                if share >= due:
-                    if not self._curve or self._curve[-1]["env_steps"] != self.env_steps:
-                        self._evaluate(improved or (lambda *_: None))
-                    due = next_due(share, self.evaluations)
-                if report is not None:
-                    report(Progress(share, self.env_steps, self.cpu_seconds, self._curve))
-                stops = share >= 1.0 or interrupted()
-                # Before the first step there is nothing to keep.
-                if self.env_steps and (stops or time.monotonic() - saved >= self.checkpoint_seconds):
-                    self._save(due)
-                    saved = time.monotonic()
-                if interrupted():
-                    raise KeyboardInterrupt
-                if stops:
-                    return self._finish()
-                self._step(share)
+            # Without checkpoints there is nothing to wait for.
+            with _interrupts() if self.checkpoints else nullcontext(lambda: False) as interrupted:
+                return self._train(due, report or (lambda _: None), improved or (lambda *_: None), interrupted)
+
+    def _train(
+        self, due: float, report: Callable[[Progress], None], improved: Improved, interrupted: Callable[[], bool]
+    ) -> Trained:
+        """Step until the budget is spent; ``due``: share of it at which the next evaluation comes."""
+        saved = time.monotonic()
+        while True:
+            share = self.budget.share(self.env_steps, self.cpu_seconds)
+            if share >= due:
+                if not self._curve or self._curve[-1]["env_steps"] != self.env_steps:
+                    self._evaluate(improved)
+                due = next_due(share, self.evaluations)
+            report(Progress(share, self.env_steps, self.cpu_seconds, self._curve))
+            stopped = interrupted()
+            stops = share >= 1.0 or stopped
+            # Before the first step there is nothing to keep.
+            if self.env_steps and (stops or time.monotonic() - saved >= self.checkpoint_seconds):
+                self._save(due)
+                saved = time.monotonic()
+            if stopped:
+                raise KeyboardInterrupt
+            if stops:
+                return self._finish()
+            self._step(share)
 
     @property
     def cpu_seconds(self) -> float:
