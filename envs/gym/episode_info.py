@@ -143,7 +143,7 @@ class EndedInfo(dict[str, Any]):
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """As of a dictionary; so are the following."""
+        """The value of a key, or the default if it is missing."""
         if key == KPIS:
             self._settled()
         return super().get(key, default)

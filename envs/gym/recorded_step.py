@@ -33,8 +33,9 @@ class Replay:
         """One step."""
         if before.carried.arrivals is None:
             return self.stepping(before)
-        encoded, _, reserve = before.action
-        pattern = (encoded is None or encoded.dtype, reserve is None, len(before.at.period))
+        # The memory of a recording has the types it was made with.
+        types = [None if one is None else one.dtype for one in before.action]
+        pattern = (*types, len(before.at.period))
         found = self._recorded.get(pattern)
         if found is None:
             found = self._recorded[pattern] = self._record(before)

@@ -373,6 +373,27 @@ def test_a_single_env_is_a_vector_env_of_one(scenario):
                 assert repr(ours[4]) == repr(_unmasked(theirs[4]))
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_type_of_decisions_does_not_stick(dtype):
+    """Actions and decisions in several types, in turn: a vector env of one, which takes each as it comes, agrees."""
+    periods = Scenario.load("two_region").warm_up + 9
+    single = NetworkEnv("two_region", periods=periods, dtype=dtype)
+    vector = NetworkVectorEnv("two_region", 1, periods=periods, dtype=dtype, autoreset_mode="DISABLED")
+    single.reset(seed=1), vector.reset(seed=1)
+    rng, t = np.random.default_rng(0), single.batch.tables
+    for period in range(periods):
+        kind = (None, np.int64, np.float64, np.float32)[period % 4]
+        if kind is None:
+            action = rng.uniform(-1, 1, single.action_space.shape).astype(np.float32)
+            ours, theirs = single.step(action), vector.step(action[None])
+        else:
+            decision = Decision(rng.uniform(0, 9, (1, t.L, t.P)).astype(kind))
+            ours, theirs = single.step_decision(decision), vector.step_decision(decision)
+        assert np.array_equal(ours[0], theirs[0][0])
+        assert ours[1] == theirs[1][0]
+    assert repr(ours[4]) == repr(_unmasked(theirs[4]))
+
+
 def _unmasked(info):
     """The info of a vector env of one as a single env tells it."""
     return {
