@@ -186,13 +186,13 @@ def simulate(
     require_memory(
         2 * state_bytes(t, tape.batch), what, "fewer worlds at a time, or a shorter shelf_life, lead_time or patience"
     )
-    ledger = Ledger(t, ops)
     kpis = kpis and ops.name == "numpy"
     rollout = None if trace else Rollout.of(scenario, policy, tape, counting(t, ops), kpis)
     if rollout is not None and rollout.worth_while():
         found = rollout.run(progress)
         if found is not None:
-            return _outcome(t, ledger, tape, found, None)
+            return _outcome(t, rollout.ledger, tape, found)
+    ledger = Ledger(t, ops)
     counted = KpiAccumulator(t, tape.batch, windows(scenario), t.warm_up) if kpis else None
     sums: dict[str, Array] = {}
     kept: list[dict[str, Any]] = []
@@ -213,11 +213,11 @@ def simulate(
         if rollout is not None and rollout.worth_while(period + 1):
             found = rollout.run(progress, told=period + 1)
             if found is not None:
-                return _outcome(t, ledger, tape, found, None)
+                return _outcome(t, ledger, tape, found)
     return _outcome(t, ledger, tape, Sums(sums, before, counted), _joined(kept, ops) if trace else None)
 
 
-def _outcome(t: Tables, ledger: Ledger, tape: Tape, sums: Sums, trace: Any) -> Outcome:
+def _outcome(t: Tables, ledger: Ledger, tape: Tape, sums: Sums, trace: Any = None) -> Outcome:
     reported = tape.periods - t.warm_up
     costs = {line: value / reported for line, value in ledger.full(sums.lines, tape.batch).items()}
     total = ledger.cost(costs)

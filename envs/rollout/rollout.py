@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..accounts.kpis import KpiAccumulator, windows
+from ..accounts.ledger import Ledger
 from ..compiler.c_compiler import CannotCompile, NotMade, reason_of
 from ..compiler.schedule import NothingToGain
 from ..core.backend import Array, Ops
@@ -30,12 +31,12 @@ if TYPE_CHECKING:
 
 #: Programs that are kept, bytes of what parts of a batch hand on from period to period, and worlds in a part.
 KEPT, BYTES, LEAST, MOST = 32, 200_000, 16, 64
+ROOM, ROOM_IN_ALL = 2**27, 2**29  # most bytes that the rows of those who wait may take, of one program and of all
 #: Seconds, first ones and for each call of a period: what it costs to record and to find compiled code in the cache, and
 #: what it costs to compile.
 TO_LOAD, TO_COMPILE = (0.1, 0.001), (0.3, 0.006)
 MOST_CALLS = 4_000  # of a period, more are not compiled
 TRIED = 4  # first periods that say how long the others would take without a program
-ROOM = 128 * 2**20  # most bytes that the rows of those who wait may take
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,7 @@ class KnownProgram:
     """A program of a scenario and a kind of policy: recorded, or not used for long enough."""
 
     tables: Tables  # so that its identity stays its own
+    room: int  # bytes of rows, see ROOM
     spent: float = 0.0  # seconds that were spent without it
     program: RolloutProgram | None = None
     looked: bool = False  # whether it was looked for in the cache of compiled code
@@ -87,10 +89,10 @@ class Rollout:
             self.most *= 2
         pattern = tuple((name, array.shape[1:-1]) for name, array in read_arrays(tape).items())
         key = (id(t), policy.structure, pattern, self.vary, self.most if kpis else 0)
-        self.entry = _entries.get(key) or KnownProgram(t)
+        self.entry = _entries.get(key) or KnownProgram(t, room_of(t, tape) if kpis else 0)
         _entries[key] = self.entry
         _entries.move_to_end(key)
-        while len(_entries) > KEPT:
+        while len(_entries) > KEPT or sum(one.room for one in _entries.values()) > ROOM_IN_ALL:
             _entries.popitem(last=False)
         self._began = perf_counter()
 
@@ -101,7 +103,7 @@ class Rollout:
             return None
         t = scenario.tables
         recorded = recordable(policy, ops.int if t.integer else ops.float)
-        if recorded is None or (kpis and 8 * tape.periods * t.C * t.P * worlds_together(t) > ROOM):
+        if recorded is None or (kpis and room_of(t, tape) > ROOM):
             return None
         found = cls(scenario, recorded, tape.check(scenario), kpis)
         return None if found.entry.refused else found
@@ -150,6 +152,11 @@ class Rollout:
         except Exception as error:  # whatever it is, it would only have made things faster
             entry.refused, entry.program = True, None
             entry.reason = reason_of(error, (Unrecordable, CannotCompile, NothingToGain))
+
+    @property
+    def ledger(self) -> Ledger:
+        """The scenario's ledger, made once."""
+        return machinery_of(self.tables, self.worlds, self.vary).ledger
 
     def record(self) -> RolloutProgram:
         """Record a period.
@@ -216,6 +223,11 @@ def worlds_together(tables: Tables) -> int:
     t = tables
     numbers = t.N * t.P * t.A + (t.L * t.P * t.K + t.L * t.P) * t.A + t.C * t.P * (t.W + 4) + 4 * t.L * t.P
     return max(LEAST, min(MOST, BYTES // (8 * numbers) // 16 * 16))
+
+
+def room_of(tables: Tables, tape: Tape) -> int:
+    """Bytes of the rows of those who wait: two numbers a period, customer and product."""
+    return 16 * tape.periods * tables.C * tables.P * worlds_together(tables)
 
 
 def machinery_of(tables: Tables, worlds: int, vary: bool) -> Machinery:

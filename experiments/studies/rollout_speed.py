@@ -1,0 +1,97 @@
+"""How fast `simulate` runs a rule, asked every period and as one compiled program.
+
+python -m echelongym.experiments.studies.rollout_speed
+million env-steps per CPU-second of one process, echelon base-stock, in turns on the same worlds, with and without indicators
+python -m echelongym.experiments.studies.rollout_speed beer_game two_region rule=playbook worlds=64
+of other scenarios, another rule and so many worlds
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+
+from echelongym.agents import RULES
+from echelongym.envs import Scenario, simulate
+from echelongym.envs.core.backend import NUMPY
+from echelongym.envs.core.errors import expected, unknown
+from echelongym.envs.interface.observation import Policy
+from echelongym.envs.rollout.rollout import Rollout
+from echelongym.envs.worlds.tape import Tape
+
+from .console import StudyParser, start
+
+SCENARIOS = ("one_warehouse", "lost_sales", "two_region", "grocery", "serial")
+SWITCH = "ECHELONGYM_NATIVE"
+TURNS = 7
+
+
+def compiled(scenario: Scenario, policy: Policy, tape: Tape, kpis: bool) -> None:
+    """Simulate until a program does it.
+
+    Raises
+    ------
+    InputError
+        If the policy has none.
+    """
+    while True:
+        rollout = Rollout.of(scenario, policy, tape, NUMPY, kpis)
+        if rollout is None:
+            raise expected("rule", getattr(policy, "name", policy), "a rule that has a compiled form here")
+        if rollout.worth_while():
+            return
+        simulate(scenario, policy, tape, kpis=kpis)
+
+
+def speeds(scenario: Scenario, policy: Policy, tape: Tape, kpis: bool) -> tuple[float, float]:
+    """Million env-steps per CPU-second asked every period and compiled: the best of some turns each."""
+    compiled(scenario, policy, tape, kpis)
+    seconds = {"0": np.inf, "1": np.inf}
+    before = os.environ.get(SWITCH)
+    try:
+        for _ in range(TURNS):
+            for value in seconds:
+                os.environ[SWITCH] = value
+                begun = time.process_time()
+                simulate(scenario, policy, tape, kpis=kpis)
+                seconds[value] = min(seconds[value], time.process_time() - begun)
+    finally:
+        os.environ.pop(SWITCH)
+        if before is not None:
+            os.environ[SWITCH] = before
+    steps = tape.batch * tape.periods / 1e6
+    return steps / seconds["0"], steps / seconds["1"]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = StudyParser(__doc__)
+    parser.add_argument("words", nargs="*", metavar="SCENARIO|rule=NAME|worlds=NUMBER")
+    given = parser.parse_args().words
+    options = {"rule": "echelon_base_stock", "worlds": "256"}
+    for word in given:
+        name, sign, value = word.partition("=")
+        if sign:
+            if name not in options:
+                raise unknown("option", name, options)
+            options[name] = value
+    if options["rule"] not in RULES:
+        raise unknown("rule", options["rule"], RULES)
+    if not options["worlds"].isdecimal() or not int(options["worlds"]):
+        raise expected("worlds", options["worlds"], "a whole number >= 1")
+    print("| scenario | indicators | asked every period | compiled | times as fast |")
+    print("|---|---|---|---|---|")
+    for name in [word for word in given if "=" not in word] or SCENARIOS:
+        scenario = Scenario.load(name)
+        policy, tape = RULES[options["rule"]](scenario), scenario.sample(int(options["worlds"]), seed=1)
+        for kpis in (False, True):
+            asked, fast = speeds(scenario, policy, tape.check(scenario), kpis)
+            print(
+                f"| `{name}` | {'yes' if kpis else 'no'} | {asked:.2f} | {fast:.1f} | {fast / asked:.1f} |", flush=True
+            )
+
+
+if __name__ == "__main__":
+    start(main)
