@@ -5,6 +5,7 @@ import pytest
 from random_scenarios import random_scenario
 
 from echelongym.agents.registry import RULES
+from echelongym.envs.compiler.c_compiler import compiler
 from echelongym.envs.core.backend import NUMPY
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.interface.observation import Decision
@@ -18,8 +19,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::echelongym.envs.NetworkWarning"
 MEMORY = {"just_in_time", "sterman", "rolling_horizon", "random"}  # these must be asked every period
 
 
+compiling = pytest.mark.skipif(compiler() is None, reason="needs a C compiler")
+
+
 @pytest.fixture(autouse=True)
 def nothing_known(monkeypatch):
+    monkeypatch.delenv("ECHELONGYM_NATIVE", raising=False)
     monkeypatch.setattr(module, "_entries", type(module._entries)())
     monkeypatch.setattr(module, "_machinery", type(module._machinery)())
 
@@ -120,12 +125,14 @@ def test_every_rule_costs_and_serves_the_same_on_more_networks(seed, monkeypatch
     check_every_rule(monkeypatch, seed, compiled=False)
 
 
+@compiling
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40, 48))
 def test_every_rule_costs_and_serves_the_same_compiled(seed, monkeypatch):
     check_every_rule(monkeypatch, seed, compiled=True)
 
 
+@compiling
 @pytest.mark.parametrize("kpis", [False, True])
 def test_a_shipped_scenario_compiled(kpis, monkeypatch):
     scenario = Scenario.load("serial", {"warm_up": 7})
@@ -225,8 +232,8 @@ def test_progress_is_told_of_every_period_once(monkeypatch):
         assert heard == [(done, tape.periods) for done in range(told + 1, tape.periods + 1)]
 
 
+@compiling
 def test_a_long_simulation_changes_over_and_a_short_one_does_not(monkeypatch):
-    monkeypatch.delenv("ECHELONGYM_NATIVE", raising=False)
     scenario = Scenario.load("lost_sales")
     rule = RULES["echelon_base_stock"](scenario)
     short = scenario.sample(2, seed=0, periods=60)
