@@ -188,14 +188,3 @@ def policy_of(
     """The policy of an actor, with memory if it has one."""
     kind = RecurrentPolicy if isinstance(actor, RecurrentActor) else ActorPolicy
     return kind(scenario, actor, action, facts, rule)
-
-
-def constant_policy(scenario: Scenario, action: str = DEFAULT_ACTION, value: float = 0.0) -> ActorPolicy:
-    """The policy that always gives the same action; with 0 it is what an untrained actor starts from."""
-    decoder = ActionDecoder(scenario, action)
-
-    class Constant(nn.Module):
-        def forward(self, observation: torch.Tensor) -> torch.Tensor:
-            return torch.full((len(observation), decoder.size), value)
-
-    return ActorPolicy(scenario, Constant(), action)

@@ -38,7 +38,7 @@ class NetworkEnv(gym.Env[Any, Any]):
     scenario
         A :class:`Scenario`, the name of a shipped one, or the path of a YAML file.
     **settings
-        Keywords ``action, observation, periods, purpose, dtype, info, overrides, render_mode`` of :class:`EnvSettings`.
+        Keywords ``action, periods, purpose, dtype, info, overrides, render_mode`` of :class:`EnvSettings`.
 
     Raises
     ------

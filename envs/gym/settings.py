@@ -1,4 +1,4 @@
-"""EnvKeywords that the Gymnasium environments share: what an action is, how long an episode lasts, what infos tell."""
+"""Settings that the Gymnasium environments share: what an action is, how long an episode lasts, what infos tell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ..interface.action_decoder import DEFAULT_ACTION
 from ..processes.series import APART, PURPOSES
 from ..scenario.scenario import Scenario
 
-OBSERVATIONS = ("flat",)
 DTYPES = ("float64", "float32")
 #: How much an env tells in its infos.
 LEVELS = ("none", "costs", "kpis")
@@ -24,7 +23,6 @@ class EnvKeywords(TypedDict, total=False):
     """Keywords of :class:`EnvSettings`, as type checkers want them."""
 
     action: str
-    observation: str
     periods: int | None
     purpose: str
     dtype: str
@@ -35,15 +33,13 @@ class EnvKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class EnvSettings:
-    """EnvKeywords of :class:`NetworkEnv` and :class:`NetworkVectorEnv`, given to them as keywords.
+    """Settings of :class:`NetworkEnv` and :class:`NetworkVectorEnv`, given to them as keywords.
 
     Parameters
     ----------
     action
         What an action is (:class:`ActionDecoder`): ``proportional``, ``order_up_to``, ``order_up_to_local``, ``allocate`` or
         ``requests``.
-    observation
-        ``flat``.
     periods
         Periods of an episode; None: the scenario's horizon.
     purpose
@@ -65,7 +61,6 @@ class EnvSettings:
     """
 
     action: str = DEFAULT_ACTION
-    observation: str = "flat"
     periods: int | None = None
     purpose: str = "train"
     dtype: str = "float64"
@@ -76,7 +71,6 @@ class EnvSettings:
     def __post_init__(self) -> None:
         for name, known in (
             ("render_mode", RENDER_MODES),
-            ("observation", OBSERVATIONS),
             ("purpose", (*PURPOSES, *APART)),
             ("dtype", DTYPES),
             ("info", LEVELS),

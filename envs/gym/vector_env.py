@@ -55,7 +55,7 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
     max_episode_steps
         What Gymnasium calls ``periods``; the smaller of the two counts.
     **settings
-        Keywords ``action, observation, periods, purpose, dtype, info, overrides, render_mode`` of :class:`EnvSettings`.
+        Keywords ``action, periods, purpose, dtype, info, overrides, render_mode`` of :class:`EnvSettings`.
 
     Raises
     ------

@@ -141,7 +141,7 @@ def _decision_cases() -> Iterator[Case]:
             yield Case("decision", f"{units}: {name}", lambda place, value=value, play=play: play(value))
 
 
-ENV_KEYS = {"action": "text", "observation": "text", "periods": "count", "purpose": "text", "dtype": "text", "info": "text",
+ENV_KEYS = {"action": "text", "periods": "count", "purpose": "text", "dtype": "text", "info": "text",
             "overrides": "mapping", "render_mode": "text", "scenario": "text"}  # fmt: skip
 VECTOR_KEYS = {**ENV_KEYS, "num_envs": "count", "autoreset_mode": "text", "max_episode_steps": "count"}
 

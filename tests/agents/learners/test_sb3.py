@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from constant_policy import constant_policy
 from stable_baselines3 import A2C, PPO, SAC
 
 from echelongym.agents.learners import learner_config
 from echelongym.agents.loading import load_policy
-from echelongym.agents.sb3.actor import Actor, ActorPolicy, constant_policy
+from echelongym.agents.sb3.actor import Actor, ActorPolicy
 from echelongym.agents.sb3.models import SB3VecEnv, actor_module, make_model
 from echelongym.agents.sb3.policy_file import load_actor, save_actor
 from echelongym.agents.sb3.zip_files import load_sb3_policy

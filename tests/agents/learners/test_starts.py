@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from constant_policy import constant_policy
 
 from echelongym.agents.learners import learner_config
 from echelongym.agents.loading import load_policy
 from echelongym.agents.networks.graph_features import GraphFeatures, SharedHead, graph_layout
 from echelongym.agents.residual import Residual, starting_rule
-from echelongym.agents.sb3.actor import ActorPolicy, constant_policy, policy_of
+from echelongym.agents.sb3.actor import ActorPolicy, policy_of
 from echelongym.agents.sb3.cloning import actions_of, clone
 from echelongym.agents.sb3.models import SB3VecEnv, actor_module, make_model
 from echelongym.envs.core.errors import InputError

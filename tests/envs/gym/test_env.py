@@ -223,7 +223,7 @@ def test_bad_actions_are_named(action, message):
         ({"scenario": "nowhere.yaml"}, "expected the path of a file that exists"),
         ({"scenario": 3}, "scenario = 3: expected a Scenario"),
         ({"action": "order_to"}, "action = 'order_to': expected one of order_up_to"),
-        ({"observation": "image"}, "observation = 'image': expected one of flat"),
+        ({"observation": "image"}, "settings = 'observation': expected one of action"),
         ({"periods": 0}, r"periods = 0: expected a whole number >= 1"),
         ({"periods": 2.5}, r"periods = 2.5: expected a whole number >= 1"),
         ({"purpose": "exam"}, "purpose = 'exam': expected one of train, tune, test"),
