@@ -34,7 +34,7 @@ KEPT, BYTES, LEAST, MOST = 32, 200_000, 16, 64
 ROOM, ROOM_IN_ALL = 2**27, 2**29  # most bytes that the rows of those who wait may take, of one program and of all
 #: Seconds, first ones and for each call of a period: what it costs to record and to find compiled code in the cache, and
 #: what it costs to compile.
-TO_LOAD, TO_COMPILE = (0.1, 0.001), (0.3, 0.006)
+TO_LOAD, TO_COMPILE = (0.05, 0.0005), (0.05, 0.0025)
 MOST_CALLS = 4_000  # of a period, more are not compiled
 TRIED = 4  # first periods that say how long the others would take without a program
 
@@ -94,7 +94,7 @@ class Rollout:
         _entries.move_to_end(key)
         while len(_entries) > KEPT or sum(one.room for one in _entries.values()) > ROOM_IN_ALL:
             _entries.popitem(last=False)
-        self._began = perf_counter()
+        self._began = self._first_done = perf_counter()
 
     @classmethod
     def of(cls, scenario: Scenario, policy: Policy, tape: Tape, ops: Ops, kpis: bool) -> Rollout | None:
@@ -117,14 +117,19 @@ class Rollout:
             Periods that were simulated without it since the rollout was made.
         """
         entry, periods = self.entry, self.tape.periods
-        if entry.refused or (0 < done < periods and done != TRIED):
+        if entry.refused or done not in (0, 1, TRIED, periods):
             return False
-        spent = perf_counter() - self._began if done else 0.0
+        now, ahead = perf_counter(), 0.0
         if done == periods:
-            entry.spent += spent  # who comes next may find it worth while
+            entry.spent += now - self._began  # who comes next may find it worth while
             return False
+        if done == 1:
+            self._first_done = now  # the first period makes what all need
+            return False
+        if done == TRIED:
+            ahead = now - self._began + (now - self._first_done) / (TRIED - 1) * (periods - TRIED)
         if entry.reason is not None:
-            self._make(entry.spent + (spent * periods / done if done else 0.0))
+            self._make(entry.spent + ahead)
         return entry.reason is None
 
     def _make(self, seconds: float) -> None:
