@@ -101,7 +101,11 @@ def test_random_networks_gradients_are_pytorchs_and_the_quotients(seed, rule):
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", shipped_scenarios())
 def test_every_rule_of_every_shipped_scenario(scenario):
-    """All rules with useful gradients; the longest windows cut, as PyTorch needs minutes for them."""
+    """All rules with useful gradients; the longest windows cut, as PyTorch needs minutes for them.
+
+    Off the automatic levels: there quantities may be equal but for rounding, and a sum in another order then decides
+    on which side of a kink a period lies (on `two_region`, a lateral level's slope was 0.14 apart at equal costs).
+    """
     scenario = Scenario.load(scenario).relaxed()
     window = window_of(scenario)
     skipped = min(window.skipped, 20)
@@ -111,9 +115,22 @@ def test_every_rule_of_every_shipped_scenario(scenario):
             continue
         made = rule(scenario)
         if len(made.space()):
-            assert agree(made, tape, skipped)[0] < 1e-9, rule.name
+            offset = np.random.default_rng(0).uniform(0.05, 0.4, len(made.space()))
+            assert agree(made, tape, skipped, offset=offset)[0] < 1e-9, rule.name
             tried += 1
     assert tried >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("allocation", ["equalise", "marginal"])
+@pytest.mark.parametrize(
+    ("scenario", "rule"),
+    [("one_warehouse", "echelon_base_stock"), ("distribution_family", "capped_local_base_stock")],
+)
+def test_shares_of_scarce_stock(scenario, rule, allocation):
+    scenario = Scenario.load(scenario).relaxed()
+    made = RULES[rule](scenario, allocation=allocation)
+    assert agree(made, scenario.sample(4, seed=1, periods=40), 5, offset=-0.3)[0] < 1e-9
 
 
 def test_any_number_of_worlds_in_one_program():
