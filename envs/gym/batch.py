@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..core.errors import expected
 from ..core.named_tuples import mapped
 from ..core.typing import Bools, Ints
+from ..dynamics import Arrivals
 from ..dynamics.playback import Playback
 from ..interface.observation import Decision, Observation
 from ..scenario.scenario import Scenario
@@ -49,6 +50,7 @@ class NetworkBatch(SteppedNetwork):
         self._playback: Playback | None = None
         self._row = 0  # steps since all slots started together
         self._initial = self.dynamics.initial(size)
+        self._no_arrivals: Arrivals | None = None  # known with the first worlds
         self._carried: Carried | None = None
         self.episode = np.zeros(size, dtype=np.int64)
         self.age: int | Ints = 0
@@ -78,7 +80,9 @@ class NetworkBatch(SteppedNetwork):
             data = self._worlds.take(seed, numbers)
             playback = self._playback = Playback(self.tables, self.ops, data, always=self.always)
             self._row = 0
-            self._carried = Carried(self._initial, None, playback.history(0), None)
+            if self._no_arrivals is None:
+                self._no_arrivals = self.no_arrivals(self._initial, playback.exogenous(0))
+            self._carried = Carried(self._initial, self._no_arrivals, playback.history(0), None)
             self.age = 0
         else:
             playback = self._played
@@ -89,7 +93,7 @@ class NetworkBatch(SteppedNetwork):
 
             self._carried = carried._replace(
                 state=mapped(mixed, carried.state, self._initial),
-                arrivals=None if carried.arrivals is None else mapped(mixed, carried.arrivals),
+                arrivals=mapped(mixed, carried.arrivals),
                 history=mixed(carried.history, playback.history(self._row)),
             )
             self.age = np.where(chosen, 0, self.age)

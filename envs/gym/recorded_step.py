@@ -21,7 +21,7 @@ class Replay:
     """``replay(before)`` does what ``stepping(before)`` does, to the last bit.
 
     What comes out lives in memory that the next step overwrites, but for observation and figures, which are the
-    caller's. The first step of an episode, to which nothing arrives, is like no other and not recorded.
+    caller's.
     """
 
     def __init__(self, stepping: Stepping, ops: NumpyOps) -> None:
@@ -31,8 +31,6 @@ class Replay:
 
     def __call__(self, before: Before) -> After:
         """One step."""
-        if before.carried.arrivals is None:
-            return self.stepping(before)
         # The memory of a recording has the types it was made with.
         types = [None if one is None else one.dtype for one in before.action]
         pattern = (*types, len(before.at.period))

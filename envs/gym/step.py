@@ -24,7 +24,7 @@ class Carried(NamedTuple):
     """State carried from one step to the next; entity first, batch last."""
 
     state: State  # as observed
-    arrivals: Arrivals | None  # what came in at the start of the period; None in an episode's first
+    arrivals: Arrivals  # what came in at the start of the period; zeros in an episode's first
     history: Array  # (C, P, H, B) demand as seen before this period, newest first
     positions: Array  # (n, B) as observed
 

@@ -287,3 +287,20 @@ def test_copies_go_on_as_the_original(copied):
     for _ in range(9):
         ours, theirs = act(env), act(twin)
         assert all(np.array_equal(a, b) for a, b in zip(ours[:4], theirs[:4], strict=True))
+
+
+@pytest.mark.parametrize("kind", ["order_up_to", "order_up_to_local", "proportional", "allocate", "requests"])
+@pytest.mark.parametrize("scenario", ["one_warehouse", "two_region"])
+def test_worlds_are_the_same_to_the_bit_alone_and_among_others(scenario: str, kind: str) -> None:
+    """From the first step on, whatever an action is."""
+    envs = NetworkVectorEnv(scenario, num_envs=24, action=kind, info="none", periods=3)
+    alone = NetworkEnv(scenario, action=kind, info="none", periods=3)
+    envs.reset(seed=11)
+    actions = np.random.default_rng(2).uniform(-1, 1, (2, *envs.action_space.shape))
+    together = [envs.step(one)[:2] for one in actions]
+    for world in range(24):
+        alone.reset(seed=11 if world == 0 else None)
+        for one, (observations, rewards) in zip(actions, together, strict=True):
+            observation, reward, *_ = alone.step(one[world])
+            np.testing.assert_array_equal(observation, observations[world])
+            assert reward == rewards[world]
