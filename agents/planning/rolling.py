@@ -17,6 +17,7 @@ from echelongym.envs.core.typing import Bools, Floats
 from echelongym.envs.core.validation import is_number
 from echelongym.envs.interface.inventory_positions import longest_way
 from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage import journal
 
@@ -75,16 +76,21 @@ class RollingHorizon(Rule):
     def __init__(self, scenario: Scenario, **parameters: Any) -> None:
         self.horizon, self.margin, self.scenarios = 0, 1.0, 0
         super().__init__(scenario, **parameters)
-        self.targets = StockTargets(scenario, self.horizon)
+        self.targets = StockTargets(scenario, self.horizon, self._factors)
         self.expectations = Expectations(scenario, self.horizon + self.targets.ahead)
         self.paths = DemandPaths(scenario, self.scenarios) if self.scenarios else None
         self.enough = self._enough() if self.tables.lot.any() else None
         self._reset()
 
+    @classmethod
+    def size(cls, scenario: Scenario) -> int:
+        """Number of safety factors, without a look at demand."""
+        return int(_fed(scenario.tables).sum())
+
     def _make_groups(self) -> list[Group]:
         t = self.tables
-        z = automatic_safety_factors(self.scenario).reshape(-1)
-        fed = ((t.primary_lane >= 0) & ~t.is_supplier[:, None]).reshape(-1)
+        self._factors = automatic_safety_factors(self.scenario)
+        z, fed = self._factors.reshape(-1), _fed(t).reshape(-1)
         none = np.full(t.N * t.P, -np.inf)
         return [Group("safety_factors", t.nodes, fed, np.where(fed, z, none), z, np.full(t.N * t.P, 0.5), smooth=False)]
 
@@ -247,3 +253,8 @@ def _unpacked(packed: NDArray[np.uint8]) -> tuple[bytes, Any]:
     (lead, columns), found = np.frombuffer(found[:16], dtype=np.int64), found[16:]
     statuses = np.frombuffer(found[lead:], dtype=np.uint8)
     return found[:lead], basis_of(statuses[:columns], statuses[columns:])
+
+
+def _fed(t: Tables) -> Bools:
+    """(N, P) where a safety factor says something."""
+    return np.asarray((t.primary_lane >= 0) & ~t.is_supplier[:, None])

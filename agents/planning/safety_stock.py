@@ -120,6 +120,8 @@ class StockTargets:
         The scenario.
     periods
         T of the program.
+    factors
+        (N, P) :func:`automatic_safety_factors`.
 
     Attributes
     ----------
@@ -129,7 +131,7 @@ class StockTargets:
         Periods beyond T whose demand the targets look at.
     """
 
-    def __init__(self, scenario: Scenario, periods: int) -> None:
+    def __init__(self, scenario: Scenario, periods: int, factors: Floats) -> None:
         t = self.tables = scenario.tables
         self.periods, forest = periods, Forest(t)
         self.fed = (t.primary_lane >= 0) & ~t.is_supplier[:, None]
@@ -143,7 +145,7 @@ class StockTargets:
         ratio = np.where(pooled > 0, automatic_levels(scenario).deviation / np.where(pooled > 0, pooled, 1.0), 1.0)
         self.deviation = self._deviations(lead, scenario) * ratio
         #: (N, P) z of normal demand, whose slopes are taken, and how much wider demand is spread there than normal
-        self.normal, sampled = _normal(scenario), automatic_safety_factors(scenario)
+        self.normal, sampled = _normal(scenario), factors
         usual = self.normal > 0.5
         self.stretch = np.where(usual, np.clip(sampled / np.where(usual, self.normal, 1.0), 0.5, 3.0), 1.0)
         source = np.where(t.primary_lane >= 0, t.lane_source[np.maximum(t.primary_lane, 0)], 0)

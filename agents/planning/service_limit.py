@@ -153,6 +153,7 @@ def within_reach(t: Tables, tape: Tape, customers: Sequence[int]) -> Reach:
     supplied = returns | t.is_supplier[source]
     rows = (t.lane_target[:, None, None], np.arange(t.P)[None, :, None], np.arange(B)[None, None, :])
     share, units = np.zeros((2, T, len(customers), t.P, B))
+    choices = _choices(t, customers)
     for period in range(T):
         slot = period % slots
         fresh = np.maximum(fresh, arriving[slot])
@@ -185,8 +186,10 @@ def within_reach(t: Tables, tape: Tape, customers: Sequence[int]) -> Reach:
         coming = np.minimum(_sum_into(start, t, there_by), total)
         coming[t.is_supplier] = np.inf
         usable = (period - fresh < life) & (node_there[period] > 0)[:, None]
-        for row, customer in enumerate(customers):
-            share[period, row], units[period, row] = _of_customer(t, customer, usable, coming)
+        for rows_of, sources, carries, follows in choices:
+            there = usable[sources] & carries
+            share[period, rows_of] = np.where(there & (share[period, rows_of] == 0), follows, share[period, rows_of])
+            units[period, rows_of] += np.where(carries, coming[sources], 0.0)
     return Reach(share, units)
 
 
@@ -210,17 +213,25 @@ def _sum_into(start: Floats, t: Tables, there_by: Floats) -> Floats:
     return found
 
 
-def _of_customer(t: Tables, customer: int, usable: Any, coming: Floats) -> tuple[Floats, Floats]:
-    """(P, B) share of a period's demand within reach, and units that can have come to the sources."""
-    share, units = np.zeros((2, *usable.shape[1:]))
-    follows = np.ones((t.P, 1))
-    for s in np.flatnonzero(t.pair_customer == customer):
-        carries = t.pair_carries[s][:, None]
-        follows = np.where(carries & (t.pair_rank[s] > 0)[:, None], follows * t.acceptance[s][:, None], follows)
-        there = usable[t.pair_source[s]] & carries
-        share = np.where(there & (share == 0), follows, share)
-        units = units + np.where(carries, coming[t.pair_source[s]], 0.0)
-    return share, units
+class _Choice(NamedTuple):
+    """The k-th sources of the customers who have so many, M of them."""
+
+    rows: Any  # (M,) places of the customers
+    sources: Any  # (M,)
+    carries: Any  # (M, P, 1) whether the source has the product
+    follows: Floats  # (M, P, 1) share of demand that gets there
+
+
+def _choices(t: Tables, customers: Sequence[int]) -> list[_Choice]:
+    """Sources of customers in the order of choice, and the share of a period's demand that gets to each."""
+    found: dict[int, list[tuple[int, int, Any, Any]]] = {}
+    for row, customer in enumerate(customers):
+        follows = np.ones((t.P, 1))
+        for k, s in enumerate(np.flatnonzero(t.pair_customer == customer)):
+            carries = t.pair_carries[s][:, None]
+            follows = np.where(carries & (t.pair_rank[s] > 0)[:, None], follows * t.acceptance[s][:, None], follows)
+            found.setdefault(k, []).append((row, int(t.pair_source[s]), carries, follows))
+    return [_Choice(*(np.array(part) for part in zip(*found[k], strict=True))) for k in sorted(found)]
 
 
 def _limit(t: Tables, tape: Tape, target: Target, reach: Reach) -> Ratio:

@@ -192,6 +192,11 @@ class Rule(ABC):
                 found[name] = by_entity
         return found | self._get_options()
 
+    @classmethod
+    def size(cls, scenario: Scenario) -> int:
+        """Number of parameters that a tuner may choose where none is given."""
+        return len(cls(scenario).space())
+
     def space(self) -> Space:
         """The parameters that were not given: what a tuner may choose."""
         P, products = self.tables.P, self.tables.products

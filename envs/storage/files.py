@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from .outside_files import as_path
 
 #: How the names of files end that are being written; one that stays was left by a process that was killed.
 TEMPORARY = ".tmp"
+_TIMES = 100  # that a folder is made, which others remove
 
 
 def write_yaml(data: Any, path: Path) -> None:
@@ -37,6 +39,27 @@ def write_yaml(data: Any, path: Path) -> None:
     write_text(yaml.dump(data, Dumper=Dumper, sort_keys=False, allow_unicode=True), path)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there, while other processes may make and remove them.
+
+    ``mkdir(exist_ok=True)`` fails where another process made the folder and removed it before it is looked at.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made: something else has its name, or a folder above cannot be written into.
+    """
+    for _ in range(_TIMES):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+        except (FileExistsError, FileNotFoundError):
+            if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+                raise
+            time.sleep(0.001)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
 def write_text(text: str, path: Path) -> None:
     """Write a text file whole or not at all."""
     write_bytes(text.encode("utf-8"), path)
@@ -55,7 +78,7 @@ def write_bytes(content: bytes, path: Path) -> None:
     path = as_path(path, "path")
     temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=TEMPORARY)
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)

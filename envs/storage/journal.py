@@ -25,6 +25,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .files import make_folder
+
 T = TypeVar("T")
 _SUFFIX, _STATE = ".steps", ".state"
 _ARRAY = "~array"
@@ -46,7 +48,7 @@ class Journal:
         self._known: dict[str, str] = {}
         # Files written to: of steps, of steps within the one at work, and so on.
         self._streams: list[tuple[int, Path] | None] = [None]
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for path in sorted((*folder.glob(f"*{_SUFFIX}"), *folder.glob(f"*{_STATE}"))):
             with contextlib.suppress(OSError):
                 self._read(path.read_bytes())

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import IO
 
+from .files import make_folder
+
 _TAKEN = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 
 
@@ -38,7 +40,7 @@ def take(path: Path) -> Lock | None:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
         except FileNotFoundError:  # its folder was removed, or renamed, meanwhile
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             continue
         stream = os.fdopen(handle, "r+b", buffering=0)
         if not _locked(handle):

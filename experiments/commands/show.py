@@ -241,7 +241,7 @@ def rule_rows(scenario: Scenario) -> list[dict[str, Any]]:
     rows = []
     for name, rule in RULES.items():
         reason = rule.refusal(scenario)
-        size = len(rule(scenario).space()) if reason is None else None
+        size = rule.size(scenario) if reason is None else None
         does = (rule.__doc__ or "").strip().partition("\n\n")[0].replace("\n", " ")
         said = " ".join(does.split()) if reason is None else f"not here: {reason}"
         rows.append({"rule": name, "numbers": size, "what": said})

@@ -19,6 +19,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 _MARKERS = {"supplier": "s", "stock": "o", "customer": "^"}
 _GREY = "#AAAAAA"
 _COLUMN = 2.4  # inches between columns
+_MANY = 60  # rows beyond which a picture is drawn closer, coarser and with lines for arrows
 
 
 def layout(tables: Tables) -> dict[str, tuple[float, float]]:
@@ -53,6 +54,7 @@ def layout(tables: Tables) -> dict[str, tuple[float, float]]:
 @literal_text
 def draw_network(scenario: Scenario, path: Path) -> None:
     """Save the picture; the ending of ``path`` (png, svg, pdf) picks the format."""
+    from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.patheffects import withStroke
@@ -60,37 +62,66 @@ def draw_network(scenario: Scenario, path: Path) -> None:
     t = scenario.tables
     columns = layout(t)
     rows = 1 + max(y for _, y in columns.values())
-    gap = 0.42 if rows > 6 else 0.9
+    many = rows > _MANY
+    gap = 0.2 if many else 0.42 if rows > 6 else 0.9
     # Places in inches, upwards, so that bends and labels come out where they are computed.
     places = {name: (_COLUMN * x, -gap * y) for name, (x, y) in columns.items()}
     width, height = max(x for x, _ in places.values()), gap * (rows - 1)
-    figure = Figure(figsize=(width + 1.6, height + 1.9), layout="constrained")
-    axes = figure.add_subplot(aspect="equal", xlim=(-0.8, width + 0.8), ylim=(-height - 0.4, 0.5))
+    size = (width + 1.6, height + 1.9)
+    # A constrained layout takes as long as drawing; a large picture has its place for title and legend anyway.
+    figure = Figure(figsize=size, layout=None if many else "constrained")
+    limits: dict[str, Any] = {"xlim": (-0.8, width + 0.8), "ylim": (-height - 0.4, 0.5)}
+    if many:
+        axes = figure.add_axes((0.0, 0.7 / size[1], 1.0, (height + 0.9) / size[1]), **limits)
+    else:
+        axes = figure.add_subplot(aspect="equal", **limits)
     modes = list(dict.fromkeys(t.lane_mode))
     drawn: dict[frozenset[str], int] = {}
+    lines: dict[tuple[str, bool], list[Any]] = {}
     for source, target, colour, dashed, label in _edges(t, modes):
         ends = frozenset((source, target))
         straight = abs(columns[source][0] - columns[target][0]) == 1 and drawn.get(ends, 0) == 0
         drawn[ends] = drawn.get(ends, 0) + 1
         same = columns[source][0] == columns[target][0]
         bend = 0.0 if straight else 0.35 if same else -0.12 * drawn[ends]
-        _arrow(axes, places[source], places[target], bend, colour, dashed, label)
+        if many and straight:
+            lines.setdefault((colour, dashed), []).append((places[source], places[target]))
+        else:
+            _arrow(axes, places[source], places[target], bend, colour, dashed, label)
+    for (colour, dashed), segments in lines.items():
+        axes.add_collection(
+            LineCollection(segments, colors=colour, linestyles="--" if dashed else "-", linewidths=0.8, zorder=1)
+        )
     kinds = {name: "supplier" if t.is_supplier[n] else "stock" for n, name in enumerate(t.nodes)}
+    for kind, marker in _MARKERS.items():
+        of_kind = np.array([place for name, place in places.items() if kinds.get(name, "customer") == kind])
+        if len(of_kind):
+            shape: dict[str, Any] = {"markeredgecolor": "#333333", "markersize": 6 if many else 11, "zorder": 3}
+            axes.plot(*of_kind.T, marker, color="white", linestyle="none", **shape)
+    halo = [] if many else [withStroke(linewidth=2.5, foreground="white")]
+    style: dict[str, Any] = {"ha": "center", "fontsize": 8, "zorder": 4, "path_effects": halo}
     for name, place in places.items():
-        marker = _MARKERS[kinds.get(name, "customer")]
-        axes.plot(*place, marker, color="white", markeredgecolor="#333333", markersize=11, zorder=3)
-        halo = [withStroke(linewidth=2.5, foreground="white")]
-        style: dict[str, Any] = {"ha": "center", "fontsize": 8, "zorder": 4, "path_effects": halo}
-        axes.annotate(name, place, (0, 9), textcoords="offset points", **style)
+        if many:  # beside the mark, away from what fans out of it
+            side = -1 if name in kinds else 1
+            beside = {"va": "center", "ha": "right" if side < 0 else "left", "fontsize": 7}
+            axes.annotate(name, place, (6 * side, 0), textcoords="offset points", **{**style, **beside})
+        else:
+            axes.annotate(name, place, (0, 9), textcoords="offset points", **style)
     handles = [Line2D([], [], color=COLOURS[i % len(COLOURS)], label=mode) for i, mode in enumerate(modes)]
     handles += [Line2D([], [], color=_GREY, label="serves")]
     handles += [Line2D([], [], color="#333333", linestyle="--", label="not the first choice")]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), frameon=False, fontsize=8)
+    figure.legend(
+        handles=handles,
+        loc="lower center" if many else "outside lower center",
+        ncols=min(len(handles), 6),
+        frameon=False,
+        fontsize=8,
+    )
     counts = ((t.N, "node"), (t.L, "lane"), (t.C, "customer"), (t.P, "product"))
     title = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts)
     axes.set_title(f"{t.name}: {title}", fontsize=10)
     axes.axis("off")
-    write_picture(figure, path, 150)
+    write_picture(figure, path, 80 if many else 150)
 
 
 def _edges(t: Tables, modes: list[str]) -> Iterator[tuple[str, str, str, bool, str]]:

@@ -25,7 +25,7 @@ from typing import Any
 
 from echelongym.envs.core.errors import CannotWrite, InputError, MissingExtra, expected
 from echelongym.envs.storage import journal as journals
-from echelongym.envs.storage.files import TEMPORARY, write_text
+from echelongym.envs.storage.files import TEMPORARY, make_folder, write_text
 from echelongym.envs.storage.locks import Lock, owner, take
 
 _SUFFIX = ".unfinished"
@@ -136,7 +136,7 @@ def claim(
     InputError
         If the name is taken: by a process that is at work, by results, or by an unfinished run of other settings.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     wanted = _comparable(config)
     clear(folder.parent)
     if not named and resume is not False and (other := _equal_one(folder.parent, wanted, visible)) is not None:
@@ -163,7 +163,7 @@ def claim(
             if other is not None:
                 _take_over(*other, target)
             if visible:
-                target.mkdir(exist_ok=True)
+                make_folder(target)
             return Claim(target, lock, config, visible)
         except BaseException:
             _let_go(target, lock)

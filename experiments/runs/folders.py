@@ -19,7 +19,7 @@ from typing import Any
 
 from echelongym.envs.core.errors import expected
 from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
-from echelongym.envs.storage.files import write_text, write_yaml
+from echelongym.envs.storage.files import make_folder, write_text, write_yaml
 
 from .claims import claimed, current
 
@@ -75,7 +75,7 @@ def run_folder(folder: Path, config: Mapping[str, Any], scenario: Scenario | Non
     """
     held = current(folder)
     with contextlib.nullcontext(held) if held is not None else claimed(folder, config, named=False) as claim:
-        claim.results.mkdir(exist_ok=True)
+        make_folder(claim.results)
         run = RunFolder(claim.results)
         write_yaml(_jsonable(config), run / "config.yaml")
         if scenario is not None:

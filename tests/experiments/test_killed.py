@@ -19,6 +19,7 @@ from echelongym.envs.core.errors import InputError
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 from echelongym.envs.storage.cache import is_own_file, is_private
+from echelongym.envs.storage.files import make_folder
 from echelongym.envs.storage.journal import Journal, note, recording, step
 from echelongym.envs.storage.locks import take
 from echelongym.experiments.cli import hydra_jobs
@@ -543,6 +544,28 @@ def test_workers_end_with_their_parent():
 def test_processes_of_one_second_share_no_folder():
     """The name of all is the same second; each has its results whole, in a folder of its own."""
     again(eight=3)
+
+
+def test_a_folder_that_another_process_made_and_removed_is_made(tmp_path, monkeypatch):
+    """``mkdir`` finds it there, and it is gone when it is looked at: as if nothing had been."""
+    made, meanwhile = os.mkdir, [3]
+
+    def crowded(path, *rest, **more):
+        if meanwhile[0]:
+            meanwhile[0] -= 1
+            raise FileExistsError(17, "File exists", str(path))
+        made(path, *rest, **more)
+
+    monkeypatch.setattr(os, "mkdir", crowded)
+    lock = take(tmp_path / ".name.unfinished" / "lock")
+    assert lock is not None
+    lock.release()
+    meanwhile[0] = 3
+    make_folder(tmp_path / "made")
+    assert (tmp_path / "made").is_dir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError):
+        make_folder(tmp_path / "file")
 
 
 @pytest.mark.slow

@@ -209,3 +209,9 @@ def test_open_loop_plan_in_a_file(tmp_path):
     for wrong, told in ((np.zeros((3, 1, 1)), "shape"), (np.full((4, 1, 1), -1.0), ">= 0")):
         with pytest.raises(InputError, match=told):
             OpenLoopPlan(scenario, wrong)
+
+
+@pytest.mark.parametrize("name", ["two_region", "one_warehouse_three", "serial", "grocery"])
+def test_the_number_of_safety_factors_is_known_without_them(name: str) -> None:
+    scenario = Scenario.load(name)
+    assert RollingHorizon.size(scenario) == len(RollingHorizon(scenario).space())
