@@ -59,7 +59,7 @@ def launch(command: str, given: Sequence[str]) -> None:
             overrides.insert(0, f"hydra.sweep.subdir='{_sweep_name(overrides)}'")
         import hydra
 
-        with typing(words), sweeping(), warnings_as_lines(), _hydra_arguments([*flags, *overrides]):
+        with typing(words), sweeping(), warnings_as_lines(), _composed_once(), _hydra_arguments([*flags, *overrides]):
             hydra.main(version_base="1.3", config_path=f"pkg://{PACKAGE}", config_name=command)(task)()
     if failed:
         raise failed[0]
@@ -67,6 +67,19 @@ def launch(command: str, given: Sequence[str]) -> None:
         from .seeds_table import show_seeds
 
         show_seeds(folders)
+
+
+@contextmanager
+def _composed_once() -> Iterator[None]:
+    """Keep Hydra from composing the config a first time only to read ``hydra.mode``, which no config here sets."""
+    from hydra._internal.hydra import Hydra
+
+    before = Hydra.get_mode
+    Hydra.get_mode = lambda self, config_name, overrides: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.get_mode = before  # type: ignore[method-assign]
 
 
 def _check_jobs(command: str, overrides: Sequence[str]) -> None:
