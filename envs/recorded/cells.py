@@ -83,12 +83,18 @@ def _from_text(text: str, file: str) -> Table:
     lines = text.splitlines()
     header = next((line for line in lines if line.strip() and not line.startswith("#")), "")
     delimiter = max(_DELIMITERS, key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     found: list[tuple[int, list[str]]] = []
-    for row in reader:
-        cells = [cell.strip() for cell in row]
-        if any(cells) and not (not found and cells[0].startswith("#")):
-            found.append((reader.line_num, cells))
+    line = 1
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if any(cells) and not (not found and cells[0].startswith("#")):
+                found.append((reader.line_num, cells))
+            line = reader.line_num + 1
+    except csv.Error as error:  # of what begins with a quotation mark: it goes on after the next, or for ever
+        said = f"{error}: expected a quotation mark at both ends of a cell, and two for one within it"
+        raise InputError(f"{file}: line {line}: cannot be read as a table: {said}") from None
     if not found:
         return Table([], [], delimiter)
     return Table(found[0][1], found[1:], delimiter)

@@ -182,7 +182,11 @@ def _units(cell: str, mark: str, dialect: Dialect, field: str, file: str) -> flo
     value = amount(cell, mark)
     if value is None:
         hint = "a number >= 0 (0 where nothing was sold"
-        hint += "; what came back is no demand: leave it out)" if cell.startswith("-") else ")"
+        if cell.startswith("-"):
+            hint += "; what came back is no demand: leave it out"
+        elif cell[:1].isalpha():
+            hint += "; of a table whose every row is one series: columns: {date: ..., customer: ..., units: ...}"
+        hint += ")"
         raise expected(field, cell, hint, file)
     return value
 

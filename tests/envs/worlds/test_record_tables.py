@@ -233,3 +233,20 @@ def test_a_format_settles_what_is_ambiguous(tmp_path, form):
     days = [datetime.date(2024, 3, 4), datetime.date(2024, 3, 5)]
     recorded = load(tmp_path, "date,shop\n" + rows(form, [1, 2], days), date_format=form)
     assert recorded.record.calendar.starts[0] == datetime.datetime(2024, 3, 4)
+
+
+@pytest.mark.parametrize("rows_after", [10, 20_000])  # a cell of more than 131,072 characters has an error of its own
+@pytest.mark.parametrize(
+    ("text", "line"), [('date,"shop\n', 1), ('date,shop\n"2024-01-01,3\n', 2), ('date,"sh"op\n', 1)]
+)
+def test_a_quotation_mark_that_stays_open_is_found(tmp_path, text, line, rows_after):
+    """It would swallow the rest of the file: no row, or one short row, would be left."""
+    text += "2024-03-05,1\n" * rows_after
+    with pytest.raises(InputError, match=f"^sales.csv: line {line}: .*quotation mark at both ends of a cell"):
+        load(tmp_path, text)
+
+
+def test_words_among_units_are_told_how_a_long_table_is_read(tmp_path):
+    text = "Date,Shop,Sold\n" + "".join(f"{day},north,{x}\n" for day, x in zip(DAYS, UNITS, strict=True))
+    with pytest.raises(InputError, match=r"Shop = 'north': .*columns: \{date: ..., customer: ..., units: ...\}"):
+        load(tmp_path, text)
