@@ -31,7 +31,9 @@ def meant_group(key: str, value: str, keys: Sequence[str], choices: Callable[[st
 def no_such_file(group: str, value: str, choices: Sequence[str]) -> InputError:
     """The error for a path at which there is no file, with the file or choice that has nearly this name."""
     path = Path(value)
-    beside = [str(one) for one in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
+    if path.exists():
+        return expected(group, value, "the path of a file, which this is not")
+    beside = [str(one) for one in sorted(path.parent.glob("*.y*ml")) if one.is_file()] if path.parent.is_dir() else []
     near = f"; did you mean {path.stem!r}?" if path.stem in choices else closest(value, beside)
     return expected(group, value, f"the path of a file that exists{near}")
 

@@ -136,6 +136,9 @@ def claim(
     InputError
         If the name is taken: by a process that is at work, by results, or by an unfinished run of other settings.
     """
+    above = next(one for one in folder.absolute().parents if one.exists())
+    if not above.is_dir():
+        raise expected("run", str(folder), f"a new name in a folder, which {above.name} is not")
     make_folder(folder.parent)
     wanted = _comparable(config)
     clear(folder.parent)

@@ -1,6 +1,7 @@
 """Words and flags of the command line that cannot be used end in one line, and leave nothing behind."""
 
 import importlib
+import os
 import pkgutil
 import typing
 
@@ -123,3 +124,19 @@ def test_settings_are_checked_before_any_work(command, words, wanted):
     with pytest.raises(InputError) as caught:
         prepare(command, words)
     assert all(word in str(caught.value) for word in wanted), str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of Unix")
+def test_a_word_that_is_there_but_of_another_kind_is_not_offered_again(place, capfd):
+    """A pipe where a scenario is wanted, and a file where a folder is."""
+    os.mkfifo("s.yaml")
+    assert said(capfd, "simulate", "scenario=s.yaml") == (
+        2,
+        ["echelongym: scenario = 's.yaml': expected the path of a file, which this is not"],
+    )
+    (place / "table.csv").write_text("")
+    code, (line,) = said(capfd, "simulate", "scenario=lost_sales", "evaluation.worlds=2", "run=table.csv/made")
+    assert (code, line) == (
+        2,
+        "echelongym: run = 'table.csv/made': expected a new name in a folder, which table.csv is not",
+    )
