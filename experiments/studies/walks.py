@@ -3,7 +3,7 @@
     python -m echelongym.experiments.studies.walks            the number of files for each walk
     python -m echelongym.experiments.studies.walks step       the files of one walk, in the order in which they are entered
 
-Walks are ``simulate`` (a scenario file to its results), ``step`` (one step of an environment that has stepped before),
+Walks are ``simulate`` (a scenario file to its results), ``step`` (the first step of an environment),
 ``tune``, ``train`` (``agent=pathwise``) and ``export``. A file counts once a function of it is called between entry and end
 of the walk; what is called while a module is imported does not. CONTRIBUTING.md names the files of the main line: those that a
 reader opens who passes over checks, messages and files of results.
@@ -86,12 +86,11 @@ def command(words: str) -> dict[str, None]:
 
 
 def step() -> dict[str, None]:
-    """Files entered by the second step of an environment."""
+    """Files entered by the first step of an environment, which is recorded for those that follow."""
     register_envs()
     env = gymnasium.make("echelongym/Network-v1", scenario=Scenario.load("walk.yaml"), disable_env_checker=True)
     env.reset(seed=0)
     action = env.action_space.sample()
-    env.step(action)
     with entered() as found:
         env.step(action)
     return found

@@ -55,7 +55,7 @@ def test_half_a_result_is_none(tmp_path):
 
 
 def test_a_result_depends_on_the_code_that_made_it_and_no_other():
-    """Dynamics, ledger, processes, the rule and its tuner; not other rules, learners, environments or drawing."""
+    """Dynamics, ledger, processes, the rule, its tuner and compiler; not other rules, learners, environments or drawing."""
     found = modules(
         ("echelongym.agents.tuning.tuner", "echelongym.agents.rules.base_stock"), ("echelongym.agents.rules",)
     )
@@ -66,6 +66,7 @@ def test_a_result_depends_on_the_code_that_made_it_and_no_other():
         "envs.processes.demand",
         "envs.interface.automatic_levels",
         "envs.core.backend",
+        "envs.compiler.native",
         "envs.accounts.kpis",
     )
     outside = (
@@ -74,7 +75,6 @@ def test_a_result_depends_on_the_code_that_made_it_and_no_other():
         "agents.loading",
         "envs.gym.env",
         "envs.gym.render",
-        "envs.compiler.native",
         "envs.interface.observation_encoder",
     )
     assert {f"echelongym.{name}" for name in inside} <= found

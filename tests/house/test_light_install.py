@@ -1,9 +1,12 @@
 """Without the extras: commands run, and what needs an extra names it; paths may begin with ~."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from pinned_worlds import FOLDER
 
 import echelongym
 from echelongym.envs import Scenario, Tape
@@ -45,7 +48,7 @@ def test_commands_run_without_any_extra(tmp_path):
 
 def test_what_needs_an_extra_names_it_before_any_work(tmp_path):
     (tmp_path / "trained").mkdir()
-    (tmp_path / "trained" / "policy.npz").write_bytes(b"")
+    shutil.copy(FOLDER / "saved" / "train_ppo" / "policy.npz", tmp_path / "trained")
     commands = (
         "train scenario=lost_sales agent=ppo",
         "demo scenario=lost_sales",

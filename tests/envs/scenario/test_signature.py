@@ -6,13 +6,14 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from constant_policy import constant_policy
 
 from echelongym.agents.export.bundle import BundlePolicy, load_bundle
 from echelongym.agents.export.export import export_policy
 from echelongym.agents.loading import load_policy
 from echelongym.agents.pathwise.config import Layout
 from echelongym.agents.pathwise.policy import make_policy, save_pathwise
-from echelongym.agents.sb3.actor import Actor, ActorPolicy, constant_policy
+from echelongym.agents.sb3.actor import Actor, ActorPolicy
 from echelongym.agents.sb3.policy_file import save_actor
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.interface.observation import Observation, observation_shapes
