@@ -14,9 +14,10 @@ VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 def one_thread() -> None:
     """Have PyTorch use one thread, unless somebody has said how many; called when the first environment is made.
 
-    Networks that learn here are small. On two cores two threads take ten times as long as one, more on a busy machine, as
-    each small operation waits for all of them. A variable of :data:`VARIABLES`, or a number of threads other than the
-    default (``torch.set_num_threads``), is left alone; so is what is set after the first environment is made.
+    Networks that learn here are small, and each small operation waits for all threads: on two idle cores two threads gain
+    nothing, and beside other processes they take ten times as long as one. A variable of :data:`VARIABLES`, or a number
+    of threads other than the default (``torch.set_num_threads``), is left alone; so is what is set after the first
+    environment is made.
     """
     if any(os.environ.get(name) for name in VARIABLES):
         return
