@@ -24,12 +24,14 @@ def _policy_name(value: Any) -> Any:
 PolicyName = Annotated[str, BeforeValidator(_policy_name)]
 #: Processes side by side; each takes some hundred megabytes of memory.
 Workers = Annotated[int, number(1, 1_024, integer=True)]
+#: Worlds of a command that plays them in parts; each has a row in the results.
+MOST_WORLDS = 10_000_000
 
 
 class Evaluation(Config):
     """Group ``evaluation``: the common worlds that policies are run on (purpose ``test``)."""
 
-    worlds: PositiveCount
+    worlds: Annotated[int, number(1, MOST_WORLDS, integer=True)]
     seed: Count
     periods: PositiveCount | None
     chunk: PositiveCount | None
@@ -38,8 +40,8 @@ class Evaluation(Config):
 class Tuning(Config):
     """Group ``tuning``: how rules are fitted, on worlds of their own (purpose ``tune``)."""
 
-    worlds: Annotated[int, number(2, integer=True)]
-    judged: Annotated[int, number(2, integer=True)]
+    worlds: Annotated[int, number(2, MOST_WORLDS, integer=True)]
+    judged: Annotated[int, number(2, MOST_WORLDS, integer=True)]
     seed: Count
     budget: PositiveCount | None
     method: Literal["auto", "gradient", "cma", "optuna", "search"]
@@ -55,7 +57,7 @@ class Tuning(Config):
 class Bounds(Config):
     """Group ``bounds``: lower bounds on the cost of any policy, on the first of the common worlds."""
 
-    worlds: Count
+    worlds: Annotated[int, number(0, MOST_WORLDS, integer=True)]
     penalty: Flag
     steps: PositiveCount | None
     workers: Workers

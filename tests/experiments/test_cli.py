@@ -249,6 +249,7 @@ def test_recorded_demand_is_found_beside_the_scenario() -> None:
         (["tune", "policy=abc"], "policy = 'abc': expected one of local_base_stock, .*, rolling_horizon"),
         (["tune", "policy=ppo"], r"policy = 'ppo': .*learners are trained: echelongym train agent=ppo"),
         (["tune", "policy=random"], "policy = 'random': expected a rule with numbers to tune"),
+        (["simulate", "evaluation.worlds=1000000000"], "evaluation.worlds = 1000000000: expected a whole number"),
         (["simulate", "worlds=5"], "unknown key 'worlds'; did you mean 'evaluation.worlds'"),
         (["simulate", "nodes.hub.capacity=5"], "unknown key 'nodes'; did you mean 'scenario.nodes'"),
         (["simulate", "policy.levels.hub=5"], "unknown key 'levels'; did you mean 'parameters.levels'"),
