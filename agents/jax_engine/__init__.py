@@ -1,1 +1,1 @@
-"""The simulation as one JAX program: periods under ``lax.scan``, compiled, and gradients of its cost."""
+"""Gradients of the cost of a simulation that is one JAX program: periods under ``lax.scan``, compiled."""

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from echelongym.envs.accounts.ledger import Ledger
+from echelongym.envs.compiler.xla_compiler import compiled
 from echelongym.envs.core.backend import Array
 from echelongym.envs.core.jax_backend import JaxOps
 from echelongym.envs.core.named_tuples import mapped
 from echelongym.envs.core.typing import Floats
 from echelongym.envs.dynamics import Exogenous, Flows, State
 from echelongym.envs.dynamics.rounding import short_of
+from echelongym.envs.rollout.scan import Scan, whole_numbers
 from echelongym.envs.worlds.tape import Tape
 
 from ..rules.rule import Rule, Space
-from .compile import compiled
-from .scan import Scan, whole_numbers
 
 # Worlds of a batch: one program serves any number of worlds. Measured on every shipped scenario, a world takes at most
 # twice as long as in the batch that suits best, and compiling once for each size would take much longer than that.

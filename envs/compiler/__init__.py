@@ -1,1 +1,1 @@
-"""Recorded array programs as machine code, equal to NumPy bit by bit."""
+"""Recorded array programs as machine code, equal to NumPy bit by bit; and what JAX traced, compiled and kept."""

@@ -1,1 +1,1 @@
-"""Rollout of a policy over a tape as one compiled program: a period is recorded once and run in parts of the batch."""
+"""Rollout of a policy over a tape as one compiled program: of a period recorded once, or of periods under JAX's scan."""

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from echelongym.agents.jax_engine import compile as compiling
 from echelongym.agents.jax_engine.rule_gradient import RuleGradient
 from echelongym.agents.learners import learner_config
 from echelongym.agents.pathwise.compiled.gradient import NativeUnroll
@@ -29,6 +28,7 @@ from echelongym.agents.pathwise.unroll import relaxation
 from echelongym.agents.registry import RULES
 from echelongym.agents.tuning.differentiation import TorchDescent
 from echelongym.agents.tuning.gradient import window_of
+from echelongym.envs.compiler import xla_compiler as compiling
 from echelongym.envs.core.validation import validate
 from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
 

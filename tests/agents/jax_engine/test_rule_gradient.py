@@ -7,17 +7,17 @@ import pytest
 import torch
 from random_scenarios import random_scenario
 
-from echelongym.agents.jax_engine.compile import compiled
 from echelongym.agents.jax_engine.rule_gradient import BATCH, RuleGradient
-from echelongym.agents.jax_engine.scan import whole_numbers
 from echelongym.agents.registry import RULES
 from echelongym.agents.service_targets import Multipliers
 from echelongym.agents.tuning.differentiation import TorchDescent, adam, library_of, refusal
 from echelongym.agents.tuning.gradient import window_of
 from echelongym.envs import NetworkWarning, Scenario
 from echelongym.envs.accounts.ledger import Ledger
+from echelongym.envs.compiler.xla_compiler import compiled
 from echelongym.envs.core.backend import TorchOps
 from echelongym.envs.core.errors import InputError, MissingExtra
+from echelongym.envs.rollout.scan import whole_numbers
 from echelongym.envs.scenario.scenario import shipped_scenarios
 from echelongym.envs.simulate import periods
 

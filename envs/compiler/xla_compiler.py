@@ -1,7 +1,8 @@
 """Compiling what JAX traced, and a cache of compiled programs: the same program compiles once on a machine.
 
 JAX has a cache of its own, set by a global flag and read without a look at who may write there. This one lies where the
-project keeps compiled code, and what was altered, cut off, or made for another processor or release counts as not there.
+project keeps compiled code, and what was altered, cut off, or made for another device, processor or release counts as not
+there.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from echelongym.envs.storage.cache import cache_folder, content_digest, is_own_file, is_private
-from echelongym.envs.storage.files import write_bytes
+from ..core.devices import chosen_device
+from ..storage.cache import cache_folder, content_digest, is_own_file, is_private
+from ..storage.files import write_bytes
 
 # Measured on every shipped scenario: without the newer emitters of loops, compiling takes half as long and programs are no
 # slower; without YNN, small sums, of which a period is full, are twice as fast.
@@ -25,7 +27,7 @@ OPTIONS: dict[str, str | bool] = {"xla_cpu_use_fusion_emitters": False, "xla_cpu
 def compiled(function: Any, *arguments: Any) -> Any:
     """The function compiled for arguments of these shapes, from the cache where it is there.
 
-    To be called within :func:`whole_numbers`, as what it returns.
+    To be called within :func:`echelongym.envs.rollout.scan.whole_numbers`, as what it returns.
 
     Parameters
     ----------
@@ -38,27 +40,34 @@ def compiled(function: Any, *arguments: Any) -> Any:
     from jax.experimental import serialize_executable
 
     lowered = jax.jit(function).lower(*arguments)
-    on_cpu = jax.default_backend() == "cpu"
-    options = OPTIONS if on_cpu else {}
-    folder = _folder() if on_cpu else None
+    device = chosen_device()
+    options = OPTIONS if device.platform == "cpu" else {}
+    folder = _folder()
     key = ""
     if folder is not None:
-        parts = [lowered.as_text(), repr(options), jax.__version__, *_processor()]
+        parts = [lowered.as_text(), repr(options), jax.__version__, *of_device(device), *_processor()]
         key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
         for path in sorted(folder.glob(f"{key}-*")):
             with contextlib.suppress(Exception):  # whatever is wrong with it, it is made anew
                 content = path.read_bytes()
                 if is_own_file(path) and path.stem == _stem(key, content):
-                    return serialize_executable.deserialize_and_load(content, lowered.in_tree, lowered.out_tree)
+                    return serialize_executable.deserialize_and_load(
+                        content, lowered.in_tree, lowered.out_tree, device.client, [device]
+                    )
                 path.unlink()
     found = lowered.compile(compiler_options=options)
     if folder is not None:
-        with contextlib.suppress(OSError, ValueError):  # a full disk, or a program that cannot be kept
+        with contextlib.suppress(Exception):  # a full disk, or a program that cannot be kept
             content, _, _ = serialize_executable.serialize(found)
             path = folder / f"{_stem(key, content)}.xla"
             write_bytes(content, path)
             path.chmod(0o600)
     return found
+
+
+def of_device(device: Any) -> tuple[str, ...]:
+    """What a program fits on a device: its platform with the release of its driver or runtime, its kind, its number."""
+    return device.platform, str(device.client.platform_version), device.device_kind, str(device.id)
 
 
 def _stem(key: str, content: bytes) -> str:

@@ -16,8 +16,8 @@ from echelongym.envs.interface.observation import Decision
 from echelongym.envs.simulate import periods
 
 pytest.importorskip("jax")
-from echelongym.agents.jax_engine.compile import compiled
-from echelongym.agents.jax_engine.scan import Scan, whole_numbers
+from echelongym.envs.compiler.xla_compiler import compiled
+from echelongym.envs.rollout.scan import Scan, whole_numbers
 
 
 @pytest.fixture(autouse=True)

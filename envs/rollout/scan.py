@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from echelongym.envs.core.backend import Array
-from echelongym.envs.core.errors import InputError, naming_extras
-from echelongym.envs.core.jax_backend import JaxOps
-from echelongym.envs.dynamics import Arrivals, Dynamics, Exogenous, Flows, State, demand_seen
-from echelongym.envs.dynamics.playback import Playback
-from echelongym.envs.dynamics.rounding import counting
-from echelongym.envs.interface.observation import Observer, Policy, viewed
-from echelongym.envs.scenario.scenario import Scenario
-from echelongym.envs.worlds.tape import Tape
+from ..core.backend import Array
+from ..core.devices import chosen_device
+from ..core.errors import InputError
+from ..core.jax_backend import JaxOps
+from ..dynamics import Arrivals, Dynamics, Exogenous, Flows, State, demand_seen
+from ..dynamics.playback import Playback
+from ..dynamics.rounding import counting
+from ..interface.observation import Observer, Policy, viewed
+from ..scenario.scenario import Scenario
+from ..worlds.tape import Tape
 
 # What a period is looked at for: (kept so far, period, flows, closing state) to (kept, what is stacked over periods).
 Look = Callable[[Any, Array, Flows, State], tuple[Any, Any]]
@@ -22,10 +23,14 @@ Look = Callable[[Any, Array, Flows, State], tuple[Any, Any]]
 
 @contextmanager
 def whole_numbers() -> Iterator[None]:
-    """Context in which JAX has 64-bit integers and both floating types, whatever its global flag says."""
-    with naming_extras():
-        import jax
-    with jax.enable_x64(True):
+    """Context in which JAX has 64-bit integers and both floating types, whatever its global flag says.
+
+    It computes on the device that :func:`echelongym.envs.core.devices.on_device` chose, which is the CPU outside of that.
+    """
+    device = chosen_device()
+    import jax
+
+    with jax.enable_x64(True), jax.default_device(device):
         yield
 
 

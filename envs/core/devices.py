@@ -1,0 +1,84 @@
+"""Devices that JAX computes on: the CPU, whatever else the machine has, or a GPU where one was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from .errors import expected, naming_extras, unknown
+
+DEVICES = ("cpu", "gpu")
+
+_chosen: ContextVar[str] = ContextVar("device", default="cpu")
+
+
+@contextmanager
+def on_device(name: str) -> Iterator[Any]:
+    """Context in which programs under JAX are compiled for a device and run on it; gives the device.
+
+    Parameters
+    ----------
+    name
+        ``cpu`` or ``gpu``.
+
+    Raises
+    ------
+    InputError
+        If it is neither, or JAX sees none.
+    MissingExtra
+        If JAX is not installed.
+    """
+    found = device_named(name)
+    before = _chosen.set(name)
+    try:
+        yield found
+    finally:
+        _chosen.reset(before)
+
+
+def check_device(name: Any) -> str:
+    """The name of a device, looked at before any work is done.
+
+    Raises
+    ------
+    InputError
+        If it is none of :data:`DEVICES`.
+    """
+    if not isinstance(name, str) or name not in DEVICES:
+        raise unknown("device", name, DEVICES)
+    return name
+
+
+def device_named(name: str) -> Any:
+    """The first device of JAX of a kind, ``cpu`` or ``gpu``.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    MissingExtra
+        If JAX is not installed.
+    """
+    check_device(name)
+    with naming_extras():
+        import jax
+    try:
+        return jax.devices(name)[0]
+    except RuntimeError:
+        seen = ", ".join(sorted({one.platform for one in jax.devices()}))
+        raise expected(
+            "device", name, f"one that JAX sees, which is {seen} alone (docs/devices.md: how to install JAX for a GPU)"
+        ) from None
+
+
+def chosen_device() -> Any:
+    """The device of JAX that :func:`on_device` chose: without it the CPU, also where JAX itself would take a GPU.
+
+    Raises
+    ------
+    MissingExtra
+        If JAX is not installed.
+    """
+    return device_named(_chosen.get())
