@@ -146,7 +146,7 @@ def touched(process: Process, solution: Solution) -> tuple[Floats, Floats, Float
         position[:, t.lane_target[lane]] += requests[:, lane]
         if t.lane_source[lane] >= 0:
             position[:, t.lane_source[lane]] -= requests[:, lane]
-    stocked = ~t.is_supplier[:, None] & (t.primary_lane >= 0)
+    ordering = ~t.is_supplier[:, None] & (t.primary_lane >= 0)
     batch = order_step(t)
     into = np.ones((t.N, t.P), dtype=np.int64)
     for lane in range(t.L):
@@ -157,7 +157,7 @@ def touched(process: Process, solution: Solution) -> tuple[Floats, Floats, Float
     high = (((position > box.position - into) & asked) * weight).sum(axis=0)
     many = ((requests > box.request - batch) * weight).sum(axis=0)
     cut = (standing @ process.cut).reshape(t.C, t.P)
-    return _decades(high * stocked), _decades(many * t.lane_open), _decades(cut)
+    return _decades(high * ordering), _decades(many * t.lane_open), _decades(cut)
 
 
 def _decades(share: Floats) -> Floats:
@@ -177,9 +177,9 @@ def _told(box: Box, scenario: Scenario) -> list[str]:
         ]
         return ", ".join(cells)
 
-    stocked = np.tile(~t.is_supplier[:, None], (1, t.P))
+    everywhere = np.tile(~t.is_supplier[:, None], (1, t.P))
     told = [
-        f"positions after ordering up to {listed(t.nodes, box.position, stocked)}",
+        f"positions after ordering up to {listed(t.nodes, box.position, everywhere)}",
         f"requests up to {listed(t.lanes, box.request, t.lane_open)}",
     ]
     if (box.backlog > 0).any():

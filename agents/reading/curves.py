@@ -32,8 +32,8 @@ class Curve:
     Attributes
     ----------
     looks_at
-        ``echelon``, ``local`` or, on lanes that are not their target's primary one, ``short``: what will be there when the lane
-        delivers.
+        ``echelon``, ``local`` or, on lanes that are not their target's primary one, ``expedited``: what will be there when
+        the lane delivers.
     position
         (G,) units.
     request, level
@@ -96,7 +96,9 @@ def order_curves(
     for cell in cells:
         # A step of the journal, where one is kept.
         inputs = [visited.fingerprint, position, points, list(cell)]
-        found = journal.step("reading: a curve", inputs, partial(_plain_curve, visited, rule, cell, position, points))
+        found = journal.step(
+            "reading: an order-up-to curve", inputs, partial(_plain_curve, visited, rule, cell, position, points)
+        )
         curves.append(Curve(cell=cell, **{**found, "up_to_band": found["up_to_band"] and tuple(found["up_to_band"])}))
         next(steps)
     return tuple(curves)
@@ -113,7 +115,7 @@ def _curve(visited: Visited, rule: ReadableRule, cell: LaneCell, position: str, 
     number = cell.lane * t.P + cell.product
     target = int(t.lane_target[cell.lane])
     primary = t.primary_lane[target, cell.product] == cell.lane
-    kind = position if primary else "short"
+    kind = position if primary else "expedited"
     if not rule.used[number]:  # a secondary lane that asks for nothing where the policy has been
         rule = rule.with_lanes(np.arange(t.L * t.P) == number)
     owns = [_owned(moment, t, target, cell.product) for moment in visited.moments]

@@ -35,7 +35,7 @@ class Line:
     Attributes
     ----------
     looks_at
-        ``echelon``, ``local`` or ``short``, as in :class:`echelongym.agents.reading.curves.Curve`.
+        ``echelon``, ``local`` or ``expedited``, as in :class:`echelongym.agents.reading.curves.Curve`.
     level
         Units; None where nothing was ever asked for.
     gain, cap
@@ -194,7 +194,7 @@ def _line(samples: _Samples, cell: LaneCell, position: str, terms: int) -> tuple
     t = samples.tables
     number = cell.lane * t.P + cell.product
     target = int(t.lane_target[cell.lane])
-    kind = position if t.primary_lane[target, cell.product] == cell.lane else "short"
+    kind = position if t.primary_lane[target, cell.product] == cell.lane else "expedited"
     units = samples.requests[number]
     if not samples.used[number]:
         return Line(cell, kind, None, 1.0, None, (), 1.0, 1.0, 0.0), 0.0
@@ -362,7 +362,7 @@ def _rule(scenario: Scenario, lines: Sequence[Line], position: str, samples: _Sa
     for line in lines:
         lane, product = line.cell.lane, line.cell.product
         number, name = lane * t.P + product, t.lanes[lane]
-        primary = line.looks_at != "short"
+        primary = line.looks_at != "expedited"
         if line.level is None:
             if primary:  # a primary lane always has a level; a cap of 0 keeps it from asking
                 put("caps", name, product, 0.0)

@@ -74,18 +74,27 @@ def calendar(scenario: Scenario, first: int, count: int) -> Floats:
     return means
 
 
+def cycle_lengths(scenario: Scenario) -> list[float | None]:
+    """Periods after which each demand process repeats: its season's, or its block's of recorded demand.
+
+    None where it has no season, 0 where a record is replayed in order.
+    """
+    found: list[float | None] = []
+    for process in _processes(scenario):
+        if isinstance(process, ReplayedDemand):
+            found.append(process.series.block or 0)
+        else:
+            found.append(None if process.family.season is None else process.family.season.period)
+    return found
+
+
 def cycle_of(scenario: Scenario) -> int | None:
     """Periods after which the calendar repeats; None where it does not."""
     cycle = 1
-    for process in _processes(scenario):
-        if isinstance(process, ReplayedDemand):
-            length: float = process.series.block or 1
-        else:
-            season = process.family.season
-            length = 1 if season is None else season.period
-        if length != int(length):
+    for length in cycle_lengths(scenario):
+        if length and length != int(length):
             return None
-        cycle = math.lcm(cycle, int(length))
+        cycle = math.lcm(cycle, int(length or 1))
     return cycle if cycle <= MOST_PERIODS else None
 
 

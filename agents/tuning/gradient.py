@@ -18,6 +18,7 @@ from echelongym.envs.worlds.disruption import any_at_set_times
 from echelongym.envs.worlds.tape import Tape
 
 from ..rules import Rule
+from ..rules.lookahead import cycle_lengths
 from .differentiation import Library, Programs, descent_of
 from .judging import Candidates
 
@@ -79,17 +80,8 @@ def window_of(scenario: Scenario) -> GradientWindow:
 
 def _cycle(scenario: Scenario) -> int | None:
     """Longest season or block of recorded demand, in periods; None without; 0 where a record is replayed in order."""
-    found = []
-    for customer in scenario.customers.values():
-        demand = customer.demand
-        for part in [demand] if "kind" in demand else demand.values():
-            if part.get("kind") == "trace":
-                found.append(int(part.get("block") or 0))
-            elif part.get("season"):
-                found.append(math.ceil(part["season"]["period"]))
-    if 0 in found:
-        return 0
-    return max(found, default=None)
+    lengths = [math.ceil(length) for length in cycle_lengths(scenario) if length is not None]
+    return 0 if 0 in lengths else max(lengths, default=None)
 
 
 def natural_legs(window: GradientWindow) -> list[Leg]:
@@ -118,17 +110,13 @@ def fitting_legs(window: GradientWindow, env_periods: int, comparison: int) -> l
     return []
 
 
-def descend(
-    candidates: Candidates,
-    rule: Rule,
-    start: Floats,
-    moving: Bools,
-    window: GradientWindow,
-    first_world: int,
-    library: Library,
-    programs: Programs,
-) -> tuple[Floats, str]:
-    """Follow gradients from ``start`` while it pays; each leg's result is compared with the best.
+def _finer(leg: Leg, times: int) -> Leg:
+    """What follows when there is budget left after the last leg."""
+    return Leg(leg.iterations, leg.rate * 0.7**times, min(leg.worlds * 2**times, max(MOST_WORLDS, leg.worlds)))
+
+
+class DescentInLegs:
+    """Descent in legs along gradients from ``start`` while it pays; each leg's result is compared with the best.
 
     Parameters
     ----------
@@ -144,42 +132,7 @@ def descend(
         Number of the first world moved along; each iteration has worlds of its own.
     library, programs
         What takes the gradients, and what it compiled before.
-
-    Returns
-    -------
-    Where it ended, and why: ``budget``, ``patience``, or ``converged`` where nothing moves.
     """
-    if not moving.any():
-        return start, "converged"
-    legs = fitting_legs(window, candidates.left, candidates.judge.price)
-    if not legs:
-        return start, "budget"
-    descent = _Legs(candidates, rule, start, moving, window, first_world, library, programs)
-    cost = candidates.cost(start)
-    number = repeated = 0
-    while True:
-        leg = legs[number] if number < len(legs) else _finer(legs[-1], number - len(legs) + 1)
-        if candidates.left < leg.price(window) + candidates.judge.price:
-            return descent.here, "budget"
-        descent.follow(leg)
-        reached = candidates.cost(descent.here)
-        brought, cost = (cost - reached) / max(abs(cost), 1e-12), min(cost, reached)
-        spare = candidates.left - sum(later.price(window) + candidates.judge.price for later in legs[number + 1 :])
-        if brought > AGAIN and repeated < LEGS and spare >= leg.price(window) + candidates.judge.price:
-            repeated += 1
-            continue
-        number += 1
-        if leg.rate <= SETTLED and brought < candidates.tolerance and candidates.tolerance:
-            return descent.here, "patience"
-
-
-def _finer(leg: Leg, times: int) -> Leg:
-    """What follows when there is budget left after the last leg."""
-    return Leg(leg.iterations, leg.rate * 0.7**times, min(leg.worlds * 2**times, max(MOST_WORLDS, leg.worlds)))
-
-
-class _Legs:
-    """Legs of a descent: where it is, and how it goes on."""
 
     def __init__(
         self,
@@ -192,15 +145,41 @@ class _Legs:
         library: Library,
         programs: Programs,
     ) -> None:
-        self.rule, self.space, self.window = rule, candidates.space, window
+        self.candidates, self.rule, self.space, self.window = candidates, rule, candidates.space, window
         self.budget, self.seed = candidates.judge.budget, candidates.judge.seed
         self.moving, self.here, self.next_world = moving, np.array(start, dtype=np.float64), first_world
-        self.descent = descent_of(library, rule, self.space, (window.periods, window.skipped), programs)
-        self.candidates, self.multipliers = candidates, self.descent.multipliers
+        self.library, self.programs = library, programs
+
+    def run(self) -> tuple[Floats, str]:
+        """Where it ended, and why: ``budget``, ``patience``, or ``converged`` where nothing moves."""
+        candidates, window = self.candidates, self.window
+        if not self.moving.any():
+            return self.here, "converged"
+        legs = fitting_legs(window, candidates.left, candidates.judge.price)
+        if not legs:
+            return self.here, "budget"
+        self.descent = descent_of(self.library, self.rule, self.space, (window.periods, window.skipped), self.programs)
+        self.multipliers = self.descent.multipliers
         if candidates.prices is not None:
             self.multipliers.price = candidates.prices.copy()
+        cost = candidates.cost(self.here)
+        number = repeated = 0
+        while True:
+            leg = legs[number] if number < len(legs) else _finer(legs[-1], number - len(legs) + 1)
+            if candidates.left < leg.price(window) + candidates.judge.price:
+                return self.here, "budget"
+            self._follow(leg)
+            reached = candidates.cost(self.here)
+            brought, cost = (cost - reached) / max(abs(cost), 1e-12), min(cost, reached)
+            spare = candidates.left - sum(later.price(window) + candidates.judge.price for later in legs[number + 1 :])
+            if brought > AGAIN and repeated < LEGS and spare >= leg.price(window) + candidates.judge.price:
+                repeated += 1
+                continue
+            number += 1
+            if leg.rate <= SETTLED and brought < candidates.tolerance and candidates.tolerance:
+                return self.here, "patience"
 
-    def follow(self, leg: Leg) -> None:
+    def _follow(self, leg: Leg) -> None:
         """Go one leg, or take what it gave from the journal, where one is kept."""
         begun: list[Any] = [
             self.candidates.judge.fingerprint,

@@ -13,7 +13,7 @@ from echelongym.envs.scenario.scenario import Scenario
 
 from ..rules import Rule
 from .differentiation import Programs, library_of
-from .gradient import descend, natural_legs, window_of
+from .gradient import DescentInLegs, natural_legs, window_of
 from .judging import COMPARED, MOVED, Candidates, Judge, TuningBudget
 from .search import estimate, evolve, of_group, pattern_search
 
@@ -205,9 +205,10 @@ class TuningPlan:
             rule = type(self.base)(self.relaxed, **self.base.given)
         moving = self.smooth & np.isfinite(self.here)
         assert self.library is not None
-        self.here, self.ending = descend(
+        descent = DescentInLegs(
             self.candidates, rule, self.here, moving, self.window, first_world, self.library, self.programs
         )
+        self.here, self.ending = descent.run()
         self._keep()
 
     def _sample(self, seed: int) -> None:

@@ -71,9 +71,9 @@ def problems(scenario: Scenario) -> list[Problem]:
     t = scenario.tables
     given = np.array([node.initial != "auto" for node in scenario.nodes.values()])
     fed = _reached(t, t.is_supplier[:, None] & np.ones((t.N, t.P), dtype=bool))
-    stocked = _reached(t, given[:, None] & ~t.is_supplier[:, None] & (t.initial_on_hand > 0))
+    from_opening_stock = _reached(t, given[:, None] & ~t.is_supplier[:, None] & (t.initial_on_hand > 0))
     demanded = t.mean_demand > 0
-    served, living = _any_source(t, fed), _any_source(t, stocked)
+    served, living = _any_source(t, fed), _any_source(t, from_opening_stock)
     found = []
     for lost in (True, False):
         without = demanded & ~served & (~living if lost else living)

@@ -211,7 +211,8 @@ def _positions(readable: Readable) -> str:
         "less the units that their customers wait for",
         "local": "*local*: stock of the lane's target and what is in transit to it, less the units that its customers wait for "
         "and what its own lanes ask for in the same period",
-        "short": "*short*: the target's own stock, and the goods in transit to it, that are there when this lane would deliver",
+        "expedited": "*expedited*: the target's own stock, and the goods in transit to it, that are there when this lane "
+        "would deliver",
     }
     used = dict.fromkeys(line.looks_at for line in readable.lines if line.level is not None)
     return "Positions: " + "; ".join(said[kind] for kind in used) + ". What faster lanes ask for first counts as well."

@@ -21,16 +21,16 @@ class Lots:
         t = halves.tables
         self.halves, self.tables = halves, t
         self.one_pass = len(halves.dynamics.serving.passes) == 1
-        stocked = ~t.is_supplier
+        stock_nodes = np.flatnonzero(~t.is_supplier).tolist()
         self.customers_at = {
             (n, p): np.unique(t.pair_customer[(t.pair_source == n) & t.pair_carries[:, p]])
-            for n in np.flatnonzero(stocked).tolist()
+            for n in stock_nodes
             for p in range(t.P)
             if ((t.pair_source == n) & t.pair_carries[:, p]).sum() > 1
         }
         self.lanes_out = {
             (n, p): lanes
-            for n in np.flatnonzero(stocked).tolist()
+            for n in stock_nodes
             for p in range(t.P)
             if len(lanes := np.flatnonzero((t.lane_source == n) & t.lane_open[:, p])) > 1
         }

@@ -93,7 +93,7 @@ def test_a_second_source_looks_at_what_will_be_there():
     rule = load_policy("capped_dual_index", scenario, **given)
     regular, expedited = order_curves(visit(scenario, rule, worlds=64))
     assert (regular.up_to, regular.cap) == (9, 3)
-    assert (expedited.looks_at, expedited.up_to, expedited.cap) == ("short", 4, None)
+    assert (expedited.looks_at, expedited.up_to, expedited.cap) == ("expedited", 4, None)
 
 
 def test_a_reorder_point_shows():

@@ -13,7 +13,7 @@ from echelongym.agents.registry import RULES
 from echelongym.agents.rules import Space
 from echelongym.agents.service_targets import Target, targets_of
 from echelongym.agents.tuning.differentiation import Programs
-from echelongym.agents.tuning.gradient import descend, fitting_legs, window_of
+from echelongym.agents.tuning.gradient import DescentInLegs, fitting_legs, window_of
 from echelongym.agents.tuning.judging import Candidates, Judge, TuningBudget
 from echelongym.agents.tuning.search import estimate, evolve, pattern_search
 from echelongym.envs import Scenario, simulate
@@ -35,7 +35,9 @@ def test_gradients_leave_a_bad_start(library):
     judge = Judge(scenario, 64, 0, 0, TuningBudget(10**8))
     candidates = Candidates(rule, space, judge, 10**8, tolerance=0.0005)
     far, moving = space.start + 4 * space.scale, np.ones(len(space), dtype=bool)
-    last, ended = descend(candidates, rule, far, moving, window_of(scenario), 10_000_000, library, Programs())
+    last, ended = DescentInLegs(
+        candidates, rule, far, moving, window_of(scenario), 10_000_000, library, Programs()
+    ).run()
     assert ended == "patience"
     assert last[0] == pytest.approx(25 + NormalDist().inv_cdf(0.9) * 1.6 * math.sqrt(5), abs=0.3)
 
