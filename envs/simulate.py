@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from .accounts.kpis import KpiAccumulator, Kpis, windows
@@ -19,6 +18,7 @@ from .interface.feasibility import check_feasible
 from .interface.observation import Decision, Observation, Observer, Policy, checked_requests, viewed
 from .network.tables import Tables
 from .rollout.rollout import Rollout, Sums
+from .rollout.trace_rows import joined, traced
 from .worlds.memory import state_bytes
 from .worlds.tape import Tape
 
@@ -187,7 +187,7 @@ def simulate(
         2 * state_bytes(t, tape.batch), what, "fewer worlds at a time, or a shorter shelf_life, lead_time or patience"
     )
     kpis = kpis and ops.name == "numpy"
-    rollout = None if trace else Rollout.of(scenario, policy, tape, counting(t, ops), kpis)
+    rollout = Rollout.of(scenario, policy, tape, counting(t, ops), kpis, trace)
     if rollout is not None and rollout.worth_while():
         found = rollout.run(progress)
         if found is not None:
@@ -196,6 +196,7 @@ def simulate(
     counted = KpiAccumulator(t, tape.batch, windows(scenario), t.warm_up) if kpis else None
     sums: dict[str, Array] = {}
     kept: list[dict[str, Any]] = []
+    costs: list[dict[str, Array]] = []
     before: Array = 0.0  # cost of the warm-up
     for period, observation, flows, state in periods(scenario, policy, tape, ops):
         lines = ledger.period(flows, last=period + 1 == tape.periods, closing=state)
@@ -207,17 +208,18 @@ def simulate(
         else:
             before = before + ledger.net_cost(lines)
         if trace:
-            kept.append(_traced(t, ops, observation, flows, ledger.full(lines, tape.batch)))
+            kept.append(traced(t, ops, observation, flows))
+            costs.append(ledger.full(lines, tape.batch))
         if progress is not None:
             progress(period + 1, tape.periods)
         if rollout is not None and rollout.worth_while(period + 1):
             found = rollout.run(progress, told=period + 1)
             if found is not None:
                 return _outcome(t, ledger, tape, found)
-    return _outcome(t, ledger, tape, Sums(sums, before, counted), _joined(kept, ops) if trace else None)
+    return _outcome(t, ledger, tape, Sums(sums, before, counted, joined(kept, costs, ops) if trace else None))
 
 
-def _outcome(t: Tables, ledger: Ledger, tape: Tape, sums: Sums, trace: Any = None) -> Outcome:
+def _outcome(t: Tables, ledger: Ledger, tape: Tape, sums: Sums) -> Outcome:
     reported = tape.periods - t.warm_up
     costs = {line: value / reported for line, value in ledger.full(sums.lines, tape.batch).items()}
     total = ledger.cost(costs)
@@ -229,43 +231,9 @@ def _outcome(t: Tables, ledger: Ledger, tape: Tape, sums: Sums, trace: Any = Non
         periods=reported,
         warm_up=t.warm_up,
         worlds=tuple(tape.worlds),
-        trace=trace,
+        trace=sums.trace,
         _kpis=sums.kpis,
     )
-
-
-def _traced(t: Tables, ops: Ops, observation: Observation, flows: Flows, lines: dict[str, Array]) -> dict[str, Any]:
-    worlds = flows.demand.shape[-1]
-    dtype = flows.shipped.dtype
-
-    def kept(value: Array | None, entities: int) -> Array:
-        if value is None:
-            value = ops.zeros((entities, t.P, worlds), dtype)
-        return ops.moveaxis(value, -1, 0)
-
-    return {
-        "on_hand": observation.on_hand,
-        "in_transit": observation.in_transit,
-        "backlog": observation.backlog,
-        "unfilled": observation.unfilled,
-        "demand": kept(flows.demand, t.C),
-        "requests": kept(flows.requests, t.L),
-        "shipped": kept(flows.shipped, t.L),
-        "received": kept(flows.received, t.L),
-        "returned": kept(flows.returned, t.L),
-        "recovered": kept(flows.recovered, t.L),
-        "served": kept(flows.served, t.S),
-        "lost": kept(flows.lost, t.C),
-        "disposed": kept(flows.disposed, t.N),
-        "costs": lines,
-    }
-
-
-def _joined(kept: list[dict[str, Any]], ops: Ops) -> SimpleNamespace:
-    names = [name for name in kept[0] if name != "costs"]
-    arrays = {name: ops.stack([one[name] for one in kept], 0) for name in names}
-    lines = {line: ops.stack([one["costs"][line] for one in kept], 0) for line in kept[0]["costs"]}
-    return SimpleNamespace(**arrays, costs=lines)
 
 
 __all__ = ["Arrivals", "Decision", "Outcome", "backend_of", "periods", "simulate"]

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.backend import Array, NumpyOps, Ops
+from echelongym.envs.core.backend import columns as columns_of
 from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.dynamics.rounding import tolerance
@@ -224,6 +225,7 @@ def marginal(ops: Ops, claims: Array, stock: Array, position: Array, groups: Seg
     (items, B) shares: each at most its claim, together at most the stock; all claims where stock suffices.
     """
     whole = claims.dtype == ops.int
+    recording = isinstance(ops, NumpyOps) and ops.program is not None
     out = ops.zeros(tuple(claims.shape), claims.dtype)
     for flat, number, size, wanted, here in _by_size(claims, stock, groups):
         if size == 1:
@@ -231,7 +233,9 @@ def marginal(ops: Ops, claims: Array, stock: Array, position: Array, groups: Seg
         else:
             have = position[flat].reshape(wanted.shape)
             table = positions[flat].reshape((number, size, -1))
-            if ops.name == "numpy":  # only worlds with something to share out; branches are no good in a graph
+            if (
+                ops.name == "numpy" and not recording
+            ):  # only worlds with something to share out; branches are no good in a graph
                 short = np.flatnonzero((ops.total(wanted, 1) > here[:, 0]).any(0))
                 share = wanted + 0
                 if len(short):
@@ -258,10 +262,10 @@ def _worth(ops: Ops, wanted: Array, stock: Array, have: Array, table: Array) -> 
     wanted, stock, have = (ops.cast(value, dtype) for value in (wanted, stock[:, 0], have))
     # Bisection has no gradient to carry.
     fixed = [ops.without_gradient(value) for value in (wanted, stock, have)]
-    groups, items = ops.whole(np.arange(number)[:, None, None]), ops.whole(np.arange(size)[None, :, None])
+    flat, first = table.reshape(-1), ops.whole(np.arange(number * size).reshape((number, size, 1)) * columns)
 
     def at(column: Array) -> Array:
-        return table[groups, items, column[:, None]]
+        return columns_of(flat, first + column[:, None])
 
     def shares(target: Array, wanted: Array, have: Array) -> Array:
         return ops.minimum(ops.maximum(target - have, 0), wanted)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.core.backend import Array, Ops, ops_of
+from echelongym.envs.core.backend import NUMPY, Array, NumpyOps, Ops, ops_of
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.core.typing import Ints
 from echelongym.envs.interface.inventory_positions import Accumulator, Forest, Stock
-from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.interface.observation import Decision, Observation, Policy
+from echelongym.envs.rollout.recordable import Recordable
 from echelongym.envs.worlds.tape import Tape
 
-from .request_order import rows_of
+from .request_order import is_numbers, rows_of
 from .rule import Group, Rule
 
 Way = tuple[int, ...]  # lanes, the one asked first
@@ -40,6 +43,7 @@ class JustInTime(Rule):
     """
 
     name = "just_in_time"
+    pure = True
     reference = True
 
     def _make_groups(self) -> list[Group]:
@@ -50,10 +54,12 @@ class JustInTime(Rule):
         self._cells = np.flatnonzero(fed)
         self._ways = _ways(self)
         self._future: _Future | None = None
+        self._reset()
         return [Group("safety", t.nodes, fed, none, none, np.where(flow > 0, flow, 1.0))]
 
     def _reset(self) -> None:
-        """Nothing is kept that depends on parameters."""
+        self._plans: dict[tuple[str, ...], _FedCells] = {}
+        self.foreseen: list[Array] = []  # (fed cells, B) units needed in a period that is recorded
 
     def foresee(self, tape: Tape) -> None:
         """Take in the demand of the worlds to come.
@@ -73,33 +79,82 @@ class JustInTime(Rule):
         InputError
             If no tape was shown, or one of another number of worlds or too few periods.
         """
-        t, future = self.tables, self._future
-        ops = ops_of(observation.on_hand)
-        worlds, period = int(observation.on_hand.shape[0]), int(observation.period[0])
+        t, ops = self.tables, ops_of(observation.on_hand)
+        standing = ops.moveaxis(observation.on_hand, 0, -1)
+        if self.foreseen:
+            level = self.foreseen[0]
+        else:
+            level = ops.cast(ops.asarray(self._needed(observation)), standing.dtype)
+        key = (ops.name, str(standing.dtype), str(getattr(standing, "device", "")))
+        if key not in self._plans:
+            self._plans[key] = _FedCells(self, ops)
+        plan = self._plans[key]
+        asked = ops.maximum(plan.raised(level) - plan.position(observation, standing), 0)
+        requests = ops.put(ops.zeros((t.L * t.P, asked.shape[-1]), asked.dtype), plan.lanes, asked)
+        return Decision(ops.moveaxis(requests.reshape((t.L, t.P, asked.shape[-1])), -1, 0))
+
+    def _needed(self, observation: Observation) -> NDArray[Any]:
+        """(fed cells, B) units demanded before anything shipped later can serve."""
+        future, worlds, period = self._future, int(observation.on_hand.shape[0]), int(observation.period[0])
         if future is None or future.worlds != worlds or period >= future.periods:
             raise InputError(
                 f"{self.name}: knows nothing of these worlds: expected to be run by simulate or benchmark, which show it "
                 "the tape"
             )
-        standing = ops.moveaxis(observation.on_hand, 0, -1)
+        return future.needed(period)
+
+    def recordable(self, dtype: Any) -> Recordable | None:
+        """See :meth:`Rule.recordable`: what is needed in every period is computed before."""
+        if not self.pure or not is_numbers(self.values["safety"]):
+            return None
+        key = (NUMPY.name, str(dtype), "")
+        safety = _FedCells(self, NUMPY).safety
+        numbers = [] if safety is None else [safety]
+
+        def foreseen(tape: Tape) -> Callable[[int, int], list[NDArray[Any]]]:
+            future = _Future(self, tape)
+            return lambda start, stop: [future.every(start, stop).astype(dtype)]
+
+        def on(ops: NumpyOps) -> Callable[[Sequence[Array]], Policy]:
+            own, cells = copy.copy(self), _FedCells(self, ops)
+
+            def recorded(given: Sequence[Array]) -> Policy:
+                if given:
+                    (cells.safety,) = given
+                own._plans = {key: cells}
+                return own
+
+            return recorded
+
+        return Recordable((type(self), self.tables, len(numbers)), numbers, on, None, foreseen)
+
+
+class _FedCells:
+    """Index arrays and constants of the rule on one backend; n fed cells."""
+
+    def __init__(self, rule: JustInTime, ops: Ops) -> None:
+        t = rule.tables
+        self.ops, self.cells = ops, ops.index(rule._cells)
+        self.lanes = ops.index(rule.forest.primary[rule._cells])
+        self.stock, self.accumulate = Stock(t, ops, rows_of(t)), Accumulator(t, rule.forest, ops)
+        safety = rule.values["safety"]
+        self.safety: Array | None = None  # (n, 1) units
+        if not isinstance(safety, np.ndarray):
+            self.safety = safety[ops.whole(rule._cells)][:, None]
+        elif safety[rule._cells].any():
+            self.safety = ops.constant(safety[rule._cells][:, None])
+
+    def raised(self, level: Array) -> Array:
+        """Levels with what is added to them."""
+        return level if self.safety is None else level + self.safety
+
+    def position(self, observation: Observation, standing: Array) -> Array:
+        """(n, B) echelon positions."""
+        ops = self.ops
         under_way = ops.moveaxis(ops.moveaxis(observation.in_transit, 0, -1), 2, 1)
         rows = under_way.reshape((-1, *under_way.shape[2:]))
-        owned = Stock(t, ops, rows_of(t))(standing, rows, ops.moveaxis(observation.backlog, 0, -1))
-        position = Accumulator(t, self.forest, ops)(owned.position)
-        level = self._level(future.needed(period), ops, standing.dtype)
-        asked = ops.maximum(level - position[ops.index(self._cells)], 0)
-        lanes = ops.index(self.forest.primary[self._cells])
-        requests = ops.put(ops.zeros((t.L * t.P, worlds), level.dtype), lanes, asked)
-        return Decision(ops.moveaxis(requests.reshape((t.L, t.P, worlds)), -1, 0))
-
-    def _level(self, needed: NDArray[Any], ops: Ops, dtype: Any) -> Array:
-        """(cells, B) levels of all cells that are fed."""
-        safety = self.values["safety"]
-        known = ops.cast(ops.asarray(needed), dtype)
-        if not isinstance(safety, np.ndarray):
-            return known + safety[ops.whole(self._cells)][:, None]
-        mine = safety[self._cells][:, None]
-        return known + ops.constant(mine) if mine.any() else known
+        owned = self.stock(standing, rows, ops.moveaxis(observation.backlog, 0, -1))
+        return self.accumulate(owned.position)[self.cells]
 
 
 def _ways(rule: JustInTime) -> tuple[list[Way], Ints, Ints, Ints]:
@@ -139,6 +194,16 @@ class _Future:
         units = self.sums[until, self.customer[:, None], worlds] - self.sums[period, self.customer]
         found = np.zeros((self.count, self.worlds), dtype=units.dtype)
         np.add.at(found, self.cells, units)
+        return found
+
+    def every(self, start: int, stop: int) -> NDArray[Any]:
+        """(periods, fed cells, worlds) of some worlds: what :meth:`needed` says of each period."""
+        now, worlds = np.arange(self.periods)[:, None], np.arange(start, stop)
+        found = np.zeros((self.periods, self.count, stop - start), dtype=self.sums.dtype)
+        for cell, way, customer in zip(self.cells, self.way, self.customer, strict=True):
+            ends = self.ends[way, 1:]
+            until = np.maximum(ends if ends.shape[1] == 1 else ends[:, start:stop], now)
+            found[:, cell] += self.sums[until, customer, worlds] - self.sums[:-1, customer, start:stop]
         return found
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.core.backend import ops_of
+from echelongym.envs.core.backend import Array, NumpyOps, ops_of
 from echelongym.envs.core.errors import expected
-from echelongym.envs.core.typing import Bools
+from echelongym.envs.core.typing import Bools, Floats
 from echelongym.envs.core.validation import is_number
 from echelongym.envs.interface.automatic_levels import automatic_levels
-from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.interface.observation import Decision, Observation, Policy
 from echelongym.envs.processes.series import Streams
+from echelongym.envs.rollout.recordable import Recordable
 from echelongym.envs.worlds.tape import Tape
 
 from .rule import Group, Rule
@@ -36,13 +39,15 @@ class RandomRequests(Rule):
     """
 
     name = "random"
+    pure = True
     differentiable = False
     reference = True
 
     def __init__(self, scenario: Any, **parameters: Any) -> None:
         self.spread, self.seed = 2.0, 0
         self._worlds: NDArray[np.int64] | None = None
-        self._foreseen = False
+        self._named = False
+        self.foreseen: list[Array] = []  # (L * P, B) requests of a period that is recorded
         super().__init__(scenario, **parameters)
         t = self.tables
         into = np.zeros((t.N, t.P))
@@ -70,13 +75,13 @@ class RandomRequests(Rule):
 
     def foresee(self, tape: Tape) -> None:
         """Take in which worlds are played, and nothing else about them."""
-        self._worlds, self._foreseen = np.array(tape.worlds, dtype=np.int64), True
+        self._worlds, self._named = np.array(tape.worlds, dtype=np.int64), True
 
     def start(self, worlds: int) -> None:
         """Number the worlds, unless they have just been named."""
-        if not self._foreseen:
+        if not self._named:
             self._worlds = None
-        self._foreseen = False
+        self._named = False
 
     def _asks(self) -> Bools:
         return self.tables.lane_open.reshape(-1)
@@ -84,6 +89,8 @@ class RandomRequests(Rule):
     def __call__(self, observation: Observation) -> Decision:
         """Requests (B, L, P)."""
         t, ops = self.tables, ops_of(observation.on_hand)
+        if self.foreseen:
+            return Decision(ops.moveaxis(self.foreseen[0].reshape((t.L, t.P, -1)), -1, 0))
         periods = ops.numpy(observation.period)
         worlds = self._worlds
         if worlds is None or len(worlds) != len(periods):
@@ -95,3 +102,21 @@ class RandomRequests(Rule):
             drawn[:, now] = streams.uniforms("random_requests", self._names, int(period), 1)[0][:, now]
         requests = (drawn * self._most[:, None]).reshape((t.L, t.P, -1))
         return Decision(ops.constant(np.moveaxis(requests, -1, 0)))
+
+    def recordable(self, dtype: Any) -> Recordable | None:
+        """See :meth:`Rule.recordable`: the requests of all periods are drawn before."""
+        if not self.pure:
+            return None
+
+        def foreseen(tape: Tape) -> Callable[[int, int], list[Floats]]:
+            def drawn(start: int, stop: int) -> list[Floats]:
+                streams = Streams("test", self.seed, np.array(tape.worlds[start:stop], dtype=np.int64))
+                return [streams.uniforms("random_requests", self._names, 0, tape.periods) * self._most[:, None]]
+
+            return drawn
+
+        def on(ops: NumpyOps) -> Callable[[Sequence[Array]], Policy]:
+            own = copy.copy(self)
+            return lambda numbers: own
+
+        return Recordable((type(self), self.tables), [], on, None, foreseen)

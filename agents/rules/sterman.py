@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from echelongym.envs.core.backend import Array, Ops, half_up, ops_of
+from echelongym.envs.core.backend import NUMPY, Array, NumpyOps, Ops, half_up, ops_of
 from echelongym.envs.core.errors import expected
 from echelongym.envs.core.typing import Bools, Floats
 from echelongym.envs.core.validation import is_number
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.interface.inventory_positions import Forest, Stock
-from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.interface.observation import Decision, Observation, Policy
 from echelongym.envs.network.tables import Tables
+from echelongym.envs.rollout.recordable import Recordable
 
-from .request_order import rows_of
+from .request_order import is_numbers, rows_of
 from .rule import Group, Rule, read_cells
 
 #: Numbers between 0 and 1, and what each is where it is not given: the ordering rule of a stationary world.
 _WEIGHTS = {"adjustment_rate": 1.0, "supply_line_weight": 1.0, "smoothing": 0.0}
 
 
-@dataclass
-class _Memory:
+class _Memory(NamedTuple):
     """What is remembered of earlier periods, by fed cell: (n, B) units each."""
 
-    orders: list[Array]  # placed one period ago, two periods ago ...
-    arrived: Array | None  # orders that reached suppliers a period ago; None in the first period
     demand: Array  # expected
+    arrived: Array  # orders that reached suppliers a period ago
+    begun: Array  # (1, B) 1 after the first period, 0 in it
+    orders: tuple[Array, ...]  # placed one period ago, two periods ago ...
 
 
 class _FedCells:
@@ -54,6 +56,23 @@ class _FedCells:
         desired = rule.values["desired_stock"]
         known = isinstance(desired, np.ndarray)
         self.desired = (ops.constant(desired[cells]) if known else desired[ops.whole(cells)])[:, None]
+
+    @property
+    def numbers(self) -> dict[str, Array]:
+        """The numbers of the rule, (n, 1) each."""
+        return {"desired": self.desired, "initial": self.initial, "expected": self.expected, **self.weights}
+
+    def with_numbers(self, numbers: dict[str, Array]) -> _FedCells:
+        """The same with other numbers, (n, B)."""
+        other = copy.copy(self)
+        other.desired, other.initial, other.expected = (numbers[name] for name in ("desired", "initial", "expected"))
+        other.weights = {name: numbers[name] for name in _WEIGHTS}
+        return other
+
+    def opening(self, nothing: Array) -> _Memory:
+        """What is remembered before the first period; ``nothing`` are zeros (n, B)."""
+        orders = (self.initial + nothing,) * max(self.delays, default=0)
+        return _Memory(self.expected + nothing, nothing, nothing[:1], orders)
 
 
 class AnchoringAndAdjustment(Rule):
@@ -94,6 +113,7 @@ class AnchoringAndAdjustment(Rule):
     """
 
     name = "sterman"
+    pure = True
     differentiable = False  # an order moves costs through a memory that windows of a gradient cut off
 
     def __init__(self, scenario: Any, **parameters: Any) -> None:
@@ -152,11 +172,33 @@ class AnchoringAndAdjustment(Rule):
 
     def _reset(self) -> None:
         self._plans: dict[tuple[str, ...], _FedCells] = {}
-        self._memory: _Memory | None = None
+        self.memory: list[Array] | None = None  # see _Memory
 
     def start(self, worlds: int) -> None:
         """Drop the memory of all orders."""
-        self._memory = None
+        self.memory = None
+
+    def recordable(self, dtype: Any) -> Recordable | None:
+        """See :meth:`Rule.recordable`."""
+        if not self.pure or not all(map(is_numbers, self.values.values())):
+            return None
+        key = (NUMPY.name, str(dtype), "")
+        plan = self._plans.setdefault(key, _FedCells(self, NUMPY))
+        numbers = plan.numbers
+        kept = (self.delay.tobytes(), self.initial_periods, plan.smooths)
+
+        def on(ops: NumpyOps) -> Callable[[Sequence[Array]], Policy]:
+            own, cells = copy.copy(self), _FedCells(self, ops)
+
+            def recorded(given: Sequence[Array]) -> Policy:
+                own._plans = {key: cells.with_numbers(dict(zip(numbers, given, strict=True)))}
+                return own
+
+            return recorded
+
+        demand, arrived, begun, orders = plan.opening(np.zeros((len(plan.desired), 1)))
+        memory = [demand, arrived, begun, *orders]
+        return Recordable((type(self), self.tables, *kept), list(numbers.values()), on, memory)
 
     def __call__(self, observation: Observation) -> Decision:
         """Requests (B, L, P)."""
@@ -168,18 +210,20 @@ class AnchoringAndAdjustment(Rule):
         unfilled = ops.to_float(unfilled.reshape((-1, worlds)))
         owed = unfilled[plan.lanes]
         stock, line = self._owned(plan, observation, owed)
-        memory = self._memory
-        if memory is None:
-            initial = plan.initial + owed * 0
-            memory = _Memory([initial] * max(plan.delays, default=0), None, plan.expected + owed * 0)
-        elif plan.smooths:
+        if self.memory is None:
+            memory = plan.opening(owed * 0)
+        else:
+            memory = _Memory(*self.memory[:3], tuple(self.memory[3:]))
+        demand = memory.demand
+        if plan.smooths and self.memory is not None:
             asked = self._asked(plan, observation, memory)
-            memory.demand = memory.demand + plan.weights["smoothing"] * (asked - memory.demand)
+            smoothed = demand + plan.weights["smoothing"] * (asked - demand)
+            demand = ops.where(memory.begun > 0, smoothed, demand)
         for delay, mask in plan.delays.items():
             for placed in memory.orders[:delay]:
                 line = line + mask * placed
         lacking = plan.desired - stock - plan.weights["supply_line_weight"] * line
-        order = ops.maximum(memory.demand + plan.weights["adjustment_rate"] * lacking, 0.0)
+        order = ops.maximum(demand + plan.weights["adjustment_rate"] * lacking, 0.0)
         if t.integer:
             order = half_up(order, ops)
         if self.initial_periods:
@@ -188,7 +232,7 @@ class AnchoringAndAdjustment(Rule):
         arriving = owed * 0
         for delay, mask in plan.delays.items():
             arriving = arriving + mask * orders[delay]
-        self._memory = _Memory(orders[: len(memory.orders)], arriving, memory.demand)
+        self.memory = [demand, arriving, memory.begun * 0 + 1, *orders[: len(memory.orders)]]
         requests = ops.put(ops.zeros((t.L * t.P, worlds), ops.float), plan.lanes, owed + arriving)
         return Decision(ops.moveaxis(requests.reshape((t.L, t.P, worlds)), -1, 0))
 

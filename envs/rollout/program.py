@@ -21,6 +21,7 @@ from ..network.tables import Tables
 from .kpi_sums import KpiSums
 from .recordable import Recordable
 from .tape_part import Rows, TapePart
+from .trace_rows import TraceRows, traced
 
 
 class Unrecordable(Exception):
@@ -71,10 +72,12 @@ class RolloutProgram:
         Worlds of a tape, filled, to record with.
     kpis
         Sums of key performance indicators, None where they are not wanted.
+    trace
+        Memory for every period, None where it is not wanted.
 
     Attributes
     ----------
-    numbers : arrays (..., W) of the policy, to be written into.
+    numbers, memory : arrays (..., W) of the policy, to be written into: its numbers, and what it remembers at the start.
     sums : money by line (W,) since :meth:`clear`.
     before : (W,) net cost since :meth:`start`.
     fits : (W,) whether all decisions since :meth:`start` were finite numbers >= 0.
@@ -85,10 +88,18 @@ class RolloutProgram:
         If the policy or the scenario does something that cannot be recorded.
     """
 
-    def __init__(self, machinery: Machinery, policy: Recordable, part: TapePart, kpis: KpiSums | None) -> None:
-        self.machinery, self.part, self.kpis = machinery, part, kpis
+    def __init__(
+        self,
+        machinery: Machinery,
+        policy: Recordable,
+        part: TapePart,
+        kpis: KpiSums | None,
+        trace: TraceRows | None = None,
+    ) -> None:
+        self.machinery, self.part, self.kpis, self.trace = machinery, part, kpis, trace
         W = machinery.worlds
         self.numbers = [np.broadcast_to(one, (*one.shape[:-1], W)).copy() for one in policy.numbers]
+        self.memory = [np.broadcast_to(one, (*one.shape[:-1], W)).copy() for one in policy.memory or ()]
         self.sums: dict[str, NumpyArray] = {}
         self.before, self.fits = np.zeros(W), np.ones(W, dtype=bool)
         self.native: Native | None = None
@@ -98,18 +109,18 @@ class RolloutProgram:
             self._initial = self._at_first()
             decide = policy.on(machinery.ops)
             started = [None if one is None else np.asarray(one) for one in entries(self._initial)]
-            names = list(self._rows)
+            names, behind = list(self._rows), len(self._rows) + len(started)
 
             def function(*given: Any) -> list[Any]:
-                self._period(decide, dict(zip(names, given, strict=False)), rebuilt(self._initial, given[len(names) :]))
+                carried = rebuilt(self._initial, given[len(names) : behind])
+                self._period(decide, dict(zip(names, given, strict=False)), carried, list(given[behind:]))
                 return []
 
             shown = [rows.at(0) for rows in self._rows.values()]
-            self.program = Program(function, [*shown, *started], machinery.ops)
+            self.program = Program(function, [*shown, *started, *self.memory], machinery.ops)
         except Exception as error:  # whatever it is, there is another way
             raise Unrecordable(f"{type(error).__name__}: {error}") from error
         self._state = self.program.inputs[len(names) :]
-        self._written = [] if kpis is None else kpis.written
 
     def compile(self, made: bool = False) -> None:
         """Compile it; with ``made`` only load what has been compiled before.
@@ -134,7 +145,7 @@ class RolloutProgram:
         if initial.sold is not None:
             history = self.part.rows["demand"][: self.machinery.tables.H]
             initial = initial._replace(sold=history[::-1])
-        for place, value in zip(self._state, entries(initial), strict=True):
+        for place, value in zip(self._state, [*entries(initial), *self.memory], strict=True):
             if place is not None:
                 place[...] = value
         self.before[...] = 0.0
@@ -151,8 +162,12 @@ class RolloutProgram:
     def run(self, first: int, stop: int) -> None:
         """Periods ``first`` to ``stop``."""
         native, read = self.native, list(zip(self.program.inputs, self._rows.values(), strict=False))
+        written = [
+            *([] if self.kpis is None else self.kpis.written),
+            *([] if self.trace is None else self.trace.written),
+        ]
         if native is not None and native.whole:
-            every = [*read, *self._written]
+            every = [*read, *written]
             moving = [(array, rows.at(0 if rows.counted else first), rows) for array, rows in every]
             native.repeat(
                 stop - first, [(array, shown.ctypes.data, rows.rows.strides[0]) for array, shown, rows in moving]
@@ -165,7 +180,7 @@ class RolloutProgram:
             with np.errstate(all="ignore"):  # of decisions that are no numbers, which ``fits`` tells of
                 for call in calls:
                     call()
-            for array, rows in self._written:
+            for array, rows in written:
                 rows.at(period - first if rows.counted else period)[...] = array
 
     # Recording -----------------------------------------------------------------------------------
@@ -180,6 +195,7 @@ class RolloutProgram:
             found["last"] = Rows(part.last)
         if not t.censored:
             found["history"] = Rows(rows["demand"], 0, block=t.H)
+        found |= {f"foreseen {i}": Rows(array) for i, array in enumerate(part.foreseen)}
         return found | ({} if self.kpis is None else self.kpis.inputs)
 
     def _at_first(self) -> HandedOn:
@@ -193,17 +209,31 @@ class RolloutProgram:
         sold = self.part.rows["demand"][: t.H] if t.censored else None
         return HandedOn(state, nothing, sold)
 
-    def _period(self, decide: Callable[[Sequence[Array]], Policy], given: dict[str, Array], carried: HandedOn) -> None:
+    def _period(
+        self,
+        decide: Callable[[Sequence[Array]], Policy],
+        given: dict[str, Array],
+        carried: HandedOn,
+        memory: list[Array],
+    ) -> None:
         m, program = self.machinery, self.machinery.ops.program
-        policy = decide([RecordedArray(one, program, None) for one in self.numbers])
+        policy: Any = decide([RecordedArray(one, program, None) for one in self.numbers])
+        if self.memory:
+            policy.memory = list(memory)
+        if self.part.foreseen:
+            policy.foreseen = [given[f"foreseen {i}"] for i in range(len(self.part.foreseen))]
         state, now = carried.state, exogenous(given)
         history = m.ops.moveaxis(m.ops.flip(given["history"], 0) if carried.sold is None else carried.sold, 0, 2)
         view = viewed(m.tables, state, m.dynamics.in_transit(state), now, history, given["period"])
-        decision = policy(m.observer(view))
+        observation = m.observer(view)
+        decision = policy(observation)
         requests = self._decided(decision.requests, m.tables.L)
         reserve = None if decision.reserve is None else self._decided(decision.reserve, m.tables.S)
         state, flows = m.dynamics.advance(state, now, requests, reserve, carried.arrivals)
-        self._account(flows, state, given.get("last"))
+        lines = self._account(flows, state, given.get("last"))
+        if self.trace is not None:
+            kept = traced(m.tables, m.ops, observation, flows)
+            self.trace.put(kept, lines, given.get("last"), m.ops, program)
         if self.kpis is not None:
             self.kpis.add(flows, program, given)
         following = now._replace(lane_yield=given.get("next lane_yield"), thin=given.get("next thin"))
@@ -211,7 +241,8 @@ class RolloutProgram:
         sold = carried.sold
         if sold is not None:
             sold = m.ops.concat([demand_seen(m.tables, flows)[None], sold[:-1]], 0)
-        self._hand_on(carried, HandedOn(state, arrivals, sold))
+        remembered = list(policy.memory) if self.memory else []
+        self._hand_on([*entries(carried), *memory], [*entries(HandedOn(state, arrivals, sold)), *remembered])
 
     def _decided(self, value: Array, entities: int) -> Array:
         """(entities, P, W) of what a policy decided, and a note of whether that can be."""
@@ -224,8 +255,8 @@ class RolloutProgram:
         np.logical_and(self.fits, usable, out=self.fits)
         return value
 
-    def _account(self, flows: Flows, closing: State, last: Array | None) -> None:
-        """Add up the cost lines."""
+    def _account(self, flows: Flows, closing: State, last: Array | None) -> dict[str, Array]:
+        """Add up the cost lines, which are returned."""
         ledger, ops = self.machinery.ledger, self.machinery.ops
         lines = ledger.period(flows, last=self._valued, closing=closing)
         if last is not None and "terminal" in lines:
@@ -234,10 +265,10 @@ class RolloutProgram:
             total = self.sums.setdefault(line, np.zeros(self.machinery.worlds))
             np.add(total, money, out=total)
         np.add(self.before, ledger.net_cost(lines), out=self.before)
+        return lines
 
-    def _hand_on(self, carried: HandedOn, following: HandedOn) -> None:
+    def _hand_on(self, places: list[Any], results: list[Any]) -> None:
         """Put what the next period starts from where it will look for it."""
-        places, results = entries(carried), entries(following)
         for i, (place, one) in enumerate(zip(places, results, strict=True)):
             if (place is None) != (one is None) or (one is not None and one.dtype != place.dtype):
                 raise Unrecordable("the state of a later period has another form than that of the first")

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from ..core.backend import Array, NumpyOps
 from ..core.typing import NumpyArray
 from ..interface.observation import Policy
+from ..worlds.tape import Tape
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +25,20 @@ class Recordable:
     on
         From a backend to a function that makes the policy from recorded numbers (..., B). What it prepares once is
         prepared when it is called with the backend.
+    memory
+        Arrays (..., 1) that the policy remembers before the first period; None for a policy without memory. The policy
+        made has an attribute ``memory``, a list of such arrays (..., B), that is set before every decision and read after.
+    foreseen
+        From a tape to a function of the first world and the one behind the last, that gives what the policy knows of these
+        worlds: arrays (periods, ..., worlds). The policy made has an attribute ``foreseen``, a list of their rows of a
+        period, that is set before every decision. None for a policy that knows nothing of the tape.
     """
 
     structure: Hashable
     numbers: Sequence[NumpyArray]
     on: Callable[[NumpyOps], Callable[[Sequence[Array]], Policy]]
+    memory: Sequence[NumpyArray] | None = None
+    foreseen: Callable[[Tape], Callable[[int, int], Sequence[NumpyArray]]] | None = None
 
 
 @runtime_checkable
@@ -41,7 +51,10 @@ class RecordablePolicy(Protocol):
 
 
 def recordable(policy: Any, dtype: Any) -> Recordable | None:
-    """What is to be recorded of a policy; None where it keeps memory, looks at the tape or does not say that it is pure."""
-    if hasattr(policy, "start") or hasattr(policy, "foresee") or not isinstance(policy, RecordablePolicy):
+    """What is to be recorded of a policy; None where it does not say that it is pure, or not what it remembers or foresees."""
+    if not isinstance(policy, RecordablePolicy):
         return None
-    return policy.recordable(dtype)
+    found = policy.recordable(dtype)
+    if found is None or (hasattr(policy, "start") and found.memory is None and found.foreseen is None):
+        return None
+    return None if hasattr(policy, "foresee") and found.foreseen is None else found

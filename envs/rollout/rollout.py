@@ -24,6 +24,7 @@ from .kpi_sums import KpiSums
 from .program import Machinery, RolloutProgram, Unrecordable
 from .recordable import Recordable, recordable
 from .tape_part import TapePart, parts, read_arrays
+from .trace_rows import TraceRows
 
 if TYPE_CHECKING:
     from ..interface.observation import Policy
@@ -46,6 +47,7 @@ class Sums:
     lines: dict[str, Array]  # (B,) money
     before: Array  # (B,) money
     kpis: KpiAccumulator | None
+    trace: Any = None  # where it was asked for
 
 
 @dataclass(eq=False)
@@ -75,12 +77,12 @@ class Rollout:
         What is simulated; the tape has been checked.
     policy
         What is recorded of the policy.
-    kpis
-        Whether key performance indicators are wanted.
+    kpis, trace
+        Whether key performance indicators and every period are wanted.
     """
 
-    def __init__(self, scenario: Scenario, policy: Recordable, tape: Tape, kpis: bool) -> None:
-        self.scenario, self.policy, self.tape, self.kpis = scenario, policy, tape, kpis
+    def __init__(self, scenario: Scenario, policy: Recordable, tape: Tape, kpis: bool, trace: bool = False) -> None:
+        self.scenario, self.policy, self.tape, self.kpis, self.trace = scenario, policy, tape, kpis, trace
         self.tables = t = scenario.tables
         self.worlds = worlds_together(t)
         self.vary = unusual_lead_times(t, tape.exogenous)
@@ -88,7 +90,7 @@ class Rollout:
         while self.most < tape.periods:
             self.most *= 2
         pattern = tuple((name, array.shape[1:-1]) for name, array in read_arrays(tape).items())
-        key = (id(t), policy.structure, pattern, self.vary, self.most if kpis else 0)
+        key = (id(t), policy.structure, pattern, self.vary, self.most if kpis else 0, trace)
         self.entry = _entries.get(key) or KnownProgram(t, room_of(t, tape) if kpis else 0)
         _entries[key] = self.entry
         _entries.move_to_end(key)
@@ -97,7 +99,9 @@ class Rollout:
         self._began = self._first_done = perf_counter()
 
     @classmethod
-    def of(cls, scenario: Scenario, policy: Policy, tape: Tape, ops: Ops, kpis: bool) -> Rollout | None:
+    def of(
+        cls, scenario: Scenario, policy: Policy, tape: Tape, ops: Ops, kpis: bool, trace: bool = False
+    ) -> Rollout | None:
         """None where the policy cannot be recorded, or the arithmetic is another one."""
         if ops.name != "numpy" or ops.float != np.float64 or os.environ.get("ECHELONGYM_NATIVE") == "0":
             return None
@@ -105,7 +109,7 @@ class Rollout:
         recorded = recordable(policy, ops.int if t.integer else ops.float)
         if recorded is None or (kpis and room_of(t, tape) > ROOM):
             return None
-        found = cls(scenario, recorded, tape.check(scenario), kpis)
+        found = cls(scenario, recorded, tape.check(scenario), kpis, trace)
         return None if found.entry.refused else found
 
     def worth_while(self, done: int = 0) -> bool:
@@ -173,10 +177,15 @@ class Rollout:
         """
         t, W = self.tables, self.worlds
         machinery = machinery_of(t, W, self.vary)
-        part = TapePart(t, self.tape, W)
+        part = self._part()
         part.fill(0, min(W, self.tape.batch))
         sums = KpiSums(t, machinery.ops, W, windows(self.scenario), self.most) if self.kpis else None
-        return RolloutProgram(machinery, self.policy, part, sums)
+        rows = TraceRows(machinery.ledger) if self.trace else None
+        return RolloutProgram(machinery, self.policy, part, sums, rows)
+
+    def _part(self) -> TapePart:
+        foreseen = self.policy.foreseen
+        return TapePart(self.tables, self.tape, self.worlds, None if foreseen is None else foreseen(self.tape))
 
     def run(self, progress: Callable[[int, int], None] | None = None, told: int = 0) -> Sums | None:
         """All periods of all worlds; None if the policy decides what does not fit, to be said by who asks it again.
@@ -194,15 +203,19 @@ class Rollout:
     def _run(self, progress: Callable[[int, int], None] | None, told: int) -> Sums | None:
         assert self.entry.program is not None
         t, tape, program, W = self.tables, self.tape, self.entry.program, self.worlds
-        part = TapePart(t, tape, W)
-        program.read(part)
+        part = self._part()
         for number, given in zip(program.numbers, self.policy.numbers, strict=True):
             number[...] = given
+        for memory, opening in zip(program.memory, self.policy.memory or (), strict=True):
+            memory[...] = opening
+        if program.trace is not None:
+            program.trace.begin(tape.periods, tape.batch)
         lines = {line: np.zeros(tape.batch) for line in program.sums}
         before = np.zeros(tape.batch)
         whole = KpiAccumulator(t, tape.batch, windows(self.scenario), t.warm_up) if self.kpis else None
         for start, stop in parts(tape.batch, W):
             part.fill(start, stop)
+            program.read(part)
             program.start()
             mine = slice(0, stop - start)
             if t.warm_up:
@@ -216,11 +229,13 @@ class Rollout:
                 lines[line][start:stop] = total[mine]
             if whole is not None and program.kpis is not None:
                 program.kpis.hand_over(whole, start, stop, part.rows["demand"][t.H + t.warm_up : -1])
+            if program.trace is not None:
+                program.trace.keep(start, stop)
             done = tape.periods * stop // tape.batch
             while progress is not None and told < done:
                 told += 1
                 progress(told, tape.periods)
-        return Sums(lines, before, whole)
+        return Sums(lines, before, whole, None if program.trace is None else program.trace.hand_over())
 
 
 def worlds_together(tables: Tables) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,16 +53,26 @@ class TapePart:
         Whose worlds, of how many periods T.
     size
         Number of worlds W.
+    foreseen
+        What a policy knows of worlds ``start`` to ``stop``: arrays (T, ..., worlds).
 
     Attributes
     ----------
     rows : arrays (T + 1, ..., W) by name, demand (H + T + 1, C, P, W); their last row stands for what follows the tape.
     numbers : (T, W) of the periods.
     last : (T, W) 1 in the last period.
+    foreseen : arrays (T, ..., W) that a policy knows.
     """
 
-    def __init__(self, tables: Tables, tape: Tape, size: int) -> None:
-        self.size, self.history = size, tables.H
+    def __init__(
+        self,
+        tables: Tables,
+        tape: Tape,
+        size: int,
+        foreseen: Callable[[int, int], Sequence[NumpyArray]] | None = None,
+    ) -> None:
+        self.size, self.history, self._foreseen = size, tables.H, foreseen
+        self.foreseen: list[NumpyArray] = []
         self.arrays = read_arrays(tape)
         self.rows: dict[str, NumpyArray] = {}
         for name, array in self.arrays.items():
@@ -80,6 +90,13 @@ class TapePart:
             if worlds < self.size:
                 rows[:-1, ..., worlds:] = array[..., stop - 1 : stop]
             rows[-1] = rows[-2]
+        if self._foreseen is not None:
+            known = self._foreseen(start, stop)
+            if not self.foreseen:
+                self.foreseen = [np.zeros((*one.shape[:-1], self.size), one.dtype) for one in known]
+            for place, one in zip(self.foreseen, known, strict=True):
+                place[..., :worlds] = one
+                place[..., worlds:] = one[..., -1:]
 
 
 def read_arrays(tape: Tape) -> dict[str, Any]:

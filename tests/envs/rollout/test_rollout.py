@@ -16,8 +16,15 @@ from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 
 pytestmark = pytest.mark.filterwarnings("ignore::echelongym.envs.NetworkWarning")
-MEMORY = {"just_in_time", "sterman", "rolling_horizon", "random"}  # these must be asked every period
 
+# Rules with options that make them do something else, with memory among them.
+FURTHER = [
+    ("sterman", {"smoothing": 0.3, "adjustment_rate": 0.5, "order_delay": 2, "initial_periods": 3}),
+    ("just_in_time", {"safety": 3}),
+    ("random", {"seed": 7, "spread": 3}),
+    ("echelon_base_stock", {"allocation": "marginal"}),
+    ("capped_local_base_stock", {"allocation": "equalise"}),
+]
 
 compiling = pytest.mark.skipif(compiler() is None, reason="needs a C compiler")
 
@@ -36,12 +43,12 @@ def asked(monkeypatch, scenario, policy, tape, **options):
         return simulate(scenario, policy, tape, **options)
 
 
-def rolled(monkeypatch, scenario, policy, tape, kpis=True, size=16, compiled=False):
+def rolled(monkeypatch, scenario, policy, tape, kpis=True, size=16, compiled=False, trace=False):
     """The same by a program of ``size`` worlds, replayed or compiled; None where it is asked all the same."""
     with monkeypatch.context() as patch:
         patch.delenv("ECHELONGYM_NATIVE", raising=False)
         patch.setattr(module, "worlds_together", lambda tables: size)
-        rollout = Rollout.of(scenario, policy, tape, NUMPY, kpis)
+        rollout = Rollout.of(scenario, policy, tape, NUMPY, kpis, trace)
         if rollout is None:
             return None
         entry = rollout.entry
@@ -51,7 +58,7 @@ def rolled(monkeypatch, scenario, policy, tape, kpis=True, size=16, compiled=Fal
                 entry.program.compile()
                 # Means of past demand are NumPy's sums, in an order that follows from where the numbers lie.
                 assert entry.program.native.whole or policy.name in ("forecast_base_stock", "playbook")
-        outcome = simulate(scenario, policy, tape, kpis=kpis)
+        outcome = simulate(scenario, policy, tape, kpis=kpis, trace=trace)
         assert entry.program is not None
         assert not entry.refused
         return outcome
@@ -76,6 +83,9 @@ def same_outcomes(one, other, kpis=True):
         same(getattr(one, name), getattr(other, name), name)
     if kpis:
         same(one.kpis(), other.kpis())
+    assert (one.trace is None) == (other.trace is None)
+    if one.trace is not None:
+        same(vars(one.trace), vars(other.trace))
 
 
 def rules_for(scenario, seed):
@@ -88,11 +98,13 @@ def rules_for(scenario, seed):
         except InputError:
             continue
         space = found.space()
-        if len(space) and name not in MEMORY and (number + seed) % 4:
+        if len(space) and (number + seed) % 4:
             rng = np.random.default_rng(len(space))
             vector = np.maximum(space.start + space.scale * rng.normal(size=len(space)), space.lower)
             found = found.with_vector(space, np.where(rng.random(len(space)) < 0.8, vector, space.unused))
         yield name, found
+    for name, options in FURTHER:
+        yield name, RULES[name](scenario, **options)
 
 
 def drawn(seed):
@@ -106,12 +118,12 @@ def check_every_rule(monkeypatch, seed, compiled):
     scenario, tape = drawn(seed)
     run = 0
     for name, rule in rules_for(scenario, seed):
-        outcome = rolled(monkeypatch, scenario, rule, tape, compiled=compiled)
-        assert (outcome is None) == (name in MEMORY), name
-        if outcome is not None:
-            same_outcomes(asked(monkeypatch, scenario, rule, tape), outcome)
-            run += 1
-    assert run >= 8
+        trace = run % 3 == 0
+        outcome = rolled(monkeypatch, scenario, rule, tape, compiled=compiled, trace=trace)
+        assert outcome is not None, name
+        same_outcomes(asked(monkeypatch, scenario, rule, tape, trace=trace), outcome)
+        run += 1
+    assert run >= 15
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -163,17 +175,83 @@ def test_another_candidate_and_another_tape_run_the_same_program(monkeypatch):
     assert len(module._entries) == 1
 
 
-def test_rules_that_decide_by_values_are_asked(monkeypatch):
+def test_policies_that_decide_by_values_are_asked(monkeypatch):
     """They are refused once a recording was tried, whatever the reason, and cost the same."""
+
+    class Looking(Constant):
+        def on(self, numbers):
+            def decide(observation):
+                return Decision(observation.unfilled * (1.0 if observation.on_hand.max() > 0 else 0.0))
+
+            return decide
+
+        def __call__(self, observation):
+            return self.on([])(observation)
+
     monkeypatch.setattr(module, "TO_LOAD", (0.0, 0.0))
     scenario = Scenario.load("one_warehouse_three", {"horizon": 30, "warm_up": 5})
-    rule, tape = RULES["echelon_base_stock"](scenario, allocation="marginal"), scenario.sample(9, seed=1)
-    outcomes = [simulate(scenario, rule, tape) for _ in range(2)]
+    policy, tape = Looking(scenario, 0.0), scenario.sample(9, seed=1)
+    outcomes = [simulate(scenario, policy, tape) for _ in range(2)]
     entry = next(iter(module._entries.values()))
     assert entry.refused
     assert entry.program is None
     for outcome in outcomes:
-        same_outcomes(asked(monkeypatch, scenario, rule, tape), outcome)
+        same_outcomes(asked(monkeypatch, scenario, policy, tape), outcome)
+
+
+@pytest.mark.parametrize("missing", ["memory", "foreseen"])
+def test_a_policy_that_does_not_say_what_it_remembers_or_foresees_is_asked(missing):
+    class Starting(Constant):
+        if missing == "memory":
+
+            def start(self, worlds):
+                self.number += 1
+        else:
+
+            def foresee(self, tape):
+                self.number = float(tape.demand.mean())
+
+    scenario, tape = drawn(0)
+    assert Rollout.of(scenario, Constant(scenario, 1.0), tape, NUMPY, True) is not None
+    assert Rollout.of(scenario, Starting(scenario, 1.0), tape, NUMPY, True) is None
+
+
+@compiling
+@pytest.mark.parametrize("trace", [False, True])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("sterman", {"smoothing": 0.2, "order_delay": 1}),
+        ("just_in_time", {}),
+        ("random", {}),
+        ("echelon_base_stock", {}),
+    ],
+)
+def test_memory_foresight_and_traces_compiled(name, options, trace, monkeypatch):
+    scenario = Scenario.load("serial", {"warm_up": 7})
+    rule, tape = RULES[name](scenario, **options), scenario.sample(50, seed=3, periods=40)
+    plain = asked(monkeypatch, scenario, rule, tape, trace=trace)
+    same_outcomes(plain, rolled(monkeypatch, scenario, rule, tape, True, 32, True, trace))
+
+
+def test_what_is_remembered_of_one_simulation_is_forgotten_in_the_next(monkeypatch):
+    scenario, tape = drawn(0)
+    rule = RULES["sterman"](scenario, smoothing=0.5, order_delay=1)
+    first, second = (rolled(monkeypatch, scenario, rule, tape) for _ in range(2))
+    same_outcomes(first, second)
+
+
+def test_a_trace_adds_up_to_what_was_told(monkeypatch):
+    scenario, tape = drawn(1)
+    rule = RULES["sterman"](scenario, order_delay=1)
+    outcome = rolled(monkeypatch, scenario, rule, tape, trace=True)
+    told = {line: money[scenario.warm_up :].mean(0) for line, money in outcome.trace.costs.items()}
+    for line, money in outcome.costs.items():
+        assert told[line] == pytest.approx(money, rel=1e-12, abs=1e-12)
+    one = outcome.trace
+    assert one.on_hand.shape[:3] == (tape.periods, tape.batch, scenario.tables.N)
+    # What was asked for and not shipped is what is unfilled when the next period begins.
+    assert one.unfilled[1:] == pytest.approx(np.maximum(one.requests - one.shipped, 0)[:-1], abs=1e-9)
 
 
 def test_a_subclass_says_itself_that_it_is_pure(monkeypatch):
