@@ -213,7 +213,8 @@ class AnchoringAndAdjustment(Rule):
         if self.memory is None:
             memory = plan.opening(owed * 0)
         else:
-            memory = _Memory(*self.memory[:3], tuple(self.memory[3:]))
+            demand, arrived, begun, *orders = self.memory
+            memory = _Memory(demand, arrived, begun, tuple(orders))
         demand = memory.demand
         if plan.smooths and self.memory is not None:
             asked = self._asked(plan, observation, memory)
