@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
 
 from ..core.typing import Floats
 from ..core.validation import Config, number
+from .compiled import kernels
 
 Coefficient = Annotated[float, number(0.0, 1.0 - 1e-9)]
 
@@ -32,32 +34,38 @@ class Correlation(Config):
     """Correlation from one period to the next, of the same scores."""
 
 
-def correlated_scores(own: Floats, common: Floats | None, correlation: Correlation, zero: int) -> Floats:
-    """Normal scores of one series of demand; changes ``own`` in place.
+def correlated_scores(
+    own: Floats, common: Floats | None, groups: Sequence[int], correlation: Correlation, zero: int
+) -> None:
+    """Make independent normal numbers into the scores that demands are drawn from, in place.
 
     Parameters
     ----------
     own
-        Independent standard normal numbers (n, B) of the series.
+        Independent standard normal numbers (n, E, B) of E series.
     common
-        Those of its group, or None where ``correlation.demand`` is 0.
+        Those (n, G, B) of the groups, or None where ``correlation.demand`` is 0.
+    groups
+        Group (E,) of each series.
     correlation
         The coefficients.
     zero
         Row of period 0. The AR(1) process is stationary there; it runs forward from it, and
         backward as well, being reversible, so that worlds do not depend on the history's length.
-
-    Returns
-    -------
-    (n, B) scores, each standard normal.
     """
+    alone, shared = math.sqrt(1.0 - correlation.demand), math.sqrt(correlation.demand)
+    keep, fresh = correlation.periods, math.sqrt(1.0 - correlation.periods**2)
+    compiled = kernels(own.size)
+    if compiled is not None:
+        for k, group in enumerate(groups):
+            in_common = None if common is None else common[:, group]
+            compiled.correlate(own[:, k], in_common, zero, (alone, shared), (keep, fresh))
+        return
     if common is not None:
-        np.multiply(own, math.sqrt(1.0 - correlation.demand), out=own)
-        own += math.sqrt(correlation.demand) * common
-    if correlation.periods:
-        keep, fresh = correlation.periods, math.sqrt(1.0 - correlation.periods**2)
+        np.multiply(own, alone, out=own)
+        own += shared * common[:, groups]
+    if keep:
         for row in range(zero + 1, len(own)):
             own[row] = fresh * own[row] + keep * own[row - 1]
         for row in range(zero - 1, -1, -1):
             own[row] = fresh * own[row] + keep * own[row + 1]
-    return own

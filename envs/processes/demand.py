@@ -19,6 +19,7 @@ from ..core.validation import Config, validate
 from ..recorded.record import ONE_RECORD, JointRecords
 from ..recorded.trace import Columns, Trace
 from ..recorded.windows import Windows
+from .compiled import kernels
 from .families import FAMILIES, DemandFamily, Season
 from .inverse import BYTES_A_VALUE, InverseTables, PlaceNumbers
 from .laws import Smooth, Steps, Uniform
@@ -108,6 +109,7 @@ class DemandProcess:
         effect: DisruptionFactor | None = None,
         uniform: Floats | None = None,
         score: Floats | None = None,
+        out: NDArray[Any] | None = None,
     ) -> NDArray[Any]:
         """Demand of ``count`` periods from ``first`` on.
 
@@ -123,10 +125,12 @@ class DemandProcess:
             Numbers (n, B) in (0, 1), where ``needs`` says uniform.
         score
             Or normal scores (n, B), which any family can be drawn from.
+        out
+            Array (n, B) to be filled.
 
         Returns
         -------
-        (n, B) units, or (n, 1) where all worlds are alike.
+        ``out``, or without it (n, B) units, (n, 1) where all worlds are alike.
 
         Raises
         ------
@@ -134,16 +138,23 @@ class DemandProcess:
             If neither uniform numbers nor scores are given.
         """
         factors, index = self.season(first, count)
+        argument = uniform if score is None else score
+        if not self.constant and argument is None:
+            raise TypeError("expected uniform or score")
         if isinstance(self._law, Smooth):
-            return self._scaled(self._law, factors[index, None], effect, uniform, score)
+            assert argument is not None
+            out = np.empty(argument.shape) if out is None else out
+            self._scaled(self._law, factors[index], effect, argument, score is not None, out)
+            return out
         codes, levels = _NO_EFFECT if effect is None else effect
         pairs = index[:, None] * len(levels) + codes
         if self.constant:
             products = np.array([self._moments(f)[0] for f in np.outer(factors, levels).ravel()])
-            return products[pairs]
-        argument = uniform if score is None else score
-        if argument is None:
-            raise TypeError("expected uniform or score")
+            if out is None:
+                return products[pairs]
+            out[...] = products[pairs]
+            return out
+        assert argument is not None
         key = (score is not None, first, count)
         if effect is None and key in self._undisturbed:
             tables, laws = self._undisturbed[key]
@@ -152,29 +163,34 @@ class DemandProcess:
             laws = numbers[pairs]
             if effect is None:
                 self._undisturbed = {key: (tables, laws)}
-        return tables.draw(laws, argument)
+        out = np.empty(argument.shape) if out is None else out
+        tables.draw(laws, argument, out)
+        return out
 
     def _scaled(
         self,
         law: Smooth,
         season: Floats,
         effect: DisruptionFactor | None,
-        uniform: Floats | None,
-        score: Floats | None,
-    ) -> Floats:
-        if score is not None:
-            drawn = law.at_score(score)
-        elif uniform is not None:
-            drawn = law.at_uniform(uniform)
-        else:
-            raise TypeError("expected uniform or score")
-        if self.family.season is not None:
-            np.multiply(drawn, season, out=drawn)
+        argument: Floats,
+        score: bool,
+        out: NDArray[Any],
+    ) -> None:
+        """Quantiles of a smooth law at scores, else probabilities, times season (n,) and effect, into ``out``."""
+        seasonal = self.family.season is not None
+        compiled, form = kernels(out.size), law.form(score)
+        if compiled is not None and form is not None:
+            factors = None if effect is None else effect.values
+            compiled.smooth(form, argument, season if seasonal else None, factors, self.integer, out)
+            return
+        drawn = law.at_score(argument) if score else law.at_uniform(argument)
+        if seasonal:
+            np.multiply(drawn, season[:, None], out=drawn)
         if effect is not None:
             drawn = drawn * effect.values
         if self.integer:
             np.floor(np.add(drawn, 0.5, out=drawn), out=drawn)
-        return drawn
+        out[...] = drawn
 
     def _numbered(
         self, score: bool, factors: Floats, levels: Floats, pairs: PlaceNumbers

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..core.typing import Floats
 from ..core.validation import Config, PeriodsFromZero, Share
+from .compiled import kernels
 from .series import Streams
 
 
@@ -62,27 +63,50 @@ def sample_forecasts(
     looks
         (T, E, F, B), filled with units.
     """
-    periods, skill, rows = len(looks), forecast.skill, len(demand)
+    rows = len(demand)
     noisy = np.flatnonzero(deviation.any(axis=0)).tolist()
-    spread = deviation[:, noisy, None]
-    surprise = demand - mean[:, :, None]
+    # One series for each lead, so that the horizon does not enter the names.
+    names = [entities[k] for k in noisy]
     bridge: Floats | None = None
     nearer = 1.0
     for slot in range(forecast.horizon):
-        known = skill ** (slot + 1)
-        seen = surprise * known
-        seen += mean[:, :, None]
+        known = forecast.skill ** (slot + 1)
+        before, noise, scale = bridge, None, 1.0
         if 0.0 < known < 1.0 and noisy:
-            # One series for each lead, so that the horizon does not enter the names.
-            names = [entities[k] for k in noisy]
             noise = streams.normals(f"forecast {slot + 1}", names, 0, rows)
-            noise *= math.sqrt(known * (nearer - known) / nearer)
-            if bridge is not None:
-                bridge *= known / nearer
-                noise += bridge
+            scale = math.sqrt(known * (nearer - known) / nearer)
+        weights = (known, scale, known / nearer)
+        if noise is not None:
             bridge, nearer = noise, known
-            if len(noisy) == len(entities):
-                seen += noise * spread
-            else:
-                seen[:, noisy] += noise * spread
-        looks[:, :, slot] = seen[slot : slot + periods]
+        compiled = kernels(looks[:, :, slot].size)
+        if compiled is None:
+            _look(demand, mean, deviation, noisy, noise, before, weights, slot, looks[:, :, slot])
+            continue
+        place = dict(zip(noisy, range(len(noisy)), strict=True)) if noise is not None else {}
+        for k in range(len(entities)):
+            own, older = ((None if one is None or k not in place else one[:, place[k]]) for one in (noise, before))
+            compiled.look(demand[:, k], (mean[:, k], deviation[:, k]), own, older, slot, weights, looks[:, k, slot])
+
+
+def _look(
+    demand: NDArray[Any],
+    mean: Floats,
+    deviation: Floats,
+    noisy: list[int],
+    noise: Floats | None,
+    before: Floats | None,
+    weights: tuple[float, float, float],
+    slot: int,
+    looks: Floats,
+) -> None:
+    """One lead's looks (T, E, B); ``noise``, of the noisy series, becomes the bridge, ``before`` being the nearer lead's."""
+    known, scale, ratio = weights
+    shown = slice(slot, slot + len(looks))
+    seen = (demand[shown] - mean[shown, :, None]) * known
+    seen += mean[shown, :, None]
+    if noise is not None:
+        noise *= scale
+        if before is not None:
+            noise += before * ratio
+        seen[:, noisy] += noise[shown] * deviation[shown][:, noisy, None]
+    looks[...] = seen

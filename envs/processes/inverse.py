@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.typing import Floats
+from .compiled import kernels
 from .laws import SCORES, Steps
 
 PlaceNumbers = NDArray[np.intp]
@@ -29,11 +30,9 @@ class InverseTables:
         Whether laws are looked up by normal score rather than by probability.
     values
         Length of a typical law, which sets the number of bins.
-    dtype
-        Of the numbers drawn.
     """
 
-    def __init__(self, score: bool, values: int, dtype: Any = np.float64) -> None:
+    def __init__(self, score: bool, values: int) -> None:
         power = int(np.clip(np.ceil(np.log2(16 * values)), 8, 15))
         self._score = score
         # Bins a unit are a power of two, so that the place of a probability is exact.
@@ -44,7 +43,7 @@ class InverseTables:
         self._highest: PlaceNumbers = np.empty(0, np.intp)  # last value
         self._full = np.empty(0, np.bool_)  # bins with more than one edge
         self._edges: Floats = np.empty(0)  # upper edge of every value of every law
-        self._values: NDArray[Any] = np.empty(0, dtype)
+        self._values: Floats = np.empty(0)
 
     def add(self, laws: Sequence[Steps]) -> int:
         """Take in laws; the first is known to :meth:`draw` by the number returned, and so on."""
@@ -66,10 +65,19 @@ class InverseTables:
         self._lowest, self._highest, self._full, self._edges, self._values = (np.concatenate(part) for part in parts)
         return number
 
-    def draw(self, laws: PlaceNumbers, argument: Floats) -> NDArray[Any]:
-        """Values ``(n, B)`` at ``argument (n, B)`` of ``laws (n, 1)`` or ``(n, B)``."""
+    def draw(self, laws: PlaceNumbers, argument: Floats, out: NDArray[Any]) -> None:
+        """Fill ``out (n, B)`` with values at ``argument (n, B)`` of ``laws (n, 1)`` or ``(n, B)``."""
+        compiled = kernels(out.size)
+        if compiled is None:
+            out[...] = self._drawn(laws, argument)
+            return
+        tables = self._lowest, self._highest, self._full, self._edges, self._values
+        bins = self._bins, self._rate, self._start * self._rate, self._score
+        compiled.look_up(argument, laws, bins, tables, out)
+
+    def _drawn(self, laws: PlaceNumbers, argument: Floats) -> Floats:
         count, batch = argument.shape
-        drawn = np.empty((count, batch), self._values.dtype)
+        drawn = np.empty((count, batch))
         rows = max(1, _BLOCK // max(batch, 1))
         late: list[tuple[PlaceNumbers, PlaceNumbers, Floats]] = []  # where, bin and argument in fuller bins
         for row in range(0, count, rows):

@@ -11,6 +11,7 @@ import numpy as np
 from ..core.backend import half_up
 from ..core.errors import InputError
 from ..core.typing import Floats
+from .compiled import CLIPPED, JOINED, LINEAR, Form
 from .series import normal_quantile
 
 MOST_VALUES = 4_000_000  # a longer table of counts is a slip of the pen
@@ -114,6 +115,10 @@ class Smooth(ABC):
         """Quantile at a probability; a new array."""
         return self.at_score(normal_quantile(uniform))
 
+    @abstractmethod
+    def form(self, score: bool) -> Form | None:
+        """What compiled code computes the quantile from, at scores or at probabilities; None if it cannot."""
+
     @property
     @abstractmethod
     def reach(self) -> float:
@@ -169,6 +174,10 @@ class ClippedNormal(Smooth):
         np.add(drawn, self.centre, out=drawn)
         return np.maximum(drawn, 0.0, out=drawn)
 
+    def form(self, score: bool) -> Form | None:
+        """See :class:`Smooth`."""
+        return (CLIPPED, self.spread, self.centre, None) if score else None
+
     @property
     def reach(self) -> float:
         """See :class:`Smooth`."""
@@ -213,6 +222,10 @@ class Quantile(Smooth):
             np.multiply(total, place, out=total)
             np.add(total, coefficients.take(index), out=total)
         return np.maximum(total, 0.0, out=total)
+
+    def form(self, score: bool) -> Form | None:
+        """See :class:`Smooth`."""
+        return (JOINED, float(KNOTS), SCORES * KNOTS, self.knots) if score else None
 
 
 def _knots(values: Floats) -> Floats:
@@ -287,6 +300,10 @@ class Uniform(Quantile):
         """See :class:`Smooth`."""
         drawn = np.multiply(uniform, self.high - self.low)
         return np.add(drawn, self.low, out=drawn)
+
+    def form(self, score: bool) -> Form | None:
+        """See :class:`Smooth`."""
+        return super().form(score) if score else (LINEAR, self.high - self.low, self.low, None)
 
     @property
     def reach(self) -> float:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import model_serializer, model_validator
 
 from ..core.validation import LONGEST_SPAN, Config, is_number
+from .compiled import kernels
 from .laws import Steps
 from .series import Streams
 
@@ -143,18 +144,27 @@ def sample_lead_times(
     if random:
         uniforms = streams.uniforms("lead_time", [names[lane] for lane in random], 0, count)
         for k, lane in enumerate(random):
-            drawn[:, lane] = _drawn(lanes[names[lane]], uniforms[:, k])
+            _draw(lanes[names[lane]], uniforms[:, k], drawn[:, lane])
     if factor is not None:
+        compiled = kernels(count * width * len(stretched))
         for lane in stretched:
+            if compiled is not None:
+                compiled.stretch(factor[:, lane], drawn[:, lane])
+                continue
             # A whole product may come out a last bit too high: no reason for one period more.
             drawn[:, lane] = np.ceil(drawn[:, lane] * factor[:, lane] - 1e-9)
     return np.broadcast_to(drawn, shape)
 
 
-def _drawn(lead_time: LeadTime, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
+def _draw(lead_time: LeadTime, uniforms: NDArray[np.float64], out: NDArray[np.int64]) -> None:
     """Inverse of the distribution; a comparison for each value, as they are few."""
     law = Steps.of(np.array(lead_time.values, float), np.array(lead_time.probabilities))
+    edges, values = law.edges(False), law.values.astype(np.int64)
+    compiled = kernels(out.size)
+    if compiled is not None:
+        compiled.lead_times(uniforms, edges, values, out)
+        return
     step = np.zeros(uniforms.shape, np.intp)
-    for edge in law.edges(False):
+    for edge in edges:
         np.add(step, uniforms > edge, out=step)
-    return law.values.astype(np.int64).take(step)
+    out[...] = values.take(step)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.backend import half_up
 from ..core.typing import Floats, Ints
 from ..recorded.blocks import block_positions, block_starts, replayed
 from ..recorded.trace import Trace, TraceSeries
+from .compiled import kernels
 from .series import Streams
 
 
@@ -68,11 +70,17 @@ class ReplayedDemand:
         starts = block_starts(uniforms, window, self.series.block)
         return block_positions(starts, self.series.block, history, horizon)
 
-    def draw(self, positions: Ints, effect: Floats | None) -> Floats:
-        """Demand (count, B) at the periods of the record in ``positions``; ``effect`` scales it."""
-        units: Floats = self.series.units.take(positions, mode="clip")
+    def draw(self, positions: Ints, effect: Floats | None, out: NDArray[Any]) -> None:
+        """Fill ``out`` (count, B) with the demand at the periods of the record in ``positions``; ``effect`` scales it."""
+        known = np.ascontiguousarray(self.series.units, dtype=np.float64)
+        compiled = kernels(out.size)
+        if compiled is not None:
+            mean = self.mean if self.series.block is None else None
+            compiled.replay(known, mean, positions, effect, self.integer, out)
+            return
+        units: Floats = known.take(positions, mode="clip")
         if self.series.block is None:
             units = np.where(positions < 0, self.mean, units)
         if effect is not None:
             units = units * effect
-        return half_up(units) if self.integer else units
+        out[...] = half_up(units) if self.integer else units

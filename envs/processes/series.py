@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import expected
 from ..core.typing import Floats
+from .compiled import kernels
 
 Keys = NDArray[np.uint64]
 
@@ -115,58 +116,63 @@ class Streams:
     def _world_keys(self, process: str, entities: Sequence[str]) -> tuple[Keys, Keys]:
         """Two keys (E, B) of each entity's series in each world."""
         names = [_name_key(self.purpose, int(self.seed), process, name) for name in entities]
-        keys = np.array(names, dtype=np.uint64).reshape(len(names), 2).T[:, :, None]
+        keys = np.array(list(zip(*names, strict=True)), dtype=np.uint64).reshape(2, len(names), 1)
         first, second = _mix(keys ^ self._mixed_worlds)
         return first, second
 
-    def bits(
-        self,
-        process: str,
-        entities: Sequence[str],
-        first: int,
-        count: int,
-        finish: Callable[[Keys], None] | None = None,
-    ) -> Keys:
-        """Random 64-bit numbers (count, E, B) of periods ``first, first + 1, ...``; use high bits.
-
-        ``finish`` changes each block of them in place while it is in the cache.
-        """
-        start, salt = self._world_keys(process, entities)
-        out = np.empty((count, *start.shape), dtype=np.uint64)
-        periods = np.arange(first + _PERIOD_ZERO, first + _PERIOD_ZERO + count, dtype=np.uint64)
-        steps = (periods * _GOLDEN)[:, None, None]
-        rows = max(1, _BLOCK // max(start.size, 1))
-        scratch = np.empty((rows, *start.shape), dtype=np.uint64)
-        for row in range(0, count, rows):
-            x = out[row : row + rows]
-            shifted = scratch[: len(x)]
-            np.add(steps[row : row + rows], start, out=x)
-            np.right_shift(x, _SHIFT_32, out=shifted)
-            np.bitwise_xor(x, shifted, out=x)
-            np.multiply(x, _FIRST, out=x)
-            np.bitwise_xor(x, salt, out=x)
-            np.right_shift(x, _SHIFT_30, out=shifted)
-            np.bitwise_xor(x, shifted, out=x)
-            np.multiply(x, _SECOND, out=x)
-            if finish is not None:
-                finish(x.reshape(-1))
-        return out
+    def bits(self, process: str, entities: Sequence[str], first: int, count: int) -> Keys:
+        """Random 64-bit numbers (count, E, B) of periods ``first, first + 1, ...``; use high bits."""
+        return self._numbers("bits", process, entities, first, count)
 
     def uniforms(self, process: str, entities: Sequence[str], first: int, count: int) -> Floats:
         """Uniform numbers (count, E, B) in (0, 1): odd multiples of 2**-53."""
-        bits = self.bits(process, entities, first, count, _make_uniform)
-        return bits.view(np.float64)
+        return self._numbers("uniforms", process, entities, first, count).view(np.float64)
 
     def normals(self, process: str, entities: Sequence[str], first: int, count: int) -> Floats:
         """Standard normal numbers (count, E, B): the quantiles of :meth:`uniforms`, to 1e-10."""
-        bits = self.bits(process, entities, first, count, _Normals())
-        return bits.view(np.float64)
+        return self._numbers("normals", process, entities, first, count).view(np.float64)
 
     def fractions(self, process: str, entities: Sequence[str], first: int, count: int) -> Floats:
         """Multiples of 1/65536 in [0, 1), (count, E, B)."""
-        bits = self.bits(process, entities, first, count)
-        np.right_shift(bits, _SHIFT_48, out=bits)
-        return np.multiply(bits.view(np.int64), 2.0**-16)
+        return self._numbers("fractions", process, entities, first, count).view(np.float64)
+
+    def _numbers(self, kind: str, process: str, entities: Sequence[str], first: int, count: int) -> Keys:
+        keys = self._world_keys(process, entities)
+        out = np.empty((count, *keys[0].shape), dtype=np.uint64)
+        compiled = kernels(out.size)
+        if compiled is None:
+            _draw(keys, first + _PERIOD_ZERO, _FINISHES[kind](), out)
+        else:
+            compiled.numbers(kind, keys, first + _PERIOD_ZERO, _cubics(), out)
+        return out
+
+
+def _draw(keys: tuple[Keys, Keys], first: int, finish: Callable[[Keys], None] | None, out: Keys) -> None:
+    """Random bits ``out`` (count, E, B) by the keys (E, B) of series; ``finish`` changes each block of them in place."""
+    start, salt = keys
+    periods = np.arange(first, first + len(out), dtype=np.uint64)
+    steps = (periods * _GOLDEN)[:, None, None]
+    rows = max(1, _BLOCK // max(start.size, 1))
+    scratch = np.empty((rows, *start.shape), dtype=np.uint64)
+    for row in range(0, len(out), rows):
+        x = out[row : row + rows]
+        shifted = scratch[: len(x)]
+        np.add(steps[row : row + rows], start, out=x)
+        np.right_shift(x, _SHIFT_32, out=shifted)
+        np.bitwise_xor(x, shifted, out=x)
+        np.multiply(x, _FIRST, out=x)
+        np.bitwise_xor(x, salt, out=x)
+        np.right_shift(x, _SHIFT_30, out=shifted)
+        np.bitwise_xor(x, shifted, out=x)
+        np.multiply(x, _SECOND, out=x)
+        if finish is not None:
+            finish(x.reshape(-1))
+
+
+def _make_fractions(bits: Keys) -> None:
+    """Turn bits into multiples of 1/65536, in place."""
+    np.right_shift(bits, _SHIFT_48, out=bits)
+    np.multiply(bits.view(np.int64), 2.0**-16, out=bits.view(np.float64))
 
 
 def _make_uniform(bits: Keys) -> None:
@@ -187,7 +193,7 @@ class _Normals:
     """
 
     def __init__(self) -> None:
-        self._cubic = _cubics()
+        self._cubic = _cubics_by_power()
         self._side = np.empty(0, np.int64)
         self._bin = np.empty(0, np.int64)
         self._value = np.empty(0)
@@ -217,16 +223,31 @@ class _Normals:
         np.bitwise_xor(total.view(np.uint64), side.view(np.uint64), out=bits)
 
 
+# How bits become numbers of each kind.
+_FINISHES: dict[str, Callable[[], Callable[[Keys], None] | None]] = {
+    "bits": lambda: None,
+    "uniforms": lambda: _make_uniform,
+    "normals": _Normals,
+    "fractions": lambda: _make_fractions,
+}
+
+
 @lru_cache(maxsize=1)
 def _cubics() -> Floats:
-    """Coefficients (4, bins), highest power first, of the quantile of p/2 for p in (0, 1)."""
+    """Coefficients (bins, 4), highest power first, of the quantile of p/2 for p in (0, 1)."""
     octaves = np.ldexp(1.0, np.arange(-53, 0))[:, None, None]
     thirds = 1.0 + (np.arange(64)[:, None] + np.arange(4) / 3.0) / 64.0
     f0, f1, f2, f3 = normal_quantile(0.5 * octaves * thirds).reshape(-1, 4).T
     # Newton's differences over thirds of a bin, then powers of the place in it, from 0 to 1/64.
     d1, d2, d3 = f1 - f0, f2 - 2.0 * f1 + f0, f3 - 3.0 * f2 + 3.0 * f1 - f0
     cubic = np.stack([4.5 * d3, 4.5 * (d2 - d3), 3.0 * (d1 - d2 / 2.0 + d3 / 3.0), f0])
-    return cubic * 64.0 ** np.arange(3, -1, -1)[:, None]
+    return np.ascontiguousarray((cubic * 64.0 ** np.arange(3, -1, -1)[:, None]).T)
+
+
+@lru_cache(maxsize=1)
+def _cubics_by_power() -> Floats:
+    """The same (4, bins)."""
+    return np.ascontiguousarray(_cubics().T)
 
 
 # Wichura (1988), Algorithm AS 241, PPND16: numerators and denominators, highest power first.

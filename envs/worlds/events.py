@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.typing import Bools, Floats
+from ..processes.compiled import kernels
 from ..processes.demand import DisruptionFactor
 from ..processes.series import Streams
 from .dated import dated_span
@@ -36,18 +37,24 @@ def active_periods(
     uniforms = streams.uniforms("disruption", [name], first, count)[:, 0]
     fall, rise = 1.0 / when.mean_up, 1.0 / when.mean_down
     started = uniforms[-first] < when.mean_down / (when.mean_up + when.mean_down)
-    forward = _chain(uniforms[-first:], started, fall, rise)
-    backward = _chain(uniforms[-first::-1], started, fall, rise)
-    return np.concatenate([backward[:0:-1], forward])
+    active = np.empty(uniforms.shape, np.bool_)
+    active[-first] = started
+    for way in (slice(-first, None), slice(-first, None, -1)):
+        _chain(uniforms[way], fall, rise, active[way])
+    return active
 
 
-def _chain(uniforms: Floats, started: Bools, fall: float, rise: float) -> Bools:
-    """States (n, B), True = down, row 0 as ``started``; row k follows from ``uniforms[k]``.
+def _chain(uniforms: Floats, fall: float, rise: float, active: Bools) -> None:
+    """Fill in states (n, B), True = down, from ``active[0]`` on; row k follows from ``uniforms[k]``.
 
     A number sends both states the same way, or leaves each where it is, or exchanges them; the
     state is that of the last number that sent both the same way, with the exchanges since. So no
     loop over periods is needed.
     """
+    compiled = kernels(uniforms.size)
+    if compiled is not None:
+        compiled.chain(uniforms, fall, 1.0 - rise, active)
+        return
     after_up = uniforms < fall
     after_down = uniforms < 1.0 - rise
     exchange = after_up & ~after_down
@@ -55,11 +62,10 @@ def _chain(uniforms: Floats, started: Bools, fall: float, rise: float) -> Bools:
     odd = np.bitwise_xor.accumulate(exchange, axis=0)
     settles = after_up == after_down
     settles[0] = True
-    after_up[0] = started
+    after_up[0] = active[0]
     rows = np.arange(1, len(uniforms) + 1, dtype=np.int64)[:, None]
     last = np.maximum.accumulate(np.where(settles, 2 * rows + (after_up ^ odd), 0), axis=0)
-    states: Bools = (last & 1).astype(np.bool_) ^ odd
-    return states
+    active[...] = (last & 1).astype(np.bool_) ^ odd
 
 
 class Events:
@@ -101,8 +107,12 @@ class Events:
             return None
         shape = np.broadcast_shapes(*(active[event].shape for event, _, _ in entries))
         product = np.ones((shape[0], size, shape[1]))
+        compiled = kernels(len(entries) * shape[0] * shape[1])
         for event, entity, amount in entries:
-            product[:, entity] *= np.where(active[event], amount, 1.0)
+            if compiled is None:
+                product[:, entity] *= np.where(active[event], amount, 1.0)
+            else:
+                compiled.affect(product[:, entity], active[event], amount)
         return product
 
     def demand_factors(self, customers: int, active: dict[str, Bools]) -> list[DisruptionFactor | None]:

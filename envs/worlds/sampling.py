@@ -105,7 +105,7 @@ class Sampler:
             by_need.setdefault("score" if correlated and need != "nothing" else need, []).append(item)
         for c, p, process in by_need.pop("nothing", []):
             demand[:, c, p] = process.draw(-self._history, rows, factors[c])
-        common, group = self._common(streams, rows) if correlation.demand > 0 else (None, [])
+        common, group = self._common(streams, rows) if correlated else (None, [])
         size = max(1, _BLOCK // (rows * max(streams.batch, 1)))
         for need, items in by_need.items():
             for start in range(0, len(items), size):
@@ -114,11 +114,11 @@ class Sampler:
                 draw = streams.normals if need == "score" else streams.uniforms
                 numbers = draw("demand", names, -self._history, rows)
                 if correlated:
-                    shared = None if common is None else common[:, [group[c][p] for c, p, _ in block]]
-                    numbers = correlated_scores(numbers, shared, correlation, self._history)
+                    groups = [group[c][p] for c, p, _ in block]
+                    correlated_scores(numbers, common, groups, correlation, self._history)
                 for k, (c, p, process) in enumerate(block):
                     given = {need: numbers[:, k]}
-                    demand[:, c, p] = process.draw(-self._history, rows, factors[c], **given)
+                    process.draw(-self._history, rows, factors[c], **given, out=demand[:, c, p])
         return demand
 
     def _replay(self, streams: Streams, demand: Any, factors: list[DisruptionFactor | None]) -> None:
@@ -129,14 +129,16 @@ class Sampler:
                 positions[process.record] = process.positions(streams, -self._history, len(demand))
             factor = factors[c]
             effect = None if factor is None else factor.values
-            demand[:, c, p] = process.draw(positions[process.record], effect)
+            process.draw(positions[process.record], effect, demand[:, c, p])
 
-    def _common(self, streams: Streams, rows: int) -> tuple[Floats, list[list[int]]]:
-        """Normal numbers (rows, G, B) of groups and products, and where those of (c, p) are."""
+    def _common(self, streams: Streams, rows: int) -> tuple[Floats | None, list[list[int]]]:
+        """Normal numbers (rows, G, B) of groups and products, if they matter, and where those of (c, p) are."""
         names: dict[str, int] = {}
         group = [
             [names.setdefault(f"{label}/{product}", len(names)) for product in self._products] for label in self._groups
         ]
+        if self._correlation.demand == 0:
+            return None, group
         return streams.normals("common demand", list(names), -self._history, rows), group
 
     def _forecasts(self, streams: Streams, demand: NDArray[Any], periods: int) -> Floats:

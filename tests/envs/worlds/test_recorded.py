@@ -43,7 +43,9 @@ def worlds(folder: Path, purpose: str, history: int, horizon: int, product: str 
     """Demand (history + horizon, worlds) of one product of the counting table."""
     process = ReplayedDemand(configured(folder, **keys), bound(folder, product, **keys), integer=False)
     streams = Streams.of(purpose, 5, np.arange(count))
-    return process.draw(process.positions(streams, -history, history + horizon), None)
+    demand = np.empty((history + horizon, count))
+    process.draw(process.positions(streams, -history, history + horizon), None, demand)
+    return demand
 
 
 # ---------------------------------------------------------------------------------------------------------------- tables
