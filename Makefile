@@ -75,8 +75,8 @@ demo: $(INSTALLED) ## The main job on real store demand: tune, train, benchmark,
 	$(VENV)/bin/echelongym demo scenario=grocery
 
 .PHONY: bench
-bench: $(INSTALLED) ## Env-steps per CPU-second
-	$(VENV)/bin/echelongym bench
+bench: $(INSTALLED) ## Speed beside goals, rooflines and PEER_PYTHON's packages (ROWS="single vector" JSON=FILE)
+	$(PY) -m echelongym.experiments.studies.engine_speed $(if $(PEER_PYTHON),--peer '$(PEER_PYTHON)') $(if $(ROWS),--rows $(ROWS)) $(if $(JSON),--json '$(JSON)')
 
 .PHONY: wheel-test
 wheel-test: $(INSTALLED) ## Build the wheel and run the quick tests on it, outside the checkout

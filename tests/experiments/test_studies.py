@@ -24,6 +24,10 @@ def test_a_study_is_named_where_it_is_used(name: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("engine_speed --rows sngle", "row = 'sngle': expected one of single, vector, "),
+        ("engine_speed --seconds none", "seconds = 'none': expected a number above 0"),
+        ("engine_speed --json nowhere/speed.json", "json = 'nowhere/speed.json': expected a file in a folder"),
+        ("engine_speed --peer /no/such/python", "peer = '/no/such/python': expected the path of a Python interpreter"),
         ("learned_optima nowhere", "instance = 'nowhere': expected one of all, lost_sales"),
         ("learned_optima cells ten", "CPU-seconds = 'ten': expected a number above 0"),
         ("pathwise_speed lst_sales", "did you mean 'lost_sales'?"),

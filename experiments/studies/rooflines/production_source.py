@@ -64,7 +64,8 @@ static inline double period(state *s, const numbers *n, long t, const double *as
 }
 
 // Costs less revenue (worlds,) summed over all periods; requests (rows, LANES) in turn, a demand (worlds, periods) or none.
-OUT double play(const numbers *n, long worlds, long periods, const double *requests, long rows, uint64_t seed, const double *tape, double *costs) {
+OUT double play(const numbers *n, long worlds, long periods, const double *requests, long rows, uint64_t seed,
+                const double *tape, double *costs) {
     double all = 0;
     long row = 0;
     for (long world = 0; world < worlds; world++) {

@@ -9,12 +9,14 @@ SOURCE = r"""
 #define LANES (STORES + 1)
 #define PAIRS ((STORES + 2) / 2)
 #define MOST 16         // longest lead time
-#define HALF_ROOT 0.70710678f
 #define OUT __attribute__((visibility("default")))
 
 typedef REAL real;
 typedef struct { uint32_t word[4][W]; } random_words;
-typedef struct { real level[LANES], holding[LANES], lost[STORES], mean[STORES], deviation[STORES], stock[LANES]; real transit[LANES][MOST]; real common; } numbers;
+typedef struct {
+    real level[LANES], holding[LANES], lost[STORES], mean[STORES], deviation[STORES], stock[LANES], transit[LANES][MOST];
+    real common;  // correlation of demand between stores
+} numbers;
 
 static const int lead[LANES] = LEADS;
 
@@ -59,8 +61,10 @@ static inline void normals(random_words *r, float *one, float *two) {
         float radius = __builtin_sqrtf(-2.0f * log);
         float angle = ((float)(int32_t)(v[w] >> 8) - 8388607.5f) * 9.3623837e-8f;  // pi / 4 at most
         float square = angle * angle;
-        float sine = angle * (1.0f + square * (-1.6666654611e-1f + square * (8.3321608736e-3f - square * 1.9515295891e-4f)));
-        float cosine = 1.0f - 0.5f * square + square * square * (4.166664568298827e-2f + square * (-1.388731625493765e-3f + square * 2.443315711809948e-5f));
+        float sine = -1.6666654611e-1f + square * (8.3321608736e-3f - square * 1.9515295891e-4f);
+        sine = angle * (1.0f + square * sine);
+        float cosine = -1.388731625493765e-3f + square * 2.443315711809948e-5f;
+        cosine = 1.0f - 0.5f * square + square * square * (4.166664568298827e-2f + square * cosine);
         float a = v[w] & 32 ? sine : cosine, b = v[w] & 32 ? cosine : sine;
         one[w] = radius * (v[w] & 64 ? -a : a);
         two[w] = radius * (v[w] & 128 ? -b : b);
@@ -97,7 +101,8 @@ static void started(state *s, const numbers *n) {
     }
 }
 
-static inline void period(state *s, const numbers *n, int t, const real (*restrict demand)[W], real *restrict cost, real weight, trail *kept) {
+static inline void period(state *s, const numbers *n, int t, const real (*restrict demand)[W], real *restrict cost,
+                          real weight, trail *kept) {
     real asked[STORES][W], total[W], share[W], sold[W], now[W];
     real (*restrict wanted)[W] = kept ? kept->asked : asked;
     int slot = t % lead[0];
@@ -168,7 +173,8 @@ OUT double play(const numbers *n, long worlds, long periods, long skipped, uint6
 }
 
 // The same with the gradient in the levels; `trails` has room for all periods.
-OUT double differentiate(const numbers *n, long worlds, long periods, long skipped, uint64_t seed, const real *tape, trail *trails, double *slopes) {
+OUT double differentiate(const numbers *n, long worlds, long periods, long skipped, uint64_t seed, const real *tape,
+                         trail *trails, double *slopes) {
     double all = 0;
     real sums[LANES][W] = {{0}};
     random_words r;
