@@ -20,7 +20,7 @@ from echelongym.experiments.studies.rooflines.kernels import (
     _poisson,
 )
 from echelongym.experiments.studies.rooflines.large import chain, regions
-from echelongym.experiments.studies.rooflines.measure import Found, Line, measured
+from echelongym.experiments.studies.rooflines.measure import Found, TableLine, measured
 from echelongym.experiments.studies.rooflines.peer_process import PeerProcess
 from echelongym.experiments.studies.rooflines.rows import ROWS
 
@@ -150,12 +150,12 @@ def counted(figures: list[float]):
 
 
 def test_ratios_are_of_one_turn_and_goals_of_the_best() -> None:
-    line = Line("work", "steps", 1.0, 8.0, counted([4.0, 2.0, 6.0]), peer="peer", itself=True, turns=3)
+    line = TableLine("work", "steps", 1.0, 8.0, counted([4.0, 2.0, 6.0]), peer="peer", itself=True, turns=3)
     peer = counted([2.0, 1.0, 12.0])
     *_, found = measured(line, 0.0, lambda name, seconds: peer())
     assert (found.best("ours"), found.middle("ours"), found.of_goal()) == (6.0, 4.0, 0.75)
     assert (found.ratio("peer"), found.ratio("roofline")) == (2.0, None)
-    less = Found(Line("time", "ms", 1.0, 20.0, float), ours=[40.0, 50.0], roofline=[4.0, 5.0])
+    less = Found(TableLine("time", "ms", 1.0, 20.0, float), ours=[40.0, 50.0], roofline=[4.0, 5.0])
     assert (less.best("ours"), less.of_goal(), less.ratio("roofline")) == (40.0, 0.5, 0.1)
 
 
@@ -170,17 +170,17 @@ def test_work_is_divided_by_the_time_of_this_process() -> None:
         return time.process_time() - begun
 
     for unit, value in (("steps", 1.0), ("ms", 1000.0)):
-        *_, found = measured(Line("work", unit, 1.0, 1.0, work, turns=1), 0.05, lambda name, seconds: None)
+        *_, found = measured(TableLine("work", unit, 1.0, 1.0, work, turns=1), 0.05, lambda name, seconds: None)
         assert found.ours[0] == pytest.approx(value, rel=0.05)
         assert not found.peer
 
 
 def test_the_table_is_printed_and_written(tmp_path, monkeypatch, capsys) -> None:
     lines = [
-        Line(
+        TableLine(
             "steps of it", "steps", 1e3, 2e6, counted([1e6] * 5), roofline=lambda: 1.0, peer="gym-invmgmt", itself=True
         ),
-        Line("memory", "GB", 4.2, None, counted([1.5]), itself=True, turns=1, note=lambda: "so it is"),
+        TableLine("memory", "GB", 4.2, None, counted([1.5]), itself=True, turns=1, note=lambda: "so it is"),
     ]
     monkeypatch.setitem(ROWS, "single", lambda: iter(lines))
     monkeypatch.setattr(PeerProcess, "figure", lambda self, name, seconds: 1e5)

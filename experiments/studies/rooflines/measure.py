@@ -15,7 +15,7 @@ SECONDS = 0.25  # CPU-seconds of one measurement, at least
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """One line of the table: a kind of work, the goals for it, and how it is measured.
 
     ``ours`` and ``roofline`` do some of it. A ``peer`` is asked for by name; ``itself`` says that one call of ``ours`` returns
@@ -43,7 +43,7 @@ class Line:
 class Found:
     """Figures of a line, one a turn."""
 
-    line: Line
+    line: TableLine
     ours: list[float] = field(default_factory=list)
     roofline: list[float] = field(default_factory=list)
     peer: list[float] = field(default_factory=list)
@@ -92,7 +92,7 @@ class Found:
         }
 
 
-def measured(line: Line, seconds: float, ask: Callable[[str, float], float | None]) -> Iterator[Found]:
+def measured(line: TableLine, seconds: float, ask: Callable[[str, float], float | None]) -> Iterator[Found]:
     """Take the turns of a line; what was found so far after each.
 
     Parameters
@@ -114,7 +114,7 @@ def measured(line: Line, seconds: float, ask: Callable[[str, float], float | Non
         yield found
 
 
-def figure(line: Line, work: Work, seconds: float) -> float:
+def figure(line: TableLine, work: Work, seconds: float) -> float:
     """Work for so many CPU-seconds of this process: how much in a second, or how long it takes once."""
     done, begun = 0.0, time.process_time()
     while True:

@@ -32,14 +32,14 @@ from echelongym.registration import register_envs
 
 from . import large
 from .kernels import LostSalesKernel, ProductionKernel, WarehouseKernel
-from .measure import Line, Work
+from .measure import TableLine, Work
 
 WORLDS = 1024  # of a vector env
 SIMULATED = 256  # of a simulation
 LEVEL = 25  # the best base-stock level of lost_sales
 
 
-def single() -> Iterator[Line]:
+def single() -> Iterator[TableLine]:
     """Env of one world on OR-Gym's network, random actions drawn beforehand, resets included."""
     register_envs()
     scenario = Scenario.load("production_network")
@@ -52,7 +52,7 @@ def single() -> Iterator[Line]:
         _warm(work, 1.0)
         play = _played(roofline, lambda kernel: kernel.costs(64, scenario.horizon), 64 * scenario.horizon)
         peer = "gym-invmgmt" if told == "default" else "or-gym-inventory"
-        yield Line(f"single env, OR-Gym's network, info {told}", "steps", before, goal, work, play, peer)
+        yield TableLine(f"single env, OR-Gym's network, info {told}", "steps", before, goal, work, play, peer)
 
 
 def _single_steps(env: Any) -> Work:
@@ -70,7 +70,7 @@ def _single_steps(env: Any) -> Work:
     return work
 
 
-def vector() -> Iterator[Line]:
+def vector() -> Iterator[TableLine]:
     """Vector env, one warehouse and ten stores."""
     scenario = Scenario.load("one_warehouse")
     goals = {"default": (3.6e6, 10e6), "lean": (5.0e6, 16e6)}
@@ -81,7 +81,7 @@ def vector() -> Iterator[Line]:
         yield _vector_line(name, scenario, told, before, goal, kernel, None)
 
 
-def vector_lost_sales() -> Iterator[Line]:
+def vector_lost_sales() -> Iterator[TableLine]:
     """Vector env, lost sales at one store."""
     scenario = Scenario.load("lost_sales")
     kernel = _roofline(lambda: LostSalesKernel(scenario, LEVEL))
@@ -92,7 +92,7 @@ def vector_lost_sales() -> Iterator[Line]:
 
 def _vector_line(
     name: str, scenario: Scenario, told: str, before: float, goal: float, kernel: Any, peer: str | None
-) -> Line:
+) -> TableLine:
     periods = scenario.horizon
     if told == "default":
         env = NetworkVectorEnv(scenario, WORLDS)
@@ -110,10 +110,10 @@ def _vector_line(
 
     _warm(work, 1.0)
     play = _played(kernel, lambda made: made.play(WORLDS, periods, scenario.warm_up), WORLDS * periods)
-    return Line(name, "steps", before, goal, work, play, peer)
+    return TableLine(name, "steps", before, goal, work, play, peer)
 
 
-def simulation() -> Iterator[Line]:
+def simulation() -> Iterator[TableLine]:
     """`simulate` of echelon base-stock on one warehouse and ten stores, worlds drawn beforehand."""
     scenario = Scenario.load("one_warehouse")
     levels = _levels(scenario)
@@ -123,7 +123,7 @@ def simulation() -> Iterator[Line]:
     yield from _simulations("1 warehouse + 10 stores", scenario, tape, kernel, packed, 1.6e6, 16e6, "stockpyl")
 
 
-def simulation_lost_sales() -> Iterator[Line]:
+def simulation_lost_sales() -> Iterator[TableLine]:
     """`simulate` of base-stock on lost sales at one store, worlds drawn beforehand."""
     scenario = Scenario.load("lost_sales")
     tape = scenario.sample(SIMULATED, seed=1)
@@ -134,7 +134,7 @@ def simulation_lost_sales() -> Iterator[Line]:
 
 def _simulations(
     name: str, scenario: Scenario, tape: Any, kernel: Any, packed: Any, before: float, goal: float, peer: str
-) -> Iterator[Line]:
+) -> Iterator[TableLine]:
     rule = RULES["echelon_base_stock"](scenario)
     tape, steps = tape.check(scenario), tape.batch * tape.periods
     for kpis in (False, True):
@@ -147,10 +147,10 @@ def _simulations(
         play = _played(kernel, lambda made: made.play(tape.batch, tape.periods, scenario.warm_up, tape=packed), steps)
         told = "with indicators" if kpis else "no indicators"
         work_name = f"simulate a rule, {SIMULATED} worlds, {name}, {told}"
-        yield Line(work_name, "steps", before, goal, work, play, peer)
+        yield TableLine(work_name, "steps", before, goal, work, play, peer)
 
 
-def tuner() -> Iterator[Line]:
+def tuner() -> Iterator[TableLine]:
     """A whole tuning of one warehouse and ten stores, env-periods per CPU-second."""
     scenario = Scenario.load("one_warehouse")
     kernel, window = _gradient_roofline(scenario)
@@ -167,10 +167,12 @@ def tuner() -> Iterator[Line]:
         window.worlds * window.periods,
     )
     note = lambda: f"the first tuning of the process, programs loaded or compiled: {first[0] / 1e6:.2f} M"  # noqa: E731
-    yield Line("tuner, one_warehouse, env-periods", "steps", 0.15e6, 2e6, work, play, itself=True, turns=3, note=note)
+    yield TableLine(
+        "tuner, one_warehouse, env-periods", "steps", 0.15e6, 2e6, work, play, itself=True, turns=3, note=note
+    )
 
 
-def gradient() -> Iterator[Line]:
+def gradient() -> Iterator[TableLine]:
     """A gradient of levels on one warehouse and ten stores, drawing of worlds included, env-periods per CPU-second."""
     scenario = Scenario.load("one_warehouse")
     kernel, window = _gradient_roofline(scenario)
@@ -184,12 +186,12 @@ def gradient() -> Iterator[Line]:
                 return steps
 
             _warm(work, 0.5)
-            yield Line(
+            yield TableLine(
                 f"gradient of levels, 1 + 10 stores, {worlds:,} worlds, {how}", "steps", before, 16e6, work, play
             )
 
 
-def gradient_grocery() -> Iterator[Line]:
+def gradient_grocery() -> Iterator[TableLine]:
     """A gradient of levels on ``grocery``, drawing of worlds included."""
     scenario = Scenario.load("grocery")
     scenario = scenario.relaxed() or scenario
@@ -202,7 +204,7 @@ def gradient_grocery() -> Iterator[Line]:
 
         _warm(work, 0.5)
         name = f"gradient of levels, grocery, {window.worlds} worlds x {window.periods} periods, {how}"
-        yield Line(name, "ms", 335, 20, work)
+        yield TableLine(name, "ms", 335, 20, work)
 
 
 def _gradients(scenario: Scenario, window: GradientWindow, worlds: int) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -237,7 +239,7 @@ def _gradients(scenario: Scenario, window: GradientWindow, worlds: int) -> Itera
             yield "compiled C", compiled
 
 
-def products() -> Iterator[Line]:
+def products() -> Iterator[TableLine]:
     """Vector env of a chain of three echelons, 2,000 products and a storage that they share."""
     scenario = Scenario.from_mapping(large.chain(2000))
     for worlds, before in ((1, 15e3), (64, 7e3)):
@@ -253,10 +255,10 @@ def products() -> Iterator[Line]:
 
         _warm(work, 2.0)
         name = f"2,000 products x 3 echelons, {worlds} world{'s' if worlds > 1 else ''}"
-        yield Line(name, "steps", before, None, work)
+        yield TableLine(name, "steps", before, None, work)
 
 
-def lanes() -> Iterator[Line]:
+def lanes() -> Iterator[TableLine]:
     """A network of 1,000 lanes and 100 products, in a process of its own: loading, first reset, memory."""
     figures: list[dict[str, float]] = []  # of each turn
     asked = dict.fromkeys(("load", "reset", "memory"), 0)
@@ -275,13 +277,13 @@ def lanes() -> Iterator[Line]:
 
         for key, unit, before, goal in (("load", "s", 9.5, 2.0), ("reset", "s", 10.4, 1.0), ("memory", "GB", 4.2, 1.0)):
             name = "make an env and its first reset" if key == "reset" else key
-            yield Line(
+            yield TableLine(
                 f"1,000 lanes x 100 products, {name}",
                 unit, before, goal, lambda key=key: measure(key), itself=True, turns=2,  # type: ignore[misc]
             )  # fmt: skip
 
 
-ROWS: dict[str, Callable[[], Iterator[Line]]] = {
+ROWS: dict[str, Callable[[], Iterator[TableLine]]] = {
     "single": single,
     "vector": vector,
     "vector_lost_sales": vector_lost_sales,
