@@ -119,9 +119,7 @@ class RollingHorizon(Rule):
         z = np.asarray(self.values["safety_factors"], dtype=np.float64).reshape(t.N, t.P)
         safety = self.margin * np.where(np.isfinite(z), np.maximum(z, 0.0), 0.0) * self.targets.deviation[0]
         leaves = (t.first_source >= 0) & ((t.lost_share > 0) | (t.patience >= 0))  # (C, P)
-        bounded = np.zeros((t.N, t.P), dtype=bool)
-        for c, p in np.argwhere(leaves):
-            bounded[t.echelon[:, t.first_source[c, p], p], p] = True
+        bounded = t.served_above.sums(leaves.reshape(-1).astype(np.float64)).reshape((t.N, t.P)) > 0
         at = t.lane_target
         missing = t.mean_flow[at] * t.review[:, None] + safety[at] / 2
         return np.where(bounded[at], np.minimum(t.lot / 2, missing), t.lot / 2)

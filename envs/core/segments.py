@@ -11,6 +11,40 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, Ops
+from .typing import Ints
+
+
+def sorted_groups(groups: np.ndarray[Any, Any], count: int) -> tuple[Ints, Ints]:
+    """Items group by group, each group's in their listed order, and where each group starts among them.
+
+    Parameters
+    ----------
+    groups
+        (items,) group of each item, -1 = none.
+    count
+        Number of groups.
+
+    Returns
+    -------
+    Items, those of no group left out, and (count + 1,) starts: those of group g are ``order[starts[g] : starts[g + 1]]``.
+    """
+    groups = np.asarray(groups)
+    kept = np.flatnonzero((groups >= 0) & (groups < count))
+    order = kept[np.argsort(groups[kept], kind="stable")]
+    return order, np.searchsorted(groups[order], np.arange(count + 1))
+
+
+def members_of(groups: Ints, wanted: Ints, count: int) -> tuple[Ints, Ints]:
+    """Items whose group, one of ``count``, is wanted.
+
+    Returns
+    -------
+    Items, those of ``wanted[0]`` first, each group's in their listed order; and of each item the place of its group in ``wanted``.
+    """
+    order, starts = sorted_groups(groups, count)
+    first, number = starts[wanted], starts[wanted + 1] - starts[wanted]
+    place = np.repeat(np.arange(len(wanted)), number)
+    return order[np.arange(len(place)) + np.repeat(first - (np.cumsum(number) - number), number)], place
 
 
 class Segments:
@@ -28,13 +62,13 @@ class Segments:
         self.ops = ops
         self.count = count
         self.items = len(groups)
-        members = [np.flatnonzero(groups == g) for g in range(count)]
-        sizes = np.array([len(m) for m in members], dtype=np.int64)
+        order, starts = sorted_groups(groups, count)
+        sizes = np.diff(starts)
         self.largest = int(sizes.max(initial=0))
         self.buckets = []
-        for size in sorted(set(sizes[sizes > 0].tolist())):
+        for size in np.unique(sizes[sizes > 0]).tolist():
             chosen = np.flatnonzero(sizes == size)
-            grid = np.stack([members[g] for g in chosen])  # (groups of this size, size)
+            grid = order[starts[chosen][:, None] + np.arange(size)]  # (groups of this size, size)
             flat = ops.index(grid.reshape(-1))
             self.buckets.append((ops.index(chosen), flat, len(chosen), size))
         self.of_item = ops.index(np.maximum(groups, 0))

@@ -88,7 +88,7 @@ def echelon_stock(tables: Any) -> NDArray[np.float64]:
     average = t.mean_demand.sum(axis=0) / np.maximum((t.mean_demand > 0).sum(axis=0), 1)
     flow = np.where(t.mean_flow > 0, t.mean_flow, average)
     stock = t.initial_on_hand + flow * (lead + 2)[:, None]
-    return np.asarray((t.echelon * stock[None]).sum(axis=(1, 2)))
+    return np.asarray(t.cells_above.sums(stock.reshape(-1)).reshape(stock.shape).sum(axis=1))
 
 
 def counting(tables: Any, ops: _Backend) -> _Backend:

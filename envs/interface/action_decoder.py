@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ..core.backend import Array, Ops, ops_of
 from ..core.errors import InputError, unknown
-from ..core.segments import Segments
+from ..core.segments import Segments, members_of
+from ..core.typing import Ints
 from .automatic_levels import automatic_levels
 from .inventory_positions import Accumulator, Forest, Later, Owned, SlotRows, Stock, every_row
 
@@ -208,12 +209,10 @@ class Decoding:
         self.further_targets = ops.index(decoder.target[further])
         self.later = Later(t, cells[further], ops, rows)
         # What secondary lanes ask for into each cell that has a primary lane counts for that.
-        both = [np.flatnonzero(decoder.target[further] == cell) for cell in decoder.target[first]]
-        helped = [i for i, found in enumerate(both) if len(found)]
-        self.helped = ops.index(np.array(helped, dtype=np.int64)) if helped else None
-        if helped:
-            helpers = np.concatenate([both[i] for i in helped])
-            group = np.repeat(np.arange(len(helped)), [len(both[i]) for i in helped])
+        helpers, group = members_of(decoder.target[further], decoder.target[first], t.N * t.P)
+        helped, group = np.unique(group, return_inverse=True)
+        self.helped = ops.index(helped) if len(helped) else None
+        if len(helped):
             self.helpers, self.by_helped = ops.index(helpers), Segments(group, len(helped), ops)
         self.local = _LocalOrder(decoder, forest, ops) if decoder.kind == "order_up_to_local" else None
         if decoder.kind == "allocate":
@@ -325,6 +324,7 @@ class _LocalOrder:
     def __init__(self, decoder: ActionDecoder, forest: Forest, ops: Ops) -> None:
         t = decoder.tables
         source = t.lane_source[decoder.lanes] * t.P + decoder.products
+        into = np.where(decoder.primary, -1, decoder.target)
         depth = forest.depth[decoder.target]
         self.levels: list[tuple[Any, Any, Any, Any, Any, Any]] = []
         for number in range(int(depth.max(initial=0)), 0, -1):
@@ -332,17 +332,14 @@ class _LocalOrder:
             if not len(items):
                 continue
             targets = decoder.target[items]
-            out = [np.flatnonzero(source == cell) for cell in targets]
-            into = [np.flatnonzero((decoder.target == cell) & ~decoder.primary) for cell in targets]
-            found, by_target = _grouped(out, ops)
-            helpers, by_item = _grouped(into, ops)
+            found, by_target = _grouped(members_of(source, targets, t.N * t.P), len(targets), ops)
+            helpers, by_item = _grouped(members_of(into, targets, t.N * t.P), len(targets), ops)
             self.levels.append((ops.index(items), ops.index(targets), found, by_target, helpers, by_item))
 
 
-def _grouped(members: list[NDArray[np.int64]], ops: Ops) -> tuple[Any, Segments | None]:
-    """Index of all members one after another, and their groups; None where there are none."""
-    found = np.concatenate(members)
+def _grouped(members: tuple[Ints, Ints], count: int, ops: Ops) -> tuple[Any, Segments | None]:
+    """Index of members one after another, and their groups; None where there are none."""
+    found, group = members
     if not len(found):
         return None, None
-    group = np.repeat(np.arange(len(members)), [len(one) for one in members])
-    return ops.index(found), Segments(group, len(members), ops)
+    return ops.index(found), Segments(group, count, ops)

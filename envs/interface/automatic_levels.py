@@ -86,10 +86,10 @@ def _nested(t: Tables, forest: Forest, echelon: Floats, lead: Floats) -> tuple[F
     """Echelon levels that hold those of the nodes fed and what is in transit to the node itself; and local levels."""
     echelon, fed = echelon.reshape(-1).copy(), np.zeros(t.N * t.P)
     pipeline = (t.mean_flow * lead).reshape(-1)
-    for cell in np.argsort(-forest.depth, kind="stable"):
-        echelon[cell] = max(echelon[cell], fed[cell] + pipeline[cell])
-        if forest.parent[cell] >= 0:
-            fed[forest.parent[cell]] += echelon[cell]
+    for cells in reversed(forest.by_depth):
+        echelon[cells] = np.maximum(echelon[cells], fed[cells] + pipeline[cells])
+        children = cells[forest.parent[cells] >= 0]
+        np.add.at(fed, forest.parent[children], echelon[children])
     return echelon.reshape((t.N, t.P)), (echelon - fed).reshape((t.N, t.P))
 
 
@@ -111,10 +111,7 @@ def _primary_lead(t: Tables, forest: Forest) -> Floats:
 
 def _variance(t: Tables) -> Floats:
     """(N, P) variance of a period's demand of the echelon's customers, taken as independent."""
-    variance = np.zeros((t.N, t.P))
-    for c, p in np.argwhere(t.first_source >= 0):
-        variance[t.echelon[:, t.first_source[c, p], p], p] += t.demand_sd[c, p] ** 2
-    return variance
+    return t.served_above.sums(t.demand_sd.reshape(-1) ** 2).reshape((t.N, t.P))
 
 
 def _correlated(scenario: Scenario) -> Floats:
@@ -124,13 +121,12 @@ def _correlated(scenario: Scenario) -> Floats:
         return np.ones((t.N, t.P))
     between = scenario.correlation.between
     labels = {"region": t.region, "segment": t.segment}.get(between, ("",) * t.C)
-    both = np.zeros((t.N, t.P))
-    for label in dict.fromkeys(labels):
-        sums = np.zeros((t.N, t.P))
-        for c, p in np.argwhere(t.first_source >= 0):
-            if labels[c] == label:
-                sums[t.echelon[:, t.first_source[c, p], p], p] += t.demand_sd[c, p]
-        both += sums**2
+    number = {label: k for k, label in enumerate(dict.fromkeys(labels))}
+    group = np.array([number[label] for label in labels])
+    chains, cells = t.served_above, t.N * t.P
+    places, place = np.unique(group[chains.items // t.P] * cells + chains.cells, return_inverse=True)
+    sums = np.bincount(place, weights=t.demand_sd.reshape(-1)[chains.items], minlength=len(places))
+    both = np.bincount(places % cells, weights=sums**2, minlength=cells).reshape((t.N, t.P))
     variance = _variance(t)
     ratio = (1 - rho) + rho * both / np.where(variance > 0, variance, 1.0)
     return np.where(variance > 0, np.sqrt(ratio), 1.0)
@@ -138,17 +134,13 @@ def _correlated(scenario: Scenario) -> Floats:
 
 def faced(t: Tables) -> tuple[Floats, Floats, Floats]:
     """(N, P) each: penalty a unit short, holding cost where customers are served, share lost; means by demand."""
-    penalty, holding, lost = (np.zeros((t.N, t.P)) for _ in range(3))
     lost_cost = t.lost_share * (t.lost_sale_cost + t.price)
     short = lost_cost + (1 - t.lost_share) * t.backorder_cost
-    for c, p in np.argwhere(t.first_source >= 0):
-        source, weight = t.first_source[c, p], t.mean_demand[c, p]
-        above = t.echelon[:, source, p]
-        penalty[above, p] += weight * short[c, p]
-        holding[above, p] += weight * t.holding_cost[source, p]
-        lost[above, p] += weight * t.lost_share[c, p]
+    served_at = t.holding_cost.reshape(-1)[np.maximum(t.first_cell, 0)]  # (C, P)
     total = np.where(t.mean_flow > 0, t.mean_flow, 1.0)
-    return penalty / total, holding / total, lost / total
+    weighed = ((t.mean_demand * one).reshape(-1) for one in (short, served_at, t.lost_share))
+    penalty, holding, lost = (t.served_above.sums(one).reshape(total.shape) / total for one in weighed)
+    return penalty, holding, lost
 
 
 def _quantile(ratio: Floats) -> Floats:
@@ -190,11 +182,12 @@ def _further(t: Tables, forest: Forest, penalty: Floats, flow_deviation: Floats)
     brought = _brought_before(t, forest)
     cost = t.purchase_cost + t.lane_transport_cost
     lead = _primary_lead(t, forest)
-    for lane, p in np.argwhere(t.lane_open):
+    secondary = t.lane_open & (t.primary_lane[t.lane_target] != np.arange(t.L)[:, None])
+    for lane, p in np.argwhere(secondary):
         target, source = t.lane_target[lane], t.lane_source[lane]
         primary = t.primary_lane[target, p]
         above = source * t.P + p in forest.ancestors(int(target * t.P + p))
-        if primary == lane or not (above or t.is_supplier[source]):
+        if not (above or t.is_supplier[source]):
             continue
         premium = cost[lane, p] - (cost[primary, p] if primary >= 0 else 0.0)
         missing, holding = penalty[target, p], t.holding_cost[target, p]

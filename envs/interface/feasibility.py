@@ -126,8 +126,7 @@ def _reached(t: Tables, start: Bools) -> Bools:
 def _any_source(t: Tables, cells: Bools) -> Bools:
     """(C, P) customers with a source among the cells (N, P)."""
     found = np.zeros((t.C, t.P), dtype=bool)
-    for pair in range(t.S):
-        found[t.pair_customer[pair]] |= t.pair_carries[pair] & cells[t.pair_source[pair]]
+    np.logical_or.at(found, t.pair_customer, t.pair_carries & cells[t.pair_source])
     return found
 
 
@@ -169,23 +168,25 @@ def carried_share(tables: Tables, forest: Forest) -> Floats:
     t = tables
     share = np.ones((t.N, t.P))
     lane_load, node_load = np.zeros(t.L), np.zeros(t.N)
-    for n, p in np.argwhere(t.primary_lane >= 0):
-        volume = t.mean_flow[n, p] * t.volume[p]
-        lane_load[t.primary_lane[n, p]] += volume
-        node_load[t.lane_source[t.primary_lane[n, p]]] += volume
+    fed = t.primary_lane >= 0
+    volume, lanes = (t.mean_flow * t.volume)[fed], t.primary_lane[fed]
+    np.add.at(lane_load, lanes, volume)
+    np.add.at(node_load, t.lane_source[lanes], volume)
     if not (np.isfinite(t.lane_capacity).any() or np.isfinite(t.node_capacity).any()):
         return share
     lane_most, node_most = t.mean_capacity
     lane_share = np.where(lane_load > lane_most, lane_most / np.where(lane_load > 0, lane_load, 1.0), 1.0)
     node_share = np.where(node_load > node_most, node_most / np.where(node_load > 0, node_load, 1.0), 1.0)
-    for cell in np.argsort(forest.depth, kind="stable"):
-        n, p = divmod(int(cell), t.P)
-        lane = t.primary_lane[n, p]
-        if lane < 0:
-            continue
-        source = int(t.lane_source[lane])
-        above = 1.0 if t.is_supplier[source] or seconds(t, forest, source, p) else share[source, p]
-        share[n, p] = min(lane_share[lane], node_share[source], above)
+    flat = share.reshape(-1)
+    limited = ~np.repeat(t.is_supplier, t.P)
+    for cells in forest.by_depth[1:]:
+        above = forest.parent[cells]
+        lane, source = forest.primary[cells] // t.P, above // t.P
+        passed = np.where(limited[above], flat[above], 1.0)
+        for cell in np.unique(above[passed < 1.0]).tolist():
+            if seconds(t, forest, *divmod(cell, t.P)):
+                passed[above == cell] = 1.0
+        flat[cells] = np.minimum(np.minimum(lane_share[lane], node_share[source]), passed)
     return share
 
 
@@ -195,7 +196,8 @@ def seconds(tables: Tables, forest: Forest, node: int, product: int) -> list[int
     cell = node * t.P + product
     above = set(forest.ancestors(cell))
     found = []
-    for lane in np.flatnonzero((t.lane_target == node) & t.lane_open[:, product] & (t.lane_capacity > 0)):
+    into = t.lanes_into[node]
+    for lane in into[t.lane_open[into, product] & (t.lane_capacity[into] > 0)]:
         source = int(t.lane_source[lane])
         if lane != t.primary_lane[node, product] and (t.is_supplier[source] or source * t.P + product in above):
             found.append(int(lane))
@@ -225,13 +227,10 @@ def _capacity(t: Tables, fed: Bools, demanded: Bools) -> Problem | None:
 
 def _primary_lanes_suffice(t: Tables, fed: Bools, demanded: Bools) -> bool:
     """Whether mean demand fits through first sources and primary lanes, as it usually does: then nothing is solved."""
-    for c, p in np.argwhere(demanded):
-        node = int(t.first_source[c, p])
-        while node >= 0 and not t.is_supplier[node]:
-            lane = int(t.primary_lane[node, p])
-            node = int(t.lane_source[lane]) if lane >= 0 else -1
-        if node < 0:
-            return False
+    chains = t.served_above
+    supplied = chains.items[np.repeat(t.is_supplier, t.P)[chains.cells]]
+    if not np.isin(np.flatnonzero(demanded), supplied).all():
+        return False
     return bool((carried_share(t, Forest(t)) >= 1 - _HAIR).all())
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.backend import Array, Ops
-from ..core.segments import Segments
+from ..core.segments import Segments, members_of, sorted_groups
 from ..core.typing import Floats, Ints
 from ..network.tables import Tables
 
@@ -25,6 +25,7 @@ class Forest:
     parent : (N * P,) cell that feeds each cell over its primary lane, -1 = none.
     depth : (N * P,) primary lanes above each cell.
     primary : (N * P,) lane cell of the primary lane, -1 = none.
+    by_depth : of each depth, from 0 on, its cells, ascending.
     """
 
     def __init__(self, tables: Tables) -> None:
@@ -32,13 +33,15 @@ class Forest:
         products = np.tile(np.arange(t.P), t.N)
         lane = t.primary_lane.reshape(-1)
         self.primary = np.where(lane >= 0, lane * t.P + products, -1)
-        source = t.lane_source[np.maximum(lane, 0)] if t.L else lane
-        self.parent = np.where(lane >= 0, source * t.P + products, -1)
+        self.parent = t.parent
         self.depth = np.zeros(t.N * t.P, dtype=np.int64)
         above = self.parent
         while (above >= 0).any():
             self.depth += above >= 0
             above = np.where(above >= 0, self.parent[np.maximum(above, 0)], -1)
+
+        order, starts = sorted_groups(self.depth, int(self.depth.max(initial=0)) + 1)
+        self.by_depth = np.split(order, starts[1:-1])
 
     def ancestors(self, cell: int) -> list[int]:
         """Cells above ``cell``, nearest first."""
@@ -144,16 +147,13 @@ class Later:
         t = tables
         # Periods from now until a row arrives, if the lead time of its lane is the nominal one.
         due = np.maximum(t.nominal_lead_time[rows.lane] - rows.slot - 1, 1)
-        picked, group = [], []
-        for i, cell in enumerate(lanes):
-            lane, product = divmod(int(cell), t.P)
-            same = (t.lane_target[rows.lane] == t.lane_target[lane]) & t.lane_carries[rows.lane, product]
-            for row in np.flatnonzero(same & (due > t.nominal_lead_time[lane])):
-                picked.append(row * t.P + product)
-                group.append(i)
-        self.any = bool(picked)
-        self.picked = ops.index(np.array(picked, dtype=np.int64))
-        self.segments = Segments(np.array(group, dtype=np.int64), len(lanes), ops)
+        asking, products = lanes // t.P, lanes % t.P
+        row, group = members_of(t.lane_target[rows.lane], t.lane_target[asking], t.N)
+        later = t.lane_carries[rows.lane[row], products[group]] & (due[row] > t.nominal_lead_time[asking[group]])
+        group, row = group[later], row[later]
+        self.any = bool(len(row))
+        self.picked = ops.index(row * t.P + products[group])
+        self.segments = Segments(group, len(lanes), ops)
 
     def __call__(self, rows: Array) -> Array:
         """(n, B) of rows (M * P, B)."""
@@ -172,26 +172,18 @@ def cover(tables: Tables, forest: Forest, echelon: bool, lots: bool = True) -> t
     4-7): Q^2 / 12 more, unless ``lots`` is False. Nominal lead times; demands of periods and customers taken as independent.
     """
     t = tables
-    mean, variance = np.zeros(t.N * t.P), np.zeros(t.N * t.P)
     lead = np.zeros(t.N * t.P)
     fed = forest.primary >= 0
     review = np.ones(t.N * t.P)
     review[fed] = t.review[forest.primary[fed] // t.P]
     lead[fed] = t.nominal_lead_time[forest.primary[fed] // t.P]
     lead = lead + (review - 1) / 2
-    apart, timing = (review**2 - 1) / 12, np.zeros(t.N * t.P)
-    for c in range(t.C):
-        for p in range(t.P):
-            cell, total, differs = int(t.first_cell[c, p]), 0.0, 0.0
-            if cell < 0:
-                continue
-            for node in (cell, *forest.ancestors(cell)):
-                total = total + lead[node] if echelon else lead[node]
-                mean[node] += t.mean_demand[c, p] * (total + 1)
-                variance[node] += t.demand_sd[c, p] ** 2 * (total + 1)
-                differs = differs + apart[node] if echelon else apart[node]
-                timing[node] += t.mean_demand[c, p] * np.sqrt(differs)
-    variance += timing**2
+    apart, chains = (review**2 - 1) / 12, t.served_above
+    covered, differs = (chains.from_below(one) if echelon else one[chains.cells] for one in (lead, apart))
+    demand, variation = t.mean_demand.reshape(-1)[chains.items], t.demand_sd.reshape(-1)[chains.items] ** 2
+    mean = chains.totals(demand * (covered + 1))
+    variance = chains.totals(variation * (covered + 1))
+    variance += chains.totals(demand * np.sqrt(differs)) ** 2
     if lots:
         variance[fed] += t.lot.reshape(-1)[forest.primary[fed]] ** 2 / 12
     return mean.reshape((t.N, t.P)), np.sqrt(variance).reshape((t.N, t.P))
@@ -200,11 +192,7 @@ def cover(tables: Tables, forest: Forest, echelon: bool, lots: bool = True) -> t
 def longest_way(tables: Tables) -> int:
     """Periods along the slowest path of primary lanes, nominal lead times."""
     t, forest = tables, Forest(tables)
-    longest = 0
-    for start in range(t.N * t.P):
-        way, cell = 0, start
-        while (lane := int(forest.primary[cell])) >= 0:
-            way += int(t.nominal_lead_time[lane // t.P])
-            cell = int(forest.parent[cell])
-        longest = max(longest, way)
-    return longest
+    way = np.zeros(t.N * t.P, dtype=np.int64)
+    for cells in forest.by_depth[1:]:
+        way[cells] = way[forest.parent[cells]] + t.nominal_lead_time[forest.primary[cells] // t.P]
+    return int(way.max(initial=0))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ class Block(NamedTuple):
     picked: NDArray[np.int64] | None  # of the flattened array; None = all of it, in order
     centre: NDArray[np.float64]  # (entries,)
     unit: NDArray[np.float64]  # (entries,)
-    labels: tuple[str, ...]
+    labels: Callable[[], Iterable[str]]  # names of the entries, made when asked for
 
 
 class ObservationEncoder:
@@ -63,7 +64,6 @@ class ObservationEncoder:
     ----------
     size : entries of the flat vector.
     slices : name to slice of the flat vector.
-    names : one a entry, as ``on_hand[hub, milk, 3]``.
 
     Example
     -------
@@ -84,7 +84,6 @@ class ObservationEncoder:
             self.slices[block.name] = slice(start, start + len(block.centre))
             start += len(block.centre)
         self.size = start
-        self.names = tuple(f"{block.name}{label}" for block in self.blocks for label in block.labels)
         self.centre = np.concatenate([block.centre for block in self.blocks])
         self.unit = np.concatenate([block.unit for block in self.blocks])
         self.horizon = t.horizon
@@ -92,6 +91,11 @@ class ObservationEncoder:
         self._scale = (1.0 / self.unit).astype(np.float32)[:, None]
         # A whole array goes in as it is, so that no index is needed.
         self._parts = [(block.name, self.slices[block.name], block.picked) for block in self.blocks]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """One an entry, as ``on_hand[hub, milk, 3]``."""
+        return tuple(f"{block.name}{label}" for block in self.blocks for label in block.labels())
 
     def encode(self, observation: Observation) -> Array:
         """Flat vectors (B, size) float32 of an observation in NumPy or torch, contiguous."""
@@ -186,14 +190,14 @@ def _blocks(scenario: Scenario, decoder: ActionDecoder, seasons: tuple[float, ..
             None,
             np.array([scenario.horizon / 2]),
             np.array([scenario.horizon / 2]),
-            ("",),
+            lambda: [""],
         ),
         Block(
             "season",
             None,
             np.zeros(2 * len(seasons)),
             np.ones(2 * len(seasons)),
-            tuple(f"[{wave}, {length:g}]" for length in seasons for wave in ("sin", "cos")),
+            lambda: [f"[{wave}, {length:g}]" for length in seasons for wave in ("sin", "cos")],
         ),
         _lead_time_block(scenario),
     ]
@@ -216,7 +220,7 @@ def _position_block(decoder: ActionDecoder) -> Block:
         levels.deviation.reshape(-1)[decoder.target],
         levels.flow_deviation.reshape(-1)[decoder.target] * covered,
     )
-    return Block("position", None, level - flow, _usable(unit), tuple(f"[{name}]" for name in decoder.names))
+    return Block("position", None, level - flow, _usable(unit), lambda: [f"[{name}]" for name in decoder.names])
 
 
 def _stock_blocks(decoder: ActionDecoder) -> list[Block]:
@@ -311,11 +315,12 @@ def _block(
     axes: tuple[tuple[str, ...] | None, ...],
 ) -> Block:
     """The kept entries of one array; ``axes`` names each axis, None where it says nothing."""
-    places = np.argwhere(kept)
-    labels = tuple(
-        "[" + ", ".join(axis[i] for axis, i in zip(axes, place, strict=True) if axis is not None) + "]"
-        for place in places
-    )
+    kept = np.array(kept)  # may be a view that keeps a large array alive
+
+    def labels() -> Iterator[str]:
+        for place in np.argwhere(kept).tolist():
+            yield "[" + ", ".join(axis[i] for axis, i in zip(axes, place, strict=True) if axis is not None) + "]"
+
     picked = None if kept.all() else np.flatnonzero(kept)
     return Block(name, picked, centre[kept].astype(np.float64), _usable(unit[kept]), labels)
 

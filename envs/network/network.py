@@ -86,11 +86,15 @@ class Network(Entities):
             raise expected(f"{field}.source", lane.source, "a customer, as return_share or recovery is given")
 
     def _check_returns(self) -> None:
-        for customer in self.customers:
+        returns: dict[str, list[Lane]] = {}
+        for lane in self.lanes.values():
+            if lane.source in self.customers:
+                returns.setdefault(lane.source, []).append(lane)
+        for customer, lanes in returns.items():
             for product in self.products:
                 total = 0.0
-                for lane in self.lanes.values():
-                    if lane.source == customer and (lane.products is None or product in lane.products):
+                for lane in lanes:
+                    if lane.products is None or product in lane.products:
                         share = lane.return_share
                         value = share.get(product, 0.0) if isinstance(share, dict) else share
                         total += value or 0.0

@@ -12,8 +12,10 @@ from functools import cached_property
 
 import numpy as np
 
+from ..core.segments import sorted_groups
 from ..core.typing import Bools, Floats, Ints
 from .calendars import ALWAYS, together
+from .echelons import Chains, parents
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,6 @@ class Tables:
     terminal_value: Floats  # (N, P)
     primary_lane: Ints  # (N, P) lane, -1 = none
     mean_flow: Floats  # (N, P) mean demand through the node
-    echelon: Bools  # (N, N, P): [n, m, p] = m is in the echelon of n
     initial_on_hand: Floats  # (N, P)
     initial_in_transit: Floats  # (L, P, K)
     lane_source: Ints  # (L,) node, -1 on a return lane
@@ -142,6 +143,29 @@ class Tables:
         return np.where(self.first_source >= 0, self.first_source * self.P + np.arange(self.P), -1)
 
     @cached_property
+    def parent(self) -> Ints:
+        """(N * P,) cell that feeds each cell over its primary lane, -1 = none."""
+        return parents(self.primary_lane, self.lane_source)
+
+    @cached_property
+    def served_above(self) -> Chains:
+        """Of each customer and product, numbered ``customer * P + product``, the first source's cell and all cells above."""
+        return Chains(self.first_cell.reshape(-1), self.parent)
+
+    @cached_property
+    def cells_above(self) -> Chains:
+        """Of each cell itself and all cells above it."""
+        return Chains(np.arange(self.N * self.P), self.parent)
+
+    @cached_property
+    def echelon(self) -> Bools:
+        """(N, N, P) for plans over small networks, as it grows with N^2: [n, m, p] = m is in the echelon of n."""
+        found = np.zeros((self.N, self.N, self.P), dtype=bool)
+        below, above = self.cells_above.items, self.cells_above.cells
+        found[above // self.P, below // self.P, below % self.P] = True
+        return found
+
+    @cached_property
     def stocked(self) -> Bools:
         """(N, P) cells where units can stand: a lane brings them, or they are there at the start; no supplier's."""
         found = self.initial_on_hand > 0
@@ -153,6 +177,12 @@ class Tables:
         """(C, P) whether the first source of customers is in the echelon of a node."""
         inside = self.echelon[node, np.maximum(self.first_source, 0), np.arange(self.P)]
         return np.asarray(inside & (self.first_source >= 0))
+
+    @cached_property
+    def lanes_into(self) -> list[Ints]:
+        """Of each node the lanes that lead into it, ascending."""
+        order, starts = sorted_groups(self.lane_target, self.N)
+        return np.split(order, starts[1:-1])
 
     @property
     def review(self) -> Ints:

@@ -11,6 +11,7 @@ from ..core.memory_limits import require_memory
 from ..core.typing import Bools, Floats, Ints
 from ..core.validation import LONGEST_SPAN, by_product
 from ..network.calendars import protection, together
+from ..network.echelons import Chains, parents
 from ..network.entities import Lane, Source
 from ..network.open_periods import lane_pattern, node_pattern
 from ..network.tables import Tables
@@ -118,12 +119,9 @@ def compile_tables(scenario: Described) -> Tables:
     for p, product in enumerate(products):
         for target, lane in scenario.primary_lanes(product).items():
             primary[node_index[target], p] = lane_index[lane]
-    echelon = _echelons(primary, lane_source)
-    mean_flow = np.zeros((len(nodes), len(products)))
-    for c in range(len(customers)):
-        for p in range(len(products)):
-            if first_source[c, p] >= 0:
-                mean_flow[echelon[:, first_source[c, p], p], p] += mean_demand[c, p]
+    first_cell = np.where(first_source >= 0, first_source * len(products) + np.arange(len(products)), -1)
+    chains = Chains(first_cell.reshape(-1), parents(primary, lane_source))
+    mean_flow = chains.sums(mean_demand.reshape(-1)).reshape(primary.shape)
     on_hand, in_transit = initial_stock(scenario, primary, mean_flow, nominal, protected, K)
     batch, least = np.nan_to_num(amounts(lanes, "batch")), np.nan_to_num(amounts(lanes, "minimum_order"))
     per_unit = sum(amounts(customers, key) for key in ("lost_sale_cost", "backorder_cost", "price"))
@@ -158,7 +156,6 @@ def compile_tables(scenario: Described) -> Tables:
         terminal_value=amounts(nodes, "terminal_value"),
         primary_lane=primary,
         mean_flow=mean_flow,
-        echelon=echelon,
         initial_on_hand=on_hand,
         initial_in_transit=in_transit,
         lane_source=lane_source,
@@ -268,17 +265,3 @@ def _longest(scenario: Described, lanes: list[Any]) -> tuple[Ints, Bools]:
             hint = f"at most {LONGEST_SPAN} periods on lane {lane} with all disruptions at work"
             raise expected(hit.field, hit.amount, hint, scenario.name)
     return np.ceil(longest * factor - 1e-9).astype(np.int64), varies
-
-
-def _echelons(primary: Ints, lane_source: Ints) -> Bools:
-    """``[n, m, p]``: m is n or one of its descendants over primary lanes."""
-    N, P = primary.shape
-    echelon = np.zeros((N, N, P), dtype=bool)
-    for p in range(P):
-        for m in range(N):
-            node = m
-            while node >= 0:
-                echelon[node, m, p] = True
-                lane = primary[node, p]
-                node = int(lane_source[lane]) if lane >= 0 else -1
-    return echelon
