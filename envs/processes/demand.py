@@ -6,6 +6,7 @@ are correlated, at a normal score: one random number makes one demand.
 
 from __future__ import annotations
 
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,7 +62,8 @@ class DemandProcess:
         self.family = family
         self._where = where
         self.integer = integer
-        self._law = family.law(1.0, integer)
+        if not family.surely_has_law:
+            self._law  # noqa: B018  # raises what is wrong with it
         self._laws: dict[float, Steps] = {}
         self._tables: dict[bool, InverseTables] = {}
         self._numbers: dict[tuple[bool, float], int] = {}
@@ -70,9 +72,16 @@ class DemandProcess:
         self._undisturbed: dict[tuple[bool, int, int], tuple[InverseTables, PlaceNumbers]] = {}
         self.mean, self.standard_deviation = self._moments(1.0)
 
+    @cached_property
+    def _law(self) -> Steps | Smooth:
+        """The law at factor 1."""
+        return self.family.law(1.0, self.integer)
+
     @property
     def constant(self) -> bool:
         """Whether no random number is needed."""
+        if self.family.surely_has_law:
+            return self.mean == 0.0
         alone = isinstance(self._law, Steps) and len(self._law.values) == 1
         return alone and (self.family.written or self.mean == 0.0)
 
@@ -81,7 +90,8 @@ class DemandProcess:
         """Random numbers that demand is drawn from where nothing is correlated: ``nothing, uniform`` or ``score``."""
         if self.constant:
             return "nothing"
-        return "uniform" if isinstance(self._law, Steps | Uniform) else "score"
+        inverted = self.family.surely_has_law or isinstance(self._law, Steps | Uniform)
+        return "uniform" if inverted else "score"
 
     def season(self, first: int, count: int) -> tuple[Floats, PlaceNumbers]:
         """Distinct factors of the season, and which of them holds in each of ``count`` periods."""
@@ -234,11 +244,11 @@ class DemandProcess:
 
     def _moments(self, factor: float) -> tuple[float, float]:
         """Mean and standard deviation at a factor, as drawn."""
-        if isinstance(self._law, Smooth):
-            return factor * self._law.mean, factor * self._law.standard_deviation
         known = self.family.moments(factor)
         if known is not None:
             return known
+        if isinstance(self._law, Smooth):
+            return factor * self._law.mean, factor * self._law.standard_deviation
         law = self._law_at(factor)
         return law.mean, law.standard_deviation
 
@@ -300,7 +310,7 @@ def parse_demand(
         if name not in specs:
             continue
         place, spec = specs[name]
-        config = validate(FAMILIES[spec["kind"]], spec, place)
+        config = _family(spec, place)
         if isinstance(config, Trace):
             # So is the column that the demand of one product names as its series.
             own = alone or (config.series is not None and named.count(config.series) == 1)
@@ -340,6 +350,22 @@ def _by_product(raw: dict[str, Any], products: tuple[str, ...], where: str) -> d
         }
         specs[name] = (f"{where} ({name})" if mappings else where, spec)
     return specs
+
+
+def _family(spec: dict[str, Any], place: str) -> Any:
+    """What ``spec`` is validated to; of numbers and text alone, which many products may have alike, looked up if it is known."""
+    if all(type(value) in (int, float, str) for value in spec.values()):
+        try:
+            return _validated(tuple((key, type(value), value) for key, value in spec.items()))
+        except InputError:
+            pass  # said below, with the place
+    return validate(FAMILIES[spec["kind"]], spec, place)
+
+
+@lru_cache(maxsize=4096)
+def _validated(items: tuple[tuple[str, type, Any], ...]) -> Any:
+    spec = {key: value for key, _, value in items}
+    return validate(FAMILIES[spec["kind"]], spec, "")
 
 
 _MAPPINGS: dict[str, type[Config]] = {"season": Season, "windows": Windows, "columns": Columns}  # by themselves

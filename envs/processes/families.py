@@ -17,7 +17,7 @@ from ..core.errors import expected
 from ..core.typing import Floats
 from ..core.validation import Config, NonNegative, Share, is_number, number
 from ..recorded.trace import Trace
-from .laws import MOST_WHOLE, ClippedNormal, Gamma, Smooth, Steps, Uniform, count_law
+from .laws import MOST_WHOLE, ClippedNormal, Gamma, Smooth, Steps, Uniform, count_law, surely_narrow
 from .lead_time import check_probabilities
 
 Mean = Annotated[float, number(0.0, 1e9)]
@@ -67,6 +67,11 @@ class DemandFamily(Config):
     def moments(self, factor: float) -> tuple[float, float] | None:
         """Mean and standard deviation at a factor where a formula gives them without the law."""
         return None
+
+    @property
+    def surely_has_law(self) -> bool:
+        """Whether there is a law at factor 1, and :meth:`moments` too, so that it can be made when it is first drawn from."""
+        return False
 
     @property
     def written(self) -> bool:
@@ -121,6 +126,11 @@ class Poisson(DemandFamily):
     mean: Mean
     """Mean demand in a period, in units."""
 
+    @property
+    def surely_has_law(self) -> bool:
+        """See :class:`DemandFamily`."""
+        return surely_narrow(self.mean, 0.0)
+
     def law(self, factor: float, integer: bool) -> Steps:
         """See :class:`DemandFamily`."""
         return count_law(self.mean * factor, 0.0)
@@ -139,6 +149,11 @@ class NegativeBinomial(DemandFamily):
     """Mean demand in a period, in units."""
     dispersion: NonNegative
     """Dispersion d: the variance is mean + d mean^2."""
+
+    @property
+    def surely_has_law(self) -> bool:
+        """See :class:`DemandFamily`."""
+        return surely_narrow(self.mean, self.dispersion)
 
     def law(self, factor: float, integer: bool) -> Steps:
         """See :class:`DemandFamily`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -58,6 +59,12 @@ class Steps:
         return np.where(low, 1.0, -1.0) * normal_quantile(tail)
 
 
+def surely_narrow(mean: float, dispersion: float) -> bool:
+    """Whether :func:`count_law` has a table for these, found without making it; False: perhaps not."""
+    return mean <= 10_000 and dispersion <= 1  # 44 (1 + mean) values in the tail at most, beyond 12 deviations
+
+
+@lru_cache(maxsize=4096)
 def count_law(mean: float, dispersion: float) -> Steps:
     """Negative binomial law with variance ``mean + dispersion mean^2``; Poisson at dispersion 0.
 
