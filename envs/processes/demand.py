@@ -39,6 +39,8 @@ class DisruptionFactor(NamedTuple):
         return self.levels[self.codes]
 
 
+#: Numbers of one series that are looked up without tables.
+FEW = 1_000
 _NO_EFFECT = DisruptionFactor(np.zeros((1, 1), np.intp), np.ones(1))
 
 
@@ -147,6 +149,9 @@ class DemandProcess:
         TypeError
             If neither uniform numbers nor scores are given.
         """
+        few = self._few(effect, uniform if score is None else score, score is not None)
+        if few is not None:
+            return few
         factors, index = self.season(first, count)
         argument = uniform if score is None else score
         if not self.constant and argument is None:
@@ -176,6 +181,20 @@ class DemandProcess:
         out = np.empty(argument.shape) if out is None else out
         tables.draw(laws, argument, out)
         return out
+
+    def _few(self, effect: DisruptionFactor | None, argument: Floats | None, score: bool) -> Floats | None:
+        """A few draws of one discrete law, by bisection; None where tables take them.
+
+        Tables pay for many numbers at a time, and then need no more memory than these: a network of 100,000 series has
+        none of them for one world.
+        """
+        if argument is None or argument.size > FEW or effect is not None or self.family.season is not None:
+            return None
+        law = self._law
+        if not isinstance(law, Steps) or (len(law.values) == 1 and self.constant):
+            return None
+        edges = law.score_edges if score else law.uniform_edges
+        return law.values[edges.searchsorted(argument)]
 
     def _scaled(
         self,

@@ -54,7 +54,7 @@ class InverseTables:
         ]  # fmt: skip
         base = len(self._edges)
         for law in laws:
-            edges = law.edges(self._score)
+            edges = law.score_edges if self._score else law.uniform_edges
             below = np.searchsorted(edges, borders)
             lowest, highest = below[:-1].copy(), below[1:].copy()
             lowest[0], highest[-1] = 0, len(edges)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -48,12 +48,16 @@ class Steps:
         """Standard deviation of the law."""
         return math.sqrt(math.fsum((self.values - self.mean) ** 2 * self.weights))
 
-    def edges(self, score: bool) -> Floats:
-        """Edges between values, ``(k - 1,)``: a probability or normal score."""
-        below = np.cumsum(self.weights)[:-1]
-        if not score:
-            return below
-        above = np.cumsum(self.weights[::-1])[::-1][1:]
+    @cached_property
+    def uniform_edges(self) -> Floats:
+        """Edges between values, ``(k - 1,)``, in probability."""
+        return self.weights.cumsum()[:-1]
+
+    @cached_property
+    def score_edges(self) -> Floats:
+        """The same as normal scores."""
+        below = self.uniform_edges
+        above = self.weights[::-1].cumsum()[::-1][1:]
         low = below < 0.5
         tail = np.clip(np.where(low, below, above), 1e-300, 0.5)
         return np.where(low, 1.0, -1.0) * normal_quantile(tail)

@@ -159,7 +159,7 @@ def sample_lead_times(
 def _draw(lead_time: LeadTime, uniforms: NDArray[np.float64], out: NDArray[np.int64]) -> None:
     """Inverse of the distribution; a comparison for each value, as they are few."""
     law = Steps.of(np.array(lead_time.values, float), np.array(lead_time.probabilities))
-    edges, values = law.edges(False), law.values.astype(np.int64)
+    edges, values = law.uniform_edges, law.values.astype(np.int64)
     compiled = kernels(out.size)
     if compiled is not None:
         compiled.lead_times(uniforms, edges, values, out)
