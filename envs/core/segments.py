@@ -39,7 +39,7 @@ def members_of(groups: Ints, wanted: Ints, count: int) -> tuple[Ints, Ints]:
 
     Returns
     -------
-    Items, those of ``wanted[0]`` first, each group's in their listed order; and of each item the place of its group in ``wanted``.
+    Items, those of ``wanted[0]`` first, in their listed order; and the place of each item's group in ``wanted``.
     """
     order, starts = sorted_groups(groups, count)
     first, number = starts[wanted], starts[wanted + 1] - starts[wanted]

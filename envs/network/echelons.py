@@ -61,7 +61,7 @@ class Chains:
 
     def totals(self, entries: Floats) -> Floats:
         """(cells,) total of ``entries (E,)``, added in the order of items."""
-        return np.bincount(self.cells, weights=entries, minlength=self.count)
+        return np.bincount(self.cells, weights=entries, minlength=self.count).astype(np.float64)
 
     def from_below(self, values: Floats) -> Floats:
         """(E,) total of ``values (cells,)`` along each chain, from the item's own cell up to each entry's."""

@@ -149,11 +149,14 @@ class DemandProcess:
         TypeError
             If neither uniform numbers nor scores are given.
         """
-        few = self._few(effect, uniform if score is None else score, score is not None)
-        if few is not None:
-            return few
-        factors, index = self.season(first, count)
         argument = uniform if score is None else score
+        few = self._few(effect, argument, score is not None)
+        if few is not None:
+            if out is None:
+                return few
+            out[...] = few
+            return out
+        factors, index = self.season(first, count)
         if not self.constant and argument is None:
             raise TypeError("expected uniform or score")
         if isinstance(self._law, Smooth):
@@ -372,7 +375,7 @@ def _by_product(raw: dict[str, Any], products: tuple[str, ...], where: str) -> d
 
 
 def _family(spec: dict[str, Any], place: str) -> Any:
-    """What ``spec`` is validated to; of numbers and text alone, which many products may have alike, looked up if it is known."""
+    """What ``spec`` is validated to; one of numbers and text alone, which many products may share, is looked up."""
     if all(type(value) in (int, float, str) for value in spec.values()):
         try:
             return _validated(tuple((key, type(value), value) for key, value in spec.items()))
