@@ -17,9 +17,9 @@ from ..core.validation import LEAST, Config, Count, NonNegative, PeriodsFromOne,
 from ..network.network import Network
 from ..network.tables import Tables
 from ..processes.correlation import Correlation
-from ..processes.demand import parse_demand
 from ..processes.forecast import Forecast
 from ..processes.replay import ReplayedDemand
+from ..processes.written_demand import parse_demand
 from ..recorded.files import by_content
 from ..recorded.joined import joint_records
 from ..recorded.record import ONE_RECORD, JointRecords

@@ -10,7 +10,8 @@ from echelongym.envs.interface.automatic_levels import faced
 from echelongym.envs.interface.feasibility import carried_share
 from echelongym.envs.interface.inventory_positions import Forest, Later, SlotRows, longest_way
 from echelongym.envs.network.echelons import Chains
-from echelongym.envs.processes.demand import FEW, parse_demand
+from echelongym.envs.processes.demand import FEW
+from echelongym.envs.processes.written_demand import parse_demand
 
 NETWORK = {
     "randomise.network.nodes": 30,

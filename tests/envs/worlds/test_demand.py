@@ -8,9 +8,9 @@ from demand_worlds import POISSON, customer, scenario
 from scipy import integrate, stats
 
 from echelongym.envs.core.errors import InputError
-from echelongym.envs.processes.demand import parse_demand
 from echelongym.envs.processes.laws import ClippedNormal, count_law
 from echelongym.envs.processes.series import Streams
+from echelongym.envs.processes.written_demand import parse_demand
 
 PERIODS, WORLDS = 250, 400
 
