@@ -94,7 +94,6 @@ class RuleGradient:
         """Weighted cost, and sums by customer; traced."""
         ops, t, scan = self.scan.ops, self.rule.tables, self.scan
         each, prices = ops.box(weights), ops.box(price)
-        candidate = self.rule.with_vector(self.space, ops.box(vector))
 
         def look(kept: Any, period: Array, flows: Flows, closing: State) -> tuple[Any, None]:
             lines = self.ledger.period(flows, last=self.ends, closing=closing)
@@ -103,16 +102,14 @@ class RuleGradient:
             counts = ops.cast(period >= self.skipped, ops.float)
             unserved = flows.demand - flows.served_new  # (C, P, B)
             missing = ops.cast((unserved > self.dust).any(1), ops.float)
-            now = (
-                (self.ledger.net_cost(lines) * each).sum(),
-                (ops.total(unserved, 1) * each).sum(1),
-                (ops.total(flows.demand, 1) * each).sum(1),
-                (missing * each).sum(1),
-            )
+            now = (self.ledger.net_cost(lines), ops.total(unserved, 1), ops.total(flows.demand, 1), missing)
             return tuple(before + new * counts for before, new in zip(kept, now, strict=True)), None
 
-        none = tuple(ops.zeros(shape, ops.float) for shape in ((), (t.C,), (t.C,), (t.C,)))
-        (cost, *sums), _ = scan.run(candidate, arrays, opening, look, none)
+        none = tuple(ops.zeros((*shape, BATCH), ops.float) for shape in ((), (t.C,), (t.C,), (t.C,)))
+        cost, *sums = scan.kept(
+            lambda vector: self.rule.with_vector(self.space, ops.box(vector)), vector, arrays, opening, look, none
+        )
+        cost, *sums = ((one * each).sum(-1) for one in (cost, *sums))
         scored = self.periods - self.skipped
         loss = (cost + (prices * sums[0]).sum()) * (1 / scored)
         return loss.value, [one.value for one in sums]

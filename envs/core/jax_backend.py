@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .errors import naming_extras
-from .static_index import Array, consecutive, places_of
+from .static_index import Array, Indices, consecutive, places_of
 
 # Up to so many gathers, or entries gathered for each one there is, gathering beats a product with a matrix of ones and
 # zeros; a matrix of more entries is too large to be part of a program.
@@ -30,13 +30,14 @@ class JaxArray:
 
     __array_ufunc__ = None  # arithmetic with NumPy arrays is ours, too
     __hash__ = None  # type: ignore[assignment]
-    __slots__ = ("ops", "value")
+    __slots__ = ("empty", "ops", "value")
 
-    def __init__(self, value: Any, ops: JaxOps) -> None:
+    def __init__(self, value: Any, ops: JaxOps, empty: bool = False) -> None:
         # One floating type throughout: NumPy would widen a product of whole and real numbers.
         if value.dtype.kind == "f" and value.dtype != ops.float:
             value = value.astype(ops.float)
         self.value, self.ops = value, ops
+        self.empty = empty  # known to be zeros, so that what is put in need not be chosen between
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -224,7 +225,7 @@ class JaxOps:
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Zeros of a shape and type."""
-        return JaxArray(self.jnp.zeros(shape, dtype), self)
+        return JaxArray(self.jnp.zeros(shape, dtype), self, empty=True)
 
     def to_int(self, value: Array) -> Array:
         """Truncate to 64-bit integers."""
@@ -294,8 +295,23 @@ class JaxOps:
             return JaxArray(self.take(new, place), self)
         if not there.any():
             return out
-        mask = there.reshape((-1, *[1] * (target.ndim - 1)))
-        return JaxArray(self.jnp.where(mask, self.take(new, np.where(there, place, 0)), target), self)
+        spread = self._spread(new, where, place, there)
+        if out.empty:
+            return JaxArray(spread, self)
+        return JaxArray(self.jnp.where(_along(there, target.ndim), spread, target), self)
+
+    def _spread(self, rows: Any, where: Indices, place: Indices, there: np.ndarray[Any, Any]) -> Any:
+        """Rows at the places ``where`` of an array of zeros; both ways are one gather."""
+
+        def forward(_: Any, rows: Any) -> Any:
+            return self.jnp.take(rows, place, axis=0, mode="fill", fill_value=0)
+
+        if rows.dtype.kind != "f":
+            return forward((), rows)
+        found: Callable[..., Any] = self.jax.custom_derivatives.linear_call(
+            forward, lambda _, slopes: self.jnp.take(slopes, where, axis=0, mode="clip"), (), rows
+        )
+        return found
 
     def take(self, value: Any, index: np.ndarray[Any, Any]) -> Any:
         """Rows ``index``, known numbers >= 0, of a bare array; the derivative gathers, too."""
@@ -319,10 +335,15 @@ def _register(jax: Any) -> None:
 
     def box(ops: JaxOps, inside: Any) -> Array:
         found = object.__new__(JaxArray)  # JAX puts stand-ins in, which have no type
-        found.value, found.ops = inside[0], ops
+        found.value, found.ops, found.empty = inside[0], ops, False
         return found
 
     jax.tree_util.register_pytree_node(JaxArray, lambda one: ((one.value,), one.ops), box)
+
+
+def _along(mask: np.ndarray[Any, Any], axes: int) -> np.ndarray[Any, Any]:
+    """A mask of rows as what broadcasts over so many axes."""
+    return mask.reshape((-1, *[1] * (axes - 1)))
 
 
 def _summed(jnp: Any, slopes: Any, index: np.ndarray[Any, Any], rows: int) -> Any:

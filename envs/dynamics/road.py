@@ -7,7 +7,7 @@ long the longest lane is, and moving on by a period is putting the new shipments
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,14 @@ from ..core.backend import Array, Ops, replaced
 from ..core.segments import Segments
 from ..network.tables import Tables
 from .units import Units
+
+
+class Lives(NamedTuple):
+    """Lives on arrival of what lies in n rows."""
+
+    turned: Any  # (n * P * A,) index of the class at dispatch, in turn
+    alive: Array  # (n, P, A, 1) 1 where that class has not expired on the road
+    ended: Array  # (n, P, A, 1) 1 where what was dispatched in this class has
 
 
 class Road:
@@ -48,30 +56,31 @@ class Road:
 
     # Which unit of a row arrives in which life class ---------------------------------------------
 
-    def _classes(self, rows: np.ndarray[Any, Any], zero: int) -> tuple[Any, Any | None]:
-        """Flat positions, in (rows + a row of zeros, P, A), of what arrives and what has expired.
+    def _prepare_lives(self, rows: np.ndarray[Any, Any]) -> Lives | None:
+        """Lives on arrival of what lies in some rows; None where nothing ever expires.
 
         Life passes in transit, too: class a on arrival was class a + k + 1 at dispatch. Products that
         never expire keep their class.
         """
-        t = self.tables
-        ages = np.arange(t.A)
-        row = np.arange(len(rows)) if zero == len(rows) else rows
-        wait = self.row_slot[rows][:, None, None] + 1
-        mortal = (t.shelf_life > 0)[None, :, None]
-        base = (row[:, None, None] * t.P + np.arange(t.P)[None, :, None]) * t.A
-        nothing = zero * t.P * t.A
-        older = ages[None, None] + np.where(mortal, wait, 0)
-        arrive = np.where(older < t.A, base + older, nothing)
-        expire = np.where(mortal & (ages[None, None] < wait), base + ages[None, None], nothing)
-        whole = self.ops.whole(arrive.reshape(-1))
-        return whole, self.ops.whole(expire.reshape(-1)) if t.shelf_life.any() else None
+        t, ages = self.tables, np.arange(self.tables.A)
+        if not t.shelf_life.any():
+            return None
+        wait = (self.row_slot[rows][:, None, None] + 1) * (t.shelf_life > 0)[None, :, None]
+        first = np.arange(len(rows) * t.P).reshape((len(rows), t.P, 1)) * t.A
+        # Classes are turned round, so that each is taken once; what comes round the end is no longer there.
+        turned = first + (ages + wait) % t.A
+        amount = self.units.amount
+        return Lives(
+            self.ops.index(turned.reshape(-1)),
+            amount((ages + wait < t.A)[..., None]),
+            amount((ages < wait)[..., None]),
+        )
 
     def _prepare_fixed(self, rows: np.ndarray[Any, Any]) -> None:
         self.fixed = len(rows)
         self.fixed_lanes = self.ops.index(self.row_lane[rows])
         self.fixed_rows = self.ops.index(rows)
-        self.fixed_arrive, self.fixed_expire = self._classes(rows, self.rows)
+        self.fixed_lives = self._prepare_lives(rows)
 
     def _prepare_varied(self, rows: np.ndarray[Any, Any], kept: np.ndarray[Any, Any]) -> None:
         t, ops = self.tables, self.ops
@@ -81,7 +90,7 @@ class Road:
         self.varied_lanes = ops.index(lanes)
         self.varied_by_lane = Segments(np.searchsorted(lanes, self.row_lane[rows]), len(lanes), ops)
         self.varied_slot = ops.whole(self.row_slot[rows][:, None] + 1)
-        self.varied_arrive, self.varied_expire = self._classes(rows, len(rows))
+        self.varied_lives = self._prepare_lives(rows)
         # The rows that stay after Receive, among the varied ones and among all that stay.
         self.varied_kept = ops.index(np.flatnonzero(np.isin(rows, kept)))
         self.kept_varied = ops.index(np.flatnonzero(np.isin(kept, rows)))
@@ -106,10 +115,7 @@ class Road:
     ) -> tuple[Array, Array | None]:
         """Put this period's shipments (L, P, A, B) in front, with today's lead times (L, B)."""
         ops, batch = self.ops, shipped.shape[-1]
-        parts = [shipped[self.departing], rows]
-        if self.fixed_expire is not None:  # the row of zeros that _classes points at
-            parts.append(ops.zeros((1, *shipped.shape[1:]), shipped.dtype))
-        moved = ops.concat(parts, 0)
+        moved = ops.concat([shipped[self.departing], rows], 0)
         if self.varied:
             if today is None:
                 nominal = ops.whole(self.tables.nominal_lead_time[:, None])
@@ -122,35 +128,35 @@ class Road:
         ops, t = self.ops, self.tables
         shape = (t.P, t.A, moved.shape[-1])
         arrived = ops.zeros((t.L, *shape), moved.dtype)
-        mortal = self.fixed_expire is not None
+        mortal = self.fixed_lives is not None
         expired: Any = ops.zeros((t.L, t.P, shape[-1]), moved.dtype) if mortal else None
         rows = moved[self.kept]
         if self.fixed:
-            if mortal:
-                flat = moved.reshape((-1, shape[-1]))
-                here = flat[self.fixed_arrive].reshape((self.fixed, *shape))
-                arrived = ops.put(arrived, self.fixed_lanes, here)
-                gone = flat[self.fixed_expire].reshape((self.fixed, *shape))
-                expired = ops.put(expired, self.fixed_lanes, ops.total(gone, 2))
-            else:
-                arrived = ops.put(arrived, self.fixed_lanes, moved[self.fixed_rows])
+            here = moved[self.fixed_rows]
+            if self.fixed_lives is not None:
+                here, gone = self._lived(here, self.fixed_lives)
+                expired = ops.put(expired, self.fixed_lanes, gone)
+            arrived = ops.put(arrived, self.fixed_lanes, here)
         if self.varied and leads is not None:
             due = ops.cast(leads == self.varied_slot, moved.dtype)
             here = moved[self.varied_rows] * due[:, None, None]
             staying = (1 - due[self.varied_kept])[:, None, None]
             rows = replaced(ops, rows, self.kept_varied, rows[self.kept_varied] * staying)
             leads = leads[self.varied_kept]
-            if mortal:
-                flat = ops.concat([here, moved[self.rows :]], 0).reshape((-1, shape[-1]))
-                gone = flat[self.varied_expire].reshape((self.varied, *shape))
-                here = flat[self.varied_arrive].reshape((self.varied, *shape))
-                expired = ops.put(expired, self.varied_lanes, self.varied_by_lane.sum(ops.total(gone, 2)))
+            if self.varied_lives is not None:
+                here, gone = self._lived(here, self.varied_lives)
+                expired = ops.put(expired, self.varied_lanes, self.varied_by_lane.sum(gone))
             arrived = ops.put(arrived, self.varied_lanes, self.varied_by_lane.sum(here))
         return arrived, expired, rows, leads
 
+    def _lived(self, here: Array, lives: Lives) -> tuple[Array, Array]:
+        """Rows (n, P, A, B) that arrive, by life now, and (n, P, B) units of them that expired on the road."""
+        flat = here.reshape((-1, here.shape[-1]))
+        return flat[lives.turned].reshape(here.shape) * lives.alive, self.ops.total(here * lives.ended, 2)
+
     def under_way(self, moved: Array) -> Array:
         """(L, P, B) units in transit at close, of rows before Receive."""
-        return self.by_lane.sum(self.ops.total(moved[: self.rows], 2))
+        return self.by_lane.sum(self.ops.total(moved, 2))
 
     def by_slot(self, rows: Array) -> Array:
         """(L, P, K, A, B) the rows after Receive as policies see them."""

@@ -17,6 +17,8 @@ from ..interface.observation import Observer, Policy, viewed
 from ..scenario.scenario import Scenario
 from ..worlds.tape import Tape
 
+from .reverse import loop
+
 # What a period is looked at for: (kept so far, period, flows, closing state) to (kept, what is stacked over periods).
 Look = Callable[[Any, Array, Flows, State], tuple[Any, Any]]
 
@@ -84,10 +86,49 @@ class Scan:
         -------
         What was kept last, and what ``look`` gave in every period, period first.
         """
-        import jax
         from jax import lax
         from jax import numpy as jnp
 
+        period = self._period(arrays, look)
+        carried, found = lax.scan(
+            lambda carried, number: period(policy, carried, number),
+            self._first(arrays, opening, kept),
+            jnp.arange(self.periods),
+        )
+        return carried[3], found
+
+    def kept(
+        self, policy_of: Callable[[Any], Policy], weights: Any, arrays: Exogenous, opening: State, look: Look, kept: Any
+    ) -> Any:
+        """What was kept last, as of :meth:`run`, differentiable in the weights of the policy alone.
+
+        Parameters
+        ----------
+        policy_of
+            From weights to a policy.
+        weights
+            Arrays of real numbers, or a nest of them.
+        """
+        period = self._period(arrays, look)
+
+        def step(weights: Any, carried: Any, number: Any) -> Any:
+            return period(policy_of(weights), carried, number)[0]
+
+        return loop(step, weights, self._first(arrays, opening, kept), self.periods)[3]
+
+    def _first(self, arrays: Exogenous, opening: State, kept: Any) -> Any:
+        """What is carried into period 0."""
+        t, ops = self.scenario.tables, self.ops
+        dtype = opening.on_hand.dtype
+        lost = ops.zeros((t.N, t.P, self.worlds), dtype)
+        wasted = self.dynamics.mortal or arrays.lane_yield is not None
+        arrivals = Arrivals(ops.zeros((t.L, t.P, self.worlds), dtype), lost if wasted else None)
+        # Newest first, where lost demand is not observed.
+        sold = tuple(arrays.demand[h] for h in reversed(range(t.H))) if t.censored else ()
+        return opening, arrivals, sold, kept
+
+    def _period(self, arrays: Exogenous, look: Look) -> Callable[[Policy, Any, Any], tuple[Any, Any]]:
+        """One period: from a policy, what is carried and its number to what is carried next, and what ``look`` gave."""
         t, ops, dynamics = self.scenario.tables, self.ops, self.dynamics
         worlds = Playback(t, ops, arrays)
         observer = Observer(t, ops, self.worlds)
@@ -97,7 +138,7 @@ class Scan:
             newest_first = ops.stack(list(sold), 0) if sold else ops.window(past, self.periods - now, t.H)
             return ops.moveaxis(newest_first, 0, 2)
 
-        def period(carried: Any, number: Any) -> tuple[Any, Any]:
+        def period(policy: Policy, carried: Any, number: Any) -> tuple[Any, Any]:
             state, arrivals, sold, kept = carried
             now = ops.box(number)
             exogenous = worlds.exogenous(now)
@@ -113,15 +154,7 @@ class Scan:
             state, arrivals = dynamics.receive(closing, worlds.exogenous(now + 1))
             return (state, arrivals, sold, kept), found
 
-        dtype = opening.on_hand.dtype
-        lost = ops.zeros((t.N, t.P, self.worlds), dtype)
-        wasted = dynamics.mortal or arrays.lane_yield is not None
-        arrivals = Arrivals(ops.zeros((t.L, t.P, self.worlds), dtype), lost if wasted else None)
-        # Newest first, where lost demand is not observed.
-        sold = tuple(arrays.demand[h] for h in reversed(range(t.H))) if t.censored else ()
-        # What a period was computed from is kept for the derivative, and the rest computed anew: it is less to remember.
-        carried, found = lax.scan(jax.checkpoint(period), (opening, arrivals, sold, kept), jnp.arange(self.periods))
-        return carried[3], found
+        return period
 
 
 def check_traceable(policy: Any) -> None:

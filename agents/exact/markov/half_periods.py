@@ -216,8 +216,6 @@ class Halves:
     def _receive(self, stand: Ints, sent: Ints, due: Ints) -> tuple[Ints, Ints, Floats]:
         t, n = self.tables, len(stand)
         rows = self.rows(sent)
-        if self.dynamics.road.fixed_expire is not None:
-            rows = np.concatenate([rows, np.zeros((1, t.P, t.A, n), dtype=np.int64)])
         leads = None
         if self.dynamics.road.varied:
             leads = np.where(due.T > 0, self.varied_slots[:, None] + 1, 0)

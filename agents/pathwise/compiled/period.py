@@ -102,9 +102,8 @@ class _Recorder:
         """The state between periods: entries that change as inputs, others as the numbers that they are."""
         start = Dynamics(self.t, NUMPY).initial(1)
         road = self.dynamics.road
-        extra = 1 if road.fixed_expire is not None else 0
-        moved = np.zeros((road.rows + extra, *start.rows.shape[1:]))
-        moved[: road.rows][road.kept] = start.rows
+        moved = np.zeros((road.rows, *start.rows.shape[1:]))
+        moved[road.kept] = start.rows
         leads = start.leads
         if leads is not None:
             # Between periods there is a slot more: what left a period ago, which nothing has yet.
