@@ -16,7 +16,6 @@ from ..dynamics.rounding import counting
 from ..interface.observation import Observer, Policy, viewed
 from ..scenario.scenario import Scenario
 from ..worlds.tape import Tape
-
 from .reverse import loop
 
 # What a period is looked at for: (kept so far, period, flows, closing state) to (kept, what is stacked over periods).
