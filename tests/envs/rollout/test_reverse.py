@@ -8,8 +8,8 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 
-from echelongym.agents.jax_engine.reverse import loop
-from echelongym.agents.jax_engine.scan import whole_numbers
+from echelongym.envs.rollout.reverse import loop
+from echelongym.envs.rollout.scan import whole_numbers
 
 
 def test_a_loop_is_differentiated_as_a_scan():
