@@ -21,13 +21,15 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..core.typing import NumpyArray
-from .c_compiler import CannotCompile, reason_of
+from .c_compiler import CannotCompile, NotMade, reason_of
 from .native import Native
 from .recording import Recording, not_as_recorded
 from .schedule import NothingToGain
 
 #: Seconds of use for each of its calls after which a program is compiled: about what that costs.
 PATIENCE = 0.003
+#: Share of them after which what another process has compiled is taken from the cache: about what that costs.
+LOOK = 1 / 12
 #: NumPy functions whose result is a view of their first argument.
 _VIEWS = {np.moveaxis, np.flip, np.transpose, np.squeeze, np.expand_dims, np.broadcast_to, np.swapaxes}
 _JOINS = {np.concatenate, np.stack}
@@ -78,6 +80,7 @@ class Program(Recording):
         self.native: Native | None = None
         self.reason = "not used for long enough"
         self._spent = 0.0
+        self._looked = False  # whether compiled code was looked for in the cache
         self._free: dict[int, list[NumpyArray]] = {}
         self.inputs = [one if one is None or in_place else np.array(one, order="C") for one in inputs]
         traced = [None if one is None else RecordedArray(one, self, None) for one in self.inputs]
@@ -119,13 +122,17 @@ class Program(Recording):
             self._run(perf_counter())
 
     def _run(self, began: float) -> None:
-        """Every call; compiled once they have taken long enough."""
+        """Every call; compiled once they have taken long enough, or sooner if that was done before."""
         for call in self.calls:
             call()
         self._spent += perf_counter() - began
-        if self._spent > PATIENCE * len(self.calls):
+        patience = PATIENCE * len(self.calls)
+        if self._spent > patience:
             self._spent = -math.inf
             accelerate(self)
+        elif not self._looked and self._spent > LOOK * patience:
+            self._looked = True
+            accelerate(self, made=True)
 
     # Recording -----------------------------------------------------------------------------------
 
@@ -154,16 +161,18 @@ class Program(Recording):
         self.calls.append(call)
 
 
-def accelerate(program: Program) -> bool:
-    """Compile a program: whether it runs natively from now on.
+def accelerate(program: Program, made: bool = False) -> bool:
+    """Compile a program, with ``made`` only if it is in the cache: whether it runs natively from now on.
 
     The first time for a network and batch size this takes about a second, and from the cache a tenth of it. Where it
     does not come about ``program.reason`` says why, and the program goes on as before; a fault of this package is warned of.
     """
     if program.native is None:
         try:
-            program.native = Native(program)
+            program.native = Native(program, made)
             program.reason = ""
+        except NotMade:
+            return False
         except Exception as error:  # whatever it is, it would only have made things faster
             program.reason = reason_of(error, (CannotCompile, NothingToGain))
     return program.native is not None

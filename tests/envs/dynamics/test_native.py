@@ -287,6 +287,20 @@ def test_compiled_once_it_was_used_long_enough(monkeypatch):
     assert (program.native is not None) is COMPILER
 
 
+@pytest.mark.skipif(not COMPILER, reason="needs a C compiler")
+def test_what_is_in_the_cache_is_taken_sooner(monkeypatch):
+    monkeypatch.setattr(recording, "LOOK", 0.0)
+    monkeypatch.setattr(recording, "PATIENCE", 1e9)
+    first, inputs = small()
+    first(*inputs)
+    assert first.native is None, "nothing is in the cache, and to compile takes longer use"
+    assert accelerate(first)
+    second, inputs = small()
+    numpy = second(*inputs)[2].copy()
+    assert second.native is not None
+    assert_same(second(*inputs)[2], numpy)
+
+
 # Without a compiler, and with a cache --------------------------------------------------------------------
 
 
