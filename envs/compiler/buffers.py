@@ -34,6 +34,9 @@ class Tensor:
         Whether it is an input that is read once, first of all, perhaps from somewhere else.
     world
         Bytes from one world to the next, once known; only in batches done in parts.
+    pitch
+        Bytes from one row of the last axis to the next, with the gap between them (:func:`.recording.laid_out`); None
+        where there are no gaps.
     """
 
     start: int
@@ -43,6 +46,18 @@ class Tensor:
     kept: bool = True
     fed: bool = False
     world: int | None = None
+    pitch: int | None = None
+
+
+def extent(array: NumpyArray) -> int:
+    """Bytes from the first to the last of an array, gaps included."""
+    low, high = byte_bounds(array)
+    return int(high - low)
+
+
+def _pitch(array: NumpyArray) -> int | None:
+    gaps = array.ndim > 1 and not array.flags.c_contiguous
+    return array.strides[-2] if gaps else None
 
 
 def arrays(value: Any) -> Iterator[NumpyArray]:
@@ -82,7 +97,7 @@ class BufferMemory:
         self.outputs = program.outputs
         self._owned: dict[int, list[tuple[int, Tensor]]] = {}
         for number, array in program.made:
-            tensor = Tensor(array.ctypes.data, array.nbytes, owned=True, kept=False)
+            tensor = Tensor(array.ctypes.data, extent(array), owned=True, kept=False, pitch=_pitch(array))
             self._owned.setdefault(tensor.start, []).append((number, tensor))
         self._starts = sorted(self._owned)
         self._ends = {start: start + max(one.size for _, one in self._owned[start]) for start in self._starts}
@@ -95,6 +110,10 @@ class BufferMemory:
             else:
                 self.others.append(Tensor(low, high - low))
         self._other_starts = [tensor.start for tensor in self.others]
+        for one in arrays(program.inputs):
+            tensor = self.find(one, 0)
+            if tensor.size == extent(one):
+                tensor.pitch = _pitch(one)
         self.end = len(calls)
         for number, call in enumerate(calls):
             for one in written(call):
@@ -132,7 +151,8 @@ def rows(tensor: Tensor, access: Access, axis: int, worlds: int) -> tuple[int, l
     """An access in rows of worlds: the first, from step to step (0 along worlds), in the table; None if worlds mix.
 
     A tensor is thought of as rows: element ``(high * worlds + world) * inner + low`` belongs to row
-    ``high * inner + low``, where ``inner`` elements lie between a world and the next.
+    ``high * inner + low``, where ``inner`` elements lie between a world and the next. Where the last axis is that of worlds
+    there may be a gap behind it.
     """
     array, item = access.array, access.array.itemsize
     start, world = array.ctypes.data - tensor.start, tensor.world
@@ -141,7 +161,7 @@ def rows(tensor: Tensor, access: Access, axis: int, worlds: int) -> tuple[int, l
     if array.strides[axis] != world or array.shape[axis] != worlds:
         return None
     inner = world // item
-    period = worlds * inner
+    period = tensor.pitch // item if tensor.pitch and inner == 1 else worlds * inner
     high, low = divmod(start // item, period)
     steps = [0 if n == 1 else stride // item for stride, n in zip(array.strides, array.shape, strict=True)]
     steps[axis] = 0

@@ -23,7 +23,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from ..core.typing import NumpyArray
 from .c_compiler import CannotCompile, NotMade, reason_of
 from .native import Native
-from .recording import Recording, not_as_recorded
+from .recording import LINE, Recording, bytes_of, laid_out, not_as_recorded
 from .schedule import NothingToGain
 
 #: Seconds of use for each of its calls after which a program is compiled: about what that costs.
@@ -54,6 +54,8 @@ class Program(Recording):
     in_place
         Whether the program lives in the inputs' own memory, which must be contiguous, in place of copies of them: then
         :meth:`replay` goes by what lies there.
+    spaced
+        Whether long rows have gaps between them (:func:`.recording.laid_out`), where nobody needs them contiguous.
 
     Attributes
     ----------
@@ -72,7 +74,12 @@ class Program(Recording):
     """
 
     def __init__(
-        self, function: Callable[..., Sequence[Any]], inputs: Sequence[Any], ops: Any, in_place: bool = False
+        self,
+        function: Callable[..., Sequence[Any]],
+        inputs: Sequence[Any],
+        ops: Any,
+        in_place: bool = False,
+        spaced: bool = False,
     ) -> None:
         self.calls = []
         self.made = []
@@ -82,7 +89,8 @@ class Program(Recording):
         self._spent = 0.0
         self._looked = False  # whether compiled code was looked for in the cache
         self._free: dict[int, list[NumpyArray]] = {}
-        self.inputs = [one if one is None or in_place else np.array(one, order="C") for one in inputs]
+        self._spaced = spaced
+        self.inputs = [one if one is None or in_place else self._copied(np.asarray(one)) for one in inputs]
         traced = [None if one is None else RecordedArray(one, self, None) for one in self.inputs]
         ops.program = self
         try:
@@ -138,16 +146,21 @@ class Program(Recording):
 
     def buffer(self, shape: tuple[int, ...], dtype: Any) -> RecordedArray:
         """Memory for a result, free again once nothing recorded refers to it."""
-        dtype = np.dtype(dtype)
-        size = max(math.prod(shape) * dtype.itemsize, 8)
-        size = -(-size // 64) * 64
-        raw = self._free[size].pop() if self._free.get(size) else np.empty(size, dtype=np.uint8)
+        size = -(-max(bytes_of(shape, dtype, self._spaced), 1) // LINE) * LINE
+        raw = self._free[size].pop() if self._free.get(size) else _memory(size)
         owner = _Owner()
         free = self._free
         weakref.finalize(owner, lambda: free.setdefault(size, []).append(raw))
-        used = raw[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+        used = laid_out(raw, shape, dtype, self._spaced)
         self.made.append((len(self.calls), used))
         return RecordedArray(used, self, owner)
+
+    def _copied(self, array: NumpyArray) -> NumpyArray:
+        copy = laid_out(
+            _memory(bytes_of(array.shape, array.dtype, self._spaced)), array.shape, array.dtype, self._spaced
+        )
+        copy[...] = array
+        return copy
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> RecordedArray:
         """New zeros, at every replay anew."""
@@ -176,6 +189,12 @@ def accelerate(program: Program, made: bool = False) -> bool:
         except Exception as error:  # whatever it is, it would only have made things faster
             program.reason = reason_of(error, (CannotCompile, NothingToGain))
     return program.native is not None
+
+
+def _memory(size: int) -> NumpyArray:
+    """So many bytes, from a border of cache lines on."""
+    raw = np.empty(size + LINE, dtype=np.uint8)
+    return raw[-raw.ctypes.data % LINE :][:size]
 
 
 class _Owner:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+
+#: Bytes of a cache line, and of a row that counts as long.
+LINE, LONG = 64, 1024
 
 
 class Recording:
@@ -36,3 +41,28 @@ def not_as_recorded(recorded: Sequence[Any], given: Sequence[Any]) -> TypeError:
     )
     was, now = ("None" if one[number] is None else "an array" for one in (recorded, given))
     return TypeError(f"inputs[{number}] = {now}: expected {was}, as it was when the function was recorded")
+
+
+def bytes_of(shape: tuple[int, ...], dtype: Any, spaced: bool) -> int:
+    """Bytes of an array, of which :func:`laid_out` makes it; with ``spaced`` those of its gaps included."""
+    return math.prod(shape[:-1]) * _pitch(shape, dtype, spaced)
+
+
+def laid_out(raw: NDArray[np.uint8], shape: tuple[int, ...], dtype: Any, spaced: bool) -> NDArray[Any]:
+    """An array in memory given.
+
+    With ``spaced`` long rows, along the last axis, are an odd number of cache lines apart: rows that lie a power of two
+    apart, as those of 1,024 worlds would, compete for the same few places of the processor's cache.
+    """
+    pitch = _pitch(shape, dtype, spaced)
+    whole = raw[: math.prod(shape[:-1]) * pitch].view(dtype)
+    if not shape:
+        return whole.reshape(())
+    return whole.reshape(*shape[:-1], pitch // np.dtype(dtype).itemsize)[..., : shape[-1]]
+
+
+def _pitch(shape: tuple[int, ...], dtype: Any, spaced: bool) -> int:
+    row = (shape[-1] if shape else 1) * np.dtype(dtype).itemsize
+    if not spaced or len(shape) < 2 or shape[-1] == 1 or row < LONG:
+        return row
+    return (-(-row // LINE) | 1) * LINE

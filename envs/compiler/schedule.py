@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .buffers import BufferMemory, Tensor, arrays, rows, written
+from .buffers import BufferMemory, Tensor, arrays, extent, rows, written
 from .c_operations import known
 from .loop_nests import Access, Nest, loops
 from .recording import Recording
@@ -232,14 +232,14 @@ def _feed(memory: BufferMemory, run: list[_Step], result: Schedule, twins: dict[
         if array is None or not array.size or not known(array.dtype):
             continue
         tensor, axis = memory.find(array, memory.end), None
-        if tensor not in uses or tensor.written or tensor in result.state or tensor.size != array.nbytes:
+        if tensor not in uses or tensor.written or tensor in result.state or tensor.size != extent(array):
             continue
         if result.worlds is not None:
             axis = _input_axis(tensor, array, uses[tensor], result.worlds)
             if axis is None:
                 continue
         tensor.fed = True
-        twins[tensor] = Tensor(tensor.start, tensor.size, kept=False, world=tensor.world)
+        twins[tensor] = Tensor(tensor.start, tensor.size, kept=False, world=tensor.world, pitch=tensor.pitch)
         copies.append(_Step(-1, Nest(Access(array), (Access(array),), "{0}"), axis))
         result.fed[number] = tensor, _instead(memory, array, tensor, axis, result.worlds)
     return copies
@@ -263,7 +263,7 @@ def _instead(memory: BufferMemory, array: Any, tensor: Tensor, axis: int | None,
             continue
         other = memory.find(output, memory.end)
         apart = axis is None or worlds is None or rows(other, Access(output), axis, worlds) is not None
-        if other.owned and apart and output.flags.c_contiguous:
+        if other.owned and apart and output.strides == array.strides:
             found.append(number)
     return found
 

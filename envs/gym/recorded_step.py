@@ -58,7 +58,7 @@ class Replay:
             afters.append(after)
             return settled(entries(start.carried), entries(after))
 
-        program = Program(function, self._read(before), self.ops)
+        program = Program(function, self._read(before), self.ops, spaced=True)
         return program, rebuilt(afters[0], program.outputs)
 
 

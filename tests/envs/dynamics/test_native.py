@@ -14,6 +14,7 @@ from echelongym.envs.compiler import c_compiler as native_build
 from echelongym.envs.compiler import c_operations as native_terms
 from echelongym.envs.compiler import native
 from echelongym.envs.compiler import recorder as recording
+from echelongym.envs.compiler import recording as recorded_memory
 from echelongym.envs.compiler.recorder import Program, accelerate
 from echelongym.envs.compiler.schedule import plan
 from echelongym.envs.core.backend import NumpyOps
@@ -40,6 +41,7 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ECHELONGYM_CACHE", str(tmp_path))
     monkeypatch.setattr(native_build, "_libraries", {})
     monkeypatch.setattr(recording, "PATIENCE", np.inf)
+    monkeypatch.setattr(recorded_memory, "LONG", 1)  # gaps, where they are wanted, between short rows, too
     monkeypatch.setattr(native_build, "_told", set())
     native_build._flags.cache_clear()
     return tmp_path / "native"
@@ -57,15 +59,15 @@ def test_many_random_functions():
 def check_random_functions(examples):
     """Elementwise graphs, views, places looked up, sums, masks, casts; the batch in any place, or of one world."""
 
-    @given(random_scenarios.seeds(), st.sampled_from([1, 2, 7, 16, 37, 64, 67, 96]))
+    @given(random_scenarios.seeds(), st.sampled_from([1, 2, 7, 16, 37, 64, 67, 96]), st.booleans())
     @settings(deadline=None, max_examples=examples)
-    def agree(seed, batch):
+    def agree(seed, batch, spaced):
         rng = np.random.default_rng(seed)
         inputs = random_inputs(rng, batch)
         programs = []
-        for _ in range(2):
+        for gaps in (spaced, False):
             ops = NumpyOps()
-            programs.append(Program(RandomFunction(seed, ops, batch), inputs, ops))
+            programs.append(Program(RandomFunction(seed, ops, batch), inputs, ops, spaced=gaps))
         quick, plain = programs
         assert accelerate(quick) is COMPILER, quick.reason
         for _ in range(3):
@@ -90,7 +92,9 @@ class Episode:
         self.world = Playback(self.scenario.tables, self.ops, tape.exogenous)
         asked = self.asked(0)
         self.state, _ = self.dynamics.advance(self.dynamics.initial(self.batch), self.world.exogenous(0), *asked)
-        self.program = Program(self.period, [*asked, *self.state, *self.world.exogenous(1)], self.ops)
+        self.program = Program(
+            self.period, [*asked, *self.state, *self.world.exogenous(1)], self.ops, spaced=seed % 2 == 1
+        )
 
     def period(self, asked, kept, *rest):
         state, exogenous = State(*rest[:5]), Exogenous(*rest[5:])
@@ -285,6 +289,25 @@ def test_compiled_once_it_was_used_long_enough(monkeypatch):
     monkeypatch.setattr(recording, "PATIENCE", 0.0)
     program(*inputs)
     assert (program.native is not None) is COMPILER
+
+
+@pytest.mark.parametrize("worlds", [200, 256, 1000, 1024, 2048])
+@pytest.mark.parametrize("kind", ["f8", "f4", "u1"])
+def test_long_rows_are_an_odd_number_of_cache_lines_apart(monkeypatch, worlds, kind):
+    """So that rows which follow one another lie at different places of any cache, and none is longer for nothing."""
+    monkeypatch.setattr(recorded_memory, "LONG", 1024)
+    given = np.zeros((3, 4, worlds), kind)
+    program = Program(lambda x: [x + x], [given], NumpyOps(), spaced=True)
+    for array in (*program.inputs, *program.outputs):
+        pitch, row = array.strides[-2], worlds * array.itemsize
+        if row < 1024:
+            assert pitch == row
+        else:
+            assert array.ctypes.data % 64 == 0
+            assert pitch % 128 == 64
+            assert row <= pitch <= row + 128
+        assert array.strides[0] == 4 * pitch
+    assert all(one.flags.c_contiguous for one in Program(lambda x: [x + x], [given], NumpyOps()).outputs)
 
 
 @pytest.mark.skipif(not COMPILER, reason="needs a C compiler")
