@@ -6,10 +6,11 @@
 
 Env-steps (periods of one world) per CPU-second of one process, or CPU-milliseconds, CPU-seconds and GB where said. *best* of
 some turns and their *median*: what other processes take away only makes a figure worse. *before* is what was measured before
-the engine was compiled, on another day. A *roofline* is hand-written C of the same period, policy and demand inside,
-with no observation and no indicators (of `simulate` from a tape, of gradients with the way back): what the processor can
-do. *of roofline* and *times the peer* are medians of the ratios within a turn. PYTHON is an interpreter with one or more of
-gym-invmgmt, or-gym-inventory, dynaplex and stockpyl (pip install them into an environment of their own).
+the engine was compiled, on another day. A *roofline* is hand-written C of the same period, policy and demand inside, with no
+observation and no indicators (of `simulate` from a tape, of gradients with the way back; of loading, libyaml that reads the
+file and keeps nothing): what the processor can do. *of roofline* and *times the peer* are medians of the ratios within a
+turn. PYTHON is an interpreter with one or more of gym-invmgmt, or-gym-inventory, dynaplex and stockpyl (pip install them
+into an environment of their own).
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from echelongym.envs.compiler.c_compiler import compiler
 from echelongym.experiments.studies import engine_speed
 from echelongym.experiments.studies.console import start
 from echelongym.experiments.studies.rooflines.kernels import (
+    ChainKernel,
     LostSalesKernel,
     ProductionKernel,
     WarehouseKernel,
@@ -122,6 +123,27 @@ def test_the_production_network_earns_what_it_earns_in_every_world() -> None:
     drawn = kernel.costs(20_000, scenario.horizon, seed=4)
     error = outcome.net_cost_per_period.std() / tape.batch**0.5
     assert abs(drawn.mean() - found.mean()) < 4 * error
+
+
+@compiled
+@pytest.mark.parametrize(("dtype", "apart"), [(np.float64, 1e-12), (np.float32, 1e-5)])
+def test_a_chain_costs_what_it_costs_in_every_world(dtype: type, apart: float) -> None:
+    """With a storage that is too small now and then, and levels that leave customers and echelons short."""
+    mapping = chain(70)
+    for k in (1, 2, 3):
+        mapping["nodes"][f"echelon_{k}"]["storage_capacity"] = 480.0
+    scenario = Scenario.from_mapping(mapping)
+    rule = RULES["echelon_base_stock"](scenario)
+    levels = np.asarray(rule.values["levels"]).reshape(scenario.tables.N, -1)[1:]
+    levels = levels * np.random.default_rng(4).uniform(0.8, 1.0, levels.shape)
+    tape = scenario.sample(64, seed=3)
+    outcome = simulate(scenario, rule.with_vector(rule.space(), levels.ravel()), tape)
+    assert outcome.costs["overflow"].min() > 0
+    kernel = ChainKernel(scenario, levels, dtype)
+    found = kernel.costs(tape.batch, tape.periods, scenario.warm_up, tape=kernel.packed(tape))
+    np.testing.assert_allclose(found, outcome.cost_per_period, rtol=apart)
+    drawn = kernel.costs(1000, tape.periods, scenario.warm_up, seed=6)
+    assert abs(drawn.mean() - found.mean()) < 4 * found.std(ddof=1) / tape.batch**0.5
 
 
 @pytest.mark.parametrize(("mean", "cells", "bits"), [(5.0, 32, 27), (20.0, 64, 32)])

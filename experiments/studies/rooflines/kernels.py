@@ -15,11 +15,18 @@ from echelongym.envs.dynamics import Dynamics
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.worlds.tape import Tape
 
-from . import lost_sales_source, production_source, warehouse_source
+from . import chain_source, lost_sales_source, production_source, warehouse_source
 
 #: What the package's own code may not: contracted and reordered where results of positive numbers stay what they are.
 #: Not -ffast-math, which would change how the whole process treats tiny numbers.
-_FLAGS = ("-O3", "-ffp-contract=fast", "-fno-trapping-math", "-fno-signed-zeros", "-ffinite-math-only")
+_FLAGS = (
+    "-O3",
+    "-ffp-contract=fast",
+    "-fno-trapping-math",
+    "-fno-signed-zeros",
+    "-ffinite-math-only",
+    "-fassociative-math",
+)
 _MOST = 16  # periods of lead time that a kernel has room for
 _WIDE = ("-mprefer-vector-width=512",)
 
@@ -34,17 +41,18 @@ def _pointer(array: Any) -> ctypes.c_void_p:
 
 
 def _opening(scenario: Scenario) -> tuple[Floats, list[Floats]]:
-    """Stock by node, and what each lane's ring holds at the start: by the period, modulo its lead time, in which it is due."""
-    dynamics = Dynamics(scenario.tables)
+    """Stock (N, P) at the start, and each lane's ring (_MOST, P): units by the period, modulo lead time, they are due in."""
+    t = scenario.tables
+    dynamics = Dynamics(t)
     state = dynamics.initial(1)
-    under_way = dynamics.in_transit(state)[:, 0, :, 0, 0]  # (L, K), slot k dispatched k + 1 periods ago
+    under_way = dynamics.in_transit(state)[:, :, :, 0, 0]  # (L, P, K), slot k dispatched k + 1 periods ago
     rings = []
-    for lane, lead in enumerate(scenario.tables.nominal_lead_time):
-        ring = np.zeros(_MOST)
+    for lane, lead in enumerate(t.nominal_lead_time):
+        ring = np.zeros((_MOST, t.P))
         for slot in range(int(lead) - 1):
-            ring[lead - slot - 1] = under_way[lane, slot]
+            ring[lead - slot - 1] = under_way[lane, :, slot]
         rings.append(ring)
-    return np.asarray(state.on_hand[:, 0, 0, 0], dtype=np.float64), rings
+    return np.asarray(state.on_hand[:, :, 0, 0], dtype=np.float64), rings
 
 
 def _alias(chances: Floats, bits: int) -> tuple[Ints, Ints]:
@@ -146,7 +154,7 @@ class LostSalesKernel:
         stock, rings = _opening(scenario)
         demand = next(iter(scenario.customers.values())).demand
         chance, alias = _alias(_poisson(float(demand["mean"]), self._CELLS), 27)
-        parts = [[level, stock[1]], rings[0][:lead], chance, alias]
+        parts = [[level], stock[1], rings[0][:lead, 0], chance, alias]
         self._numbers = np.concatenate([np.asarray(part, dtype=np.int64) for part in parts]).astype(np.int32)
         self._holding, self._lost = float(t.holding_cost[1, 0]), float(t.lost_sale_cost[0, 0])
 
@@ -183,7 +191,7 @@ class ProductionKernel:
         stock, _ = _opening(scenario)
         suppliers = len(stock) - 6
         by_unit = (t.purchase_cost + t.lane_transport_cost)[:, 0]
-        numbers = [stock[suppliers:], t.node_capacity[suppliers : suppliers + 3], t.holding_cost[suppliers:, 0]]
+        numbers = [stock[suppliers:, 0], t.node_capacity[suppliers : suppliers + 3], t.holding_cost[suppliers:, 0]]
         numbers += [by_unit, t.in_transit_cost[:, 0], t.backorder_cost[:, 0], t.price[:, 0]]
         demand = next(iter(scenario.customers.values())).demand
         table = _alias(_poisson(float(demand["mean"]), self._CELLS), 32)
@@ -203,3 +211,67 @@ class ProductionKernel:
             ctypes.c_long(len(self._requests)), ctypes.c_uint64(seed), _pointer(demand), _pointer(found),
         )  # fmt: skip
         return found / periods
+
+
+class ChainKernel:
+    """A chain of echelons under echelon base-stock levels, with many products in a storage that they share.
+
+    Parameters
+    ----------
+    scenario
+        A scenario that :func:`.large.chain` makes.
+    levels
+        (echelons, products) echelon levels.
+    dtype
+        ``float32`` or ``float64``.
+    """
+
+    _BLOCK: ClassVar[int] = 64
+    _CELLS: ClassVar[int] = 32
+    _LONGEST: ClassVar[int] = 4
+
+    def __init__(self, scenario: Scenario, levels: Floats, dtype: type[Any] = np.float64) -> None:
+        t = scenario.tables
+        leads = ", ".join(str(int(lead)) for lead in t.nominal_lead_time)
+        real = "float" if dtype is np.float32 else "double"
+        head = f"#define REAL {real}\n#define ECHELONS {t.L}\n#define LEADS {{{leads}}}\n"
+        self._library = _loaded(head + chain_source.SOURCE)
+        self._library.play.restype = ctypes.c_double
+        self.dtype, self._asked, self.products = dtype, t.P, -(-t.P // self._BLOCK) * self._BLOCK
+        stock, rings = _opening(scenario)
+        self._levels, self._stock = self._filled(levels), self._filled(stock[1:])
+        self._under_way = self._filled(np.stack(rings)[:, : self._LONGEST])
+        numbers = [t.holding_cost[1:, 0], t.storage_capacity[1:], t.overflow_cost[1:], t.lost_sale_cost[0, :1]]
+        demand = next(iter(scenario.customers.values())).demand
+        table = (one.astype(np.uint32) for one in _alias(_poisson(float(demand["mean"]), self._CELLS), 27))
+        parts = [np.concatenate(numbers, dtype=np.float64).view(np.uint8), *(one.view(np.uint8) for one in table)]
+        self._numbers = np.concatenate(parts)
+
+    def _filled(self, array: Any) -> Any:
+        """An array (..., products) filled up with products that nobody asks for and nobody stocks."""
+        width = [(0, 0)] * (array.ndim - 1) + [(0, self.products - array.shape[-1])]
+        return np.ascontiguousarray(np.pad(array, width), dtype=self.dtype)
+
+    def packed(self, tape: Tape) -> Any:
+        """The demand of a tape as the kernel reads it: (worlds, periods, products)."""
+        history = len(tape.demand) - tape.periods
+        return self._filled(np.asarray(tape.demand[history:, :, 0, :]).transpose(1, 0, 2))
+
+    def costs(self, worlds: int, periods: int, skipped: int, seed: int = 0, tape: Any = None) -> Floats:
+        """(worlds,) cost a period, of worlds drawn or those of a packed tape.
+
+        Raises
+        ------
+        MemoryError
+            If there is not enough of it.
+        """
+        found = np.empty(worlds)
+        sizes = map(ctypes.c_long, (worlds, periods, skipped))
+        arrays = map(_pointer, (self._levels, self._stock, self._under_way))
+        done = self._library.play(
+            _pointer(self._numbers), ctypes.c_long(self.products), ctypes.c_long(self._asked), *arrays,
+            *sizes, ctypes.c_uint64(seed), _pointer(tape), _pointer(found),
+        )  # fmt: skip
+        if done < 0:
+            raise MemoryError(f"{self.products} products")
+        return found / (periods - skipped)
