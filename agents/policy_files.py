@@ -64,15 +64,17 @@ class PolicyFile:
         return trained
 
 
-def write_policy(path: Path, kind: str, policy: Any, module: Any, layout: dict[str, Any], rule: Rule | None) -> None:
+def write_policy(
+    path: Path, kind: str, policy: Any, weights: Mapping[str, Any], layout: dict[str, Any], rule: Rule | None
+) -> None:
     """Write a policy file, whole or not at all.
 
     Parameters
     ----------
     policy
         With ``scenario`` (trained on) and ``facts``.
-    module
-        A torch module, whose parameters and buffers are the weights.
+    weights
+        Arrays by name.
     """
     config = {
         "schema": _SCHEMA,
@@ -84,7 +86,6 @@ def write_policy(path: Path, kind: str, policy: Any, module: Any, layout: dict[s
         "layout": layout,
         "facts": policy.facts,
     }
-    weights = {name: value.detach().numpy() for name, value in module.state_dict().items()}
     stream = io.BytesIO()
     np.savez(stream, config=np.array(json.dumps(config)), **weights)
     write_bytes(stream.getvalue(), path)

@@ -2,7 +2,7 @@
 
 Nodes of the graph are the network's nodes and its customers, edges its lanes and its (source, customer) pairs; their
 features are the entries of :class:`ObservationEncoder`, in its units, and a few constants that
-tell one from another. Weights are shared by all nodes and by all edges (:class:`GraphNetwork`).
+tell one from another. WeightsByName are shared by all nodes and by all edges (:class:`GraphNetwork`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 
 from .layers import GraphNetwork
+from .module import Layers
 
 # By block of the encoder: whose entries they are, and the axes of the array behind it.
 _AXES = {
@@ -151,7 +152,8 @@ class GraphFeatures(nn.Module):
         self.hidden, self.rounds = hidden, rounds
         self.width = hidden * (len(layout.open_edges) + 1)
         facts = (layout.node_facts, layout.edge_facts)
-        self.network = GraphNetwork(
+        definition = GraphNetwork(
+            "",
             len(layout.nodes) + len(facts[0]),
             len(layout.edges) + len(facts[1]),
             hidden,
@@ -160,6 +162,7 @@ class GraphFeatures(nn.Module):
             layout.target,
             layout.nodes.shape[1],
         )
+        self.network = Layers(definition)
         for name, index, fact in (("node", layout.nodes, facts[0]), ("edge", layout.edges, facts[1])):
             self.register_buffer(f"_{name}_entries", torch.from_numpy(index.reshape(-1)), persistent=False)
             constants = torch.from_numpy(fact.astype(np.float32))[:, :, None]

@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
-import torch
-from torch import nn
+from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.by_backend import ByBackend, constants
 
-from ..networks.layers import Dense, GraphNetwork, Perceptron, RecurrentUnit, SetNetwork
+from ..networks.layers import (
+    Dense,
+    Ends,
+    GraphNetwork,
+    ParameterStart,
+    Perceptron,
+    RecurrentUnit,
+    SetNetwork,
+    WeightsByName,
+)
 from .config import Layout
 from .features import Features
 
 
-class Backbone(nn.Module):
+class Backbone:
     """Backbone, from feature rows (rows, B) to outputs (k, lanes, B), all 0 at the start.
 
     Attributes
     ----------
     shared : whether weights are shared by lanes, so that they do for other networks.
-    remembers : whether there is memory between periods, kept in ``memory`` (hidden, B).
+    memory : numbers a world that are kept from period to period; 0: none.
     """
 
-    shared = False
-    remembers = False
+    shared: ClassVar[bool] = False
+    memory = 0
 
     def __init__(self, features: Features, outputs: int) -> None:
-        super().__init__()
         self.layout, self.outputs, self.lanes = features, outputs, len(features.lanes)
+        self.moving = ByBackend(constants, features.moving.nonzero()[0])
+        self.parts: tuple[Any, ...] = ()  # with parameters, in order
 
-    def start(self, worlds: int) -> None:
-        """Clear the memory before an episode."""
+    def starts(self) -> Iterator[tuple[str, ParameterStart]]:
+        """Its parameters, by name."""
+        for part in self.parts:
+            yield from part.starts()
+
+    def __call__(
+        self, weights: WeightsByName, rows: Array, memory: Array | None, ops: Ops
+    ) -> tuple[Array, Array | None]:
+        """Outputs (k, lanes, B), and the memory (hidden, B) after this period.
+
+        Raises
+        ------
+        TypeError
+            Always: a network is one of ``BODIES``.
+        """
+        raise TypeError("a network is one of BODIES")
 
 
 class PerceptronBody(Backbone):
@@ -37,15 +62,16 @@ class PerceptronBody(Backbone):
 
     def __init__(self, features: Features, outputs: int, config: Layout) -> None:
         super().__init__(features, outputs)
-        picked = torch.from_numpy(features.moving.nonzero()[0])
-        self.register_buffer("picked", picked, persistent=False)
-        sizes = (len(picked), *config.hidden, outputs * self.lanes)
-        self.layers = Perceptron(sizes, config.activation, zero=True)
+        sizes = (int(features.moving.sum()), *config.hidden, outputs * self.lanes)
+        self.layers = Perceptron("body.layers", sizes, config.activation, zero=True)
+        self.parts = (self.layers,)
 
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """(k, lanes, B)."""
-        found: torch.Tensor = self.layers(rows.index_select(0, self.picked))  # type: ignore[arg-type]
-        return found.reshape(self.outputs, self.lanes, -1)
+    def __call__(
+        self, weights: WeightsByName, rows: Array, memory: Array | None, ops: Ops
+    ) -> tuple[Array, Array | None]:
+        """(k, lanes, B), and no memory."""
+        found = self.layers(weights, ops.select(rows, self.moving(ops)[0], 0), ops)
+        return found.reshape((self.outputs, self.lanes, -1)), None
 
 
 class SetBody(Backbone):
@@ -55,16 +81,18 @@ class SetBody(Backbone):
 
     def __init__(self, features: Features, outputs: int, config: Layout) -> None:
         super().__init__(features, outputs)
-        self.ends = _Ends(features)
+        self.ends = LaneEnds(features)
         (f, _), (g, _) = features.shape
-        self.items = SetNetwork(2 * f + g, config.hidden[-1], config.activation)
-        self.out = Dense(config.hidden[-1], outputs, zero=True)
+        self.items = SetNetwork("body.items", 2 * f + g, config.hidden[-1], config.activation)
+        self.out = Dense("body.out", config.hidden[-1], outputs, zero=True)
+        self.parts = (self.items, self.out)
 
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """(k, lanes, B)."""
+    def __call__(
+        self, weights: WeightsByName, rows: Array, memory: Array | None, ops: Ops
+    ) -> tuple[Array, Array | None]:
+        """(k, lanes, B), and no memory."""
         nodes, lanes = self.layout.parts(rows)
-        found: torch.Tensor = self.out(self.items(self.ends(nodes, lanes)))
-        return found
+        return self.out(weights, self.items(weights, self.ends(nodes, lanes, ops), ops), ops), None
 
 
 class GraphBody(Backbone):
@@ -75,63 +103,53 @@ class GraphBody(Backbone):
     def __init__(self, features: Features, outputs: int, config: Layout) -> None:
         super().__init__(features, outputs)
         (f, n), (g, _) = features.shape
-        hidden = config.hidden[-1]
-        self.graph = GraphNetwork(f, g, hidden, config.rounds, features.source, features.target, n, config.activation)
-        self.ends = _Ends(features)
-        self.out = Perceptron((3 * hidden, hidden, outputs), config.activation, zero=True)
+        hidden, activation = config.hidden[-1], config.activation
+        ends = features.source, features.target
+        self.graph = GraphNetwork("body.graph.", f, g, hidden, config.rounds, *ends, n, activation)
+        self.ends = LaneEnds(features)
+        self.out = Perceptron("body.out", (3 * hidden, hidden, outputs), activation, zero=True)
+        self.parts = (self.graph, self.out)
 
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """(k, lanes, B)."""
-        nodes, lanes = self.graph(*self.layout.parts(rows))
-        found: torch.Tensor = self.out(self.ends(nodes, lanes))
-        return found
+    def __call__(
+        self, weights: WeightsByName, rows: Array, memory: Array | None, ops: Ops
+    ) -> tuple[Array, Array | None]:
+        """(k, lanes, B), and no memory."""
+        nodes, lanes = self.graph(weights, *self.layout.parts(rows), ops)
+        return self.out(weights, self.ends(nodes, lanes, ops), ops), None
 
 
 class RecurrentBody(Backbone):
     """A perceptron with memory, for what cannot be seen in one period: hidden regimes of demand or supply."""
 
-    remembers = True
-
     def __init__(self, features: Features, outputs: int, config: Layout) -> None:
         super().__init__(features, outputs)
-        picked = torch.from_numpy(features.moving.nonzero()[0])
-        self.register_buffer("picked", picked, persistent=False)
-        self.cell = RecurrentUnit(len(picked), config.hidden[0])
-        self.layers = Perceptron(
-            (len(picked) + config.hidden[0], *config.hidden[1:], outputs * self.lanes), config.activation, zero=True
-        )
-        self.memory: torch.Tensor | None = None
+        seen, (self.memory, *further) = int(features.moving.sum()), config.hidden
+        self.cell = RecurrentUnit("body.cell", seen, self.memory)
+        sizes = (seen + self.memory, *further, outputs * self.lanes)
+        self.layers = Perceptron("body.layers", sizes, config.activation, zero=True)
+        self.parts = (self.cell, self.layers)
 
-    def start(self, worlds: int) -> None:
-        """Clear the memory before an episode."""
-        self.memory = None
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """(k, lanes, B); memory moves on."""
-        seen = rows.index_select(0, self.picked)  # type: ignore[arg-type]
-        before = self.memory
-        if before is None:
-            before = seen.new_zeros((self.cell.hidden, seen.shape[-1]))
-        self.memory = self.cell(seen, before)
-        found: torch.Tensor = self.layers(torch.cat([seen, self.memory], 0))
-        return found.reshape(self.outputs, self.lanes, -1)
+    def __call__(
+        self, weights: WeightsByName, rows: Array, memory: Array | None, ops: Ops
+    ) -> tuple[Array, Array | None]:
+        """(k, lanes, B), and the memory moved on; None stands for zeros."""
+        seen = ops.select(rows, self.moving(ops)[0], 0)
+        memory = ops.zeros((self.memory, seen.shape[-1]), ops.float) if memory is None else ops.to_float(memory)
+        memory = self.cell(weights, seen, memory, ops)
+        found = self.layers(weights, ops.concat([seen, memory], 0), ops)
+        return found.reshape((self.outputs, self.lanes, -1)), memory
 
 
-class _Ends(nn.Module):
+class LaneEnds:
     """Lanes with what is known of their ends: (hidden, lanes, B) of each, one below the other; suppliers know nothing."""
 
     def __init__(self, features: Features) -> None:
-        super().__init__()
-        nodes = len(features.cells)
-        for name, ends in (("source", features.source), ("target", features.target)):
-            places = torch.from_numpy(ends.copy())
-            self.register_buffer(name, torch.where(places < 0, nodes, places), persistent=False)
+        self.source, self.target = (Ends(ends, len(features.cells)) for ends in (features.source, features.target))
 
-    def forward(self, nodes: torch.Tensor, lanes: torch.Tensor) -> torch.Tensor:
+    def __call__(self, nodes: Array, lanes: Array, ops: Ops) -> Array:
         """(lane features + 2 node features, lanes, B)."""
-        padded = torch.cat([nodes, torch.zeros_like(nodes[:, :1])], 1)
-        source, target = (padded.index_select(1, ends) for ends in (self.source, self.target))  # type: ignore[arg-type]
-        return torch.cat([lanes, target, source], 0)
+        padded = Ends.padded(nodes, ops)
+        return ops.concat([lanes, self.target(padded, ops), self.source(padded, ops)], 0)
 
 
 BODIES: dict[str, Any] = {

@@ -28,7 +28,8 @@ from ..service_targets import shortfall, targets_of
 from .compiled.gradient import NativeUnroll
 from .config import PathwiseConfig
 from .heads import untuned
-from .policy import PathwiseActor, PathwisePolicy, make_policy
+from .module import PathwiseActor
+from .policy import PathwisePolicy, make_policy
 from .trainer import SAFE, PathwiseTrainer
 from .unroll import Unroll, relaxation, training_window
 
@@ -61,7 +62,7 @@ def family_policy(learner: PathwiseConfig, scenario: Scenario, carrier: Pathwise
         If the weights would belong to one network alone.
     """
     policy = make_policy(scenario, learner, family_start(learner, scenario), learn_levels=False)
-    if not policy.actor.shared:
+    if not policy.definition.shared:
         wanted = "set or graph, whose weights do for any network, as the scenario is randomised"
         raise expected("agent.network", learner.network, wanted)
     if carrier is not None:

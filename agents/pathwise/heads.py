@@ -5,27 +5,27 @@ The first carries any rule of the base-stock family along, the last any rule at 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import nn
 
-from echelongym.envs.core.backend import Ops, ops_of
+from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.by_backend import ByBackend, constants
 from echelongym.envs.core.errors import expected
-from echelongym.envs.core.typing import Floats
+from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.interface.action_decoder import ActionDecoder
 from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.scenario.scenario import Scenario
 
+from ..networks.layers import ParameterStart, WeightsByName
 from ..registry import RULES
 from ..rules import Rule
 from ..rules.base_stock import BaseStock
 from ..rules.dual import CappedDualIndex
-from ..rules.request_order import Shift
+from ..rules.request_order import Shift, is_numbers
 from .features import Features
 
 
@@ -71,8 +71,13 @@ def untuned(name: str, scenario: Scenario) -> Rule:
     return rule.with_vector(space, np.where(caps, space.start, present))
 
 
-class Head(nn.Module):
-    """Head, from outputs (k, lanes, B) to requests.
+THETA = "head.theta"  # the one parameter of a head
+
+DecideFromOutputs = Callable[[Observation, Array], Decision]  # from an observation and outputs (k, lanes, B)
+
+
+class Head:
+    """Head, from outputs (k, lanes, B) of a network to requests.
 
     Attributes
     ----------
@@ -82,16 +87,24 @@ class Head(nn.Module):
 
     outputs = 1
     shared = True
+    learned: int | None = (
+        None  # numbers by node and lane that are learned, ``head.theta``; None where there is no such array
+    )
 
-    def levels(self) -> list[nn.Parameter]:
-        """Learned numbers by node and lane, which take another learning rate."""
-        return []
+    def starts(self) -> Iterator[tuple[str, ParameterStart]]:
+        """Its parameters, by name."""
+        if self.learned is not None:
+            yield THETA, ParameterStart((self.learned,))
 
-    def begin(self) -> None:
-        """Before an episode or a gradient: take in the numbers as they are now."""
+    def numbers(self, weights: WeightsByName, ops: Ops) -> Array | None:
+        """What it decides with, made of its parameters: to be computed once for all periods that have the same weights."""
+        if not self.learned:
+            return None
+        known = ops.known(weights[THETA])
+        return weights[THETA] if known is None else known
 
-    def forward(self, observation: Observation, outputs: torch.Tensor) -> Decision:
-        """The decision.
+    def on(self, numbers: Array | None, ops: Ops) -> DecideFromOutputs:
+        """What decides on one backend, with the numbers that :meth:`numbers` gave.
 
         Raises
         ------
@@ -123,7 +136,6 @@ class LevelsHead(Head):
     """
 
     def __init__(self, features: Features, rule: Rule, reach: float, learn: bool = True) -> None:
-        super().__init__()
         if not isinstance(rule, BaseStock):
             raise expected("start", rule.name, "a rule of the base-stock family, or head=residual, which takes any")
         scenario, t = features.scenario, rule.tables
@@ -135,7 +147,7 @@ class LevelsHead(Head):
         self.shared = not learn
         self.fixed = vector
         self.moving = np.flatnonzero(np.isfinite(vector)) if learn else np.zeros(0, dtype=np.int64)
-        self.theta = nn.Parameter(torch.zeros(len(self.moving)))
+        self.learned = len(self.moving)
         lanes, products = np.divmod(features.lanes, t.P)
         target = t.lane_target[lanes] * t.P + products
         primary = self.base.forest.primary[target] == features.lanes
@@ -144,68 +156,83 @@ class LevelsHead(Head):
         unit = reach * np.where(primary, self.base.spread[target], covered)
         self.outputs = 2 if self.base.capped else 1
         # From outputs by lane to (N * P) levels of primary lanes, and (L * P) of others and of caps.
-        self.nodes = _scatter(np.where(primary, target, -1), unit, t.N * t.P)
-        self.lanes = _scatter(np.where(primary, -1, features.lanes), unit, t.L * t.P) if not primary.all() else None
-        self.caps = _scatter(features.lanes, reach * deviation, t.L * t.P) if self.base.capped else None
-        self._rule: BaseStock | None = None
+        self.nodes = Placing(np.where(primary, target, -1), unit, t.N * t.P)
+        further = np.where(primary, -1, features.lanes)
+        self.lanes = None if primary.all() else Placing(further, unit, t.L * t.P)
+        self.caps = Placing(features.lanes, reach * deviation, t.L * t.P) if self.base.capped else None
 
-    def levels(self) -> list[nn.Parameter]:
-        """One number a level or cap, in units of its scale."""
-        return [self.theta] if len(self.moving) else []
+    def numbers(self, weights: WeightsByName, ops: Ops) -> Array | None:
+        """(moving,) levels and caps as learned: theta in units of their scale; in double precision where they are known."""
+        if not self.learned:
+            return None
+        start, scale, lower = (
+            part[self.moving] for part in (self.fixed, self.space.scale, np.maximum(self.space.lower, -1e30))
+        )
+        theta = weights[THETA]
+        known = ops.known(theta)
+        if known is not None:
+            return np.maximum(start + scale * known.astype(np.float64), lower)
+        start, scale, lower = map(ops.constant, (start, scale, lower))
+        return ops.maximum(start + scale * ops.asarray(theta), lower)
 
-    def vector(self) -> Floats:
-        """The rule's parameters as learned so far."""
+    def vector(self, numbers: Array | None) -> Floats:
+        """All of the rule's parameters, with the known numbers that are learned."""
         found = self.fixed.copy()
-        found[self.moving] += self.space.scale[self.moving] * self.theta.detach().double().numpy()
+        if numbers is not None:
+            found[self.moving] = numbers
         return np.maximum(found, self.space.lower)
 
-    def begin(self) -> None:
-        """The rule with the numbers of now: differentiable while gradients are on."""
-        if torch.is_grad_enabled() and len(self.moving):
-            dtype = self.theta.dtype
-            places = torch.from_numpy(self.moving)
-            start, scale = (torch.from_numpy(part[self.moving]).to(dtype) for part in (self.fixed, self.space.scale))
-            lower = torch.from_numpy(np.maximum(self.space.lower[self.moving], -1e30)).to(dtype)
-            moved = torch.maximum(start + scale * self.theta, lower)
-            rule = self.base.with_vector(self.space, torch.from_numpy(self.fixed).to(dtype).index_put((places,), moved))
+    def on(self, numbers: Array | None, ops: Ops) -> DecideFromOutputs:
+        """See :meth:`Head.on`."""
+        if numbers is None or is_numbers(numbers):
+            rule = self.base.with_vector(self.space, self.vector(numbers))
         else:
-            rule = self.base.with_vector(self.space, self.vector())
-        self._rule = rule
+            vector = ops.put(ops.constant(self.fixed), ops.index(self.moving), numbers)
+            # Which lanes are used is known of the start; expressions have no values.
+            rule = self.base.with_vector(self.space, self.fixed).with_vector(self.space, vector)
 
-    def forward(self, observation: Observation, outputs: torch.Tensor) -> Decision:
-        """The decision."""
-        if self._rule is None:
-            self.begin()
-        rule = self._rule
-        assert rule is not None
-        outputs = outputs.to(ops_of(observation.on_hand).float)  # whole units would else be counted in 32 bits
-        shift = Shift(
-            nodes=_placed(self.nodes, outputs[0]),
-            lanes=None if self.lanes is None else _placed(self.lanes, outputs[0]),
-            caps=None if self.caps is None else _placed(self.caps, outputs[1]),
-        )
-        rule.learned = lambda _: shift
-        return rule(observation)
+        def decide(observation: Observation, outputs: Array) -> Decision:
+            outputs = ops.to_float(outputs)  # whole units would else be counted in 32 bits
+            shift = Shift(
+                nodes=self.nodes(outputs[0], ops),
+                lanes=None if self.lanes is None else self.lanes(outputs[0], ops),
+                caps=None if self.caps is None else self.caps(outputs[1], ops),
+            )
+            rule.learned = lambda _: shift
+            return rule(observation)
+
+        return decide
 
 
-def _scatter(places: NDArray[np.int64], units: Floats, size: int) -> tuple[Any, Any, Any]:
-    """Which lanes' outputs go where, times what."""
-    chosen = np.flatnonzero(places >= 0)
-    where = np.full(size, len(chosen))
-    where[places[chosen]] = np.arange(len(chosen))
-    unit = torch.from_numpy(units[chosen].astype(np.float32)[:, None])
-    same = len(chosen) == size and bool((where == np.arange(size)).all()) and len(chosen) == len(places)
-    return None if same else torch.from_numpy(chosen), torch.from_numpy(where), unit
+class Placing:
+    """Outputs by lane, times a unit, at their places in a longer column.
 
+    Parameters
+    ----------
+    places
+        (lanes,) of each output; -1: it is left out.
+    units
+        (lanes,) that each is multiplied by.
+    size
+        Of the column.
+    """
 
-def _placed(scatter: tuple[Any, Any, Any], outputs: torch.Tensor) -> torch.Tensor:
-    """(size, B) of outputs (lanes, B); 0 where no lane leads."""
-    chosen, where, unit = scatter
-    if chosen is None:
-        return outputs * unit
-    values = outputs.index_select(0, chosen) * unit
-    padded = torch.cat([values, torch.zeros_like(values[:1]) if len(values) else outputs[:1] * 0], 0)
-    return padded.index_select(0, where)
+    def __init__(self, places: Ints, units: Floats, size: int) -> None:
+        chosen = np.flatnonzero(places >= 0)
+        where = np.full(size, len(chosen))
+        where[places[chosen]] = np.arange(len(chosen))
+        unit = units[chosen].astype(np.float32)[:, None]
+        self.same = len(chosen) == size and bool((where == np.arange(size)).all()) and len(chosen) == len(places)
+        self._on = ByBackend(constants, chosen, where, unit)
+
+    def __call__(self, outputs: Array, ops: Ops) -> Array:
+        """(size, B) of outputs (lanes, B); 0 where no lane leads."""
+        chosen, where, unit = self._on(ops)
+        if self.same:
+            return outputs * unit
+        none = ops.zeros((1, outputs.shape[-1]), outputs.dtype)
+        padded = ops.concat([ops.select(outputs, chosen, 0) * unit, none], 0)
+        return ops.select(padded, where, 0)
 
 
 class DirectHead(Head):
@@ -215,41 +242,36 @@ class DirectHead(Head):
     """
 
     def __init__(self, features: Features, rule: Rule, reach: float, learn: bool = True) -> None:
-        super().__init__()
         self.decoder = ActionDecoder(features.scenario, "order_up_to")  # whose levels requests lie around
         t = self.decoder.tables
         flow = automatic_levels(features.scenario).flow.reshape(-1)[self.decoder.target]
-        self.register_buffer("scale", torch.from_numpy(0.5 * flow[:, None]), persistent=False)
-        self.cells = torch.from_numpy(self.decoder.lanes * t.P + self.decoder.products)
+        cells = self.decoder.lanes * t.P + self.decoder.products
+        self._on = ByBackend(constants, 0.5 * flow[:, None], cells)
         self.reach, self.shared = 2 * reach, not learn  # the unit is half a mean flow
-        self.theta = nn.Parameter(torch.zeros(self.decoder.size if learn else 0))
+        self.learned = self.decoder.size if learn else 0
 
-    def levels(self) -> list[nn.Parameter]:
-        """A constant a lane."""
-        return [self.theta] if len(self.theta) else []
+    def on(self, numbers: Array | None, ops: Ops) -> DecideFromOutputs:
+        """See :meth:`Head.on`; the numbers are a constant a lane."""
+        t = self.decoder.tables
+        constants = None if numbers is None else ops.asarray(numbers)[:, None]
+        _, cells = self._on(ops)
 
-    def forward(self, observation: Observation, outputs: torch.Tensor) -> Decision:
-        """The decision."""
-        ops = ops_of(observation.on_hand)
-        return Decision(_requests(self.decoder, self.cells, self.wanted(observation, outputs, ops), ops))
+        def decide(observation: Observation, outputs: Array) -> Decision:
+            asked = self._asked(observation, outputs, constants, ops)
+            if self.decoder.size < t.L * t.P:
+                asked = ops.put(ops.zeros((t.L * t.P, asked.shape[-1]), asked.dtype), cells, asked)
+            return Decision(ops.moveaxis(asked.reshape((t.L, t.P, -1)), -1, 0))
 
-    def wanted(self, observation: Observation, outputs: torch.Tensor, ops: Ops) -> torch.Tensor:
+        return decide
+
+    def _asked(self, observation: Observation, outputs: Array, constants: Array | None, ops: Ops) -> Array:
         """(lanes, B) units."""
-        decoding = self.decoder.on(ops)
+        decoding, (scale, _) = self.decoder.on(ops), self._on(ops)
         gap = decoding.centre - decoding.positions(self.decoder.owned(observation, ops))
-        more = self.reach * outputs[0]
-        if len(self.theta):
-            more = more + self.theta[:, None]
-        scale = self.scale.to(gap.dtype) if gap.is_floating_point() else self.scale
-        assert isinstance(scale, torch.Tensor)
-        return scale * _softplus(gap / scale + more)
-
-
-def _softplus(value: torch.Tensor) -> torch.Tensor:
-    """log(1 + e^value); spelt out in graphs, as ONNX Runtime has none in 64 bits."""
-    if torch.compiler.is_exporting():
-        return value.clamp(min=0) + torch.log1p(torch.exp(-value.abs()))
-    return nn.functional.softplus(value)
+        more = outputs[0] * self.reach
+        if constants is not None:
+            more = more + constants
+        return scale * ops.softplus(gap / scale + more)
 
 
 class SplitHead(DirectHead):
@@ -267,66 +289,58 @@ class SplitHead(DirectHead):
         super().__init__(features, rule, reach, learn)
         t = self.decoder.tables
         source = t.lane_source[self.decoder.lanes]
-        self.split = np.flatnonzero(~t.is_supplier[source])
-        if not len(self.split):
+        split = np.flatnonzero(~t.is_supplier[source])
+        if not len(split):
             raise expected(
                 "head", "split", "a scenario with lanes out of a stock node; levels, direct or residual suit all"
             )
-        cells = (source * t.P + self.decoder.products)[self.split]
-        self.stocks, self.group = np.unique(cells, return_inverse=True)
-        share = ActionDecoder(features.scenario, "allocate").range.centre[self.split]
+        stocks, group = np.unique((source * t.P + self.decoder.products)[split], return_inverse=True)
+        share = ActionDecoder(features.scenario, "allocate").range.centre[split]
         share = np.clip(share, 0.005, 0.95)
-        total = np.bincount(self.group, weights=share)
-        share = share * np.minimum(0.97 / total, 1.0)[self.group]
-        keep = 1 - np.bincount(self.group, weights=share)
-        self.register_buffer("logit", torch.from_numpy(np.log(share / keep[self.group])[:, None]), persistent=False)
-        self._groups: dict[str, Segments] = {}
+        total = np.bincount(group, weights=share)
+        share = share * np.minimum(0.97 / total, 1.0)[group]
+        keep = 1 - np.bincount(group, weights=share)
+        logit = np.log(share / keep[group])[:, None]
+        self._shares = ByBackend(constants, split, stocks, logit)
+        self._groups = ByBackend(_segments, group, len(stocks))
 
-    def wanted(self, observation: Observation, outputs: torch.Tensor, ops: Ops) -> torch.Tensor:
-        """(lanes, B) units."""
-        asked = super().wanted(observation, outputs, ops).clone()
-        key = str(ops.float)
-        if key not in self._groups:
-            self._groups[key] = Segments(self.group, len(self.stocks), ops)
-        groups = self._groups[key]
-        split = torch.from_numpy(self.split)
-        more = self.reach * outputs[0].index_select(0, split)
-        assert isinstance(self.logit, torch.Tensor)
-        weight = torch.exp((self.logit.to(more.dtype) + more).clamp(-20, 20))
-        on_hand = ops.total(ops.moveaxis(observation.on_hand, 0, -1), 2).reshape(-1, outputs.shape[-1])
-        stock = on_hand[torch.from_numpy(self.stocks)]
-        per_weight = stock / (1 + groups.sum(weight))
-        asked[split] = (weight * per_weight[torch.from_numpy(self.group)]).to(asked.dtype)
-        return asked
+    def _asked(self, observation: Observation, outputs: Array, constants: Array | None, ops: Ops) -> Array:
+        asked = super()._asked(observation, outputs, constants, ops)
+        (split, stocks, logit), groups = self._shares(ops), self._groups(ops)
+        more = ops.select(outputs[0], split, 0) * self.reach
+        weight = ops.exp(ops.minimum(ops.maximum(ops.cast(logit, more.dtype) + more, -20.0), 20.0))
+        on_hand = ops.total(ops.moveaxis(observation.on_hand, 0, -1), 2).reshape((-1, outputs.shape[-1]))
+        per_weight = ops.select(on_hand, stocks, 0) / (1 + groups.sum(weight))
+        shares = weight * groups.spread(per_weight)
+        return ops.put(asked + 0, split, ops.cast(shares, asked.dtype))
+
+
+def _segments(ops: Ops, groups: Ints, count: int) -> Segments:
+    return Segments(groups, count, ops)
 
 
 class ResidualHead(Head):
     """Head that adds mean flow x output to a rule's requests, never below 0; the rule stays as it is."""
 
     def __init__(self, features: Features, rule: Rule, reach: float, learn: bool = True) -> None:
-        super().__init__()
         self.base, self.shared = rule, not learn
         t = rule.tables
         flow = automatic_levels(features.scenario).flow.reshape(-1)
         lanes, products = np.divmod(features.lanes, t.P)
         unit = reach * flow[t.lane_target[lanes] * t.P + products]
-        self.place = _scatter(features.lanes, unit, t.L * t.P)
+        self.place = Placing(features.lanes, unit, t.L * t.P)
         self.shape = (t.L, t.P)
 
-    def forward(self, observation: Observation, outputs: torch.Tensor) -> Decision:
-        """The decision."""
-        decision = self.base(observation)
-        outputs = outputs.to(ops_of(observation.on_hand).float)
-        more = _placed(self.place, outputs[0]).reshape(*self.shape, -1).movedim(-1, 0)
-        return Decision((decision.requests + more).clamp(min=0), decision.reserve)
+    def on(self, numbers: Array | None, ops: Ops) -> DecideFromOutputs:
+        """See :meth:`Head.on`."""
 
+        def decide(observation: Observation, outputs: Array) -> Decision:
+            decision = self.base(observation)
+            more = self.place(ops.to_float(outputs)[0], ops).reshape((*self.shape, -1))
+            requests = ops.maximum(decision.requests + ops.moveaxis(more, -1, 0), 0.0)
+            return Decision(requests, decision.reserve)
 
-def _requests(decoder: ActionDecoder, cells: torch.Tensor, asked: torch.Tensor, ops: Ops) -> torch.Tensor:
-    """(B, L, P) of what each lane that can be requested asks for, (lanes, B)."""
-    t = decoder.tables
-    if decoder.size < t.L * t.P:
-        asked = ops.zeros((t.L * t.P, asked.shape[-1]), asked.dtype).index_put((cells,), asked)
-    return asked.reshape(t.L, t.P, -1).movedim(-1, 0)
+        return decide
 
 
 HEADS: dict[str, Any] = {

@@ -26,7 +26,8 @@ from ..tuning.judging import MISSING
 from .compiled.c_source import WIDTH
 from .compiled.gradient import NativeUnroll
 from .config import KIND, PathwiseConfig
-from .policy import PathwiseActor, PathwisePolicy, make_policy
+from .module import PathwiseActor
+from .policy import PathwisePolicy, make_policy
 from .unroll import Unroll, relaxation, training_window
 
 MOST_AVERAGED = 0.998  # weight of the past in the average of weights, at most
@@ -54,7 +55,7 @@ class PathwiseTrainer(TrainingLoop):
     def _begin(self, anew: bool) -> None:
         torch.manual_seed(self.seed)
         self.policy = self._make_policy()
-        actor, levels = self.policy.actor, self.policy.actor.head.levels()
+        actor, levels = self.policy.actor, self.policy.actor.levels()
         known = {id(one) for one in levels}
         weights = [one for one in actor.parameters() if id(one) not in known]
         groups = [

@@ -15,7 +15,7 @@ from echelongym.envs.worlds.record_statement import playable
 from ..service_targets import Multipliers
 from ..tuning.gradient import GradientWindow, window_of
 from .config import PathwiseConfig
-from .policy import PathwiseActor
+from .module import PathwiseActor
 from .smoothing import SmoothLedger
 
 # Gradients are cheap here, so windows are longer than the tuner's: what is learnt is finer than a level.

@@ -201,7 +201,8 @@ class BaseStock(Rule):
         used[primary[primary >= 0]] = True
         for name in self.further_groups:
             values = self.values[name]
-            if ops_of(values).name == "jax":  # no numbers yet: the lanes in use are those of what the vector stands for
+            # Not known yet: the lanes in use are those of what the vector stands for.
+            if ops_of(values).name in ("jax", "symbols"):
                 used = self.used
             elif isinstance(values, np.ndarray):
                 used |= np.isfinite(values)

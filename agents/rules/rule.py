@@ -312,13 +312,13 @@ def read_cells(group: Group, given: Any, tables: Tables, rule: str) -> tuple[Flo
 
 
 def _placed(values: Array, cells: Any, vector: Array, entries: Any) -> Array:
-    """``values`` with ``vector[entries]`` put into ``cells``; a tensor, or traced by JAX, if the vector is."""
-    if isinstance(vector, np.ndarray):
+    """``values`` with ``vector[entries]`` put into ``cells``; a tensor, or what JAX traces or expressions, if the vector is."""
+    ops = ops_of(vector)
+    if ops.name == "numpy":
         placed = np.array(values, dtype=np.float64)
         placed[cells] = vector[entries]
         return placed
-    ops = ops_of(vector)
-    if ops.name == "jax":
+    if ops.name != "torch":
         return ops.put(ops.constant(values), cells, vector[entries])
     base = vector.new_tensor(np.asarray(values))
     where = vector.new_tensor(cells).long()

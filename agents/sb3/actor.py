@@ -21,7 +21,7 @@ from echelongym.envs.interface.observation_encoder import ObservationEncoder
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..networks.graph_features import GraphFeatures, SharedHead
-from ..networks.layers import ACTIVATIONS
+from ..networks.module import ACTIVATIONS
 from ..residual import Residual
 from ..rules import Rule
 

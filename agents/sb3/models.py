@@ -18,7 +18,7 @@ from echelongym.envs.core.errors import expected, missing_extra
 from echelongym.envs.network.signature import signature
 
 from ..networks.graph_features import GraphFeatures, SharedHead, graph_layout
-from ..networks.layers import ACTIVATIONS
+from ..networks.module import ACTIVATIONS
 from .actor import Actor, ActorPolicy, RecurrentActor
 from .discrete_actions import move_table
 from .graph_policy import GraphExtractor, GraphPolicy

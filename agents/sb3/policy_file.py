@@ -41,7 +41,8 @@ def save_actor(path: Path, policy: ActorPolicy) -> None:
     actor = policy.actor
     if not isinstance(actor, Actor | RecurrentActor):
         raise expected("policy.actor", type(actor).__name__, "an Actor or a RecurrentActor")
-    write_policy(path, KIND, policy, actor, {**_layout(actor), "action": policy.action}, policy.rule)
+    arrays = {name: value.detach().numpy() for name, value in actor.state_dict().items()}
+    write_policy(path, KIND, policy, arrays, {**_layout(actor), "action": policy.action}, policy.rule)
 
 
 def load_actor(path: Path, scenario: Scenario) -> ActorPolicy:
@@ -64,7 +65,8 @@ def actor_policy(file: PolicyFile, scenario: Scenario) -> ActorPolicy:
     layout = validate(_ActorLayout, config["layout"], f"{where}: layout")
     _check_weights(layout, file.arrays, where)
     actor = _blank(layout.model_dump(), trained)
-    actor.load_state_dict(weights(file.arrays, where))
+    found = weights(file.arrays, where)
+    actor.load_state_dict({name: torch.from_numpy(value) for name, value in found.items()})
     rule = None if config["rule"] is None else rule_from_dict(config["rule"], trained, where)
     policy = policy_of(trained, actor.eval(), layout.action, config["facts"], rule)
     _check_sizes(policy, file.path)

@@ -12,6 +12,7 @@ each gets half.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ class NumpyOps:
         self.maximum = np.maximum
         self.floor = np.floor
         self.ceil = np.ceil
+        self.exp, self.sin, self.cos, self.fmod = np.exp, np.sin, np.cos, np.fmod
+        self.broadcast = np.broadcast_to
         self.program: Any = None  # that is being recorded; see envs.program
 
     def constant(self, value: Any) -> Array:
@@ -143,9 +146,58 @@ class NumpyOps:
         """The same numbers; nothing is differentiated here."""
         return value
 
+    def select(self, value: Array, index: Any, axis: int) -> Array:
+        """Entries ``index``, what :meth:`index` gives, of an axis."""
+        return value[(*[slice(None)] * axis, index)] if axis else value[index]
+
+    def mean(self, value: Array, axis: int) -> Array:
+        """Mean along one axis, which is kept with size 1."""
+        return np.add.reduce(value, axis=axis, keepdims=True) / value.dtype.type(value.shape[axis])
+
+    def product(self, first: Array, second: Array) -> Array:
+        """Matrix product (..., m, k) x (..., k, n)."""
+        return np.matmul(first, second)
+
+    def softplus(self, value: Array) -> Array:
+        """log(1 + e^value)."""
+        return np.logaddexp(value, value.dtype.type(0))
+
+    def dense(self, weight: Array, bias: Array, values: Array, activation: str = "") -> Array:
+        """A dense layer: ``activation(weight @ values + bias)``.
+
+        Parameters
+        ----------
+        weight, bias, values
+            (outputs, inputs), (outputs, 1) and (inputs, n).
+        activation
+            ``tanh``, ``relu``, ``elu`` or ``sigmoid``; empty: none.
+        """
+        found = np.matmul(weight, values) + bias
+        return _NUMPY_ACTIVATIONS[activation](found) if activation else found
+
+    def known(self, value: Array) -> np.ndarray[Any, Any] | None:
+        """The numbers of an array where they are known and nothing is differentiated by them; None where not."""
+        return value if isinstance(value, np.ndarray) else None
+
     def numpy(self, value: Array) -> np.ndarray[Any, Any]:
         """As a NumPy array."""
         return np.asarray(value)
+
+
+def _elu(value: Array) -> Array:
+    return np.maximum(value, 0) + np.expm1(np.minimum(value, 0))
+
+
+def _sigmoid(value: Array) -> Array:
+    return 0.5 * (1 + np.tanh(0.5 * value))
+
+
+_NUMPY_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": np.tanh,
+    "relu": lambda value: np.maximum(value, 0),
+    "elu": _elu,
+    "sigmoid": _sigmoid,
+}
 
 
 class TorchOps:
@@ -163,6 +215,8 @@ class TorchOps:
         self.int = torch.int64
         self.floor = torch.floor
         self.ceil = torch.ceil
+        self.exp, self.sin, self.cos, self.fmod = torch.exp, torch.sin, torch.cos, torch.fmod
+        self.product = torch.matmul
 
     def where(self, condition: Array, first: Array, second: Array) -> Array:
         """Choose by condition."""
@@ -258,6 +312,37 @@ class TorchOps:
     def without_gradient(self, value: Array) -> Array:
         """The same numbers, as constants."""
         return value.detach()
+
+    def select(self, value: Array, index: Any, axis: int) -> Array:
+        """Entries ``index``, what :meth:`index` gives, of an axis."""
+        if isinstance(index, slice):
+            return value[(*[slice(None)] * axis, index)]
+        return value.index_select(axis, index)
+
+    def broadcast(self, value: Array, shape: tuple[int, ...]) -> Array:
+        """A view in which axes of size 1 are repeated."""
+        return value.expand(shape)
+
+    def mean(self, value: Array, axis: int) -> Array:
+        """Mean along one axis, which is kept with size 1."""
+        return value.mean(axis, keepdim=True)
+
+    def softplus(self, value: Array) -> Array:
+        """log(1 + e^value); spelt out in graphs, as ONNX Runtime has none in 64 bits."""
+        if self._torch.compiler.is_exporting():
+            return value.clamp(min=0) + self._torch.log1p(self._torch.exp(-value.abs()))
+        return self._torch.nn.functional.softplus(value)
+
+    def dense(self, weight: Array, bias: Array, values: Array, activation: str = "") -> Array:
+        """A dense layer; see :meth:`NumpyOps.dense`."""
+        found = self._torch.addmm(bias, weight, values)
+        if activation == "elu":
+            return self._torch.nn.functional.elu(found)
+        return getattr(self._torch, activation)(found) if activation else found
+
+    def known(self, value: Array) -> np.ndarray[Any, Any] | None:
+        """The numbers of a tensor where nothing is differentiated by them; None where something may be."""
+        return None if self._torch.is_grad_enabled() and value.requires_grad else self.numpy(value)
 
     def numpy(self, value: Array) -> np.ndarray[Any, Any]:
         """As a NumPy array, off the graph."""

@@ -193,6 +193,48 @@ class JaxOps:
         """Whole numbers above."""
         return self._call("ceil", value)
 
+    def exp(self, value: Any) -> Array:
+        """Exponential."""
+        return self._call("exp", value)
+
+    def sin(self, value: Any) -> Array:
+        """Sine."""
+        return self._call("sin", value)
+
+    def cos(self, value: Any) -> Array:
+        """Cosine."""
+        return self._call("cos", value)
+
+    def fmod(self, value: Any, by: float) -> Array:
+        """Remainder, with the sign of ``value``."""
+        return self._call("fmod", value, by)
+
+    def softplus(self, value: Any) -> Array:
+        """log(1 + e^value)."""
+        return JaxArray(self.jax.nn.softplus(self._real(value)), self)
+
+    def mean(self, value: Array, axis: int) -> Array:
+        """Mean along one axis, which is kept with size 1."""
+        return JaxArray(value.value.mean(axis, keepdims=True), self)
+
+    def product(self, first: Any, second: Any) -> Array:
+        """Matrix product (..., m, k) x (..., k, n)."""
+        return JaxArray(self.jnp.matmul(self._real(first), self._real(second), precision="highest"), self)
+
+    def dense(self, weight: Any, bias: Any, values: Any, activation: str = "") -> Array:
+        """A dense layer; see :meth:`NumpyOps.dense`."""
+        found = self.product(weight, values).value + self._real(bias)
+        return JaxArray(getattr(self.jax.nn, activation)(found) if activation else found, self)
+
+    def _real(self, value: Any) -> Any:
+        """An array of JAX in the floating type."""
+        return self.jnp.asarray(_bare(value), self.float)
+
+    def known(self, value: Any) -> np.ndarray[Any, Any] | None:
+        """The numbers of an array that is not traced; None of one that is."""
+        bare = _bare(value)
+        return bare if isinstance(bare, np.ndarray) else None
+
     def cumulate(self, value: Any, axis: int) -> Array:
         """Running sums: of all entries of the axis, those behind left out, as one sum is quicker than a chain of them."""
         axis, size = axis % value.ndim, value.shape[axis]
@@ -264,6 +306,16 @@ class JaxOps:
     def moveaxis(self, value: Any, source: int, target: int) -> Array:
         """One axis moved."""
         return self._call("moveaxis", value, source, target)
+
+    def select(self, value: Array, index: Any, axis: int) -> Array:
+        """Entries ``index``, what :meth:`index` gives, of an axis."""
+        if axis == 0:
+            return value[index]
+        return self.moveaxis(self.moveaxis(value, axis, 0)[index], 0, axis)
+
+    def broadcast(self, value: Any, shape: tuple[int, ...]) -> Array:
+        """An array in which axes of size 1 are repeated."""
+        return self._call("broadcast_to", value, shape)
 
     def contiguous(self, value: Array) -> Array:
         """The array itself: JAX knows no other order in memory."""

@@ -238,9 +238,7 @@ class Decoding:
 
     def _joined(self, first: Array, further: Array) -> Array:
         out = self.ops.zeros((self.size, first.shape[-1]), first.dtype)
-        out[self.first] = first
-        out[self.further] = further
-        return out
+        return self.ops.put(self.ops.put(out, self.first, first), self.further, further)
 
     def target(self, action: Array) -> Array:
         """(size, B) what actions (size, B) stand for."""

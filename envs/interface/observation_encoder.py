@@ -168,14 +168,12 @@ def season_periods(scenario: Scenario) -> tuple[float, ...]:
 
 
 def season_waves(period: Any, lengths: Sequence[float]) -> Any:
-    """(2 waves a season, B) sine and cosine of the phase of seasons of these lengths in a period (B,), NumPy or torch."""
-    library: Any = np
-    if not isinstance(period, np.ndarray):
-        import torch as library
+    """(2 waves a season, B) sine and cosine of the phase of seasons of these lengths in a period (B,), of any backend."""
+    ops = ops_of(period)
     if not lengths:
         return period[None][:0]
-    turns = [library.fmod(period, length) * (2 * np.pi / length) for length in lengths]
-    return library.stack([wave(turn) for turn in turns for wave in (library.sin, library.cos)])
+    turns = [ops.fmod(period, length) * (2 * np.pi / length) for length in lengths]
+    return ops.stack([wave(turn) for turn in turns for wave in (ops.sin, ops.cos)])
 
 
 def _blocks(scenario: Scenario, decoder: ActionDecoder, seasons: tuple[float, ...]) -> list[Block]:

@@ -90,9 +90,8 @@ def source(made: RecordedPeriod) -> str:
     needed = _needed(made)
     parts = [_HEAD]
     for number, layer in enumerate(made.layers):
-        outputs, inputs = layer.module.weight.shape
-        parts.append(_layer(number, inputs, outputs, layer.activation))
-    sizes = [(one.module.weight.shape[1], one.module.weight.shape[0], one.calls) for one in made.layers]
+        parts.append(_layer(number, layer.inputs, layer.outputs, layer.activation))
+    sizes = [(one.inputs, one.outputs, one.calls) for one in made.layers]
     arguments = ", ".join(
         f"const float *W{k}, const float *Z{k}, const float *B{k}, vf *X{k}, vf *Y{k}, vf *G{k}"
         for k in range(len(sizes))

@@ -20,7 +20,7 @@ from echelongym.envs.scenario.scenario import Scenario
 
 from ...tuning.gradient import GradientWindow
 from ..heads import LevelsHead
-from ..policy import PathwiseActor
+from ..module import PathwiseActor
 from ..unroll import Unroll
 from .c_source import WIDTH, source
 from .period import exogenous_rows, record
@@ -66,7 +66,7 @@ class NativeUnroll(Unroll):
     def _prepare(self, actor: PathwiseActor) -> None:
         if self.window.periods == self.scenario.horizon and self.scenario.tables.terminal_value.any():
             raise CannotRecord("a terminal value")
-        self.made: RecordedPeriod = record(actor, self.ledger.smoothing, self.scenario)  # type: ignore[attr-defined]
+        self.made: RecordedPeriod = record(actor.definition, self.ledger.smoothing, self.scenario)  # type: ignore[attr-defined]
         if len(self.made.graph.nodes) > MOST_NODES:
             raise CannotRecord(f"{len(self.made.graph.nodes)} operations a period")
         self._run = library(source(self.made), False, ("-ffp-contract=fast",)).run
@@ -137,7 +137,7 @@ class NativeUnroll(Unroll):
         numbers = self._numbers(actor)
         memory = _empty((T + 1) * max(states, 1) * WIDTH)
         sums, slopes = _zeros(len(made.outputs) * WIDTH), _zeros(max(made.parameters, 1) * WIDTH)
-        layers = [_LayerMemory(layer, T) for layer in made.layers]
+        layers = [_LayerMemory(layer, actor, T) for layer in made.layers]
         arguments = [_pointer(one) for layer in layers for one in layer.arrays]
         for block in range(0, worlds, WIDTH):
             self._run(
@@ -148,8 +148,8 @@ class NativeUnroll(Unroll):
             for layer in layers:
                 layer.add()
         for layer in layers:
-            _put(layer.module.weight, layer.by_weight)
-            _put(layer.module.bias, layer.by_bias)
+            _put(layer.weight, layer.by_weight)
+            _put(layer.bias, layer.by_bias)
         self._put_numbers(actor, slopes.reshape(-1, WIDTH).sum(1, dtype=np.float64))
         found = sums.reshape(-1, WIDTH).sum(1, dtype=np.float64) / worlds
         self._note(found[1:], scored)
@@ -157,14 +157,15 @@ class NativeUnroll(Unroll):
 
     def _numbers(self, actor: PathwiseActor) -> Any:
         """Learned numbers of the head and Lagrange multipliers of the targets, as the compiled code takes them."""
-        head = actor.head
-        own = head.vector()[head.moving] if isinstance(head, LevelsHead) else _flat(head.levels())
+        with torch.no_grad():
+            numbers = actor.definition.head.numbers(actor.owned, self.ops)
+        own = np.zeros(0) if numbers is None else np.asarray(numbers)
         prices = self.multipliers.price if self.multipliers.active else np.zeros(0)
         return np.concatenate([own, prices, [0.0]]).astype(np.float32)
 
     def _put_numbers(self, actor: PathwiseActor, slopes: Any) -> None:
-        head = actor.head
-        for one in head.levels():
+        head = actor.definition.head
+        for one in actor.levels():
             slope = slopes[: len(one)]
             if isinstance(head, LevelsHead):
                 free = head.fixed[head.moving] + head.space.scale[head.moving] * one.detach().double().numpy()
@@ -181,14 +182,14 @@ class NativeUnroll(Unroll):
 class _LayerMemory:
     """What a layer needs, sees and owes in all periods of sixteen worlds, and its gradient so far."""
 
-    def __init__(self, layer: Layer, periods: int) -> None:
-        self.module = layer.module
-        weight = np.ascontiguousarray(layer.module.weight.detach().numpy())
+    def __init__(self, layer: Layer, actor: PathwiseActor, periods: int) -> None:
+        self.weight, self.bias = (actor.owned[name] for name in layer.names)
+        weight = np.ascontiguousarray(self.weight.detach().numpy())
         self.outputs, self.inputs = weight.shape
         self.seen, made, self.owed = (
             _zeros(size * layer.calls * periods * WIDTH) for size in (self.inputs, self.outputs, self.outputs)
         )  # zeros, as nothing is owed where no output of a call is used
-        bias = np.ascontiguousarray(layer.module.bias.detach().numpy())
+        bias = np.ascontiguousarray(self.bias.detach().numpy())
         self.arrays = (weight, np.ascontiguousarray(weight.T), bias, self.seen, made, self.owed)
         self.by_weight, self.by_bias = np.zeros(weight.shape), np.zeros((self.outputs, 1))
 
@@ -199,10 +200,6 @@ class _LayerMemory:
         product = torch.from_numpy(owed) @ torch.from_numpy(self.seen.reshape(self.inputs, -1)).T
         self.by_weight += product.numpy()
         self.by_bias += owed.sum(1, keepdims=True)
-
-
-def _flat(parts: list[Any]) -> Any:
-    return np.concatenate([one.detach().double().numpy().reshape(-1) for one in parts]) if parts else np.zeros(0)
 
 
 def _put(parameter: Any, gradient: Any) -> None:

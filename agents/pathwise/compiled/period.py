@@ -15,16 +15,16 @@ from echelongym.envs.worlds.events import disturbed
 from echelongym.envs.worlds.tape import Tape
 
 from ...service_targets import Multipliers
-from ..policy import PathwiseActor
+from ..actor import ActorDefinition
 from ..smoothing import SmoothLedger
-from .decision import RecordedPolicy
+from .decision import recorded_decision
 from .recording import CannotRecord, RecordedPeriod
 from .symbols import SYMBOLS, Graph, Operation, symbols
 
 MOST_ATTEMPTS = 40  # what never changes may come to light one period after another
 
 
-def record(actor: PathwiseActor, ledger_smoothing: float, scenario: Any) -> RecordedPeriod:
+def record(actor: ActorDefinition, ledger_smoothing: float, scenario: Any) -> RecordedPeriod:
     """Write down a period of a scenario in continuous units.
 
     Raises
@@ -46,7 +46,7 @@ def record(actor: PathwiseActor, ledger_smoothing: float, scenario: Any) -> Reco
 class _Recorder:
     """One attempt, with what is known of entries of the state that never change."""
 
-    def __init__(self, actor: PathwiseActor, smoothing: float, scenario: Any, fixed: dict[int, float]) -> None:
+    def __init__(self, actor: ActorDefinition, smoothing: float, scenario: Any, fixed: dict[int, float]) -> None:
         self.actor, self.scenario, self.fixed = actor, scenario, fixed
         self.t = scenario.tables
         # Whether a sample shows it or not.
@@ -62,7 +62,7 @@ class _Recorder:
         state = self._state()
         exogenous = self._exogenous()
         state, arrivals = self.dynamics.receive(state, exogenous)
-        requests, reserve = RecordedPolicy(self.actor, self.made, self.scenario)(self._observe(state))
+        requests, reserve = recorded_decision(self.actor, self.made, self._observe(state))
         after, flows = self.dynamics.advance(state, exogenous, requests, reserve, arrivals)
         lines = self.ledger.period(flows)
         cost = self.ledger.net_cost(lines)[0]
@@ -183,6 +183,8 @@ class _Recorder:
             raise CannotRecord("sales that are seen instead of demand")
         if name == "features":
             return symbols(np.zeros((1, 0)))
+        if name == "season":
+            return self.made.tape("season", (2,))
         return np.moveaxis(self.made.tape(name, shapes[name]), -1, 0)
 
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...networks.layers import Dense
 from .symbols import Graph, SymbolArray, symbols
 
 
@@ -28,7 +27,9 @@ class Call(NamedTuple):
 class Layer:
     """A dense layer and the activation behind it ("" = none)."""
 
-    module: Dense
+    names: tuple[str, str]  # of its weight and its bias
+    inputs: int
+    outputs: int
     activation: str
     calls: int = 0
 
@@ -53,14 +54,13 @@ class RecordedPeriod:
     following: list[Any] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)  # cost, then unserved, demand and short by customer
 
-    def layer(self, module: Dense, activation: str, values: Any) -> SymbolArray:
-        """(outputs, ...) of values (inputs, ...): one call an entity."""
-        known = next((i for i, one in enumerate(self.layers) if one.module is module), None)
+    def layer(self, names: tuple[str, str], size: int, activation: str, values: Any) -> SymbolArray:
+        """(size, ...) of values (inputs, ...): one call an entity."""
+        flat = values.reshape(values.shape[0], -1)
+        known = next((i for i, one in enumerate(self.layers) if one.names == names), None)
         if known is None:
             known = len(self.layers)
-            self.layers.append(Layer(module, activation))
-        flat = values.reshape(values.shape[0], -1)
-        size = module.weight.shape[0]
+            self.layers.append(Layer(names, len(flat), size, activation))
         found = np.empty((size, flat.shape[1]), dtype=object)
         for entity in range(flat.shape[1]):
             call = len(self.calls)

@@ -253,6 +253,22 @@ class SymbolOps:
         """log(1 + exp(value))."""
         return symbols(_ufunc["softplus"](value))
 
+    def select(self, value: Array, index: Any, axis: int) -> Array:
+        """Entries ``index`` of an axis."""
+        return symbols(value[(*[slice(None)] * axis, index)])
+
+    def broadcast(self, value: Array, shape: tuple[int, ...]) -> Array:
+        """A view in which axes of size 1 are repeated."""
+        return symbols(np.broadcast_to(value, shape))
+
+    def mean(self, value: Array, axis: int) -> Array:
+        """Mean along one axis, which is kept with size 1."""
+        return symbols(value.sum(axis, keepdims=True) * (1.0 / value.shape[axis]))
+
+    def known(self, value: Array) -> None:
+        """None: expressions have no numbers yet."""
+        return None
+
     def cumulate(self, value: Array, axis: int) -> Array:
         """Running sums."""
         return symbols(np.add.accumulate(value, axis=axis))

@@ -14,12 +14,13 @@ from echelongym.agents.budget import Budget, objective
 from echelongym.agents.loading import load_policy
 from echelongym.agents.pathwise.features import Features
 from echelongym.agents.pathwise.heads import automatic_start
-from echelongym.agents.pathwise.policy import PathwiseActor, Tensors, make_policy
+from echelongym.agents.pathwise.module import PathwiseActor
+from echelongym.agents.pathwise.policy import make_policy
 from echelongym.agents.pathwise.trainer import PathwiseTrainer
 from echelongym.agents.pathwise.unroll import Unroll, relaxation
 from echelongym.agents.service_targets import Multipliers
 from echelongym.agents.tuning.gradient import GradientWindow
-from echelongym.envs.core.backend import TorchOps
+from echelongym.envs.core.backend import NUMPY, TorchOps
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.interface.observation import Observation
 from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
@@ -81,7 +82,7 @@ def test_other_heads_start_sane(name, head):
 
 def shapes(scenario: Scenario, network: str, head: str = "levels") -> dict[str, tuple[int, ...]]:
     rule = load_policy("capped_echelon_base_stock", scenario)
-    actor = PathwiseActor(scenario, config(network=network, head=head, due_periods=5), rule, learn_levels=False)
+    actor = PathwiseActor.of(scenario, config(network=network, head=head, due_periods=5), rule, learn_levels=False)
     return {name: tuple(value.shape) for name, value in actor.state_dict().items() if value.numel()}
 
 
@@ -104,7 +105,7 @@ def seen_features(scenario: Scenario, worlds: int = 16) -> tuple[Features, np.nd
     found = []
     for period, seen, _, _ in periods(scenario, automatic_start(scenario), scenario.sample(worlds, 0, "tune")):
         if period >= scenario.warm_up and period % 5 == 0:
-            found.append(features(Tensors(seen)).numpy())
+            found.append(features(seen, NUMPY))
     names = [name for name in features.names.nodes for _ in range(n)]
     names += [f"lane {name}" for name in features.names.lanes for _ in range(lanes)]
     assert len(names) == f * n + g * lanes
@@ -138,7 +139,7 @@ def test_features_of_one_store_by_hand():
     scenario = one_store()
     features = Features(scenario, 3)
     seen = list(periods(scenario, automatic_start(scenario), scenario.sample(5, 0, "tune")))[30][1]
-    nodes, lanes = (part.numpy()[:, 0] for part in features.parts(features(Tensors(seen))))
+    nodes, lanes = (part[:, 0] for part in features.parts(features(seen, NUMPY)))
     by_name = dict(zip(features.names.nodes, nodes, strict=True))
     coming = seen.in_transit[:, 0, 0, :, 0]
     owned = seen.on_hand[:, 0 + 1, 0, 0] + coming.sum(1) - seen.backlog[:, 0, 0, 0]
@@ -164,7 +165,7 @@ def test_positions_of_a_network_add_up():
         own = {name: naive_position(scenario, seen, name) for name in below}
         local.append([own[name] for name in below])
         echelon.append([sum(own[name] for name in below[top]) for top in below])
-        found.append(features.parts(features(Tensors(seen)))[0].numpy())
+        found.append(features.parts(features(seen, NUMPY))[0])
     places = [features.cells.tolist().index(t.nodes.index(name)) for name in below]
     nodes = np.concatenate(found, -1)
     for name, truth in (("position", local), ("echelon_position", echelon)):
@@ -268,7 +269,7 @@ def test_levels_alone_reach_the_newsvendor_optimum():
         return (level - 60) + 20 * shortage
 
     optimum = cost(60 + deviation * normal.inv_cdf(19 / 20))
-    (level,) = found.policy.actor.head.vector()
+    (level,) = found.policy.actor.vector()
     assert cost(float(level)) < optimum * 1.003
 
 
