@@ -4,7 +4,7 @@
 
 * ``weights``: by name (``head.theta``, ``body.layers.layers.0.weight`` ...), arrays of the backend; of JAX traced or not,
   bare or boxed. ``actor.starts()`` gives their names and shapes, ``PathwisePolicy.actor.weights()`` those of a policy.
-* ``observation``: batch first, as simulations show it; of JAX boxed, as :class:`echelongym.agents.jax_engine.scan.Scan` does.
+* ``observation``: batch first, as simulations show it; of JAX boxed, as :class:`echelongym.envs.rollout.scan.Scan` does.
 * ``ops``: the backend in which the simulation computes, ``NumpyOps``, ``TorchOps`` or ``JaxOps``. Networks compute in the
   floating type of their weights (JAX: of ``ops``), what is asked for in that of ``ops``.
 * ``memory``: (hidden, B) where the network is recurrent, else None; None at the start of an episode stands for zeros.

@@ -10,11 +10,11 @@ import pytest
 import torch
 from pathwise_cases import config, stirred, untrained
 
-from echelongym.agents.jax_engine.scan import whole_numbers
 from echelongym.agents.loading import load_policy
 from echelongym.agents.pathwise.policy import PathwisePolicy
 from echelongym.envs.core.backend import JaxOps, NumpyOps, TorchOps
 from echelongym.envs.interface.observation import OBSERVATION_NAMES, Decision, Observation
+from echelongym.envs.rollout.scan import whole_numbers
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import periods
 
