@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -148,6 +148,9 @@ class JaxOps:
         self.jax, self.jnp = jax, jax.numpy
         self.float: Any = np.dtype(dtype or np.float64)
         self.int: Any = np.dtype(np.int64)
+        self.floor, self.ceil, self.exp, self.sin, self.cos, self.fmod = (
+            partial(self._call, name) for name in ("floor", "ceil", "exp", "sin", "cos", "fmod")
+        )
         _register(jax)
 
     def __eq__(self, other: object) -> bool:
@@ -184,30 +187,6 @@ class JaxOps:
         if isinstance(second, int | float):
             return self.where(first >= second, first, second)
         return self._call("maximum", first, second)
-
-    def floor(self, value: Any) -> Array:
-        """Whole numbers below."""
-        return self._call("floor", value)
-
-    def ceil(self, value: Any) -> Array:
-        """Whole numbers above."""
-        return self._call("ceil", value)
-
-    def exp(self, value: Any) -> Array:
-        """Exponential."""
-        return self._call("exp", value)
-
-    def sin(self, value: Any) -> Array:
-        """Sine."""
-        return self._call("sin", value)
-
-    def cos(self, value: Any) -> Array:
-        """Cosine."""
-        return self._call("cos", value)
-
-    def fmod(self, value: Any, by: float) -> Array:
-        """Remainder, with the sign of ``value``."""
-        return self._call("fmod", value, by)
 
     def softplus(self, value: Any) -> Array:
         """log(1 + e^value)."""
