@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from echelongym.envs.core.backend import Array, Ops
-from echelongym.envs.core.by_backend import ByBackend, constants
+
+from .by_backend import ByBackend, constants
 
 WeightsByName = Mapping[str, Array]
 

@@ -27,10 +27,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from echelongym.envs.core.backend import Array, Ops
-from echelongym.envs.core.by_backend import backend_key, in_type
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.scenario.scenario import Scenario
 
+from ..networks.by_backend import backend_key, in_type
 from ..networks.layers import ParameterStart, WeightsByName
 from ..rules import Rule
 from .backbones import BODIES, Backbone

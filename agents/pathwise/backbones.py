@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from echelongym.envs.core.backend import Array, Ops
-from echelongym.envs.core.by_backend import ByBackend, constants
 
+from ..networks.by_backend import ByBackend, constants
 from ..networks.layers import (
     Dense,
     Ends,

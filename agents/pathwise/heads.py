@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from echelongym.envs.core.backend import Array, Ops
-from echelongym.envs.core.by_backend import ByBackend, constants
 from echelongym.envs.core.errors import expected
 from echelongym.envs.core.typing import Floats, Ints
 from echelongym.envs.dynamics import Segments
@@ -20,6 +19,7 @@ from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.scenario.scenario import Scenario
 
+from ..networks.by_backend import ByBackend, constants
 from ..networks.layers import ParameterStart, WeightsByName
 from ..registry import RULES
 from ..rules import Rule

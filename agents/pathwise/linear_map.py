@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from echelongym.envs.core.backend import Array, Ops
-from echelongym.envs.core.by_backend import ByBackend
 from echelongym.envs.core.typing import Floats, Ints
+
+from ..networks.by_backend import ByBackend
 
 DENSE = 60_000  # entries up to which a dense matrix is faster than a sparse one
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from echelongym.envs.core.backend import Ops, ops_of
-from echelongym.envs.core.by_backend import in_type
 from echelongym.envs.core.errors import expected
 from echelongym.envs.core.typing import NumpyArray
 from echelongym.envs.core.validation import validate
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.scenario.scenario import Scenario
 
+from ..networks.by_backend import in_type
 from ..networks.layers import WeightsByName
 from ..networks.weights import fitting, weights
 from ..policy_files import PolicyFile, read_policy, write_policy

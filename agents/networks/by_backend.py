@@ -6,8 +6,8 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from .backend import Array, Ops
-from .typing import NumpyArray
+from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.typing import NumpyArray
 
 
 class ByBackend:
