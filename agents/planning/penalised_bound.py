@@ -23,6 +23,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,8 @@ from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.interface.inventory_positions import longest_way
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.storage.journal import step
+from echelongym.envs.workers.cores import Asked
+from echelongym.envs.workers.pieces import Piece, in_order
 from echelongym.envs.worlds.tape import Tape
 
 from .innovations import Innovations
@@ -41,7 +44,7 @@ from .linear_program.outlook import Outlook, Standing
 from .linear_program.program import NetworkProgram, relaxations
 from .linear_program.solver import Solver
 from .linear_program.views import view
-from .perfect_information import CHUNK, Bound, in_processes, tape_fingerprint
+from .perfect_information import CHUNK, Bound, tape_fingerprint
 
 if TYPE_CHECKING:
     from echelongym.envs.scenario.scenario import Scenario
@@ -302,7 +305,7 @@ def tightened(
     seed: int,
     purpose: str,
     weights: Weights,
-    workers: int = 1,
+    workers: Asked | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Bound:
     """Information-relaxation bound, world by world; only the mean over worlds bounds the expected cost of policies.
@@ -328,18 +331,16 @@ def tightened(
         raise expected("weights", weights.values.shape, f"those of scenario {scenario.name}, {series.shape}")
     level, most = _scales(scenario, series.cells)
     places = [range(tape.batch)[first : first + CHUNK] for first in range(0, tape.batch, CHUNK)]
-    tasks = (
-        (
-            [Outlook.of_tape(tape, place) for place in chunk],
-            np.einsum("btiwq,iwq->bti", series.of(tape[list(chunk)]), weights.values),
-        )
-        for chunk in places
-    )
     fixed = (scenario.tables, series.cells, level, most)
-    costs: list[Floats] = []
     made_from = [scenario.digest, tape.periods, tape_fingerprint(tape), seed, purpose, weights.values]
-    keys = [[*made_from, list(chunk)] for chunk in places]
-    for found in in_processes(_solve_chunk, fixed, tasks, min(workers, len(places)), keys):
+
+    def arguments(chunk: range) -> tuple[Any, ...]:
+        prices = np.einsum("btiwq,iwq->bti", series.of(tape[list(chunk)]), weights.values)
+        return *fixed, ([Outlook.of_tape(tape, place) for place in chunk], prices)
+
+    pieces = [Piece(_solve_chunk, partial(arguments, chunk), len(chunk), [*made_from, list(chunk)]) for chunk in places]
+    costs: list[Floats] = []
+    for found in in_order(pieces, workers=workers):
         costs.append(found)
         if progress is not None:
             progress(sum(len(one) for one in costs), tape.batch)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from echelongym.envs.core.errors import InputError, expected
+from echelongym.envs.core.errors import InputError
 from echelongym.envs.core.typing import Floats
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage import journal
+from echelongym.envs.workers.cores import Asked
+from echelongym.envs.workers.pieces import Piece, in_order
 from echelongym.envs.worlds.tape import Tape
 
 from .linear_program.outlook import Outlook, Standing
@@ -45,7 +47,7 @@ class Bound:
 def perfect_information(
     scenario: Scenario,
     tape: Tape,
-    workers: int = 1,
+    workers: Asked | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Bound:
     """The perfect-information (clairvoyant) bound: each world's cheapest flows, all of its tape known beforehand.
@@ -58,7 +60,8 @@ def perfect_information(
     scenario, tape
         The scenario and worlds of it.
     workers
-        Number of processes; the results are the same for any number.
+        Number of processes, or ``auto`` (:mod:`echelongym.envs.workers.cores`); left out: as many as the command that runs
+        was given, in Python 1. The results are the same for any number.
     progress
         Called with (worlds done, worlds in all).
 
@@ -67,16 +70,18 @@ def perfect_information(
     InputError
         If the tape does not fit, or stock left at the end is worth more than it costs to bring (no bound exists).
     """
-    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
-        raise expected("workers", workers, "a whole number >= 1")
     tape = tape.check(scenario)
     started = time.perf_counter()
     tables, worlds = scenario.tables, range(tape.batch)
     chunks = [worlds[first : first + CHUNK] for first in range(0, tape.batch, CHUNK)]
-    tasks = ([(Outlook.of_tape(tape, place), tape.worlds[place]) for place in chunk] for chunk in chunks)
+    key = [scenario.digest, tape.periods, tape_fingerprint(tape)]
+
+    def arguments(chunk: range) -> tuple[Any, ...]:
+        return tables, [(Outlook.of_tape(tape, place), tape.worlds[place]) for place in chunk]
+
+    pieces = [Piece(solve_worlds, partial(arguments, chunk), len(chunk), [*key, list(chunk)]) for chunk in chunks]
     found: list[Floats] = []
-    keys = [[scenario.digest, tape.periods, tape_fingerprint(tape), list(chunk)] for chunk in chunks]
-    for costs in in_processes(solve_worlds, (tables,), tasks, min(workers, len(chunks)), keys):
+    for costs in in_order(pieces, workers=workers):
         found.append(costs)
         if progress is not None:
             progress(sum(len(one) for one in found), tape.batch)
@@ -87,39 +92,6 @@ def perfect_information(
 def tape_fingerprint(tape: Tape) -> str:
     """Fingerprint of a tape: all that it holds but the records that it was drawn from, which change no outcome."""
     return journal.fingerprint([getattr(tape, one.name) for one in fields(tape) if one.name != "drawn"])
-
-
-def in_processes(
-    function: Callable[..., Floats], fixed: tuple[Any, ...], tasks: Iterable[Any], workers: int, keys: Sequence[Any]
-) -> Iterator[Floats]:
-    """``function(*fixed, task)`` of every task in turn, in one or several processes.
-
-    Each is a step of the journal, where one is kept; ``keys`` tell the tasks apart.
-    """
-    name = f"{function.__module__}.{function.__name__}"
-    known = [journal.known(name, key) for key in keys]
-    missing = (task for task, value in zip(tasks, known, strict=True) if value is None)
-    with _computed(function, fixed, missing, workers if any(value is None for value in known) else 1) as computed:
-        for key, value in zip(keys, known, strict=True):
-            if value is None:
-                value = next(computed)
-                journal.note(name, key, value)
-            yield value
-
-
-@contextmanager
-def _computed(
-    function: Callable[..., Floats], fixed: tuple[Any, ...], tasks: Iterable[Any], workers: int
-) -> Iterator[Iterator[Floats]]:
-    if workers == 1:
-        yield (function(*fixed, task) for task in tasks)
-        return
-    from functools import partial
-
-    from echelongym.envs.storage.workers import worker_pool
-
-    with worker_pool(workers) as pool:
-        yield pool.map(partial(function, *fixed), tasks)
 
 
 def solve_worlds(tables: Tables, worlds: Sequence[tuple[Outlook, int]]) -> Floats:

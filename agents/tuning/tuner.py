@@ -18,6 +18,7 @@ from echelongym.envs.core.validation import is_number
 from echelongym.envs.interface.feasibility import check_feasible
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import write_text
+from echelongym.envs.workers.telling import tell
 from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, WorldSample, cost_limits, sample_of
 
 from ..registry import RULES
@@ -369,9 +370,19 @@ def _with_closest(target: Mapping[str, Any], closest: Mapping[str, float]) -> di
 
 @contextmanager
 def _progress(show: bool, title: str, total: int | None, report: ReportStage | None) -> Iterator[ReportStage | None]:
-    """A bar with rate and time left; yields ``report(env_periods, text)``."""
-    if not show or report is not None:
+    """A bar with rate and time left; yields ``report(env_periods, text)``. Without a bar whoever listens is told."""
+    if report is not None:
         yield report
+        return
+    if not show:
+        spent = 0
+
+        def share(env_periods: int, text: str) -> None:
+            nonlocal spent
+            spent += env_periods
+            tell(min(spent / total, 1.0) if total else 0.0, f"{title}: {text}")
+
+        yield share
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn

@@ -14,6 +14,7 @@ import os
 import sys
 from pathlib import Path
 
+from .control_groups import control_groups, number_of, text_of
 from .errors import InputError
 
 GIGABYTE = 2**30
@@ -59,7 +60,7 @@ def _size(count: int) -> str:
 
 
 def _of_the_machine() -> int | None:
-    text = _text("/proc/meminfo")
+    text = text_of("/proc/meminfo")
     for line in (text or "").splitlines():
         if line.startswith("MemAvailable:"):
             return 1024 * int(line.split()[1])
@@ -71,23 +72,16 @@ def _of_the_machine() -> int | None:
 
 def _of_the_container() -> int | None:
     """What the control groups of this process leave, version 2 or 1."""
+    names = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        2: ("memory.max", "memory.current", "inactive_file"),
+    }
     found = []
-    for line in (_text("/proc/self/cgroup") or "").splitlines():
-        _, controllers, path = (*line.split(":", 2), "", "")[:3]
-        if not controllers:
-            root, limit, used, cache = "/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"
-        elif "memory" in controllers.split(","):
-            root, limit = "/sys/fs/cgroup/memory", "memory.limit_in_bytes"
-            used, cache = "memory.usage_in_bytes", "total_inactive_file"
-        else:
-            continue
-        here = Path(root) / path.lstrip("/")
-        for folder in (here, *here.parents):
-            if not str(folder).startswith(root):
-                break
-            most, taken = _number(folder / limit), _number(folder / used)
-            if most is not None and taken is not None and most < _NO_LIMIT:
-                found.append(most - taken + _entry(folder / "memory.stat", cache))
+    for version, folder in control_groups("memory"):
+        limit, used, cache = names[version]
+        most, taken = number_of(folder / limit), number_of(folder / used)
+        if most is not None and taken is not None and most < _NO_LIMIT:
+            found.append(most - taken + _entry(folder / "memory.stat", cache))
     return min(found, default=None)
 
 
@@ -97,7 +91,7 @@ def _of_the_process() -> int | None:
         return None
     import resource
 
-    words = (_text("/proc/self/statm") or "").split()
+    words = (text_of("/proc/self/statm") or "").split()
     page = os.sysconf("SC_PAGE_SIZE")
     found = []
     for limit, place in ((resource.RLIMIT_AS, 0), (resource.RLIMIT_DATA, 5)):
@@ -108,20 +102,8 @@ def _of_the_process() -> int | None:
 
 
 def _entry(path: Path, key: str) -> int:
-    for line in (_text(path) or "").splitlines():
+    for line in (text_of(path) or "").splitlines():
         name, _, value = line.partition(" ")
         if name == key and value.isdigit():
             return int(value)
     return 0
-
-
-def _number(path: Path) -> int | None:
-    text = (_text(path) or "").strip()
-    return int(text) if text.isdigit() else None
-
-
-def _text(path: str | Path) -> str | None:
-    try:
-        return Path(path).read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None

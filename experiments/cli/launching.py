@@ -12,6 +12,7 @@ from typing import Any
 from echelongym.envs.core.errors import expected
 from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
 from echelongym.envs.storage.files import read_yaml
+from echelongym.envs.workers.cores import using
 
 from ..runs.claims import NEUTRAL, claimed, merged, unfinished
 from ..runs.folders import prune, shown
@@ -66,7 +67,8 @@ def run(command: str, data: dict[str, Any], folder: Path, named: bool, given: Se
             if held.taken_up:
                 _say(f"{shown(held.folder)}: {held.taken_up} steps were finished before")
             _at_work.append((command, held.folder))
-            made = module.run(settings, held.folder)
+            with using(getattr(settings, "workers", 1)):
+                made = module.run(settings, held.folder)
             _at_work.pop()
             return made
     except BaseException:

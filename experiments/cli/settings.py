@@ -8,6 +8,7 @@ from pydantic import BeforeValidator
 
 from echelongym.envs.core.validation import Config, Count, Flag, PositiveCount, number
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.workers.cores import Workers
 
 from ..runs.folders import portable
 
@@ -22,8 +23,6 @@ def _policy_name(value: Any) -> Any:
 
 #: What names a policy: a rule, a path or an import path.
 PolicyName = Annotated[str, BeforeValidator(_policy_name)]
-#: Processes side by side; each takes some hundred megabytes of memory.
-Workers = Annotated[int, number(1, 1_024, integer=True)]
 #: Worlds of a command that plays them in parts; each has a row in the results.
 MOST_WORLDS = 10_000_000
 
@@ -49,7 +48,6 @@ class Tuning(Config):
     tolerance: Annotated[float, number(0, 1)]
     patience: Annotated[float, number(0, 1)]
     refit: Annotated[int, number(0, 20, integer=True)]
-    workers: Workers
     cache: str | None
     refresh: Flag
 
@@ -60,7 +58,6 @@ class Bounds(Config):
     worlds: Annotated[int, number(0, MOST_WORLDS, integer=True)]
     penalty: Flag
     steps: PositiveCount | None
-    workers: Workers
     cache: str | None
 
 

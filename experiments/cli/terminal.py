@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -23,7 +23,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from echelongym.envs.core.errors import (
@@ -36,6 +36,10 @@ from echelongym.envs.core.errors import (
 )
 
 from ..runs.folders import shown
+
+if TYPE_CHECKING:
+    from echelongym.envs.workers.pieces import Piece
+    from echelongym.envs.workers.telling import Tell
 
 _WIDTH = 180  # where nobody says how wide the output is
 _WARNINGS = 10  # of one command
@@ -228,6 +232,39 @@ def progress(title: str, total: float, unit: str, enabled: bool = True) -> Itera
     with Progress(*columns, console=out, transient=True) as bar:
         task = bar.add_task(title, total=total)
         yield lambda steps=1.0: bar.advance(task, steps)
+
+
+@contextmanager
+def bar_of_pieces(title: str, pieces: Sequence[Piece], enabled: bool = True) -> Iterator[Tell | None]:
+    """One bar for pieces of work, wherever they are done: yields what is told how far each is; None without a terminal."""
+    out = console(stderr=True)
+    total = sum(piece.share for piece in pieces)
+    if not enabled or not out.is_terminal or not total:
+        yield None
+        return
+    last = TextColumn(
+        "{task.fields[text]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    )
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        BarColumn(bar_width=12),
+        last,
+    )
+    done = [0.0] * len(pieces)
+    with Progress(*columns, console=out, transient=True, expand=True, redirect_stdout=sys.stdout.isatty()) as bar:
+        task = bar.add_task(title, total=total, text="")
+
+        def told(number: int, share: float, text: str) -> None:
+            done[number] = max(done[number], share)
+            completed = sum(part * piece.share for part, piece in zip(done, pieces, strict=True))
+            if text:
+                bar.update(task, completed=completed, text=text)
+            else:
+                bar.update(task, completed=completed)
+
+        yield told
 
 
 class _Rate(ProgressColumn):

@@ -12,11 +12,12 @@ from echelongym.envs.core.validation import Flag
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 
-from ..cli.settings import USUAL_RULE, Bounds, Evaluation, RunSettings, Tuning
+from ..cli.settings import USUAL_RULE, Bounds, Evaluation, RunSettings, Tuning, Workers
 from ..cli.terminal import can_draw, finish, say, typed
-from ..comparison.bounds import OPEN_LOOP, Bounded, bounds_of, cost_alone, open_loop
+from ..comparison.bounds import OPEN_LOOP, Bounded, bounds_of, cost_alone, open_loop, planned
 from ..comparison.entrants import Entries, entrants
 from ..comparison.evaluate import Scores, evaluate
+from ..comparison.fitted_rules import Beside
 from ..comparison.results import Results
 from ..comparison.service_limits import ServiceLimits, said_limits
 from ..figures import comparison as pictures
@@ -36,6 +37,7 @@ class Settings(RunSettings):
     bounds: Bounds
     open_loop: Flag
     tune: Flag
+    workers: Workers
     trust: Flag
     pictures: Flag
     progress: Flag
@@ -81,18 +83,21 @@ def compare(settings: Settings, folder: Path, limits: ServiceLimits | None = Non
     tuning = settings.tuning if settings.tune else None
     if limits is None:
         limits = said_limits(scenario, evaluation.seed, "test", evaluation.periods)
-    compared = entrants(settings.policies, scenario, tuning, settings.trust, settings.progress)
+    plan = (settings.tuning.seed, settings.tuning.cache)
     periods = evaluation.periods or scenario.horizon
-    if settings.open_loop and periods <= scenario.horizon and not any(one.name == OPEN_LOOP for one in compared):
-        compared.append(open_loop(scenario, settings.tuning.seed, settings.tuning.cache, settings.progress))
-    bounded = _bounded(settings)
+    wanted = settings.open_loop and periods <= scenario.horizon
+    beside = planned(scenario, evaluation, settings.bounds, plan if wanted else None)
+    compared = entrants(settings.policies, scenario, tuning, settings.trust, settings.progress, beside)
+    if wanted and not any(one.name == OPEN_LOOP for one in compared):
+        compared.append(open_loop(scenario, *plan, settings.progress, beside))
+    bounded = _bounded(settings, beside)
     scores = evaluate(scenario, compared, evaluation, settings.progress)
     results = Results(scenario, evaluation, scores, bounded, limits)
     missing = results.tuned_but_missing
-    beside = None if missing is None or tuning is None else cost_alone(scenario, missing, tuning, settings.progress)
-    if beside is not None:
+    alone = None if missing is None or tuning is None else cost_alone(scenario, missing, tuning, settings.progress)
+    if alone is not None:
         # Where its target is missed, the rule that looks at costs alone stands beside it.
-        scores = [*scores, *evaluate(scenario, [beside], evaluation, settings.progress)]
+        scores = [*scores, *evaluate(scenario, [alone], evaluation, settings.progress)]
         results = Results(scenario, evaluation, scores, bounded, limits)
     with run_folder(folder, settings.to_dict(), scenario) as out:
         results.write(out)
@@ -101,10 +106,10 @@ def compare(settings: Settings, folder: Path, limits: ServiceLimits | None = Non
     return results, out.path
 
 
-def _bounded(settings: Settings) -> Bounded | None:
+def _bounded(settings: Settings, beside: Beside) -> Bounded | None:
     """Bounds, where there are any: a comparison goes on without them."""
     try:
-        return bounds_of(settings.scenario, settings.evaluation, settings.bounds, settings.progress)
+        return bounds_of(settings.scenario, settings.evaluation, settings.bounds, settings.progress, beside)
     except InputError as error:
         say(f"no bounds: {error}")
         return None

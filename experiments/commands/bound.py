@@ -10,9 +10,9 @@ from echelongym.envs.core.errors import InputError, expected
 from echelongym.envs.core.validation import Count, Flag, PositiveCount
 from echelongym.envs.scenario.scenario import Scenario
 
-from ..cli.settings import Bounds, Evaluation, RunSettings, Tuning
+from ..cli.settings import Bounds, Evaluation, RunSettings, Tuning, Workers
 from ..cli.terminal import finish, say, typed
-from ..comparison.bounds import bounds_of, open_loop
+from ..comparison.bounds import bounds_of, open_loop, planned
 from ..comparison.entrants import Entries, entrants
 from ..comparison.evaluate import evaluate
 from ..comparison.results import Results
@@ -31,6 +31,7 @@ class Settings(RunSettings):
     exact: Flag
     states: PositiveCount
     tune: Flag
+    workers: Workers
     trust: Flag
     progress: Flag
 
@@ -50,10 +51,12 @@ def run(settings: Settings, folder: Path) -> Path:
     evaluation = Evaluation(worlds=chosen.worlds, seed=settings.seed, periods=None, chunk=None)
     limits = said_limits(scenario, evaluation.seed, "test")
     tuning = settings.tuning if settings.tune else None
-    compared = entrants(settings.policies, scenario, tuning, settings.trust, settings.progress)
+    plan = (settings.tuning.seed, settings.tuning.cache)
+    beside = planned(scenario, evaluation, chosen, plan if settings.open_loop else None)
+    compared = entrants(settings.policies, scenario, tuning, settings.trust, settings.progress, beside)
     if settings.open_loop:
-        compared.append(open_loop(scenario, settings.tuning.seed, settings.tuning.cache, settings.progress))
-    bounded = bounds_of(scenario, evaluation, chosen, settings.progress)
+        compared.append(open_loop(scenario, *plan, settings.progress, beside))
+    bounded = bounds_of(scenario, evaluation, chosen, settings.progress, beside)
     results = Results(
         scenario, evaluation, evaluate(scenario, compared, evaluation, settings.progress), bounded, limits
     )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections.abc import Callable
-from concurrent.futures import as_completed
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,11 +17,12 @@ from echelongym.envs.core.names import folder_name
 from echelongym.envs.core.validation import Config, Count, Flag, Positive, number
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage import journal
-from echelongym.envs.storage.workers import stop, worker_pool
+from echelongym.envs.workers.cores import WITH_GRADIENTS, Workers, most_workers
+from echelongym.envs.workers.pieces import Piece, as_done
 
-from ..cli.settings import Bounds, Evaluation, RunSettings, Tuning, Workers
-from ..cli.terminal import finish, progress, say, typed
-from ..comparison.fitted_rules import RULE_FILE, fit
+from ..cli.settings import Bounds, Evaluation, RunSettings, Tuning
+from ..cli.terminal import bar_of_pieces, finish, say, typed
+from ..comparison.fitted_rules import RULE_FILE, expected_seconds, fit
 from ..comparison.service_limits import said_limits
 from ..runs.claims import clear
 from ..runs.folders import check_free, prune, shown
@@ -82,13 +82,17 @@ def run(settings: Settings, folder: Path) -> Path:
     kind = settings.agent.kind
     say(f"[1/2] Tuning {', '.join(settings.rules)}; training {kind} for {chosen.cpu_seconds:g} CPU-seconds a seed.")
     jobs_wanted = len(seeds) + len(settings.rules)
-    say(f"      {jobs_wanted} jobs of some minutes, {settings.workers} at a time; each says when it is done.")
+    at_once = most_workers(settings.workers, jobs_wanted, WITH_GRADIENTS)
+    say(f"      {jobs_wanted} jobs of some minutes, {at_once} at a time; each says when it is done.")
     # The longest jobs first, so that no worker is idle for long at the end.
-    jobs: list[tuple[Callable[..., str], tuple[Any, ...]]] = [
-        (_train, (scenario, settings.agent.model_dump(), target, seed, chosen.cpu_seconds))
+    seconds = expected_seconds(scenario, settings.tuning)
+    jobs = [
+        Piece(_train, (scenario, settings.agent.model_dump(), target, seed, chosen.cpu_seconds), chosen.cpu_seconds)
         for seed, target in trained.items()
     ]
-    jobs += [(_tune, (scenario, rule, settings.tuning, target)) for rule, target in reversed(tuned.items())]
+    jobs += [
+        Piece(_tune, (scenario, rule, settings.tuning, target), seconds) for rule, target in reversed(tuned.items())
+    ]
     try:
         _work(jobs, settings)
     except BaseException:
@@ -113,6 +117,7 @@ def run(settings: Settings, folder: Path) -> Path:
             open_loop=False,
             tune=True,  # nothing but the rule on cost alone, where a target is missed
             trust=False,
+            workers=settings.workers,
             pictures=True,
             progress=settings.progress,
         ),
@@ -127,36 +132,22 @@ def run(settings: Settings, folder: Path) -> Path:
     return made
 
 
-def _work(jobs: list[tuple[Callable[..., str], tuple[Any, ...]]], settings: Settings) -> None:
+def _work(jobs: Sequence[Piece], settings: Settings) -> None:
     """Do all jobs, some side by side; each says in a line what came of it."""
-    if settings.workers == 1:
-        for job, arguments in jobs:
-            say(f"  {job(*arguments, show_progress=settings.progress)}")
-        return
-    with (
-        worker_pool(min(settings.workers, len(jobs))) as pool,
-        progress("tuning and training", len(jobs), "jobs", settings.progress) as advance,
-    ):
-        try:
-            for done in as_completed([pool.submit(job, *arguments) for job, arguments in jobs]):
-                say(f"  {done.result()}")
-                advance()
-        except BaseException:
-            stop(pool)
-            raise
+    with bar_of_pieces("tuning and training", jobs, settings.progress) as bar:
+        for _, line in as_done(jobs, sum(job.share for job in jobs), WITH_GRADIENTS, bar):
+            say(f"  {line}")
 
 
-def _tune(scenario: Scenario, rule: str, tuning: Tuning, target: Path, show_progress: bool = False) -> str:
+def _tune(scenario: Scenario, rule: str, tuning: Tuning, target: Path) -> str:
     """Tune a rule, or take it from the cache, into a folder of its own."""
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        found, spent = fit(scenario, rule, {}, tuning, show_progress)
+        found, spent = fit(scenario, rule, {}, tuning, show_progress=False)
     found.save(target / RULE_FILE, tuning={"tuning_budget": {"env_periods": spent}})
     return said.getvalue().strip()
 
 
-def _train(
-    scenario: Scenario, agent: dict[str, Any], target: Path, seed: int, cpu_seconds: float, show_progress: bool = False
-) -> str:
+def _train(scenario: Scenario, agent: dict[str, Any], target: Path, seed: int, cpu_seconds: float) -> str:
     """Train from one seed into a run folder of its own."""
     from .train import train
 
@@ -171,7 +162,7 @@ def _train(
             target,
             seed=seed,
             budget=budget,
-            progress=show_progress,
+            progress=False,
             reference="automatic",
             bound=False,
         )

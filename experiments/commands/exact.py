@@ -14,7 +14,7 @@ from echelongym.envs.core.errors import InputError
 from echelongym.envs.core.validation import Flag, PositiveCount
 from echelongym.envs.scenario.overrides import dotted
 
-from ..cli.settings import PolicyChoice, RunSettings
+from ..cli.settings import PolicyChoice, RunSettings, Workers
 from ..cli.terminal import finish, say, table, typed
 from ..comparison.entrants import beside_the_usual_rule
 from ..comparison.policy_choice import chosen_policy
@@ -28,6 +28,7 @@ class Settings(RunSettings):
     method: str
     search: Flag
     states: PositiveCount
+    workers: Workers
     progress: Flag
 
 

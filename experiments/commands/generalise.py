@@ -15,6 +15,7 @@ import json
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,16 @@ from echelongym.agents.registry import RULES
 from echelongym.envs.core.errors import InputError, expected, unknown
 from echelongym.envs.core.validation import Config, Count, Flag, Positive, PositiveCount
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.workers.cores import WITH_GRADIENTS
+from echelongym.envs.workers.pieces import Piece, in_order
+from echelongym.envs.workers.telling import part_of_piece
 
-from ..cli.settings import Evaluation, RunSettings, Tuning
-from ..cli.terminal import can_draw, finish, say, typed
+from ..cli.settings import Evaluation, RunSettings, Tuning, Workers
+from ..cli.terminal import bar_of_pieces, can_draw, finish, say, typed
 from ..comparison import generality
 from ..comparison.entrants import ALL, Entries, entrants
 from ..comparison.evaluate import Entrant, Scores, evaluate
-from ..comparison.fitted_rules import fitted
+from ..comparison.fitted_rules import expected_seconds, fitted
 from ..comparison.generality import Trial, VariantFamily
 from ..comparison.service import compare_service
 from ..runs.folders import RunFolder, check_free, run_folder, scenario_argument, shown
@@ -61,6 +65,7 @@ class Settings(RunSettings):
     evaluation: Evaluation
     tuning: Tuning
     trust: Flag
+    workers: Workers
     progress: Flag
 
 
@@ -78,7 +83,7 @@ def run(settings: Settings, folder: Path) -> Path:
     _check(settings, found)
     reference = f"tuned {settings.rules[0]}"
     with run_folder(folder, settings.to_dict(), settings.scenario) as out:
-        trials = [_trial(settings, cell, number, out) for cell in found for number in range(settings.variants)]
+        trials = _trials(settings, found, out)
         result = generality.lines(trials)
         generality.write(out, trials, result)
         if can_draw():
@@ -156,27 +161,46 @@ def _check(settings: Settings, found: Sequence[VariantFamily]) -> None:
             raise InputError(f"{cell.label}, variant 0: {error}") from None
 
 
-def _trial(settings: Settings, cell: VariantFamily, number: int, out: RunFolder) -> Trial:
+def _trials(settings: Settings, found: Sequence[VariantFamily], out: RunFolder) -> list[Trial]:
+    """All variants of all families, side by side where there are workers; each says what came out."""
+    pieces = []
+    for cell in found:
+        seconds = len(settings.rules) * expected_seconds(cell.variant(0, settings.seed), settings.tuning)
+        for number in range(settings.variants):
+            spot = settings.on_the_spot.agent is not None and number < settings.on_the_spot.variants
+            share = seconds + (settings.on_the_spot.cpu_seconds if spot else 0.0)
+            pieces.append(Piece(_trial, (settings, cell, number, out.path), share))
+    trials = []
+    expected = sum(piece.share for piece in pieces)
+    with bar_of_pieces("variants", pieces, settings.progress) as bar:
+        for trial in in_order(pieces, expected, WITH_GRADIENTS, bar):
+            say(_line(trial, settings.variants))
+            trials.append(trial)
+    return trials
+
+
+def _trial(settings: Settings, cell: VariantFamily, number: int, out: Path) -> Trial:
     """One variant: rules are tuned, a policy trained where one is wanted, and all are run on common worlds."""
     scenario = cell.variant(number, settings.seed)
-    tuned = [fitted(scenario, rule, {}, settings.tuning, settings.progress) for rule in settings.rules]
+    with part_of_piece(0.0, 0.8):
+        tuned = [fitted(scenario, rule, {}, settings.tuning, show_progress=False) for rule in settings.rules]
     compared = [
         Entrant(
             f"tuned {one.rule.name}", (one.rule,), tuning_budget=one.env_periods, note="tuned", source=one.rule.name
         )
         for one in tuned
     ]
-    compared += entrants(settings.policies, scenario, settings.tuning, settings.trust, settings.progress)
+    compared += entrants(settings.policies, scenario, settings.tuning, settings.trust, show_progress=False)
     seconds = None
     if settings.on_the_spot.agent is not None and number < settings.on_the_spot.variants:
         name = re.sub(r"[^a-z0-9]+", "_", f"{cell.label} variant {number}".lower())
         trained, seconds = _trained(settings, scenario, out / "trained" / name)
         compared.append(trained)
-    scores = evaluate(scenario, compared, settings.evaluation, settings.progress)
+    scores = evaluate(scenario, compared, settings.evaluation, show_progress=False)
+    # Policies are not looked at any more, and not every one can be handed on by a worker.
+    scores = [replace(one, entrant=replace(one.entrant, policies=())) for one in scores]
     others = scores[1:] if seconds is None else scores[1:-1]
-    trial = Trial(cell, number, scenario, scores[0], tuple(others), None if seconds is None else scores[-1], seconds)
-    say(_line(trial, settings.variants))
-    return trial
+    return Trial(cell, number, scenario, scores[0], tuple(others), None if seconds is None else scores[-1], seconds)
 
 
 def _line(trial: Trial, count: int) -> str:
@@ -201,7 +225,7 @@ def _trained(settings: Settings, scenario: Scenario, folder: Path) -> tuple[Entr
     # What train says to a user who called it does not belong here.
     with contextlib.redirect_stdout(io.StringIO()):
         budget = {"cpu_seconds": spot.cpu_seconds}
-        plain = {"reference": "automatic", "bound": False, "progress": settings.progress}
+        plain = {"reference": "automatic", "bound": False, "progress": False}
         done = (folder / "summary.json").is_file()  # before the process was killed
         made = folder if done else train(scenario, spot.agent, folder, seed=spot.seed, budget=budget, **plain)
     seconds = _seconds(made) or time.process_time() - started

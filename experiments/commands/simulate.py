@@ -18,7 +18,7 @@ from echelongym.envs.worlds.memory import worlds_that_fit
 from echelongym.envs.worlds.tape import Tape
 from echelongym.envs.worlds.world_sample import WorldSample, sample_of, sample_of_tape
 
-from ..cli.settings import Evaluation, PolicyChoice, RunSettings
+from ..cli.settings import Evaluation, PolicyChoice, RunSettings, Workers
 from ..cli.terminal import finish, progress, table, typed
 from ..comparison.entrants import beside_the_usual_rule
 from ..comparison.parts import simulate_worlds
@@ -40,6 +40,7 @@ class Settings(RunSettings):
     tape: str | None
     trace: Literal["none", "npz", "csv"]
     trust: Flag
+    workers: Workers
     progress: Flag
 
 
@@ -62,14 +63,13 @@ def run(settings: Settings, folder: Path) -> Path:
         sample = sample_of(scenario, chosen.worlds, chosen.seed, "test", chosen.periods)
     else:
         sample = sample_of_tape(tape)
-    total = sample.worlds * (chosen.periods or scenario.horizon) if tape is None else tape.batch * tape.periods
     traced = settings.trace != "none"
-    with progress("simulating", float(total), "env-steps", settings.progress) as advance:
-        if tape is None:
-            outcome = simulate_worlds(scenario, policy, range(sample.worlds), chosen, traced, advance, identity)
-        else:
-            batch = float(tape.batch)
-            decided = remembered(policy, identity)
+    if tape is None:
+        outcome = simulate_worlds(scenario, policy, range(sample.worlds), chosen, traced, settings.progress, identity)
+    else:
+        batch, total = float(tape.batch), float(tape.batch * tape.periods)
+        decided = remembered(policy, identity)
+        with progress("simulating", total, "env-steps", settings.progress) as advance:
             outcome = simulate(scenario, decided, tape, traced, progress=lambda done, periods: advance(batch))
     summary = summarise(settings, outcome, sample)
     _show(summary, sample)

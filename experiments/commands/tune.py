@@ -10,7 +10,7 @@ from echelongym.envs.core.validation import Flag
 from echelongym.envs.scenario.overrides import dotted
 
 from ..cli.compose import choices
-from ..cli.settings import PolicyChoice, RunSettings, Tuning
+from ..cli.settings import PolicyChoice, RunSettings, Tuning, Workers
 from ..cli.terminal import can_draw, finish, listed, say, table, typed
 from ..comparison.fitted_rules import RULE_FILE, Fitted, fitted
 from ..comparison.policy_choice import note_tuning
@@ -24,6 +24,7 @@ class Settings(RunSettings):
 
     policy: PolicyChoice
     tuning: Tuning
+    workers: Workers
     progress: Flag
 
 

@@ -15,15 +15,18 @@ import numpy as np
 from echelongym.agents.planning import innovations
 from echelongym.agents.planning.linear_program.program import relaxations
 from echelongym.agents.planning.open_loop import OpenLoopPlan, plan_open_loop
-from echelongym.agents.planning.penalised_bound import fit, tightened
+from echelongym.agents.planning.penalised_bound import Weights, fit, tightened
 from echelongym.agents.planning.perfect_information import perfect_information
 from echelongym.agents.registry import RULES
 from echelongym.agents.rules import Rule
+from echelongym.envs.core.errors import InputError
 from echelongym.envs.core.names import folder_name
 from echelongym.envs.core.typing import Floats
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.cache import content_digest
 from echelongym.envs.storage.files import write_text
+from echelongym.envs.workers.pieces import Piece
+from echelongym.envs.workers.telling import tell
 from echelongym.envs.worlds.record_statement import playable
 from echelongym.envs.worlds.world_sample import WorldSample, sample_of
 
@@ -32,11 +35,15 @@ from ..cli.terminal import Advance, progress, say
 from ..runs.sources import digest
 from ..statistics import Comparison, cost_interval, seeds_comparison
 from .evaluate import Entrant, Scores
+from .fitted_rules import Beside
 from .fitted_rules import fit as fit_rule
 from .result_cells import estimated
 
 OPEN_LOOP = OpenLoopPlan.name
 _DIGEST = "sha256"  # of what a file of the cache holds
+PENALTY = "penalty"
+#: Seconds that one process takes, by lanes x products x periods: a step of fitting the penalty, and an open-loop plan.
+SECONDS_A_STEP, SECONDS_OF_A_PLAN = 1.5e-4, 0.01
 PERFECT, TIGHTENED = "perfect_information", "penalised"
 _NAMES = {PERFECT: "perfect information", TIGHTENED: "information relaxation"}
 
@@ -94,10 +101,56 @@ class Bounded:
         return found | {"gap": gaps, "notes": self.notes}
 
 
-def bounds_of(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, show_progress: bool = True) -> Bounded | None:
+def planned(
+    scenario: Scenario, evaluation: Evaluation, chosen: Bounds, plan: tuple[int, str | None] | None = None
+) -> Beside:
+    """Work of :func:`bounds_of` and :func:`open_loop` that is one piece each, so that it can be done beside tuning.
+
+    Parameters
+    ----------
+    plan
+        Seed and cache of the open-loop plan; None: none is wanted.
+    """
+    tables = scenario.tables
+    size = tables.L * tables.P * tables.horizon
+    pieces = {}
+    if chosen.penalty and chosen.worlds and innovations.refusal(scenario) is None:
+        file = _file(scenario, evaluation, chosen)
+        if file is None or _kept(file) is None:
+            seconds = min(size * 0.03, 60.0) if chosen.steps is None else chosen.steps * size * SECONDS_A_STEP
+            pieces[PENALTY] = Piece(_fitted, (scenario, evaluation.seed, chosen.steps), seconds)
+    if plan is not None:
+        file = _plan_file(scenario, *plan)
+        if file is None or _kept(file) is None:
+            pieces[OPEN_LOOP] = Piece(_planned, (scenario, plan[0]), size * SECONDS_OF_A_PLAN)
+    return Beside(pieces)
+
+
+def _fitted(scenario: Scenario, seed: int, steps: int | None) -> Weights | None:
+    """Weights of the penalty; None where there is no finite bound, which the bounds themselves will say."""
+    try:
+        return fit(
+            scenario, seed, "test", steps, lambda done, total: tell(done / total, "fitting the penalty of the bound")
+        )
+    except InputError:
+        return None
+
+
+def _planned(scenario: Scenario, seed: int) -> dict[str, Any]:
+    plan = plan_open_loop(scenario, seed, progress=lambda done, total: tell(done / total, "open-loop plan"))
+    return plan.to_dict()
+
+
+def bounds_of(
+    scenario: Scenario,
+    evaluation: Evaluation,
+    chosen: Bounds,
+    show_progress: bool = True,
+    beside: Beside | None = None,
+) -> Bounded | None:
     """Bounds on the first worlds of an evaluation; None where none are wanted.
 
-    Kept in ``chosen.cache`` under the hash of what they were made from.
+    Kept in ``chosen.cache`` under the hash of what they were made from. What :func:`planned` has done is not done again.
 
     Raises
     ------
@@ -112,21 +165,22 @@ def bounds_of(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, show_p
     worlds = sample.worlds
     why = innovations.refusal(scenario) if chosen.penalty else None
     notes = relaxations(scenario.tables) + ([] if why is None else [f"no tighter bound: {why}"])
-    started, file = time.perf_counter(), None
-    if chosen.cache is not None:
-        file = Path(chosen.cache) / f"{_key(scenario, evaluation, chosen, worlds, periods)}.json"
+    started, file = time.perf_counter(), _file(scenario, evaluation, chosen)
+    if file is not None:
         kept = _kept(file)
         if kept is not None:
             return Bounded({kind: np.array(costs) for kind, costs in kept.items()}, notes, sample)
     tape = scenario.sample(worlds, evaluation.seed, "test", periods)
     costs = {}
     with progress("perfect information", worlds, "worlds", show_progress) as advance:
-        costs[PERFECT] = perfect_information(scenario, tape, chosen.workers, _counter(advance)).cost
+        costs[PERFECT] = perfect_information(scenario, tape, progress=_counter(advance)).cost
     if chosen.penalty and why is None:
-        with progress("fitting the penalty of the bound", 1.0, "", show_progress) as advance:
-            weights = fit(scenario, evaluation.seed, "test", chosen.steps, _share(advance))
+        weights = None if beside is None else beside.given.get(PENALTY)
+        if weights is None:
+            with progress("fitting the penalty of the bound", 1.0, "", show_progress) as advance:
+                weights = fit(scenario, evaluation.seed, "test", chosen.steps, _share(advance))
         with progress("with that price", worlds, "worlds", show_progress) as advance:
-            bound = tightened(scenario, tape, evaluation.seed, "test", weights, chosen.workers, _counter(advance))
+            bound = tightened(scenario, tape, evaluation.seed, "test", weights, progress=_counter(advance))
         costs[TIGHTENED] = bound.cost
     if file is not None:
         _keep(file, {kind: found.tolist() for kind, found in costs.items()})
@@ -134,24 +188,43 @@ def bounds_of(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, show_p
     return Bounded(costs, notes, sample)
 
 
-def open_loop(scenario: Scenario, seed: int, cache: str | None, show_progress: bool = True) -> Entrant:
+def _file(scenario: Scenario, evaluation: Evaluation, chosen: Bounds) -> Path | None:
+    """Where bounds are kept."""
+    if chosen.cache is None:
+        return None
+    periods = evaluation.periods or scenario.horizon
+    worlds = sample_of(scenario, min(chosen.worlds, evaluation.worlds), evaluation.seed, "test", periods).worlds
+    return Path(chosen.cache) / f"{_key(scenario, evaluation, chosen, worlds, periods)}.json"
+
+
+def open_loop(
+    scenario: Scenario, seed: int, cache: str | None, show_progress: bool = True, beside: Beside | None = None
+) -> Entrant:
     """The best open-loop plan, made on worlds of purpose ``tune``; kept as bounds are."""
+    file = _plan_file(scenario, seed, cache)
+    kept = None if file is None else _kept(file)
+    made = None if beside is None else beside.given.get(OPEN_LOOP)
+    if made is not None or kept is not None:
+        plan = OpenLoopPlan.from_dict(scenario, kept if made is None else made, str(file))
+    else:
+        with progress("open-loop plan", 1.0, "", show_progress) as advance:
+            plan = plan_open_loop(scenario, seed, progress=_share(advance))
+    if file is not None and kept is None:
+        _keep(file, plan.to_dict())
+    return Entrant(OpenLoopPlan.name, (plan,), note="planned", source=OpenLoopPlan.name)
+
+
+def _plan_file(scenario: Scenario, seed: int, cache: str | None) -> Path | None:
+    """Where an open-loop plan is kept."""
+    if cache is None:
+        return None
     made_from = {
         "scenario": scenario.digest,
         "demand": _demand(scenario, seed, "tune"),
         "seed": seed,
         "code": digest(("echelongym.agents.planning.open_loop",), ()),
     }
-    file = None if cache is None else Path(cache) / f"plan-{folder_name(scenario.name)}-{_hash(made_from)}.json"
-    kept = None if file is None else _kept(file)
-    if kept is not None:
-        plan = OpenLoopPlan.from_dict(scenario, kept, str(file))
-    else:
-        with progress("open-loop plan", 1.0, "", show_progress) as advance:
-            plan = plan_open_loop(scenario, seed, progress=_share(advance))
-        if file is not None:
-            _keep(file, plan.to_dict())
-    return Entrant(OpenLoopPlan.name, (plan,), note="planned", source=OpenLoopPlan.name)
+    return Path(cache) / f"plan-{folder_name(scenario.name)}-{_hash(made_from)}.json"
 
 
 def cost_alone(scenario: Scenario, entrant: Entrant, tuning: Tuning, show_progress: bool = True) -> Entrant | None:
@@ -220,7 +293,7 @@ def _key(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, worlds: int
         "seed": evaluation.seed,
         "worlds": worlds,
         "periods": periods,
-        "bounds": chosen.model_dump(exclude={"cache", "workers", "worlds"}),
+        "bounds": chosen.model_dump(exclude={"cache", "worlds"}),
         "code": digest(("echelongym.agents.planning.penalised_bound",), ()),
     }
     return f"bound-{folder_name(scenario.name)}-{_hash(made_from)}"

@@ -23,7 +23,7 @@ from echelongym.envs.storage.files import read_yaml
 from ..cli.settings import USUAL_RULE, PolicyName, Tuning
 from ..cli.terminal import listed
 from .evaluate import Entrant
-from .fitted_rules import RULE_FILE, budget_of, fit_all
+from .fitted_rules import RULE_FILE, Beside, budget_of, fit_all
 
 ALL = "all"
 
@@ -69,8 +69,14 @@ def entrants(
     tuning: Tuning | None,
     trust: bool = False,
     show_progress: bool = True,
+    beside: Beside | None = None,
 ) -> list[Entrant]:
     """Load everything that is to be compared; rules by name are tuned, unless ``tuning`` is None.
+
+    Parameters
+    ----------
+    beside
+        Other work that workers do beside the tuning.
 
     Raises
     ------
@@ -93,12 +99,11 @@ def entrants(
         for name, entry, paths in zip(names, entries, sources, strict=True)
     ]
     places = [place for place, entrant in enumerate(loaded) if entrant is None]
-    if places and tuning is not None:
-        jobs = [(sources[place][0], entries[place].parameters) for place in places]
-        for place, (rule, spent) in zip(places, fit_all(scenario, jobs, tuning, show_progress), strict=True):
-            note = "reference" if rule.reference else "tuned"
-            held = entries[place].parameters
-            loaded[place] = Entrant(names[place], (rule,), (), spent, note, sources[place][0], held)
+    jobs = [(sources[place][0], entries[place].parameters) for place in places]
+    for place, (rule, spent) in zip(places, fit_all(scenario, jobs, tuning, show_progress, beside), strict=True):
+        note = "reference" if rule.reference else "tuned"
+        held = entries[place].parameters
+        loaded[place] = Entrant(names[place], (rule,), (), spent, note, sources[place][0], held)
     return [entrant for entrant in loaded if entrant is not None]
 
 

@@ -20,9 +20,9 @@ from echelongym.envs.worlds.memory import worlds_that_fit
 from echelongym.envs.worlds.world_sample import NON_NEGATIVE, NOTHING, SHARE, WorldSample, sample_of
 
 from ..cli.settings import Evaluation
-from ..cli.terminal import progress
 from ..statistics import Estimate, mean_interval, seeds_interval
-from .played import identity_of, played
+from .played import identity_of
+from .shared_worlds import simulated
 
 MEMORY = 256 * 2**20  # bytes that the tape of a chunk may take
 SMALLEST = 16  # worlds of a chunk, however much memory they take
@@ -106,26 +106,18 @@ def evaluate(
         for e, entrant in enumerate(entrants)
         for number, policy in enumerate(entrant.policies)
     ]
-    outcomes: list[list[Outcome]] = [[] for _ in runs]
     periods = evaluation.periods or scenario.horizon
     fit = worlds_that_fit(scenario, evaluation.worlds, periods)
     sample = sample_of(scenario, evaluation.worlds, evaluation.seed, "test", periods)
     chunk = evaluation.chunk or min(chunk_size(scenario.tables, periods, *(policy for _, policy, _ in runs)), fit)
-    total = float(len(runs) * sample.worlds * periods)
-    with progress("simulating", total, "env-steps", show_progress) as advance:
-        for worlds in chunks(sample.worlds, chunk):
-            tape = scenario.sample(list(worlds), evaluation.seed, "test", periods)
-            for (_, policy, identity), found in zip(runs, outcomes, strict=True):
-                found.append(played(scenario, policy, tape, identity, _counter(advance, len(worlds))))
+    parts = list(chunks(sample.worlds, chunk))
+    drawn = (range(sample.worlds), evaluation.seed, periods)
+    outcomes = simulated(scenario, [(policy, identity) for _, policy, identity in runs], parts, drawn, show_progress)
     scores = []
     for e, entrant in enumerate(entrants):
         mine = [found for (owner, *_), found in zip(runs, outcomes, strict=True) if owner == e]
         scores.append(_scores(entrant, mine, sample))
     return scores
-
-
-def _counter(advance: Callable[[float], None], worlds: int) -> Callable[[int, int], None]:
-    return lambda done, periods: advance(float(worlds))
 
 
 def chunks(worlds: int, size: int) -> Iterator[range]:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Column
-
 from echelongym.agents.loading import load_policy
 from echelongym.agents.registry import RULES
-from echelongym.agents.residual import rule_from_dict
 from echelongym.agents.rules import Rule
 from echelongym.agents.tuning.tuner import ReportStage, Tuned, tune
 from echelongym.envs.core.errors import InputError, is_installed, unknown
@@ -25,16 +18,19 @@ from echelongym.envs.core.names import folder_name
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.cache import is_whole, seal
 from echelongym.envs.storage.files import read_yaml
-from echelongym.envs.storage.workers import started_manager, stop, worker_pool
+from echelongym.envs.workers.cores import WITH_GRADIENTS
+from echelongym.envs.workers.pieces import Piece, as_done
 
 from ..cli.settings import Tuning
-from ..cli.terminal import console, say
+from ..cli.terminal import bar_of_pieces, say
 from ..runs.folders import shown
 from ..runs.sources import digest
 
 RULE_FILE, _DONE, _SEAL = "rule.yaml", "tuning.json", "sha256"
 # Settings that change nothing in a result.
-_NEUTRAL = {"cache", "refresh", "workers"}
+_NEUTRAL = {"cache", "refresh"}
+# What tuning usually takes: evaluations on all worlds, and seconds an env-period, lane and product.
+USUAL_EVALUATIONS, SECONDS_A_CELL = 50, 3e-7
 
 Job = tuple[str, Mapping[str, Any]]  # a rule by name, and the parameters of it that are held
 
@@ -73,29 +69,52 @@ def fit(
     return found.rule, found.env_periods
 
 
+@dataclass(eq=False)
+class Beside:
+    """Other work than tuning, that workers may do beside it; its shares are in seconds."""
+
+    pieces: dict[str, Piece]
+    given: dict[str, Any] = field(default_factory=dict)  # what each gave, once it is done
+
+
 def fit_all(
-    scenario: Scenario, jobs: Sequence[Job], tuning: Tuning, show_progress: bool = True
+    scenario: Scenario,
+    jobs: Sequence[Job],
+    tuning: Tuning | None,
+    show_progress: bool = True,
+    beside: Beside | None = None,
 ) -> list[tuple[Rule, int]]:
-    """:func:`fit` for several rules, ``tuning.workers`` at a time, with a bar for each; the order is that of ``jobs``.
+    """:func:`fit` for several rules, side by side where there are workers, with one bar for all, in the order of ``jobs``.
 
     Raises
     ------
     InputError
-        Of the first rule that fails.
+        Of the first rule, or other work ``beside``, that fails.
     """
-    if tuning.workers == 1 or len(jobs) < 2:
-        return [fit(scenario, rule, parameters, tuning, show_progress) for rule, parameters in jobs]
-    found: list[Fitted | None] = [
-        None if tuning.refresh else look_up(scenario, rule, parameters, tuning) for rule, parameters in jobs
-    ]
-    missing = {number: jobs[number] for number, one in enumerate(found) if one is None}
-    for number, (rule, summary) in _side_by_side(scenario, missing, tuning, show_progress).items():
-        found[number] = Fitted(rule_from_dict(rule, scenario, "tuning"), summary)
+    others = {} if beside is None else beside.pieces
+    if len(jobs) == 1 and not others and tuning is not None:
+        return [fit(scenario, *jobs[0], tuning, show_progress)]
+    pieces: list[tuple[int | str, Piece]] = list(others.items())
+    found: dict[int | str, Any] = {}
+    for number, job in enumerate(jobs):
+        assert tuning is not None
+        known = None if tuning.refresh else look_up(scenario, *job, tuning)
+        if known is None:
+            pieces.append((number, Piece(_fit_alone, (scenario, *job, tuning), expected_seconds(scenario, tuning))))
+        else:
+            found[number] = known
+    # What takes longest begins first, so that no worker is idle for long at the end.
+    pieces.sort(key=lambda one: -one[1].share)
+    work, title = [piece for _, piece in pieces], "tuning and planning" if others else "tuning"
+    with bar_of_pieces(title, work, show_progress) as bar:
+        for place, value in as_done(work, sum(piece.share for piece in work), WITH_GRADIENTS, bar):
+            found[pieces[place][0]] = value
     results = []
-    for one in found:
-        assert one is not None
-        say(one.line())
-        results.append((one.rule, one.env_periods))
+    for number in range(len(jobs)):
+        say(found[number].line())
+        results.append((found[number].rule, found[number].env_periods))
+    if beside is not None:
+        beside.given.update({name: found[name] for name in others})
     return results
 
 
@@ -194,78 +213,12 @@ def _key(scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: T
     return f"{rule}-{folder_name(scenario.name)}-{found[:16]}"
 
 
-# Side by side ------------------------------------------------------------------------------------
+def expected_seconds(scenario: Scenario, tuning: Tuning) -> float:
+    """About how long one process tunes a rule: whether workers are worth their start hangs on it, and nothing else."""
+    tables = scenario.tables
+    usual = USUAL_EVALUATIONS * tuning.worlds * tables.horizon * (tuning.refit + 1)
+    return SECONDS_A_CELL * tables.L * tables.P * (tuning.budget or usual)
 
 
-def _side_by_side(
-    scenario: Scenario, jobs: Mapping[int, Job], tuning: Tuning, show_progress: bool
-) -> dict[int, tuple[dict[str, Any], dict[str, Any]]]:
-    """Tune rules in processes of their own; each one's rule and summary as plain data, by its number."""
-    results: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
-    if not jobs:
-        return results
-    with (
-        started_manager() as manager,
-        _bars({number: rule for number, (rule, _) in jobs.items()}, told := manager.Queue(), show_progress) as done,
-        worker_pool(min(tuning.workers, len(jobs))) as pool,
-    ):
-        waiting = {
-            pool.submit(_fit_beside, scenario, *job, tuning, number, told): number for number, job in jobs.items()
-        }
-        try:
-            for finished in as_completed(waiting):
-                results[waiting[finished]] = finished.result()
-                done(waiting[finished])
-        except BaseException:
-            stop(pool)
-            raise
-    return results
-
-
-def _fit_beside(
-    scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: Tuning, number: int, told: Any
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Tune in a process of its own; plain data, as a rule itself holds what does not travel."""
-
-    def report(env_periods: int, text: str) -> None:
-        told.put((number, env_periods, text))
-
-    found = fitted(scenario, rule, parameters, tuning, show_progress=False, report=report)
-    return found.rule.to_dict(), found.summary
-
-
-@contextmanager
-def _bars(rules: Mapping[int, str], told: Any, show: bool) -> Iterator[Callable[[int], None]]:
-    """A bar for each rule, moved by what arrives in the queue; yields what says that one is done."""
-    out = console(stderr=True)
-    if not show or not out.is_terminal or not rules:
-        yield lambda number: None
-        return
-    columns = (
-        TextColumn("tune {task.description}", markup=False),
-        TimeElapsedColumn(),
-        BarColumn(bar_width=6),
-        TextColumn(
-            "{task.fields[text]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
-        ),
-    )
-    with Progress(*columns, console=out, expand=True) as bar:
-        tasks = {number: bar.add_task(rule, total=None, text="") for number, rule in rules.items()}
-
-        def follow() -> None:
-            spent = dict.fromkeys(rules, 0)
-            while (item := told.get()) is not None:
-                number, env_periods, text = item
-                spent[number] += env_periods
-                bar.update(tasks[number], text=f"{text}; {spent[number] / 1e6:.2f} M env-periods")
-
-        def done(number: int) -> None:
-            bar.update(tasks[number], total=1, completed=1)
-
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
-        try:
-            yield done
-        finally:
-            told.put(None)
-            thread.join(timeout=5)
+def _fit_alone(scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: Tuning) -> Fitted:
+    return fitted(scenario, rule, parameters, tuning, show_progress=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,18 +17,10 @@ from echelongym.envs.simulate import Outcome, simulate
 from echelongym.envs.worlds.memory import simulation_bytes, worlds_that_fit
 
 from ..cli.settings import Evaluation
+from ..cli.terminal import progress
 from .evaluate import chunk_size, chunks, concatenated, joined
-from .played import played, remembered
-
-
-@dataclass(frozen=True, eq=False)
-class _Figures:
-    """Figures of all parts, as the accumulator of one simulation hands them out."""
-
-    kpis: Kpis
-
-    def figures(self) -> Kpis:
-        return self.kpis
+from .played import remembered
+from .shared_worlds import Figures, simulated
 
 
 def simulate_worlds(
@@ -36,12 +29,12 @@ def simulate_worlds(
     worlds: Sequence[int],
     evaluation: Evaluation,
     trace: bool = False,
-    progress: Callable[[float], None] | None = None,
+    show_progress: bool = False,
     identity: Any = None,
 ) -> Outcome:
     """Simulate worlds (purpose ``test``) in parts of ``evaluation.chunk``, by default of some seconds that fit in memory.
 
-    Each part is a step of the journal, where one is kept.
+    Each part is a step of the journal, where one is kept. Workers share the parts (:mod:`.shared_worlds`).
 
     Parameters
     ----------
@@ -49,8 +42,8 @@ def simulate_worlds(
         Indices of the worlds.
     trace
         Keep every period; then all worlds must fit at once.
-    progress
-        Called with the number of world-periods done since the last call.
+    show_progress
+        Whether to show a bar on the terminal.
     identity
         What tells the policy from others, as :func:`.played.identity_of` gives; None: no part is a step.
 
@@ -68,20 +61,22 @@ def simulate_worlds(
     else:
         fit = worlds_that_fit(scenario, len(worlds), periods)
         size = evaluation.chunk or min(chunk_size(scenario.tables, periods, policy), fit)
+    parts = list(chunks(len(worlds), size))
+    if not trace and identity is not None:
+        drawn = (worlds, evaluation.seed, periods)
+        return _together(simulated(scenario, [(policy, identity)], parts, drawn, show_progress)[0])
     outcomes = []
-    for part in chunks(len(worlds), size):
-        drawn = [worlds[k] for k in part]
-        tape = scenario.sample(drawn, evaluation.seed, "test", periods)
-        count = _counter(progress, len(drawn))
-        if trace or identity is None:
-            outcomes.append(simulate(scenario, remembered(policy, identity), tape, trace=trace, progress=count))
-        else:
-            outcomes.append(played(scenario, policy, tape, identity, count))
+    with progress("simulating", float(len(worlds) * periods), "env-steps", show_progress) as advance:
+        for part in parts:
+            tape = scenario.sample([worlds[k] for k in part], evaluation.seed, "test", periods)
+            decided, many = remembered(policy, identity), float(len(part))
+            told = partial(_told, advance, many)
+            outcomes.append(simulate(scenario, decided, tape, trace=trace, progress=told))
     return _together(outcomes)
 
 
-def _counter(progress: Callable[[float], None] | None, worlds: int) -> Callable[[int, int], None] | None:
-    return None if progress is None else lambda done, periods: progress(float(worlds))
+def _told(advance: Callable[[float], None], worlds: float, done: int, periods: int) -> None:
+    advance(worlds)
 
 
 def _together(outcomes: list[Outcome]) -> Outcome:
@@ -100,5 +95,5 @@ def _together(outcomes: list[Outcome]) -> Outcome:
         costs={line: together(lambda one, line=line: one.costs[line]) for line in first.costs},  # type: ignore[misc]
         profit_per_period=None if first.profit_per_period is None else together(lambda one: one.profit_per_period),
         worlds=tuple(world for one in outcomes for world in one.worlds),
-        _kpis=_Figures(Kpis(figures)),
+        _kpis=Figures(Kpis(figures)),
     )

@@ -11,7 +11,7 @@ from echelongym.agents.learners import AnyLearner
 from echelongym.agents.training import LearnerConfig
 from echelongym.envs.core.validation import Config, Count, Flag, Positive, PositiveCount, number
 
-from ..cli.settings import RunSettings, Tuning
+from ..cli.settings import RunSettings, Tuning, Workers
 
 
 def _steps(value: Any) -> Any:
@@ -54,4 +54,5 @@ class Settings(RunSettings):
     checkpoint_seconds: Positive
     threads: Annotated[int, number(1, 1_024, integer=True)]  # PyTorch ends the process where the system has no more
     tensorboard: Flag | None
+    workers: Workers
     progress: Flag

@@ -5,6 +5,7 @@ import json
 import oracle_instances as instances
 import pytest
 
+from echelongym.envs.workers.cores import using
 from echelongym.experiments.cli.settings import Tuning
 from echelongym.experiments.comparison.fitted_rules import fit_all, fitted, look_up
 from echelongym.experiments.runs import sources
@@ -18,7 +19,7 @@ def short(scenario):
 
 LITTLE = {
     "worlds": 8, "judged": 8, "seed": 0, "budget": 5_000, "method": "search", "tolerance": 0.0, "patience": 0.25,
-    "refit": 0, "workers": 1, "refresh": False,
+    "refit": 0, "refresh": False,
 }  # fmt: skip
 
 
@@ -30,7 +31,7 @@ def test_what_was_tuned_before_is_taken_from_the_cache(tmp_path):
     scenario = short(instances.newsvendor(1, 9))
     first = fitted(scenario, "local_base_stock", {}, kept(tmp_path), False)
     assert first.kept is None
-    again = fitted(scenario, "local_base_stock", {}, kept(tmp_path, workers=3), False)
+    again = fitted(scenario, "local_base_stock", {}, kept(tmp_path), False)
     assert again.kept is not None
     assert again.summary == json.loads(json.dumps(first.summary))
     assert again.rule.parameters == first.rule.parameters
@@ -110,6 +111,7 @@ def test_rules_tuned_side_by_side_are_those_tuned_in_turn(tmp_path):
     scenario = short(instances.newsvendor(1, 9))
     jobs = [("local_base_stock", {}), ("echelon_base_stock", {"levels": 20.0}), ("echelon_base_stock", {})]
     in_turn = fit_all(scenario, jobs, kept(tmp_path, cache=None), False)
-    beside = fit_all(scenario, jobs, kept(tmp_path, workers=2), False)
+    with using(2):
+        beside = fit_all(scenario, jobs, kept(tmp_path), False)
     assert [(rule.parameters, spent) for rule, spent in in_turn] == [(rule.parameters, spent) for rule, spent in beside]
     assert all(look_up(scenario, rule, held, kept(tmp_path)) is not None for rule, held in jobs)

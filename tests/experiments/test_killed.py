@@ -429,7 +429,7 @@ def test_a_damaged_cache_is_made_anew(how, tmp_path):
         "pictures=false",
     ]
     words += ["tuning=quick", "tuning.worlds=2", "tuning.judged=2", "tuning.budget=400", "tuning.method=search"]
-    words += ["bounds=quick", "bounds.worlds=2", "bounds.penalty=false", "bounds.workers=1", "progress=false"]
+    words += ["bounds=quick", "bounds.worlds=2", "bounds.penalty=false", "workers=1", "progress=false"]
     rng = np.random.default_rng(5)
     assert main([*words, "run=first"]) == 0
     entries = sorted(path for path in Path("runs/cache").rglob("*") if path.is_file())
@@ -471,7 +471,7 @@ def test_nothing_that_lies_beside_a_command_is_executed(tmp_path, started):
         "bound",
         "scenario=store.yaml",
         "bounds.worlds=8",
-        "bounds.workers=2",
+        "workers=2",
         "bounds.penalty=false",
         "tune=false",
     ]
@@ -526,7 +526,7 @@ def test_workers_end_with_their_parent():
         "bound",
         "scenario=store.yaml",
         "bounds.worlds=400",
-        "bounds.workers=2",
+        "workers=2",
         "bounds.penalty=false",
         "tune=false",
     ]

@@ -10,8 +10,8 @@ from echelongym.experiments.cli.compose import arguments
 from echelongym.experiments.cli.terminal import listed, typed
 from echelongym.experiments.main import COMMANDS, main
 
-TUNING = "tuning.worlds=4 tuning.judged=4 tuning.budget=4000 tuning.cache=null tuning.workers=1"
-BOUNDS = "bounds.worlds=2 bounds.cache=null bounds.penalty=false bounds.workers=1 open_loop=false"
+TUNING = "tuning.worlds=4 tuning.judged=4 tuning.budget=4000 tuning.cache=null workers=1"
+BOUNDS = "bounds.worlds=2 bounds.cache=null bounds.penalty=false open_loop=false"
 TRAINING = (
     "budget.env_steps=64 agent.worlds=4 agent.n_steps=8 agent.batch_size=16 agent.n_epochs=1 validation.worlds=4 "
     "reference=automatic bound=false tensorboard=false"
@@ -33,7 +33,7 @@ SMALL = {
     "train": TRAINING,
     "export": "check.observations=20",
     "generalise": GENERAL,
-    "demo": f"evaluation.worlds=4 training.cpu_seconds=1 workers=1 rules=[local_base_stock] {TUNING}",
+    "demo": f"evaluation.worlds=4 training.cpu_seconds=1 rules=[local_base_stock] {TUNING}",
     "bench": "seconds=0.01 batches=[2] dynamics_batch=2 scenarios=[lost_sales]",
 }
 

@@ -164,7 +164,7 @@ def test_every_command_works_or_refuses_in_a_line(
             code, error = typed(capsys, command, "scenario=one.yaml", f"policy={rule}", *words)
             untunable = command == "tune" and rule == "random"
             assert (code, len(error.splitlines())) == ((0, 0) if refusal is None and not untunable else (2, 1)), error
-    words = ["bounds.worlds=2", "bounds.steps=2", "bounds.workers=1", *quick]
+    words = ["bounds.worlds=2", "bounds.steps=2", "workers=1", *quick]
     assert typed(capsys, "bound", "scenario=one.yaml", *words) == (0, "")
     pytest.importorskip("stable_baselines3")
     short = ["validation.worlds=4", "validation.times=2", "bound=false", *quick]

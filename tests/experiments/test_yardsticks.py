@@ -38,7 +38,7 @@ def run(command: str, *words: str) -> dict[str, Any]:
 
 
 def test_bound(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("bounds.worlds=40", "bounds.steps=60", "bounds.workers=1", "tune=false", "policies=[local_base_stock]")
+    words = ("bounds.worlds=40", "bounds.steps=60", "workers=1", "tune=false", "policies=[local_base_stock]")
     found = run("bound", *words)
     printed = capsys.readouterr().out
     assert found["exact"]["cost_per_period"] == pytest.approx(OPTIMUM, abs=1e-6)
@@ -84,7 +84,7 @@ def test_targets_that_cannot_be_met_together_are_said_once_before_and_once_in_th
 
 def test_benchmark_shows_bounds_and_plan_unless_switched_off(capsys: pytest.CaptureFixture[str]) -> None:
     words = ("evaluation.worlds=10", "tune=false", "pictures=false", "policies=[local_base_stock]")
-    found = run("benchmark", *words, "bounds=quick", "bounds.workers=1")
+    found = run("benchmark", *words, "bounds=quick", "workers=1")
     printed = capsys.readouterr().out
     assert found["bound"]["worlds"] == 10
     assert [policy["name"] for policy in found["policies"]] == ["local_base_stock", "open_loop_plan"]
@@ -131,9 +131,7 @@ def test_exact_optimum_rule_and_policy(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_a_plan_is_a_policy(tmp_path: Path) -> None:
-    run(
-        "bound", "bounds=quick", "bounds.workers=1", "bounds.penalty=false", "tune=false", "policies=[local_base_stock]"
-    )
+    run("bound", "bounds=quick", "workers=1", "bounds.penalty=false", "tune=false", "policies=[local_base_stock]")
     (plan,) = Path("runs/cache").glob("plan-*.json")
     words = ("tune=false", "pictures=false", "bounds=none", "open_loop=false", "evaluation.worlds=4")
     assert main(["benchmark", "scenario=store.yaml", *words, f"policies=[{plan}]", "run=planned"]) == 0

@@ -24,7 +24,7 @@ COMMANDS = {
     "simulate": [*FEW, "trace=npz"],
     "tune": [*TUNING, "tuning.cache=null"],
     "benchmark": [*FEW, "policies=[local_base_stock]", *ALONE, "bounds=none"],
-    "bound": ["bounds.worlds=2", "bounds.penalty=false", "bounds.workers=1", "bounds.cache=cache", *ALONE],
+    "bound": ["bounds.worlds=2", "bounds.penalty=false", "workers=1", "bounds.cache=cache", *ALONE],
     "read": [*FEW, "states.worlds=2", "states.periods=2", "shock.worlds=2", "table.worlds=2", "table.periods=2"],
     "export": ["check.observations=4"],
     "exact": [],

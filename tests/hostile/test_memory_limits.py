@@ -163,7 +163,7 @@ def test_tables_of_demand_that_do_not_fit_are_refused(monkeypatch):
 
 
 def test_workers_that_do_not_fit_are_refused(monkeypatch):
-    from echelongym.envs.storage.workers import worker_pool
+    from echelongym.envs.workers.processes import worker_pool
 
     monkeypatch.setattr(memory_limits, "free_memory", lambda: 1000 * MEGABYTE)
     with pytest.raises(InputError, match=r"workers = 1000: .*try fewer workers"), worker_pool(1000):
@@ -173,13 +173,13 @@ def test_workers_that_do_not_fit_are_refused(monkeypatch):
 def test_a_worker_that_is_killed_ends_in_one_line():
     import signal
 
-    from echelongym.envs.storage.workers import worker_pool
+    from echelongym.envs.workers.processes import worker_pool
 
     with (
         pytest.raises(InputError, match="workers = 1: a worker process ended in the middle") as caught,
         worker_pool(1) as pool,
     ):
-        pool.submit(os.kill, pool.submit(os.getpid).result(), signal.SIGKILL).result()
+        pool.submit(1, os.kill, pool.submit(0, os.getpid).result(), signal.SIGKILL).result()
     assert "\n" not in str(caught.value)
 
 

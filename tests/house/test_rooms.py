@@ -16,6 +16,7 @@ ROOMS = {
     "envs": (
         "core",
         "storage",
+        "workers",
         "compiler recorded",
         "processes",
         "network",
