@@ -18,6 +18,7 @@ from echelongym.envs.core.validation import is_number
 from echelongym.envs.interface.feasibility import check_feasible
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import write_text
+from echelongym.envs.workers.cores import in_worker
 from echelongym.envs.workers.telling import tell
 from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, WorldSample, cost_limits, sample_of
 
@@ -374,7 +375,7 @@ def _progress(show: bool, title: str, total: int | None, report: ReportStage | N
     if report is not None:
         yield report
         return
-    if not show:
+    if not show or in_worker():
         spent = 0
 
         def share(env_periods: int, text: str) -> None:

@@ -75,6 +75,11 @@ def work_alone() -> None:
     _alone = True
 
 
+def in_worker() -> bool:
+    """Whether this process is a worker, whose parent shows what there is to see."""
+    return _alone
+
+
 def asked(workers: Asked | None = None) -> Asked:
     """The number of workers: the one given, else that of :func:`using`, else 1; in a worker 1 whatever was asked for.
 

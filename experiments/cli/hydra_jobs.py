@@ -18,12 +18,14 @@ from . import launching
 from .compose import PACKAGE, arguments, checked, composed, groups, plain
 from .hydra_interface import clean_errors, split_flags
 from .launching import typing
+from .sweep_jobs import Job, run_jobs
 from .terminal import warnings_as_lines
 
 # Hydra writes nothing but our run folder, and logs nothing of its own.
 _QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null")
 
 _FOLDERS = ("hydra.run.dir=.", "hydra.sweep.dir=${run}")
+_SWEEPER = "BasicSweeper"  # which does not look at what jobs give
 _MOST_CHECKED = 100  # values of a key that are looked at before a sweep begins
 
 
@@ -40,12 +42,14 @@ def launch(command: str, given: Sequence[str]) -> None:
     overrides = [*_QUIET, *_FOLDERS, *arguments(command, words, sweep)]
     failed: list[Exception] = []
     folders: list[Path] = []
+    jobs: list[Job] = []
 
     def task(config: Any) -> Any:
         try:
             with naming_extras(), clean_errors():
-                made = _run(command, config)
-            folders.append(made)
+                made = _run(command, config, jobs)
+            if made is not None:
+                folders.append(made)
             return made
         except (InputError, MissingExtra, OSError) as error:
             # Hydra would print a line of its own; of a sweep, which may run elsewhere, it is to tell the failed job.
@@ -61,6 +65,8 @@ def launch(command: str, given: Sequence[str]) -> None:
 
         with typing(words), sweeping(), warnings_as_lines(), _composed_once(), _hydra_arguments([*flags, *overrides]):
             hydra.main(version_base="1.3", config_path=f"pkg://{PACKAGE}", config_name=command)(task)()
+            if jobs:
+                folders += run_jobs(jobs, [command, *given])
     if failed:
         raise failed[0]
     if command == "train" and len(folders) > 1:
@@ -111,8 +117,8 @@ def _check_jobs(command: str, overrides: Sequence[str]) -> None:
                 checked(command, composed(command, [*first[:place], word, *first[place + 1 :]]))
 
 
-def _run(command: str, config: Any) -> Any:
-    """Run a command once its settings are checked and its run folder is its own."""
+def _run(command: str, config: Any, jobs: list[Job]) -> Any:
+    """Run a command once its settings are checked and its run folder is its own; a job of a sweep is put off, if it can be."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -127,6 +133,9 @@ def _run(command: str, config: Any) -> Any:
             folder = own.folder_of(folder)
             if own.taken_up and data.get("resume", "auto") == "auto":
                 named, data["resume"] = True, True
+            if "workers" in data and str(job.sweeper.get("_target_", "")).endswith(_SWEEPER):
+                jobs.append(Job(command, data, folder, named, _given(job), launching.typed_words()))
+                return None
     return launching.run(command, data, folder, named=named, given=_given(job), sweep=sweep)
 
 

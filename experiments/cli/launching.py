@@ -17,7 +17,7 @@ from echelongym.envs.workers.cores import using
 from ..runs.claims import NEUTRAL, claimed, merged, unfinished
 from ..runs.folders import prune, shown
 
-_at_work: list[tuple[str, Path]] = []  # the command, and its run folder
+_at_work: list[tuple[str, Path | None]] = []  # the command, and its run folder; None: all words of a sweep
 _typed: list[str] = []  # what the user typed after the command
 
 
@@ -78,7 +78,18 @@ def run(command: str, data: dict[str, Any], folder: Path, named: bool, given: Se
 
 def at_work() -> str:
     """The words that go on with the command that was interrupted: ``train resume=FOLDER``; empty where there is none."""
-    return f"{_at_work[-1][0]} resume={shown(_at_work[-1][1])}" if _at_work else ""
+    if not _at_work:
+        return ""
+    words, folder = _at_work[-1]
+    return words if folder is None else f"{words} resume={shown(folder)}"
+
+
+@contextmanager
+def working_on(words: str) -> Iterator[None]:
+    """Say, where what is done meanwhile is interrupted, that these words go on with it."""
+    _at_work.append((words, None))
+    yield
+    _at_work.pop()
 
 
 @contextmanager

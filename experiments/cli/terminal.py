@@ -34,6 +34,7 @@ from echelongym.envs.core.errors import (
     missing_extra,
     printable,
 )
+from echelongym.envs.workers.cores import in_worker
 
 from ..runs.folders import shown
 
@@ -224,7 +225,7 @@ class Advance(Protocol):
 def progress(title: str, total: float, unit: str, enabled: bool = True) -> Iterator[Advance]:
     """A progress bar on stderr with time left, and rate (without a unit, the share done); nothing where it is no terminal."""
     out = console(stderr=True)
-    if not enabled or not out.is_terminal:
+    if not enabled or not out.is_terminal or in_worker():
         yield lambda steps=1.0: None
         return
     counted = (MofNCompleteColumn(), _Rate(unit)) if unit else (TaskProgressColumn(),)
@@ -239,7 +240,7 @@ def bar_of_pieces(title: str, pieces: Sequence[Piece], enabled: bool = True) -> 
     """One bar for pieces of work, wherever they are done: yields what is told how far each is; None without a terminal."""
     out = console(stderr=True)
     total = sum(piece.share for piece in pieces)
-    if not enabled or not out.is_terminal or not total:
+    if not enabled or not out.is_terminal or not total or in_worker():
         yield None
         return
     last = TextColumn(

@@ -42,6 +42,15 @@ if TYPE_CHECKING:
 
 #: A training writes into its run folder from the start.
 VISIBLE = True
+#: Env-steps a second of a quick training, and seconds of one whose budget nobody has given.
+QUICK, USUAL = 20_000, 60.0
+
+
+def job_seconds(data: Mapping[str, Any]) -> float:
+    """Seconds that a training with these settings takes, about: what it is given, or what env-steps take at a quick rate."""
+    budget = data["budget"]
+    given = budget["cpu_seconds"], budget["env_steps"]
+    return float(given[0] or (given[1] / QUICK if isinstance(given[1], int) else USUAL))
 
 
 def train(

@@ -13,6 +13,8 @@ from rich.table import Column
 
 from echelongym.agents.budget import Progress
 from echelongym.agents.learners import label
+from echelongym.envs.workers.cores import in_worker
+from echelongym.envs.workers.telling import tell
 
 from ..cli.terminal import cell, console
 from ..runs.folders import RunFolder
@@ -30,7 +32,7 @@ def reported(settings: Settings, out: RunFolder, baselines: Baselines) -> Iterat
     kept = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     described = TextColumn("{task.description}", markup=False, table_column=kept)
     columns = (TaskProgressColumn(), TimeRemainingColumn(), BarColumn(bar_width=12), described)
-    shows_bar = settings.progress and terminal.is_terminal
+    shows_bar = settings.progress and terminal.is_terminal and not in_worker()
     bar = Bar(*columns, console=terminal, transient=True, disable=not shows_bar, expand=True)
     task = bar.add_task(f"{name} on {settings.scenario.name}", total=1.0)
     rows, first = 0, (0, 0.0, time.monotonic())
@@ -43,10 +45,11 @@ def reported(settings: Settings, out: RunFolder, baselines: Baselines) -> Iterat
         spent, steps = now - first[2], progress.env_steps - first[0]
         text = f"{name} {costs(curve[-1], baselines)}; {steps / max(spent, 1e-9):,.0f} env-steps/s"
         bar.update(task, completed=progress.share, description=text)
+        tell(progress.share, text)
         if len(curve) > rows:
             rows = len(curve)
             out.csv("progress.csv", curve)
-            if settings.progress and not shows_bar:
+            if settings.progress and not shows_bar and not in_worker():
                 left = _left(progress.share - first[1], 1.0 - progress.share, spent)
                 terminal.print(f"{progress.share:4.0%}  {text}{left}", markup=False, soft_wrap=True)
 
