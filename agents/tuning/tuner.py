@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,6 @@ from echelongym.envs.core.validation import is_number
 from echelongym.envs.interface.feasibility import check_feasible
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.files import write_text
-from echelongym.envs.workers.cores import in_worker
-from echelongym.envs.workers.telling import tell
 from echelongym.envs.worlds.world_sample import ANY, NON_NEGATIVE, WorldSample, cost_limits, sample_of
 
 from ..registry import RULES
@@ -27,9 +24,8 @@ from ..rules import Rule
 from ..service_targets import MISSED
 from .differentiation import GRADIENTS
 from .judging import JUDGED, Candidates, Judge, TuningBudget
+from .progress import ReportStage, progress_of
 from .stages import METHODS, TuningPlan
-
-ReportStage = Callable[[int, str], None]  # env-periods simulated since the last call, and what to say
 
 MOST_REFITS = 20
 LAST = 0.25  # share of what was spent, the last, whose gain says whether more would have helped
@@ -197,7 +193,7 @@ def tune(
     started = time.process_time()
     made_for = getattr(RULES[rule], "made_for", None)
     if made_for is not None:
-        with _progress(progress, f"tune {rule}", budget, report) as told:
+        with progress_of(progress, f"tune {rule}", budget, report) as told:
             spent = TuningBudget(budget or 0, told)
             made = made_for(scenario, budget, seed, worlds, spent.spend, **dict(parameters or {}))
             seconds = spent.seconds
@@ -293,7 +289,7 @@ def _search(
     limit = plan.natural_budget() * fits if budget is None else budget
     _check_limit(limit, plan.judge.price, plan.judge.worlds, refit)
     tried = []
-    with _progress(progress, f"tune {rule}", limit, report) as told:
+    with progress_of(progress, f"tune {rule}", limit, report) as told:
         plan.judge.budget = spent = TuningBudget(limit, told)
         for number in range(fits):
             left = (limit - spent.env_periods) // (fits - number)
@@ -367,44 +363,3 @@ def _with_closest(target: Mapping[str, Any], closest: Mapping[str, float]) -> di
     """A target's estimate and status; of a missed one, how close the closest of all candidates came."""
     missing = target["status"] == MISSED and target["name"] in closest
     return {**target, "missing_at_best": closest[target["name"]]} if missing else dict(target)
-
-
-@contextmanager
-def _progress(show: bool, title: str, total: int | None, report: ReportStage | None) -> Iterator[ReportStage | None]:
-    """A bar with rate and time left; yields ``report(env_periods, text)``. Without a bar whoever listens is told."""
-    if report is not None:
-        yield report
-        return
-    if not show or in_worker():
-        spent = 0
-
-        def share(env_periods: int, text: str) -> None:
-            nonlocal spent
-            spent += env_periods
-            tell(min(spent / total, 1.0) if total else 0.0, f"{title}: {text}")
-
-        yield share
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.table import Column
-
-    # What a narrow terminal cuts off stands last: the rate; the time left and the cost so far stay.
-    last = TextColumn("{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
-    columns = (
-        TextColumn("{task.description}"),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        BarColumn(bar_width=6),
-        last,
-    )
-    with Progress(*columns, console=Console(stderr=True), expand=True) as bar:
-        task = bar.add_task(title, total=total, text="")
-
-        def told(env_periods: int, text: str) -> None:
-            speed = bar.tasks[0].speed
-            rate = f"; {speed / 1000:,.0f} k env-periods/s" if speed else ""
-            bar.update(task, advance=env_periods, text=f"{text}{rate}")
-
-        yield told
-        bar.update(task, completed=bar.tasks[0].completed if total is None else total)

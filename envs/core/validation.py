@@ -43,7 +43,7 @@ class Config(BaseModel):
             raise ValueError(f"expected a mapping with keys among {', '.join(keys)}")
         for key in data:
             if key not in keys:
-                near = closest(key, keys) or cls._deeper(key)
+                near = cls._deeper(key) or closest(key, keys) or cls._parameter(key)
                 raise ValueError(f"unknown key {shorten(key, 60)}{near} (known: {', '.join(keys)})")
         return data
 
@@ -51,9 +51,12 @@ class Config(BaseModel):
     def _deeper(cls, key: object) -> str:
         """``; did you mean 'evaluation.worlds'?`` where a key is one of a part of this config."""
         paths = [path for path in _paths(cls) if path.rpartition(".")[2] == key]
-        if not paths and "parameters" in cls.model_fields and isinstance(key, str):
-            paths = [f"parameters.{key}"]
         return f"; did you mean {' or '.join(map(repr, paths[:2]))}?" if paths else ""
+
+    @classmethod
+    def _parameter(cls, key: object) -> str:
+        takes = "parameters" in cls.model_fields and isinstance(key, str)
+        return f"; did you mean {f'parameters.{key}'!r}?" if takes else ""
 
 
 def _paths(model: type[BaseModel], prefix: str = "", depth: int = 2) -> Iterator[str]:

@@ -18,7 +18,7 @@ from . import launching
 from .compose import PACKAGE, arguments, checked, composed, groups, plain
 from .hydra_interface import clean_errors, split_flags
 from .launching import typing
-from .sweep_jobs import Job, run_jobs
+from .sweep_jobs import JobOfSweep, run_jobs
 from .terminal import warnings_as_lines
 
 # Hydra writes nothing but our run folder, and logs nothing of its own.
@@ -42,7 +42,7 @@ def launch(command: str, given: Sequence[str]) -> None:
     overrides = [*_QUIET, *_FOLDERS, *arguments(command, words, sweep)]
     failed: list[Exception] = []
     folders: list[Path] = []
-    jobs: list[Job] = []
+    jobs: list[JobOfSweep] = []
 
     def task(config: Any) -> Any:
         try:
@@ -117,7 +117,7 @@ def _check_jobs(command: str, overrides: Sequence[str]) -> None:
                 checked(command, composed(command, [*first[:place], word, *first[place + 1 :]]))
 
 
-def _run(command: str, config: Any, jobs: list[Job]) -> Any:
+def _run(command: str, config: Any, jobs: list[JobOfSweep]) -> Any:
     """Run a command once its settings are checked and its run folder is its own; a job of a sweep is put off, if it can be."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -134,7 +134,7 @@ def _run(command: str, config: Any, jobs: list[Job]) -> Any:
             if own.taken_up and data.get("resume", "auto") == "auto":
                 named, data["resume"] = True, True
             if "workers" in data and str(job.sweeper.get("_target_", "")).endswith(_SWEEPER):
-                jobs.append(Job(command, data, folder, named, _given(job), launching.typed_words()))
+                jobs.append(JobOfSweep(command, data, folder, named, _given(job), launching.typed_words()))
                 return None
     return launching.run(command, data, folder, named=named, given=_given(job), sweep=sweep)
 

@@ -48,6 +48,7 @@ class Tuning(Config):
     tolerance: Annotated[float, number(0, 1)]
     patience: Annotated[float, number(0, 1)]
     refit: Annotated[int, number(0, 20, integer=True)]
+    workers: Workers | None = None  # for tuning alone; None: as many as the command has
     cache: str | None
     refresh: Flag
 
@@ -58,6 +59,7 @@ class Bounds(Config):
     worlds: Annotated[int, number(0, MOST_WORLDS, integer=True)]
     penalty: Flag
     steps: PositiveCount | None
+    workers: Workers | None = None  # for bounds alone; None: as many as the command has
     cache: str | None
 
 

@@ -21,7 +21,7 @@ from .terminal import bar_of_pieces, say, warnings_as_lines
 
 
 @dataclass(frozen=True)
-class Job:
+class JobOfSweep:
     """A job: what :func:`.launching.run` takes."""
 
     command: str
@@ -45,7 +45,7 @@ class Job:
         return float(module.job_seconds(self.data)) if hasattr(module, "job_seconds") else None
 
 
-def run_jobs(jobs: Sequence[Job], words: Sequence[str]) -> list[Path]:
+def run_jobs(jobs: Sequence[JobOfSweep], words: Sequence[str]) -> list[Path]:
     """Run all jobs of a sweep; their run folders, in the order of the jobs.
 
     Where workers pay, jobs go side by side, with one bar, and what each says is printed when it is done. Otherwise, and
@@ -75,7 +75,7 @@ def run_jobs(jobs: Sequence[Job], words: Sequence[str]) -> list[Path]:
     return [found[number] for number in range(len(jobs))]
 
 
-def _run_alone(job: Job) -> tuple[Path, str]:
+def _run_alone(job: JobOfSweep) -> tuple[Path, str]:
     """Run a job in a worker: its run folder, and what it said."""
     with contextlib.redirect_stdout(io.StringIO()) as said, warnings_as_lines():
         made = job.run()

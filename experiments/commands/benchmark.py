@@ -37,7 +37,7 @@ class Settings(RunSettings):
     bounds: Bounds
     open_loop: Flag
     tune: Flag
-    workers: Workers
+    workers: Workers = "auto"
     trust: Flag
     pictures: Flag
     progress: Flag

@@ -31,7 +31,7 @@ class Settings(RunSettings):
     exact: Flag
     states: PositiveCount
     tune: Flag
-    workers: Workers
+    workers: Workers = "auto"
     trust: Flag
     progress: Flag
 

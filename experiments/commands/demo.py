@@ -47,7 +47,7 @@ class Settings(RunSettings):
     evaluation: Evaluation
     tuning: Tuning
     bounds: Bounds
-    workers: Workers
+    workers: Workers = "auto"
     progress: Flag
 
 

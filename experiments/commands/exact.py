@@ -28,7 +28,7 @@ class Settings(RunSettings):
     method: str
     search: Flag
     states: PositiveCount
-    workers: Workers
+    workers: Workers = "auto"
     progress: Flag
 
 

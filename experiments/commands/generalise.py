@@ -65,7 +65,7 @@ class Settings(RunSettings):
     evaluation: Evaluation
     tuning: Tuning
     trust: Flag
-    workers: Workers
+    workers: Workers = "auto"
     progress: Flag
 
 

@@ -40,7 +40,7 @@ class Settings(RunSettings):
     tape: str | None
     trace: Literal["none", "npz", "csv"]
     trust: Flag
-    workers: Workers
+    workers: Workers = "auto"
     progress: Flag
 
 

@@ -24,7 +24,7 @@ class Settings(RunSettings):
 
     policy: PolicyChoice
     tuning: Tuning
-    workers: Workers
+    workers: Workers = "auto"
     progress: Flag
 
 

@@ -173,14 +173,14 @@ def bounds_of(
     tape = scenario.sample(worlds, evaluation.seed, "test", periods)
     costs = {}
     with progress("perfect information", worlds, "worlds", show_progress) as advance:
-        costs[PERFECT] = perfect_information(scenario, tape, progress=_counter(advance)).cost
+        costs[PERFECT] = perfect_information(scenario, tape, chosen.workers, _counter(advance)).cost
     if chosen.penalty and why is None:
         weights = None if beside is None else beside.given.get(PENALTY)
         if weights is None:
             with progress("fitting the penalty of the bound", 1.0, "", show_progress) as advance:
                 weights = fit(scenario, evaluation.seed, "test", chosen.steps, _share(advance))
         with progress("with that price", worlds, "worlds", show_progress) as advance:
-            bound = tightened(scenario, tape, evaluation.seed, "test", weights, progress=_counter(advance))
+            bound = tightened(scenario, tape, evaluation.seed, "test", weights, chosen.workers, _counter(advance))
         costs[TIGHTENED] = bound.cost
     if file is not None:
         _keep(file, {kind: found.tolist() for kind, found in costs.items()})
@@ -293,7 +293,7 @@ def _key(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, worlds: int
         "seed": evaluation.seed,
         "worlds": worlds,
         "periods": periods,
-        "bounds": chosen.model_dump(exclude={"cache", "worlds"}),
+        "bounds": chosen.model_dump(exclude={"cache", "workers", "worlds"}),
         "code": digest(("echelongym.agents.planning.penalised_bound",), ()),
     }
     return f"bound-{folder_name(scenario.name)}-{_hash(made_from)}"

@@ -12,7 +12,8 @@ from typing import Any
 from echelongym.agents.loading import load_policy
 from echelongym.agents.registry import RULES
 from echelongym.agents.rules import Rule
-from echelongym.agents.tuning.tuner import ReportStage, Tuned, tune
+from echelongym.agents.tuning.progress import ReportStage
+from echelongym.agents.tuning.tuner import Tuned, tune
 from echelongym.envs.core.errors import InputError, is_installed, unknown
 from echelongym.envs.core.names import folder_name
 from echelongym.envs.scenario.scenario import Scenario
@@ -28,7 +29,7 @@ from ..runs.sources import digest
 
 RULE_FILE, _DONE, _SEAL = "rule.yaml", "tuning.json", "sha256"
 # Settings that change nothing in a result.
-_NEUTRAL = {"cache", "refresh"}
+_NEUTRAL = {"cache", "refresh", "workers"}
 # What tuning usually takes: evaluations on all worlds, and seconds an env-period, lane and product.
 USUAL_EVALUATIONS, SECONDS_A_CELL = 50, 3e-7
 
@@ -106,8 +107,9 @@ def fit_all(
     # What takes longest begins first, so that no worker is idle for long at the end.
     pieces.sort(key=lambda one: -one[1].share)
     work, title = [piece for _, piece in pieces], "tuning and planning" if others else "tuning"
+    workers = None if tuning is None else tuning.workers
     with bar_of_pieces(title, work, show_progress) as bar:
-        for place, value in as_done(work, sum(piece.share for piece in work), WITH_GRADIENTS, bar):
+        for place, value in as_done(work, sum(piece.share for piece in work), WITH_GRADIENTS, bar, workers):
             found[pieces[place][0]] = value
     results = []
     for number in range(len(jobs)):

@@ -221,8 +221,6 @@ def merged(data: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]
     """The config that a claim stored, with those settings of another one that it does not store as they change no result."""
     found = {}
     for key, value in stored.items():
-        if key == "workers" and key not in data:  # once a key of tuning and bounds, too
-            continue
         other = data.get(key)
         both = isinstance(value, Mapping) and isinstance(other, Mapping) and key != "scenario"
         found[key] = merged(other, value) if both else value  # type: ignore[arg-type]

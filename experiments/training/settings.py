@@ -54,5 +54,5 @@ class Settings(RunSettings):
     checkpoint_seconds: Positive
     threads: Annotated[int, number(1, 1_024, integer=True)]  # PyTorch ends the process where the system has no more
     tensorboard: Flag | None
-    workers: Workers
+    workers: Workers = "auto"
     progress: Flag

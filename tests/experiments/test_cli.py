@@ -208,7 +208,7 @@ def test_recorded_demand_is_found_beside_the_scenario() -> None:
         (["benchmark", 'policies=["  "]'], r"policies.0.policy.0 = '  ': expected a rule, a path"),
         (["benchmark", 'policies=""'], "expected a rule, a path"),
         (["demo", "tuning.budget=60"], "budget = 60: expected at least .* env-periods"),
-        (["demo", "workers=1e9"], "workers = 1000000000.0: expected a whole number >= 1 and <= 1024"),
+        (["demo", "workers=1e9"], 'workers = 1000000000.0: expected "auto" or a whole number >= 1 and <= 1024'),
         (["benchmark", "policies=[{polcy: x}]"], "unknown key 'polcy'; did you mean 'policy'"),
         (["benchmark", "policies=[echelon_base_stok]"], "did you mean 'echelon_base_stock'"),
         (["benchmark", "policies=[echelon_base_stock,echelon_base_stock]"], "expected each name once"),

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import rich.console
 from rich.console import Console
 
-from echelongym.agents.tuning import tuner
+from echelongym.agents.tuning import progress as tuning_progress
 from echelongym.experiments.cli import terminal
 from echelongym.experiments.main import main
 from echelongym.experiments.training import progress as training_progress
@@ -89,7 +89,7 @@ def test_the_bar_of_a_tuning_keeps_the_cost(monkeypatch):
     out = io.StringIO()
     made = Console(file=out, width=80, force_terminal=True, force_interactive=True, color_system=None)
     monkeypatch.setattr(rich.console, "Console", lambda **given: made)
-    with tuner._progress(True, "tune capped_echelon_base_stock", 100, None) as report:
+    with tuning_progress.progress_of(True, "tune capped_echelon_base_stock", 100, None) as report:
         report(50, "best 302.45, 1 target missed")
         time.sleep(0.11)
     lines = [line for line in out.getvalue().replace("\r", "\n").splitlines() if "50%" in line]
