@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from .control_groups import control_groups, number_of, text_of
 from .errors import InputError
 
 GIGABYTE = 2**30
 _NEVER_REFUSED = 1 << 24  # bytes; what is free is not looked up for less
+_GROUPS = Path("/sys/fs/cgroup")
 _NO_LIMIT = 1 << 60  # cgroup v1 writes a huge number where there is no limit
 
 
@@ -107,3 +108,39 @@ def _entry(path: Path, key: str) -> int:
         if name == key and value.isdigit():
             return int(value)
     return 0
+
+
+def control_groups(controller: str) -> Iterator[tuple[int, Path]]:
+    """The groups whose limits of a controller (``memory``, ``cpu``) hold for this process, inner ones first.
+
+    Yields
+    ------
+    The version of control groups, 1 or 2, and a folder; it need not hold a file with a limit, or be there at all.
+    """
+    for line in (text_of("/proc/self/cgroup") or "").splitlines():
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if not controllers:
+            version, root = 2, _GROUPS
+        elif controller in controllers.split(","):
+            version, root = 1, _GROUPS / controller
+        else:
+            continue
+        here = root / path.lstrip("/")
+        for folder in (here, *here.parents):
+            if not folder.is_relative_to(root):
+                break
+            yield version, folder
+
+
+def number_of(path: Path) -> int | None:
+    """The whole number in a file; None where there is none."""
+    text = (text_of(path) or "").strip()
+    return int(text) if text.isdigit() else None
+
+
+def text_of(path: str | Path) -> str | None:
+    """The text of a small file of the system; None where it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None

@@ -16,9 +16,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import PlainValidator
 
-from ..core.control_groups import control_groups, text_of
 from ..core.errors import InputError, expected
-from ..core.memory_limits import free_memory, require_memory
+from ..core.memory_limits import control_groups, free_memory, require_memory, text_of
 
 START = 2.0  # CPU-seconds until a worker has imported what it needs and has found its compiled programs
 PAYS = 6.0  # seconds of work for one process from which workers are started
