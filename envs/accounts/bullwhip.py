@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -71,17 +72,28 @@ class Orders:
         # Most often every tier serves the same customers: their demand is added up once.
         self.customers = [_Rows(mask) for mask in served]
         self.same = [k for k, mask in enumerate(served) if k and (mask == served[k - 1]).all()]
-        shape = (len(self.tiers), t.P, worlds)
         # Variances are taken around the mean demand, which keeps their digits.
         around = [(t.mean_demand * (depth >= k)).sum(0) for k in self.tiers]
         self.around = np.array(around).reshape((len(self.tiers), t.P, 1))
+        self.days = _OrderDays(t, np.asarray((number > 0).any(1)), worlds, first_period)
+        self._targets = [t.lane_target[(number == k).any(1)] for k in self.tiers]
+        self._clear(worlds)
+
+    def like(self, worlds: int) -> Orders:
+        """The same for B other worlds, empty."""
+        other = copy.copy(self)
+        other.days = self.days.like(worlds)
+        other._clear(worlds)
+        return other
+
+    def _clear(self, worlds: int) -> None:
+        """New memory for B worlds."""
+        shape = (len(self.tiers), self.tables.P, worlds)
         self.sums = {key: np.zeros(shape) for key in ("order", "order2", "demand", "demand2")}
         self.periods = np.zeros(worlds)
         self.seen = np.zeros(worlds)  # periods fed, up to where all is known
         self.all_known = False
         self.missing = np.zeros(shape)  # asked for and not shipped in the period before
-        self.days = _OrderDays(t, np.asarray((number > 0).any(1)), worlds, first_period)
-        self._targets = [t.lane_target[(number == k).any(1)] for k in self.tiers]
         self.count_in(np.float64)
 
     def count_in(self, dtype: Any) -> None:
@@ -169,8 +181,18 @@ class _OrderDays:
         self._patterns = np.concatenate([*patterns, ALWAYS])
         #: Periods fed until every lane could be asked once.
         self.unknown = 1 + max((int(np.roll(one, -first).argmax()) for one in patterns), default=0)
-        self._first, self._period = first, np.full(worlds, first)
-        self._missing = np.zeros((t.L, t.P, worlds))  # when each lane could be asked last
+        self._first = first
+        self._clear(worlds)
+
+    def like(self, worlds: int) -> _OrderDays:
+        """The same for B other worlds, from the first period on."""
+        other = copy.copy(self)
+        other._clear(worlds)
+        return other
+
+    def _clear(self, worlds: int) -> None:
+        self._period = np.full(worlds, self._first)
+        self._missing = np.zeros((self.tables.L, self.tables.P, worlds))  # when each lane could be asked last
 
     def open_in(self, periods: int) -> NDArray[np.bool_]:
         """(periods, L) whether each lane can be asked, from the first period fed on."""

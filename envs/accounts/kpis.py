@@ -5,6 +5,7 @@ What each one means is in :mod:`echelongym.envs.accounts.kpi_definitions`.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -121,31 +122,43 @@ class KpiAccumulator:
 
     def __init__(self, tables: Tables, worlds: int, within: tuple[int, ...] = (1, 2), first_period: int = 0) -> None:
         t = tables
-        self.tables, self.worlds, self.within = t, worlds, tuple(within)
+        self.tables, self.within = t, tuple(within)
         self._ledger = Ledger(t, NUMPY)
-        sizes = _wanted(t)
+        self._sizes = sizes = _wanted(t)
         self.waits = "backlog" in sizes
         self._fields = [Flows._fields.index(name) for name in sizes]
-        self._nothing = [np.zeros((size, t.P, worlds)) for size in sizes.values()]
+        ends = np.cumsum(list(sizes.values()))
+        self._places = {
+            name: slice(int(end) - size, int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)
+        }
+        moving = np.isfinite(t.vehicle_volume) | (t.distance_km > 0)
+        moving |= (t.lane_fixed_cost > 0) | (t.lane_fixed_emissions > 0)
+        self.moving = np.flatnonzero(moving)
+        self.orders = Orders(t, worlds, first_period)
+        self._clear(worlds)
+
+    def like(self, worlds: int) -> KpiAccumulator:
+        """Another accumulator of the same scenario, for B worlds and empty; quicker than making one anew."""
+        other = copy.copy(self)
+        other.orders = self.orders.like(worlds)
+        other._clear(worlds)
+        return other
+
+    def _clear(self, worlds: int) -> None:
+        """New memory for B worlds."""
+        t, sizes, self.worlds = self.tables, self._sizes, worlds
+        self._nothing = [np.broadcast_to(0.0, (size, t.P, worlds)) for size in sizes.values()]
         numbers = max(max(sizes.values()) * t.P * worlds, 1)
         self._most = min(max(GATHERED // numbers, 1), MOST_PERIODS)
         self._held = 0
         # All flows of a period stand in one row; row 0 of a block is their total so far.
         rows = self._most + 1 if self._most > 1 else 1
         self._block = np.zeros((rows, sum(sizes.values()), t.P, worlds))
-        ends = np.cumsum(list(sizes.values()))
-        self._places = {
-            name: slice(int(end) - size, int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)
-        }
         self.sums = {name: self._block[0, place] for name, place in self._places.items()}
         self.counts_under_way = "in_transit" in sizes
         self._stockouts = np.zeros((t.C, worlds))
         self._periods = np.zeros(worlds)
-        moving = np.isfinite(t.vehicle_volume) | (t.distance_km > 0)
-        moving |= (t.lane_fixed_cost > 0) | (t.lane_fixed_emissions > 0)
-        self.moving = np.flatnonzero(moving)
         self._vehicles = np.zeros((len(self.moving), worlds))
-        self.orders = Orders(t, worlds, first_period)
         self.waiting: Waiting | None = None
         self._seen: Any = None  # the type of the flows added last
         self._arithmetic(NUMPY)

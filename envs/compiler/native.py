@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.typing import NumpyArray
 from .buffers import Tensor
@@ -53,6 +54,7 @@ class Native:
         self._buffer = np.empty(code.scratch + 64, np.uint8)
         aligned = -(-self._buffer.ctypes.data // 64) * 64
         self._table = (ctypes.c_void_p * (len(code.tensors) + 1))(aligned, *(one.start for one in code.tensors))
+        self._addresses = np.frombuffer(memoryview(self._table).cast("B"), np.int64)  # the same memory
         self.calls = [self._function(part) if isinstance(part, str) else part for part in code.parts]
         self._slots = {one.start: slot for slot, one in enumerate(code.tensors, 1)}
         #: Whether it is one function, which :meth:`repeat` calls without coming back to Python.
@@ -80,7 +82,7 @@ class Native:
         Raises
         ------
         TypeError
-            If an input is None that was an array when it was recorded, or the other way about.
+            If an input has another type than it was recorded with, is None where that was an array, or the other way about.
         """
         table = self._table
         for (mine, slot, start, results), given in zip(self._inputs, inputs, strict=True):
@@ -91,7 +93,7 @@ class Native:
             place = results.get(id(given)) if slot else None
             if place is None:
                 if mine is not given:
-                    if given is None:
+                    if given is None or getattr(given, "dtype", object) != mine.dtype:
                         raise not_as_recorded([one[0] for one in self._inputs], inputs)
                     mine[...] = given
                 place = start
@@ -104,31 +106,33 @@ class Native:
         for call in self.calls:
             call()
 
-    def repeat(self, times: int, moving: Sequence[tuple[NumpyArray, int, int]]) -> None:
+    def slots(self, arrays: Sequence[NumpyArray]) -> NDArray[np.int64]:
+        """(n,) places in the table of addresses of arrays that the program was recorded with; 0 of those it does not touch."""
+        return np.array([self._slots.get(one.ctypes.data, 0) for one in arrays], np.int64)
+
+    def repeat(self, times: int, slots: NDArray[np.int64], starts: NDArray[np.int64], steps: NDArray[np.int64]) -> None:
         """Replay many times in one call; the program must be ``whole``.
 
         Parameters
         ----------
         times
             How often.
-        moving
-            Arrays that the program reads or writes, as they were when it was recorded; each with the address at which it is
-            found the first time instead, and the bytes by which it moves on from one time to the next.
+        slots
+            (n,) places in the table, > 0, of arrays that the program reads or writes.
+        starts, steps
+            (n,) the address at which each is found the first time instead, and the bytes by which it moves on from one time
+            to the next; contiguous.
         """
-        used = [(slot, *rest) for one, *rest in moving if (slot := self._slots.get(one.ctypes.data)) is not None]
-        before = [self._table[slot] for slot, _, _ in used]
-        numbers = ctypes.c_int64 * len(used)
-        for slot, start, _ in used:
-            self._table[slot] = start
+        before = self._addresses[slots]
+        self._addresses[slots] = starts
         self._library.repeat(
             ctypes.c_void_p(ctypes.addressof(self._table)),
             ctypes.c_int64(times),
-            ctypes.c_int64(len(used)),
-            numbers(*(slot for slot, _, _ in used)),
-            numbers(*(step for _, _, step in used)),
+            ctypes.c_int64(len(slots)),
+            ctypes.c_void_p(slots.ctypes.data),
+            ctypes.c_void_p(steps.ctypes.data),
         )
-        for (slot, _, _), address in zip(used, before, strict=True):
-            self._table[slot] = address
+        self._addresses[slots] = before
 
     def _agrees(self, program: Recording, state: list[Tensor]) -> bool:
         """Whether a replay gives what NumPy's gives; both are undone."""

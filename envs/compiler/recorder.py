@@ -69,8 +69,8 @@ class Program(Recording):
     Raises
     ------
     TypeError
-        If the function does something that cannot be recorded; when it is called, if an input is None that was an array when
-        it was recorded, or the other way about: what was decided by that stays so.
+        If the function does something that cannot be recorded; when it is called, if an input has another type than it was
+        recorded with, or is None where that was an array, or the other way about: what was decided by that stays so.
     """
 
     def __init__(
@@ -102,12 +102,12 @@ class Program(Recording):
         self._free = {}
 
     def __call__(self, *inputs: Any) -> list[Any]:
-        """Replay with new inputs (of the recorded shapes; None where it was None): the outputs.
+        """Replay with new inputs (of the recorded shapes and types; None where it was None): the outputs.
 
         Raises
         ------
         TypeError
-            If an input is None that was an array when it was recorded, or the other way about.
+            If an input has another type than it was recorded with, is None where that was an array, or the other way about.
         """
         if self.native is not None:
             self.native(inputs)
@@ -116,7 +116,7 @@ class Program(Recording):
         for mine, given in zip(self.inputs, inputs, strict=True):
             if mine is given:
                 continue
-            if mine is None or given is None:
+            if mine is None or given is None or getattr(given, "dtype", object) != mine.dtype:
                 raise not_as_recorded(self.inputs, inputs)
             mine[...] = given
         self._run(began)

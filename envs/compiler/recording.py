@@ -35,11 +35,16 @@ class Recording:
 
 
 def not_as_recorded(recorded: Sequence[Any], given: Sequence[Any]) -> TypeError:
-    """The error for the first input that is None where an array was recorded, or the other way about."""
-    number = next(
-        i for i, pair in enumerate(zip(recorded, given, strict=True)) if (pair[0] is None) != (pair[1] is None)
+    """The error for the first input of another type than the one recorded, or None where that was an array or the other way."""
+
+    def said(one: Any) -> str:
+        return "None" if one is None else f"an array of {getattr(one, 'dtype', type(one).__name__)}"
+
+    number, was, now = next(
+        (i, said(pair[0]), said(pair[1]))
+        for i, pair in enumerate(zip(recorded, given, strict=True))
+        if said(pair[0]) != said(pair[1])
     )
-    was, now = ("None" if one[number] is None else "an array" for one in (recorded, given))
     return TypeError(f"inputs[{number}] = {now}: expected {was}, as it was when the function was recorded")
 
 

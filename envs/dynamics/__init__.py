@@ -3,6 +3,6 @@
 from ..core.segments import Segments
 from ..worlds.tape_arrays import Exogenous
 from .period import Dynamics
-from .state import Arrivals, Flows, State, demand_seen, opening_backlog
+from .state import Arrivals, Flows, State, demand_seen, opening
 
-__all__ = ["Arrivals", "Dynamics", "Exogenous", "Flows", "Segments", "State", "demand_seen", "opening_backlog"]
+__all__ = ["Arrivals", "Dynamics", "Exogenous", "Flows", "Segments", "State", "demand_seen", "opening"]

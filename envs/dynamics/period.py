@@ -20,7 +20,7 @@ from .road import Road
 from .rounding import counting, dust_of
 from .serve import Service, Serving
 from .ship import Shipping
-from .state import Arrivals, Flows, State, opening_backlog
+from .state import Arrivals, Flows, State, opening
 from .units import units_of
 
 
@@ -82,14 +82,13 @@ class Dynamics:
         """The state at the start of period 0 for a batch of worlds."""
         t, units = self.tables, self.units
         batch = units.amount(np.zeros(worlds))
-        on_hand = np.zeros((t.N, t.P, t.A, 1))
-        on_hand[:, np.arange(t.P), t.fresh_class, 0] = t.initial_on_hand
-        rows, leads = self.road.initial(worlds)
+        start = opening(t)
+        rows, leads = self.road.initial(start.in_transit, worlds)
         return State(
-            units.amount(on_hand) + batch,
+            units.amount(start.on_hand[..., None]) + batch,
             rows,
             leads,
-            units.amount(opening_backlog(t)[..., None]) + batch,
+            units.amount(start.backlog[..., None]) + batch,
             units.amount(np.zeros((t.L, t.P, 1))) + batch,
         )
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core.backend import Array, Ops, replaced
 from ..core.segments import Segments
+from ..core.typing import Floats
 from ..network.tables import Tables
 from .units import Units
 
@@ -101,12 +102,11 @@ class Road:
 
     # The road in a period ------------------------------------------------------------------------
 
-    def initial(self, worlds: int) -> tuple[Array, Array | None]:
-        """Rows (M, P, A, B) at the start of period 0 and the lead times of the varied ones."""
-        t, ops = self.tables, self.ops
-        rows = np.zeros((len(self.kept_lane), t.P, t.A, worlds))
-        for p in range(t.P):
-            rows[:, p, t.fresh_class[p]] = t.initial_in_transit[self.kept_lane, p, self.kept_slot][:, None]
+    def initial(self, in_transit: Floats, worlds: int) -> tuple[Array, Array | None]:
+        """Rows (M, P, A, B) at the start of period 0, of units (L, P, K, A), and the lead times of the varied ones."""
+        ops = self.ops
+        kept = in_transit[self.kept_lane, :, self.kept_slot][..., None]
+        rows = np.broadcast_to(kept, (*kept.shape[:-1], worlds))
         leads = self.opening + ops.whole(np.zeros((1, worlds))) if self.varied else None
         return self.units.amount(rows), leads
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..core.backend import Array
+from ..core.backend import Array, half_up
+from ..core.typing import Floats
 from ..network.tables import Tables
 
 
@@ -60,10 +61,24 @@ def demand_seen(tables: Tables, flows: Flows) -> Array:
     return flows.demand
 
 
-def opening_backlog(tables: Tables) -> Any:
-    """(C, P, W) units that wait when period 0 begins, as if they had come up in the period before."""
+class Opening(NamedTuple):
+    """What a scenario's episodes begin with, in a world: units, whole ones where units are."""
+
+    on_hand: Floats  # (N, P, A)
+    in_transit: Floats  # (L, P, K, A) slot k was dispatched k + 1 periods ago
+    backlog: Floats  # (C, P, W) as if they had come up in the period before
+
+
+def opening(tables: Tables) -> Opening:
+    """Stock, units in transit and waiting customers when period 0 begins; all units are fresh, or were at dispatch."""
     t = tables
-    waiting = np.zeros((t.C, t.P, t.W))
+    on_hand, in_transit = np.zeros((t.N, t.P, t.A)), np.zeros((t.L, t.P, t.K, t.A))
+    products = np.arange(t.P)
+    on_hand[:, products, t.fresh_class] = t.initial_on_hand
+    for p in products:
+        in_transit[:, p, :, t.fresh_class[p]] = t.initial_in_transit[:, p]
+    backlog = np.zeros((t.C, t.P, t.W))
     customers, products = np.indices((t.C, t.P))
-    waiting[customers, products, np.where(t.patience > 0, 1, 0)] = t.opening_backlog
-    return waiting
+    backlog[customers, products, np.where(t.patience > 0, 1, 0)] = t.opening_backlog
+    found = Opening(on_hand, in_transit, backlog)
+    return Opening(*map(half_up, found)) if t.integer else found

@@ -24,7 +24,7 @@ from ..interface.observation_encoder import ActionDecoder, ObservationEncoder
 from ..processes.series import Purpose
 from ..scenario.scenario import Scenario
 from ..worlds.events import disturbed
-from ..worlds.memory import tape_bytes
+from ..worlds.memory import state_bytes, tape_bytes
 from .settings import EnvSettings
 from .step import Stepping
 
@@ -71,10 +71,12 @@ class SteppedNetwork:
 
     def _bytes(self) -> int:
         """What the worlds of all slots take, with their states, observations and bounds of spaces."""
-        t = self.tables
-        state = t.N * t.P * t.A + t.L * t.P * t.K * t.A + t.C * t.P * (t.W + t.H)
-        each = 8 * 2 * state + 4 * 4 * (self.encoder.size + self.decoder.size)
-        return self.size * each + tape_bytes(self.scenario, self.size, self.periods + 1)
+        each = 8 * 2 * self.tables.C * self.tables.P * self.tables.H + 4 * 4 * (self.encoder.size + self.decoder.size)
+        return (
+            2 * state_bytes(self.tables, self.size)
+            + self.size * each
+            + tape_bytes(self.scenario, self.size, self.periods + 1)
+        )
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..accounts.ledger import Ledger
 from ..compiler.native import Native
@@ -103,6 +104,7 @@ class RolloutProgram:
         self.sums: dict[str, NumpyArray] = {}
         self.before, self.fits = np.zeros(W), np.ones(W, dtype=bool)
         self.native: Native | None = None
+        self._slots: NDArray[np.int64] | None = None  # see Native.repeat
         self._valued = bool(machinery.tables.terminal_value.any())
         self._rows = self._inputs(part)
         try:
@@ -131,13 +133,29 @@ class RolloutProgram:
             If that does not come about.
         """
         self.start()
-        self.native = Native(self.program, made)
+        self.native, self._slots = Native(self.program, made), None
 
     # Running -------------------------------------------------------------------------------------
 
     def read(self, part: TapePart) -> None:
-        """Go on with the worlds of a tape of the same arrays."""
+        """Go on with the worlds of a part of a tape of the same arrays."""
         self.part, self._rows = part, self._inputs(part)
+        written = [
+            *([] if self.kpis is None else self.kpis.written),
+            *([] if self.trace is None else self.trace.written),
+        ]
+        self._written = written
+        if self.native is None or not self.native.whole:
+            return
+        moving = [*zip(self.program.inputs, self._rows.values(), strict=False), *written]
+        if self._slots is None:
+            slots = self.native.slots([array for array, _ in moving])
+            self._touched = np.flatnonzero(slots)
+            self._slots = slots[self._touched]
+        rows = [moving[i][1] for i in self._touched]
+        self._starts = np.array([one.address for one in rows], np.int64)
+        self._steps = np.array([one.rows.strides[0] for one in rows], np.int64)
+        self._begun = np.array([not one.counted for one in rows], np.int64)
 
     def start(self) -> None:
         """Begin with the worlds that the part holds now."""
@@ -161,18 +179,12 @@ class RolloutProgram:
 
     def run(self, first: int, stop: int) -> None:
         """Periods ``first`` to ``stop``."""
-        native, read = self.native, list(zip(self.program.inputs, self._rows.values(), strict=False))
-        written = [
-            *([] if self.kpis is None else self.kpis.written),
-            *([] if self.trace is None else self.trace.written),
-        ]
+        native = self.native
         if native is not None and native.whole:
-            every = [*read, *written]
-            moving = [(array, rows.at(0 if rows.counted else first), rows) for array, rows in every]
-            native.repeat(
-                stop - first, [(array, shown.ctypes.data, rows.rows.strides[0]) for array, shown, rows in moving]
-            )
+            assert self._slots is not None
+            native.repeat(stop - first, self._slots, self._starts + self._begun * self._steps * first, self._steps)
             return
+        read = list(zip(self.program.inputs, self._rows.values(), strict=False))
         calls: Sequence[Callable[[], Any]] = self.program.calls if native is None else native.calls
         for period in range(first, stop):
             for array, rows in read:
@@ -180,23 +192,15 @@ class RolloutProgram:
             with np.errstate(all="ignore"):  # of decisions that are no numbers, which ``fits`` tells of
                 for call in calls:
                     call()
-            for array, rows in written:
+            for array, rows in self._written:
                 rows.at(period - first if rows.counted else period)[...] = array
 
     # Recording -----------------------------------------------------------------------------------
 
     def _inputs(self, part: TapePart) -> dict[str, Rows]:
         """What a period reads, by name."""
-        t, rows = self.machinery.tables, part.rows
-        found = {name: Rows(array, t.H if name == "demand" else 0) for name, array in rows.items()}
-        found |= {f"next {name}": Rows(rows[name], 1) for name in ("lane_yield", "thin") if name in rows}
-        found["period"] = Rows(part.numbers)
-        if self._valued:
-            found["last"] = Rows(part.last)
-        if not t.censored:
-            found["history"] = Rows(rows["demand"], 0, block=t.H)
-        found |= {f"foreseen {i}": Rows(array) for i, array in enumerate(part.foreseen)}
-        return found | ({} if self.kpis is None else self.kpis.inputs)
+        foreseen = {f"foreseen {i}": Rows(array) for i, array in enumerate(part.foreseen)}
+        return part.inputs | foreseen | ({} if self.kpis is None else self.kpis.inputs)
 
     def _at_first(self) -> HandedOn:
         """The state before the first period and, as zeros, the arrivals that it does not have."""

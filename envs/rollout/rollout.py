@@ -23,7 +23,7 @@ from ..worlds.tape import Tape
 from .kpi_sums import KpiSums
 from .program import Machinery, RolloutProgram, Unrecordable
 from .recordable import Recordable, recordable
-from .tape_part import TapePart, parts, read_arrays
+from .tape_part import TapePart, filled, read_arrays
 from .trace_rows import TraceRows
 
 if TYPE_CHECKING:
@@ -177,15 +177,14 @@ class Rollout:
         """
         t, W = self.tables, self.worlds
         machinery = machinery_of(t, W, self.vary)
-        part = self._part()
-        part.fill(0, min(W, self.tape.batch))
+        part = TapePart(t, self.tape, W)
+        stop = min(W, self.tape.batch)
+        part.fill(0, stop)
+        if self.policy.foreseen is not None:
+            part.foresee(self.policy.foreseen(self.tape)(0, stop))
         sums = KpiSums(t, machinery.ops, W, windows(self.scenario), self.most) if self.kpis else None
         rows = TraceRows(machinery.ledger) if self.trace else None
         return RolloutProgram(machinery, self.policy, part, sums, rows)
-
-    def _part(self) -> TapePart:
-        foreseen = self.policy.foreseen
-        return TapePart(self.tables, self.tape, self.worlds, None if foreseen is None else foreseen(self.tape))
 
     def run(self, progress: Callable[[int, int], None] | None = None, told: int = 0) -> Sums | None:
         """All periods of all worlds; None if the policy decides what does not fit, to be said by who asks it again.
@@ -203,7 +202,7 @@ class Rollout:
     def _run(self, progress: Callable[[int, int], None] | None, told: int) -> Sums | None:
         assert self.entry.program is not None
         t, tape, program, W = self.tables, self.tape, self.entry.program, self.worlds
-        part = self._part()
+        foreseen = None if self.policy.foreseen is None else self.policy.foreseen(tape)
         for number, given in zip(program.numbers, self.policy.numbers, strict=True):
             number[...] = given
         for memory, opening in zip(program.memory, self.policy.memory or (), strict=True):
@@ -212,9 +211,9 @@ class Rollout:
             program.trace.begin(tape.periods, tape.batch)
         lines = {line: np.zeros(tape.batch) for line in program.sums}
         before = np.zeros(tape.batch)
-        whole = KpiAccumulator(t, tape.batch, windows(self.scenario), t.warm_up) if self.kpis else None
-        for start, stop in parts(tape.batch, W):
-            part.fill(start, stop)
+        whole = None if program.kpis is None else program.kpis.accumulated.like(tape.batch)
+        for start, stop, part in filled(t, tape, W):
+            part.foresee([] if foreseen is None else foreseen(start, stop))
             program.read(part)
             program.start()
             mine = slice(0, stop - start)

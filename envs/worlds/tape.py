@@ -8,6 +8,7 @@ first, then the world; in memory the world comes last, and what never varies is 
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,12 +33,16 @@ from .tape_arrays import ARRAYS, AXES, GRAIN, Exogenous, TapeArrays, batch_last,
 from .tape_checks import check_names, check_sizes, check_values, complete, is_whole, world_count, world_labels
 from .tape_files import read_connections, read_names, read_tape, write_tape
 
+#: Tapes, which never change, each with the scenario that it was checked for and what it was completed to; None: itself.
+_checked: weakref.WeakKeyDictionary[Tape, tuple[weakref.ref[Any], Tape | None]] = weakref.WeakKeyDictionary()
+
 
 @dataclass(frozen=True, eq=False)
 class Tape(TapeArrays):
     """A batch of B worlds over T periods.
 
-    ``tape[3]``, ``tape[[0, 2]]`` and ``tape[:8]`` select worlds by their place in the batch.
+    ``tape[3]``, ``tape[[0, 2]]`` and ``tape[:8]`` select worlds by their place in the batch. Its numbers never change: arrays
+    are read-only, copies of those given that can be written into. :meth:`replace` makes another tape.
 
     Raises
     ------
@@ -50,6 +55,16 @@ class Tape(TapeArrays):
     >>> tape.save("worlds.npz")
     >>> tape = Tape.load("worlds.npz").check(scenario)
     """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ARRAYS:
+            object.__setattr__(self, name, closed(getattr(self, name)))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        for name in ARRAYS:  # which pickle makes anew
+            _read_only(getattr(self, name))
 
     @property
     def integer(self) -> bool:
@@ -116,14 +131,23 @@ class Tape(TapeArrays):
             between 0 and 1 where there is no capacity, lead times that are longer than the scenario
             allows, fractions where units are integer.
         """
+        known = _checked.get(self)
+        if known is not None and known[0]() is scenario:
+            return self if known[1] is None else known[1]
         check_names(self, scenario, where)
         check_sizes(self, scenario, where)
         check_values(self, scenario, where)
         changes = complete(self, scenario)
         fixed = fixed_lead_times(scenario)
-        if not changes and self.fixed_lead_time == fixed:
-            return self
-        return dataclasses.replace(self, **changes, fixed_lead_time=fixed)
+        found = None
+        if changes or self.fixed_lead_time != fixed:
+            made: dict[str, Any] = {
+                name: _read_only(value) if name in ARRAYS else value for name, value in changes.items()
+            }
+            found = dataclasses.replace(self, **made, fixed_lead_time=fixed)
+        if self.connections is None or self.connections is connections(scenario.tables):
+            _checked[self] = weakref.ref(scenario), found
+        return self if found is None else found
 
     def save(self, path: str | Path) -> None:
         """Write the tape as ``.npz``, whole or not at all; what is neutral is left out."""
@@ -145,7 +169,7 @@ class Tape(TapeArrays):
         arrays = read_tape(as_path(path, "tape"))
         where = printable(path)
         names: dict[str, Any] = {**read_names(arrays, where), "connections": read_connections(arrays, where)}
-        given = {name: arrays[name] for name in ARRAYS if name in arrays}
+        given = {name: _read_only(arrays[name]) for name in ARRAYS if name in arrays}
         history, labels = arrays.get("history"), arrays.get("worlds")
         if history is not None and (history.ndim or history.dtype.kind not in "iu" or history < 0):
             raise expected("history", history.tolist(), "a whole number >= 0", where)
@@ -258,7 +282,7 @@ def sample_tape(
     labels = world_labels(worlds)
     check_room(scenario, purpose, int(count) - beyond)
     drawn = _sampler(scenario).sample(_streams(labels, seed, purpose), int(count))
-    arrays: dict[str, Any] = {name: np.moveaxis(array, -1, 1) for name, array in drawn.items()}
+    arrays: dict[str, Any] = {name: np.moveaxis(_read_only(array), -1, 1) for name, array in drawn.items()}
     names: dict[str, Any] = {key: tuple(getattr(scenario, key)) for key in NAMES}
     names["connections"] = connections(scenario.tables)
     names["drawn"] = drawn_from(scenario, labels, seed, purpose, int(count))
@@ -324,4 +348,23 @@ def _pick(array: NumpyArray, place: NDArray[np.int64]) -> NumpyArray:
     if array.strides[1] == 0 and array.shape[1]:
         shape = (array.shape[0], len(place), *array.shape[2:])
         return np.broadcast_to(array[:, :1], shape)
-    return np.moveaxis(np.moveaxis(array, 1, -1).take(place, axis=-1), -1, 1)
+    return np.moveaxis(_read_only(np.moveaxis(array, 1, -1).take(place, axis=-1)), -1, 1)
+
+
+def _read_only(array: NumpyArray) -> NumpyArray:
+    """An array that was made here, and all whose memory it shares, closed to writing."""
+    one: Any = array
+    while isinstance(one, np.ndarray):
+        one.flags.writeable = False
+        one = one.base
+    return array
+
+
+def closed(array: NumpyArray) -> NumpyArray:
+    """An array that nobody can write into: itself, or a copy in the same order in memory that repeats what it repeats."""
+    one: Any = array
+    while isinstance(one, np.ndarray) and not one.flags.writeable:
+        one = one.base
+    if one is None:
+        return array
+    return np.broadcast_to(_read_only(compact(array).copy(order="K")), array.shape)

@@ -7,9 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from echelongym.envs.core.backend import half_up
 from echelongym.envs.core.typing import Floats, Ints
-from echelongym.envs.dynamics import opening_backlog
+from echelongym.envs.dynamics import opening
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.worlds.tape import Tape
 
@@ -71,10 +70,5 @@ class Standing:
     @classmethod
     def initial(cls, tables: Tables) -> Self:
         """The start of a scenario's episodes."""
-        t = tables
-        whole = half_up if t.integer else (lambda x: x)
-        on_hand, in_transit = np.zeros((t.N, t.P, t.A)), np.zeros((t.L, t.P, t.K, t.A))
-        for p in range(t.P):
-            on_hand[:, p, t.fresh_class[p]] = whole(t.initial_on_hand[:, p])
-            in_transit[:, p, :, t.fresh_class[p]] = whole(t.initial_in_transit[:, p])
-        return cls(on_hand, in_transit, t.initial_lead_time, opening_backlog(t))
+        start = opening(tables)
+        return cls(start.on_hand, start.in_transit, tables.initial_lead_time, start.backlog)

@@ -247,6 +247,19 @@ def test_places_looked_up_anew_at_every_replay(worlds):
         accelerate(program)
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_an_input_has_one_type(quick):
+    """Converted without a word, 2.5 units would become 2."""
+    x = np.arange(64)
+    program = Program(lambda x: [x + 1], [x], NumpyOps())
+    if quick:
+        accelerate(program)
+    for other in (x + 0.5, x > 3, x.astype(np.int32), [1] * 64):
+        with pytest.raises(TypeError, match=r"^inputs\[0\] = an array of \w+: expected an array of int64"):
+            program(other)
+    np.testing.assert_array_equal(program(x)[0], x + 1)
+
+
 @pytest.mark.skipif(not COMPILER, reason="needs a compiler")
 @pytest.mark.parametrize("worlds", [5, 48])
 def test_repeated_in_one_call_over_rows_that_move_on(worlds):
@@ -262,8 +275,10 @@ def test_repeated_in_one_call_over_rows_that_move_on(worlds):
     program = Program(function, [given[0]], ops)
     accelerate(program)
     total[...] = 0
-    moving = [(program.inputs[0], given.ctypes.data, given.strides[0]), (row, made.ctypes.data, made.strides[0])]
-    program.native.repeat(11, moving)
+    slots = program.native.slots([program.inputs[0], row])
+    program.native.repeat(
+        11, slots, np.array([one.ctypes.data for one in (given, made)]), np.array([given.strides[0], made.strides[0]])
+    )
     np.testing.assert_array_equal(made, given * 2.0)
     np.testing.assert_array_equal(total, np.add.accumulate(given, 0)[-1])
 
@@ -407,7 +422,9 @@ def test_an_input_is_none_at_every_replay_or_at_none(recorded, quick):
     if quick:
         accelerate(program)
     np.testing.assert_array_equal(program(x, y)[0], x + (recorded or 1.0))
-    other, words = (np.ones(64), "an array: expected None") if y is None else (None, "None: expected an array")
+    other, words = np.ones(64), "an array of float64: expected None"
+    if y is not None:
+        other, words = None, "None: expected an array of float64"
     with pytest.raises(TypeError, match=rf"^inputs\[1\] = {words}, as it was when the function was recorded$"):
         program(x, other)
     np.testing.assert_array_equal(program(x, y)[0], x + (recorded or 1.0))

@@ -299,6 +299,16 @@ def test_a_decision_that_does_not_fit_is_refused_in_the_same_words(number, monke
     assert str(found.value) == str(plain.value)
 
 
+def test_a_tape_that_is_played_again_and_again_costs_the_same(monkeypatch):
+    scenario, tape = drawn(3)
+    rule, other = (RULES[name](scenario) for name in ("echelon_base_stock", "random"))
+    for policy in (rule, other, rule, other, rule):
+        same_outcomes(asked(monkeypatch, scenario, policy, tape), rolled(monkeypatch, scenario, policy, tape))
+    doubled = tape.replace(demand=2 * tape.demand)
+    same_outcomes(asked(monkeypatch, scenario, rule, doubled), rolled(monkeypatch, scenario, rule, doubled))
+    same_outcomes(asked(monkeypatch, scenario, rule, tape[5:20]), rolled(monkeypatch, scenario, rule, tape[5:20]))
+
+
 def test_progress_is_told_of_every_period_once(monkeypatch):
     scenario, tape = drawn(5)
     rule = RULES["echelon_base_stock"](scenario)

@@ -1,5 +1,6 @@
 """Tapes: worlds by name, whoever else is there; files; and what a tape is refused for."""
 
+import copy
 import io
 import pickle
 import zipfile
@@ -515,3 +516,36 @@ def test_a_scenario_that_was_sampled_is_still_plain_data():
     assert made.to_dict() == before
     assert made.digest == busy().digest
     same(pickle.loads(pickle.dumps(made)).sample(3), tape)  # noqa: S301 (our own bytes)
+
+
+def test_a_tape_never_changes():
+    """Neither by itself, nor by the arrays it was made of: so it is checked once."""
+    made = busy()
+    given = np.array(made.sample(3, seed=1).demand)
+    tape = made.sample(3, seed=1).replace(demand=given)
+    whole = tape.exogenous.demand.copy()
+    assert tape.check(made) is tape.check(made)
+    given[...] = -1.0
+    assert np.array_equal(tape.check(made).exogenous.demand, whole)
+    for one in (tape, made.sample(3, seed=1), tape[:2], copy.deepcopy(tape)):
+        one.check(made)
+        with pytest.raises(ValueError, match="read-only"):
+            one.demand[...] = 1.0
+    with pytest.raises(InputError, match="demand"):
+        tape.replace(demand=given).check(made)
+
+
+def test_a_tape_that_fits_one_scenario_is_checked_for_another():
+    one, other = busy(), busy(units="integer")
+    tape = one.sample(3, seed=1)
+    assert tape.check(one) is tape
+    with pytest.raises(InputError, match="whole number"):
+        tape.check(other)
+    assert tape.check(one) is tape
+
+
+def test_what_repeats_in_an_array_takes_no_memory_in_a_tape():
+    made = busy()
+    tape = made.sample(3, seed=1)
+    ones = np.broadcast_to(np.ones((1, 1, tape.node_availability.shape[2])), tape.node_availability.shape)
+    assert tape.replace(node_availability=ones).node_availability.strides[:2] == (0, 0)
