@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.backend import Array, Ops, ops_of
+from ..core.backend import Array, Ops, ops_of, replaced
 from ..core.errors import InputError, unknown
 from ..core.segments import Segments, members_of
 from ..core.typing import Ints
@@ -267,8 +267,7 @@ class Decoding:
         if self.cells is None:
             return asked.reshape((t.L, t.P, -1))
         requests = ops.zeros((t.L * t.P, asked.shape[-1]), asked.dtype)
-        requests[self.cells] = asked
-        return requests.reshape((t.L, t.P, -1))
+        return ops.put(requests, self.cells, asked).reshape((t.L, t.P, -1))
 
     def _closing(self, gap: Array, *places: Any) -> Array:
         """What is asked for where so much is missing; ``places`` pick the lanes, one after another."""
@@ -286,18 +285,16 @@ class Decoding:
         helping = self.by_helped.sum(asked[self.further][self.helpers])
         first = asked[self.first]
         gap = wanted[self.first][self.helped] - positions[self.first][self.helped] - helping
-        out = first + 0
-        out[self.helped] = self.ops.maximum(self._closing(gap, self.first, self.helped), 0)
-        return self._joined(out, asked[self.further])
+        closed = self.ops.maximum(self._closing(gap, self.first, self.helped), 0)
+        return self._joined(replaced(self.ops, first, self.helped, closed), asked[self.further])
 
     def _allocated(self, wanted: Array, on_hand: Array, owned: Owned) -> Array:
         ops = self.ops
         asked = ops.maximum(wanted, 0)
         stock = ops.total(on_hand, 2).reshape((-1, asked.shape[-1]))
-        asked[self.shared] = asked[self.shared] * stock[self.shared_sources]
+        asked = ops.put(asked, self.shared, asked[self.shared] * stock[self.shared_sources])
         echelon = self.accumulate(owned.position)
-        asked[self.leveled] = ops.maximum(wanted[self.leveled] - echelon[self.level_targets], 0)
-        return asked
+        return ops.put(asked, self.leveled, ops.maximum(wanted[self.leveled] - echelon[self.level_targets], 0))
 
     def _local(self, wanted: Array, owned: Owned) -> Array:
         """Downstream first: what a node's own lanes are asked for lowers its position."""
@@ -305,14 +302,14 @@ class Decoding:
         ops = self.ops
         asked = wanted * 0
         if self.further is not None:
-            asked[self.further] = ops.maximum(wanted[self.further] - self._short(owned), 0)
+            asked = ops.put(asked, self.further, ops.maximum(wanted[self.further] - self._short(owned), 0))
         for items, targets, outgoing, by_target, helpers, by_item in self.local.levels:
             gap = wanted[items] - owned.position[targets]
             if outgoing is not None:
                 gap = gap + by_target.sum(asked[outgoing])
             if helpers is not None:
                 gap = gap - by_item.sum(asked[helpers])
-            asked[items] = ops.maximum(gap, 0)
+            asked = ops.put(asked, items, ops.maximum(gap, 0))
         return asked
 
 
