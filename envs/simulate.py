@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from .accounts.kpis import KpiAccumulator, Kpis, windows
 from .accounts.ledger import COST_LINES, REVENUE, Ledger
 from .core.backend import NUMPY, Array, NumpyOps, Ops, TorchOps
+from .core.devices import check_device, on_device
 from .core.errors import expected
+from .core.jax_backend import JaxOps
 from .core.memory_limits import require_memory
 from .dynamics import Arrivals, Dynamics, Flows, State, demand_seen
 from .dynamics.playback import Playback, unusual_lead_times
@@ -19,6 +21,7 @@ from .interface.observation import Decision, Observation, Observer, Policy, chec
 from .network.tables import Tables
 from .rollout.rollout import Rollout, Sums
 from .rollout.trace_rows import joined, traced
+from .rollout.xla_rollout import roll_out
 from .worlds.memory import state_bytes
 from .worlds.tape import Tape
 
@@ -76,22 +79,22 @@ class Outcome:
 
 
 def backend_of(backend: str | Ops, dtype: Any = None) -> Ops:
-    """``"numpy"``, ``"torch"`` or a backend itself.
+    """``"numpy"``, ``"torch"``, ``"jax"`` or a backend itself.
 
     Raises
     ------
     InputError
         If it is neither.
     """
-    if isinstance(backend, NumpyOps | TorchOps):
+    if isinstance(backend, NumpyOps | TorchOps | JaxOps):
         return backend
-    if not isinstance(backend, str):
-        raise expected("backend", backend, "'numpy' or 'torch'")
     if backend == "numpy":
         return NUMPY if dtype is None else NumpyOps(dtype)
     if backend == "torch":
         return TorchOps(dtype)
-    raise expected("backend", backend, "'numpy' or 'torch'")
+    if backend == "jax":
+        return JaxOps(dtype)
+    raise expected("backend", backend, "'numpy', 'torch' or 'jax'")
 
 
 def periods(
@@ -137,9 +140,10 @@ def simulate(
     policy: Policy,
     tape: Tape,
     trace: bool = False,
-    backend: str | Ops = "numpy",
+    backend: str | Ops = "auto",
     kpis: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    device: str = "cpu",
 ) -> Outcome:
     """Run ``policy`` over every world of ``tape``.
 
@@ -154,17 +158,23 @@ def simulate(
         observed, ``requests, shipped, received, returned`` (T, B, L, P), ``served`` (T, B, S, P),
         ``lost`` (T, B, C, P), ``disposed`` (T, B, N, P), and ``costs`` by line (T, B).
     backend
-        ``"numpy"`` or ``"torch"`` (differentiable in continuous worlds), or a backend object.
+        ``"numpy"``, ``"torch"`` (differentiable in continuous worlds), ``"jax"`` (one program for all periods, of policies
+        without memory), or a backend object; ``"auto"``: NumPy on the CPU, JAX on a GPU.
     kpis
-        Collect key performance indicators (NumPy only).
+        Collect key performance indicators (not with PyTorch).
     progress
         Called with (periods done, periods in all).
+    device
+        ``"cpu"``, or ``"gpu"`` under JAX. Whole units are the same on both, and real numbers differ by the rounding of
+        sums that are added up in another order.
 
     Raises
     ------
     InputError
-        If the tape is of another network or too short for the warm-up, its worlds do not fit into memory, or a decision
-        does not fit.
+        If the tape is of another network or too short for the warm-up, its worlds do not fit into memory, a decision
+        does not fit, there is no such device, or JAX cannot run the policy.
+    MissingExtra
+        If the library of the backend is not installed.
 
     Warns
     -----
@@ -179,14 +189,26 @@ def simulate(
             raise expected(name, one, "a callable")
     check_feasible(scenario, refuse=False)
     t = scenario.tables
+    if backend == "auto":
+        backend = "jax" if check_device(device) == "gpu" else "numpy"
     ops = backend_of(backend)
+    if check_device(device) == "gpu" and ops.name != "jax":
+        raise expected("device", device, f"cpu where the backend is {ops.name}; backend jax runs on a GPU")
+    if trace and ops.name == "jax":
+        raise expected("trace", trace, "False where the backend is jax; backend numpy keeps traces")
     if tape.periods <= t.warm_up:
         raise expected("tape.periods", tape.periods, f"more than the warm-up of {t.warm_up}")
     what = f"the stock of {tape.batch} worlds, by {t.A} ages and {t.K} periods in transit, and their demand by {t.W} of waiting"
     require_memory(
         2 * state_bytes(t, tape.batch), what, "fewer worlds at a time, or a shorter shelf_life, lead_time or patience"
     )
-    kpis = kpis and ops.name == "numpy"
+    kpis = kpis and ops.name != "torch"
+    if isinstance(ops, JaxOps):
+        with on_device(device):
+            done = roll_out(scenario, policy, tape, ops, kpis, progress)
+        if done is not None:
+            return _outcome(t, Ledger(t), tape, done)
+        ops = NUMPY  # which says what the policy decided that does not fit
     rollout = Rollout.of(scenario, policy, tape, counting(t, ops), kpis, trace)
     if rollout is not None and rollout.worth_while():
         found = rollout.run(progress)

@@ -10,6 +10,7 @@ import numpy as np
 
 from echelongym.envs.core.backend import NUMPY, Array, NumpyOps, Ops, half_up, ops_of
 from echelongym.envs.core.errors import expected
+from echelongym.envs.core.jax_backend import JaxOps
 from echelongym.envs.core.typing import Bools, Floats, Ints
 from echelongym.envs.dynamics.rounding import DUST
 from echelongym.envs.interface.automatic_levels import automatic_levels
@@ -275,15 +276,15 @@ class BaseStock(Rule):
         options = tuple(sorted(self._get_options().items()))
         structure = (type(self), self.tables, options, self.used.tobytes(), tuple(self._made[key]), shapes)
 
-        def on(ops: NumpyOps) -> Callable[[Sequence[Array]], Policy]:
-            own = copy.copy(self)
+        def on(ops: NumpyOps | JaxOps) -> Callable[[Sequence[Array]], Policy]:
+            own, there = copy.copy(self), (ops.name, *key[1:])
             own._forget()
-            own._prepare(key, dtype, ops)
+            own._prepare(there, dtype, ops)
 
             def recorded(numbers: Sequence[Array]) -> Policy:
                 given = dict(zip(mine, numbers, strict=True))
-                swapped = with_arrays(own._numbers[key], own._made[key], lambda name, _: given[name])
-                own._numbers[key], own._made[key] = swapped
+                swapped = with_arrays(own._numbers[there], own._made[there], lambda name, _: given[name])
+                own._numbers[there], own._made[there] = swapped
                 return own
 
             return recorded

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.backend import Array, Ops, ops_of
+from echelongym.envs.core.jax_backend import JaxArray
 from echelongym.envs.core.typing import Bools, Floats, Ints
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.dynamics.rounding import DUST, echelon_stock, is_single, tolerance
@@ -266,7 +267,7 @@ def with_arrays(
     """Numbers and constants of a rule, with what ``other`` says of each of their arrays (..., 1) and its name in its place."""
 
     def swapped(name: str, value: Any) -> Any:
-        return other(name, value) if isinstance(value, np.ndarray) else value
+        return other(name, value) if isinstance(value, np.ndarray | JaxArray) else value
 
     found = []
     for i, step in enumerate(steps):
@@ -275,5 +276,6 @@ def with_arrays(
         found.append(StepNumbers(**one))
     made = {name: swapped(name, value) for name, value in constants.items() if name != "reserve"}
     if "reserve" in constants:  # (1, S, P)
-        made["reserve"] = np.moveaxis(other("reserve", np.moveaxis(constants["reserve"], 0, -1)), -1, 0)
+        ops = ops_of(constants["reserve"])
+        made["reserve"] = ops.moveaxis(other("reserve", ops.moveaxis(constants["reserve"], 0, -1)), -1, 0)
     return found, made

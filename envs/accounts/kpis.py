@@ -192,11 +192,21 @@ class KpiAccumulator:
                 np.add(total, value, out=total)
         self._take({name: value[None] for name, value in zip(self.sums, values, strict=True)})
 
-    def take_over(self, worlds: slice, periods: int, stockouts: Floats, vehicles: Floats, under_way: bool) -> None:
+    def take_over(
+        self,
+        worlds: slice,
+        periods: int,
+        stockouts: Floats,
+        vehicles: Floats,
+        under_way: bool,
+        dtype: Any = np.float64,
+    ) -> None:
         """Take over what was counted elsewhere of some worlds: (C, worlds) and (moving lanes, worlds).
 
-        ``sums``, ``orders`` and ``waiting`` are taken over by who calls. Nothing can be added afterwards.
+        ``sums``, ``orders`` and ``waiting`` are taken over by who calls. Nothing can be added afterwards. ``dtype`` is the
+        type of the simulation.
         """
+        self._counting(dtype)
         if self.waits and self.waiting is None:
             self.waiting = Waiting(self.tables, self.worlds, self.within, self._dust)
         self._periods[worlds] = periods

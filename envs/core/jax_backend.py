@@ -94,6 +94,10 @@ class JaxArray:
         """As of any array."""
         return JaxArray(self.value.any(axis), self.ops)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """As a NumPy array; JAX refuses what is traced, which NumPy would otherwise take apart entry by entry."""
+        return np.asarray(self.value, dtype)
+
     def __bool__(self) -> bool:
         return bool(self.value)
 

@@ -117,7 +117,7 @@ class Observer:
             "features": ops.zeros((worlds, 0), ops.float),
         }
         if t.quoted:
-            self.neutral["lead_time"] = ops.whole(np.tile(t.nominal_lead_time, (worlds, 1)))
+            self.neutral["lead_time"] = ops.whole(t.nominal_lead_time[None]) + ops.zeros((worlds, t.L), ops.int)
 
     def __call__(self, view: View) -> Observation:
         """The observation, batch first: views of the same memory."""

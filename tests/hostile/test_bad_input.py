@@ -292,7 +292,7 @@ OTHERS = [
     ("override of a misspelt lane", lambda folder: Scenario.load(
         "two_region", overrides={"lanes.hub_nort.capacity": 40}), ["hub_nort"]),
     ("unknown backend", lambda folder: simulate(
-        scenario(), lambda o: None, scenario().sample(worlds=1), backend="jax"), ["backend", "jax"]),
+        scenario(), lambda o: None, scenario().sample(worlds=1), backend="cupy"), ["backend", "cupy"]),
 ]  # fmt: skip
 
 KINDS = [(kind, config_fault(path, value), words) for kind, path, value, words in CONFIGS] + OTHERS

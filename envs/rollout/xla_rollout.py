@@ -1,0 +1,353 @@
+"""Rollouts under JAX: policy, dynamics, costs and indicators of all periods as one program, on the CPU or a GPU."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..accounts.kpis import KpiAccumulator, windows
+from ..accounts.ledger import Ledger
+from ..compiler.xla_compiler import compiled
+from ..core.backend import Array
+from ..core.devices import chosen_device
+from ..core.errors import InputError, expected
+from ..core.jax_backend import JaxOps
+from ..core.named_tuples import mapped
+from ..core.validation import MOST
+from ..dynamics import Exogenous, Flows, State
+from ..dynamics.playback import unusual_lead_times
+from ..interface.observation import Decision, Observation, Policy
+from ..network.tables import Tables
+from ..worlds.memory import state_bytes
+from ..worlds.tape import Tape
+from .recordable import recordable
+from .rollout import Sums
+from .scan import Scan, check_traceable, whole_numbers
+from .tape_part import parts
+from .traced_kpis import TracedKpis
+
+if TYPE_CHECKING:
+    from ..scenario.scenario import Scenario
+
+#: Programs that are kept.
+KEPT = 16
+#: Most worlds that run together, by platform: as many as stay in the cache of a processor, as many as fill a GPU.
+TOGETHER = {"cpu": 256}
+MOST_TOGETHER, LEAST_TOGETHER = 65_536, 16
+#: Share of a GPU's memory that worlds may take, and copies of a period's state that may be needed at the same time.
+SHARE, COPIES = 0.4, 12
+
+
+class XlaRollout:
+    """A policy over tapes of one form, as a program that is compiled when it is first run.
+
+    Parameters
+    ----------
+    scenario
+        What is simulated.
+    policy
+        Without memory; recordable policies share one program for all numbers that they may have.
+    tape
+        The first one; it has been checked.
+    dtype
+        Floating type of continuous worlds.
+    kpis
+        Whether key performance indicators are wanted.
+    worlds
+        That run together.
+
+    Raises
+    ------
+    InputError
+        If the policy has memory, or does something that JAX cannot trace.
+    """
+
+    def __init__(self, scenario: Scenario, policy: Policy, tape: Tape, dtype: Any, kpis: bool, worlds: int) -> None:
+        t = scenario.tables
+        self.scenario, self.tables, self.worlds, self.periods = scenario, t, worlds, tape.periods
+        self.scan = Scan(scenario, worlds, tape.periods, JaxOps(dtype), unusual_lead_times(t, tape.exogenous))
+        ops = self.scan.ops
+        self.wide = JaxOps()
+        self.ledger = Ledger(t, ops)
+        self.within = windows(scenario)
+        self.kpis = TracedKpis(t, ops, self.within, tape.periods - t.warm_up) if kpis else None
+        self._policy, self._decide = policy, decide_of(policy, t, ops)
+        self._program: Any = None
+
+    def run(self, policy: Policy, tape: Tape, progress: Callable[[int, int], None] | None = None) -> Sums | None:
+        """All periods of all worlds; None if the policy decides what does not fit.
+
+        Parameters
+        ----------
+        policy
+            As the one that the rollout was made for, perhaps with other numbers.
+        tape
+            As the one that the rollout was made for, perhaps with other worlds.
+        progress
+            Called once for each period, with (periods done, periods in all).
+        """
+        t, told = self.tables, 0
+        lines = {line: np.zeros(tape.batch) for line in self._lines}
+        before = np.zeros(tape.batch)
+        whole = KpiAccumulator(t, tape.batch, self.within, t.warm_up) if self.kpis is not None else None
+        numbers = numbers_of(policy, t, self.scan.ops)
+        with whole_numbers():
+            arrays, opening = self.scan.arrays(tape), self.scan.dynamics.initial(1)
+            for start, stop in parts(tape.batch, self.worlds):
+                found = self._part(numbers, arrays, opening, start, stop)
+                mine = slice(0, stop - start)
+                if found["misfit"][mine].any():
+                    return None
+                for line in lines:
+                    lines[line][start:stop] = found["lines"][line][mine]
+                before[start:stop] = found["before"][mine]
+                if whole is not None and self.kpis is not None:
+                    demand = tape.exogenous.demand[t.H + t.warm_up :, ..., start:stop]
+                    self.kpis.hand_over(found["kpis"], whole, slice(start, stop), demand)
+                while progress is not None and told < tape.periods * stop // tape.batch:
+                    told += 1
+                    progress(told, tape.periods)
+        return Sums(lines, before, whole)
+
+    def _part(self, numbers: list[Any], arrays: Exogenous, opening: State, start: int, stop: int) -> dict[str, Any]:
+        """What the program finds for some worlds, as NumPy arrays."""
+
+        def of_part(array: Any) -> Any:
+            if array is None:
+                return None
+            value = array.value[..., start:stop]
+            missing = self.worlds - (stop - start)  # the last world stands in for those that are missing
+            return np.pad(value, [(0, 0)] * (value.ndim - 1) + [(0, missing)], mode="edge") if missing else value
+
+        arguments = (numbers, mapped(of_part, arrays), mapped(lambda one: None if one is None else one.value, opening))
+        if self._program is None:
+            self._program = self._compiled(arguments)
+        return as_numpy(self._program(*arguments))
+
+    def _compiled(self, arguments: Any) -> Any:
+        """The program for arguments like these.
+
+        Raises
+        ------
+        InputError
+            If the policy does something that JAX cannot trace.
+        """
+        name = getattr(self._policy, "name", type(self._policy).__name__)
+        try:
+            with np.errstate(all="ignore"):  # of constants that are no numbers, which ``misfit`` tells of
+                return compiled(self._traced, *arguments)
+        except InputError as error:
+            raise InputError(str(error)) from None  # without what JAX adds to it
+        except MemoryError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+            raise InputError(
+                f"policy {name}: JAX cannot trace it ({reason[:200]}): expected one in the vocabulary of backends; "
+                "backend=numpy on the CPU runs any"
+            ) from error
+
+    @property
+    def _lines(self) -> tuple[str, ...]:
+        return self.ledger.lines or ("holding",)
+
+    # Traced --------------------------------------------------------------------------------------
+
+    def _traced(self, numbers: Sequence[Any], arrays: Exogenous, opening: State) -> dict[str, Any]:
+        ops, wide, t, worlds = self.scan.ops, self.wide, self.tables, self.worlds
+
+        def boxed(array: Any) -> Any:
+            return None if array is None else ops.box(array)
+
+        def repeated(array: Any) -> Any:
+            return None if array is None else ops.box(ops.jnp.broadcast_to(array, (*array.shape[:-1], worlds)))
+
+        policy = _Watched(self._decide([boxed(one) for one in numbers]), t, worlds, ops)
+
+        def look(kept: Any, period: Array, flows: Flows, closing: State) -> tuple[Any, None]:
+            lines = self.ledger.period(flows, last=True, closing=closing)
+            if "terminal" in lines:
+                lines["terminal"] = ops.where(period == self.periods - 1, lines["terminal"], 0)
+            counts = period >= t.warm_up
+            net = self.ledger.net_cost(lines)
+            found = {
+                "lines": {
+                    line: total + wide.where(counts, wide.box(lines[line].value), 0) if line in lines else total
+                    for line, total in kept["lines"].items()
+                },
+                "before": kept["before"] + wide.where(counts, 0, wide.box(net.value)),
+                "misfit": policy.misfit + kept["misfit"],
+            }
+            if self.kpis is not None:
+                found["kpis"] = self.kpis.add(kept["kpis"], flows, period - t.warm_up, counts)
+            return found, None
+
+        def zeros() -> Array:
+            return wide.zeros((worlds,), wide.float)
+
+        nothing: dict[str, Any] = {
+            "lines": {line: zeros() for line in self._lines},
+            "before": zeros(),
+            "misfit": ops.zeros((worlds,), ops.int),
+        }
+        if self.kpis is not None:
+            nothing["kpis"] = self.kpis.nothing(worlds)
+        kept, _ = self.scan.run(policy, mapped(boxed, arrays), mapped(repeated, opening), look, nothing)
+        if "waiting" in kept.get("kpis", {}):
+            del kept["kpis"]["waiting"]["joined"]  # the rows of all periods are asked for by nobody
+        return bare(kept)
+
+
+class _Watched:
+    """A policy, and of its last decision how many numbers do not fit, by world; traced."""
+
+    def __init__(self, policy: Policy, tables: Tables, worlds: int, ops: JaxOps) -> None:
+        self.policy, self.tables, self.worlds, self.ops = policy, tables, worlds, ops
+        self.misfit: Array = None
+
+    def __call__(self, observation: Observation) -> Decision:
+        t = self.tables
+        decision = self.policy(observation)
+        if not isinstance(decision, Decision):
+            raise expected("decision", decision, "a Decision(requests, reserve=None) from the policy")
+        requests = self._fitting(decision.requests, "requests", (self.worlds, t.L, t.P))
+        self.misfit = self._misfit(requests)
+        if decision.reserve is None:
+            return Decision(requests)
+        reserve = self._fitting(decision.reserve, "reserve", (self.worlds, t.S, t.P))
+        self.misfit = self.misfit + self._misfit(reserve)
+        return Decision(requests, reserve)
+
+    def _fitting(self, value: Array, field: str, shape: tuple[int, ...]) -> Array:
+        array = self.ops.asarray(value)
+        if tuple(array.shape) != shape:
+            raise InputError(
+                f"decision.{field} has shape {tuple(array.shape)}: expected {shape} "
+                "(worlds that run together, lanes or pairs, products)"
+            )
+        return array
+
+    def _misfit(self, array: Array) -> Array:
+        fits = (array >= 0) & (array <= MOST)
+        return self.ops.to_int(~fits).reshape((self.worlds, -1)).sum(1)
+
+
+def decide_of(policy: Policy, tables: Tables, ops: JaxOps) -> Callable[[Sequence[Array]], Policy]:
+    """From traced numbers to the policy that has them.
+
+    Raises
+    ------
+    InputError
+        If it has memory.
+    """
+    recorded = recorded_of(policy, tables, ops)
+    if recorded is not None:
+        make: Any = recorded.on
+        made: Callable[[Sequence[Array]], Policy] = make(ops)
+        return made
+    check_traceable(policy)
+    return lambda _: policy
+
+
+def recorded_of(policy: Policy, tables: Tables, ops: JaxOps) -> Any:
+    """What is recorded of a policy, None where it has no recorded form that JAX can run."""
+    found = recordable(policy, ops.int if tables.integer else ops.float)
+    alone = found is not None and getattr(found, "memory", None) is None and getattr(found, "foreseen", None) is None
+    return found if alone else None
+
+
+def numbers_of(policy: Policy, tables: Tables, ops: JaxOps) -> list[Any]:
+    """The numbers of a recordable policy in the types of the simulation; none of another one."""
+    found = recorded_of(policy, tables, ops)
+    if found is None:
+        return []
+    return [np.asarray(one, ops.float if np.asarray(one).dtype.kind == "f" else None) for one in found.numbers]
+
+
+def bare(nested: Any) -> Any:
+    """Nested dicts of arrays out of their boxes."""
+    return {name: bare(one) for name, one in nested.items()} if isinstance(nested, dict) else nested.value
+
+
+def as_numpy(nested: Any) -> Any:
+    """Nested dicts of arrays as arrays of NumPy, brought from the device."""
+    if isinstance(nested, dict):
+        return {name: as_numpy(one) for name, one in nested.items()}
+    return np.asarray(nested)
+
+
+# Programs that are kept ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """A rollout, and what its key is the identity of."""
+
+    rollout: XlaRollout
+    tables: Tables
+    policy: Policy
+
+
+_kept: OrderedDict[Any, _Kept] = OrderedDict()
+_lock = Lock()
+
+
+def roll_out(
+    scenario: Scenario,
+    policy: Policy,
+    tape: Tape,
+    ops: JaxOps,
+    kpis: bool,
+    progress: Callable[[int, int], None] | None = None,
+) -> Sums | None:
+    """Run a policy over a tape on the device that was chosen; None if it decides what does not fit.
+
+    Raises
+    ------
+    InputError
+        If the policy has memory, or does something that JAX cannot trace.
+    """
+    t, tape = scenario.tables, tape.check(scenario)
+    with whole_numbers():
+        device = chosen_device()
+        ops = JaxOps() if t.integer else ops
+        recorded = recorded_of(policy, t, ops)
+        structure = ("itself", id(policy)) if recorded is None else recorded.structure
+        there = tuple((one.shape[1:-1] if one is not None else None) for one in tape.exogenous)
+        worlds = worlds_together(t, tape, device)
+        vary = unusual_lead_times(t, tape.exogenous)
+        key = (id(t), structure, there, tape.periods, worlds, vary, str(ops.float), kpis, device)
+        with _lock:
+            if key not in _kept:
+                rollout = XlaRollout(scenario, policy, tape, ops.float, kpis, worlds)
+                _kept[key] = _Kept(rollout, t, policy)
+            _kept.move_to_end(key)
+            rollout = _kept[key].rollout
+            try:
+                found = rollout.run(policy, tape, progress)
+            except InputError:
+                _kept.pop(key)
+                raise
+            while len(_kept) > KEPT:
+                _kept.popitem(last=False)
+    return found
+
+
+def worlds_together(tables: Tables, tape: Tape, device: Any) -> int:
+    """Number of worlds of a program: a power of two, so that few programs serve tapes of any size."""
+    most = TOGETHER.get(device.platform, MOST_TOGETHER)
+    stats: Any = device.memory_stats() or {}
+    if "bytes_limit" in stats:
+        exogenous = sum(one[..., 0].size for one in tape.exogenous if one is not None)
+        waiting = tape.periods * tables.C * tables.P
+        each = 8 * (exogenous + 2 * waiting) + COPIES * state_bytes(tables, 1)
+        most = min(most, int(SHARE * stats["bytes_limit"] / each))
+    found = LEAST_TOGETHER
+    while found < min(tape.batch, most) and 2 * found <= max(most, LEAST_TOGETHER):
+        found *= 2
+    return found
