@@ -8,9 +8,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from echelongym.envs.core.backend import NUMPY, Array, NumpyOps, Ops, half_up, ops_of
+from echelongym.envs.core.backend import NUMPY, Array, Ops, half_up, ops_of
 from echelongym.envs.core.errors import expected
-from echelongym.envs.core.jax_backend import JaxOps
 from echelongym.envs.core.typing import Bools, Floats, Ints
 from echelongym.envs.dynamics.rounding import DUST
 from echelongym.envs.interface.automatic_levels import automatic_levels
@@ -276,7 +275,7 @@ class BaseStock(Rule):
         options = tuple(sorted(self._get_options().items()))
         structure = (type(self), self.tables, options, self.used.tobytes(), tuple(self._made[key]), shapes)
 
-        def on(ops: NumpyOps | JaxOps) -> Callable[[Sequence[Array]], Policy]:
+        def on(ops: Ops) -> Callable[[Sequence[Array]], Policy]:
             own, there = copy.copy(self), (ops.name, *key[1:])
             own._forget()
             own._prepare(there, dtype, ops)

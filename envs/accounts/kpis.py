@@ -193,18 +193,11 @@ class KpiAccumulator:
         self._take({name: value[None] for name, value in zip(self.sums, values, strict=True)})
 
     def take_over(
-        self,
-        worlds: slice,
-        periods: int,
-        stockouts: Floats,
-        vehicles: Floats,
-        under_way: bool,
-        dtype: Any = np.float64,
+        self, worlds: slice, periods: int, stockouts: Floats, vehicles: Floats, under_way: bool, dtype: Any = np.float64
     ) -> None:
         """Take over what was counted elsewhere of some worlds: (C, worlds) and (moving lanes, worlds).
 
-        ``sums``, ``orders`` and ``waiting`` are taken over by who calls. Nothing can be added afterwards. ``dtype`` is the
-        type of the simulation.
+        ``sums``, ``orders`` and ``waiting`` are taken over by who calls. Nothing can be added afterwards.
         """
         self._counting(dtype)
         if self.waits and self.waiting is None:
