@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -91,6 +91,11 @@ class ObservationEncoder:
         self._scale = (1.0 / self.unit).astype(np.float32)[:, None]
         # A whole array goes in as it is, so that no index is needed.
         self._parts = [(block.name, self.slices[block.name], block.picked) for block in self.blocks]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What makes names is no function that could be written down: the names are.
+        blocks = [block._replace(labels=partial(tuple, tuple(block.labels()))) for block in self.blocks]
+        return {**self.__dict__, "blocks": blocks}
 
     @cached_property
     def names(self) -> tuple[str, ...]:
