@@ -118,7 +118,7 @@ class Episodes:
             MemoryLayout(_present(lambda array: array[0, ..., :1], told)) if last is None else last.told
         )
         self.rows = np.empty((count, periods, self.told.size), np.uint8)
-        _fill(self.told.views(self.rows), _present(lambda array: np.moveaxis(array, -1, 0)[..., None], told))
+        _fill_rows(self.told.views(self.rows), _present(lambda array: np.moveaxis(array, -1, 0)[..., None], told))
         now, at = playback.exogenous(0), StepPeriod(*(array[0] for array in told.at))
         self.history = playback.history(0)
         self.positions, seen = network.stepping.look(network.dynamics.initial(count), now, self.history, at)
@@ -149,14 +149,20 @@ def _fill(places: Any, nested: Any) -> None:
             place[...] = array
 
 
+def _fill_rows(rows: Told, told: Told) -> None:
+    """Rows (W, periods + 1, ...) from what is told (W, periods + 1, ...): what happens in a period comes a row later."""
+    _fill((rows.then, rows.at), (told.then, told.at))
+    _fill(_present(lambda array: array[:, :1], rows.now), _present(lambda array: array[:, :1], told.now))
+    _fill(_present(lambda array: array[:, 1:], rows.now), _present(lambda array: array[:, :-1], told.now))
+
+
 def _told(network: SteppedNetwork, data: Exogenous) -> Told:
     """What is told of all periods: (periods + 1, ..., W) arrays, the last axis 1 where worlds do not differ."""
     then = np.arange(network.periods + 1)
-    now = np.maximum(then - 1, 0)
     demand = data.demand[network.tables.H :]
     return Told(
-        now=_present(lambda array: array[now], data._replace(demand=demand, forecast=None, features=None)),
-        then=_present(lambda array: array[then], data._replace(demand=None, split=None)),
+        now=data._replace(demand=demand, forecast=None, features=None),
+        then=data._replace(demand=None, split=None),
         at=StepPeriod(network.ages[then][:, None], network.waves.T[then][:, :, None], network.ends[then][:, None]),
     )
 

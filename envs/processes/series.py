@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,15 +42,22 @@ _FIRST_BIN = (1023 - 53) << 6  # exponent and first six bits of 2**-53
 _SIGN = np.uint64(1 << 63)
 # Periods may be negative (history): the counter starts far before period 0.
 _PERIOD_ZERO = 1 << 40
+_HASH: dict[str, Any] = {"digest_size": 16, "person": b"echelongym.tape"}
 # Numbers handled at a time: temporaries stay in the processor's cache.
 _BLOCK = 16_384
 
 
-@lru_cache(maxsize=1 << 16)
-def _name_key(purpose: str, seed: int, process: str, entity: str) -> tuple[int, int]:
-    name = "\x1f".join((purpose, str(seed), process, entity)).encode()
-    digest = hashlib.blake2b(name, digest_size=16, person=b"echelongym.tape").digest()
-    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+@lru_cache(maxsize=1024)
+def _name_keys(purpose: str, seed: int, process: str, entities: tuple[str, ...]) -> Keys:
+    """Two keys (2, E, 1) of each series' name."""
+    begun = hashlib.blake2b("\x1f".join((purpose, str(seed), process, "")).encode(), **_HASH)
+    digests = []
+    for entity in entities:
+        whole = begun.copy()
+        whole.update(entity.encode())
+        digests.append(whole.digest())
+    keys = np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+    return np.ascontiguousarray(keys.reshape(-1, 2).T)[:, :, None]
 
 
 def _mix(x: Keys) -> Keys:
@@ -115,9 +122,8 @@ class Streams:
 
     def _world_keys(self, process: str, entities: Sequence[str]) -> tuple[Keys, Keys]:
         """Two keys (E, B) of each entity's series in each world."""
-        names = [_name_key(self.purpose, int(self.seed), process, name) for name in entities]
-        keys = np.array(list(zip(*names, strict=True)), dtype=np.uint64).reshape(2, len(names), 1)
-        first, second = _mix(keys ^ self._mixed_worlds)
+        names = _name_keys(self.purpose, int(self.seed), process, tuple(entities))
+        first, second = _mix(names ^ self._mixed_worlds)
         return first, second
 
     def bits(self, process: str, entities: Sequence[str], first: int, count: int) -> Keys:
