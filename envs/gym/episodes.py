@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,30 +40,36 @@ class MemoryLayout:
     ----------
     example
         Named tuple, perhaps of named tuples, of arrays in their shapes and types; None stays None.
+    still
+        Whether each of them is the same in all rows of such memory: they lie behind the others.
 
     Attributes
     ----------
-    size : bytes.
+    size, moving : bytes, and those of them in front of what is the same in all rows.
     """
 
-    def __init__(self, example: Any) -> None:
+    def __init__(self, example: Any, still: Sequence[bool] | None = None) -> None:
         self.pattern = mapped(lambda array: None, example)
-        self.size = 0
-        self._places: list[tuple[int, int, Any, tuple[int, ...]] | None] = []
-        for array in entries(example):
-            if array is None:
-                self._places.append(None)
-                continue
-            self._places.append((self.size, self.size + array.nbytes, array.dtype, array.shape))
-            self.size += -(-array.nbytes // ALIGNED) * ALIGNED
+        arrays = list(entries(example))
+        behind = [False] * len(arrays) if still is None else still
+        self.size = self.moving = 0
+        self._places: list[tuple[int, int, Any, tuple[int, ...]] | None] = [None] * len(arrays)
+        for later in (False, True):
+            self.moving = self.size if later else 0
+            for number, array in enumerate(arrays):
+                if array is not None and behind[number] == later:
+                    self._places[number] = (self.size, self.size + array.nbytes, array.dtype, array.shape)
+                    self.size += -(-array.nbytes // ALIGNED) * ALIGNED
 
     def views(self, memory: NDArray[np.uint8]) -> Any:
-        """The named tuple of arrays in memory (..., size), with its leading axes."""
+        """The named tuple of arrays in memory (..., size or moving), with its leading axes; None for what lies behind it."""
         before = memory.shape[:-1]
         return rebuilt(
             self.pattern,
             [
-                None if place is None else memory[..., place[0] : place[1]].view(place[2]).reshape((*before, *place[3]))
+                None
+                if place is None or place[1] > memory.shape[-1]
+                else memory[..., place[0] : place[1]].view(place[2]).reshape((*before, *place[3]))
                 for place in self._places
             ],
         )
@@ -102,9 +108,13 @@ class Episodes:
     start : bytes of what the first step of any world starts from, laid out as ``carried``, but for the next two.
     history, positions : (C, P, H, W) and (n, W), of each world.
     observations : (W, n) first observations.
-    rows : (W, periods + 1, bytes) what is told, laid out as ``told``: row k brings what is known at the start of period
-        k with what happens in period k - 1; of row 0 the latter has no meaning.
+    rows : (W, periods + 1, moving bytes) what is told, laid out as ``told``: row k brings what is known at the start of
+        period k with what happens in period k - 1; of row 0 the latter has no meaning.
+    still : bytes behind those, the same in all rows.
     """
+
+    told: MemoryLayout
+    still: NDArray[np.uint8]
 
     def __init__(
         self, network: SteppedNetwork, seed: int, first: int, count: int, last: Episodes | None = None
@@ -114,10 +124,15 @@ class Episodes:
         data = sample_tape(network.scenario, worlds, seed, network.purpose, periods, beyond=1).exogenous
         playback = Playback(network.tables, network.ops, data, always=network.always)
         told = _told(network, playback.data)
-        self.told: MemoryLayout = (
-            MemoryLayout(_present(lambda array: array[0, ..., :1], told)) if last is None else last.told
-        )
-        self.rows = np.empty((count, periods, self.told.size), np.uint8)
+        first_row = _present(lambda array: array[0, ..., :1], told)
+        if last is None:
+            self.told = MemoryLayout(first_row, [array is not None and _still(array) for array in entries(told)])
+            memory = Memory(self.told)
+            _fill(memory.arrays, first_row)
+            self.still = memory.bytes[self.told.moving :]
+        else:
+            self.told, self.still = last.told, last.still
+        self.rows = np.empty((count, periods, self.told.moving), np.uint8)
         _fill_rows(self.told.views(self.rows), _present(lambda array: np.moveaxis(array, -1, 0)[..., None], told))
         now, at = playback.exogenous(0), StepPeriod(*(array[0] for array in told.at))
         self.history = playback.history(0)
@@ -149,6 +164,11 @@ def _fill(places: Any, nested: Any) -> None:
             place[...] = array
 
 
+def _still(array: NDArray[Any]) -> bool:
+    """Whether it only repeats, over periods and worlds: what never varies in a scenario does in all its tapes."""
+    return array.strides[0] == array.strides[-1] == 0
+
+
 def _fill_rows(rows: Told, told: Told) -> None:
     """Rows (W, periods + 1, ...) from what is told (W, periods + 1, ...): what happens in a period comes a row later."""
     _fill((rows.then, rows.at), (told.then, told.at))
@@ -170,7 +190,7 @@ def _told(network: SteppedNetwork, data: Exogenous) -> Told:
 def drawn(network: SteppedNetwork, seed: int, world: int, last: Episodes | None) -> Episodes:
     """The episodes of a world and of those that follow it: the more, the longer a seed has been played."""
     periods = network.periods + 1
-    least = tape_bytes(network.scenario, 1, periods) + (0 if last is None else periods * last.told.size)
+    least = tape_bytes(network.scenario, 1, periods) + (0 if last is None else periods * last.told.moving)
     most = min(MOST, AHEAD_PERIODS // periods, AHEAD_BYTES // max(least, 1))
     follows = last is not None and last.seed == seed and last.first + last.count == world
     count = last.count * GROWTH if follows and last is not None else FIRST

@@ -66,13 +66,14 @@ class SingleWorld(SteppedNetwork):
             episodes = self._episodes = drawn(self, self.seed, self.episode, episodes)
             if self._carried is None:
                 self._carried, self._told = Memory(episodes.carried), Memory(episodes.told)
+                self._told.bytes[episodes.told.moving :] = episodes.still
         place = self.episode - episodes.first
         self._carried.bytes[...] = episodes.start
         carried: Carried = self._carried.arrays
         carried.history[..., 0] = episodes.history[..., place]
         carried.positions[..., 0] = episodes.positions[..., place]
         self._rows = episodes.rows[place]
-        self._told.bytes[...] = self._rows[0]
+        self._told.bytes[: episodes.told.moving] = self._rows[0]
         self.age = 0
         self.reporter.restart()
         return episodes.observations[place].copy()
@@ -80,7 +81,8 @@ class SingleWorld(SteppedNetwork):
     def advance(self, action: Any, decision: Decision | None = None) -> RecordedStep:
         """One period, of a checked action (n,) or a checked decision: the step, which holds what came of it."""
         self.age = age = self.age + 1
-        self._told.bytes[...] = self._rows[age]
+        rows = self._rows
+        self._told.bytes[: rows.shape[1]] = rows[age]
         if decision is None:
             step = self._steps.get(None) or self._recorded(None)
             step.action[...] = action

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..core.backend import Array
 from ..core.named_tuples import mapped
+from ..worlds.memory import tape_bytes
 from ..worlds.tape import sample_tape
 from ..worlds.tape_arrays import Exogenous
 
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from ..processes.series import Purpose
     from ..scenario.scenario import Scenario
 
-# World-periods, and worlds of a slot, drawn in one go: drawing few worlds costs about as much as drawing one.
-AHEAD_PERIODS, AHEAD_EPISODES = 8_000, 32
+#: Bytes, and worlds of a slot, drawn in one go, if more than one of each: drawing few costs about as much as drawing one.
+AHEAD_BYTES, MOST = 16_000_000, 256
+#: How many times as many of each slot are drawn the next time: who names a seed for every episode needs one.
+GROWTH = 4
 
 
 class WorldQueue:
@@ -36,7 +39,9 @@ class WorldQueue:
     def __init__(self, scenario: Scenario, purpose: Purpose, periods: int, stride: int) -> None:
         self.scenario, self.purpose = scenario, purpose
         self.periods, self.stride = periods, stride
-        self.episodes = min(max(1, AHEAD_PERIODS // (periods * stride)), AHEAD_EPISODES)
+        self.most = min(max(1, AHEAD_BYTES // max(tape_bytes(scenario, stride, periods), 1)), MOST)
+        self._seed: int | None = None
+        self._episodes = 1  # of each slot, drawn in the next go
         self._drawn: dict[tuple[int, int], tuple[Exogenous, int]] = {}
 
     def take(self, seed: int, worlds: NDArray[np.int64]) -> Exogenous:
@@ -54,13 +59,14 @@ class WorldQueue:
         return _gathered(found)
 
     def _draw(self, seed: int, worlds: list[int]) -> None:
-        ahead = [world + k * self.stride for k in range(self.episodes) for world in worlds]
+        if seed != self._seed:
+            self._seed, self._episodes, self._drawn = seed, 1, {}
+        ahead = [world + k * self.stride for k in range(self._episodes) for world in worlds]
         data = sample_tape(self.scenario, ahead, seed, self.purpose, self.periods, beyond=1).exogenous
-        kept = {key: value for key, value in self._drawn.items() if key[0] == seed}
         # A slot that is reset on its own asks for one world after another; what nobody asked for is dropped.
-        if len(kept) > 4 * self.episodes * self.stride:
-            kept = {}
+        kept = {} if len(self._drawn) > 4 * self.most * self.stride else self._drawn
         self._drawn = kept | {(seed, world): (data, i) for i, world in enumerate(ahead)}
+        self._episodes = min(GROWTH * self._episodes, self.most)
 
 
 def _mapped(data: Exogenous, place: slice) -> Exogenous:

@@ -167,6 +167,24 @@ EXPORT void look_up(const double *argument, i64 argument_row, i64 rows, i64 worl
   }
 }
 
+/* A few numbers (rows, series, worlds) of each of many series by the edges of its law; `starts` of a law's edges, to which its
+   own number is added for its values; `cells` of the series in a row of `out`. */
+EXPORT void few(const double *numbers, i64 rows, i64 series, i64 worlds, const i64 *laws, const i64 *starts,
+                const double *edges, const double *values, const i64 *cells, i64 whole, void *out, i64 out_row) {
+  for (i64 r = 0; r < rows; r++) for (i64 k = 0; k < series; k++) {
+    const i64 law = laws[k], first = starts[law], last = starts[law + 1];
+    for (i64 i = 0; i < worlds; i++) {
+      const double x = numbers[(r * series + k) * worlds + i];
+      i64 low = first, high = last;
+      while (low < high) {
+        const i64 middle = (low + high) >> 1;
+        if (edges[middle] < x) low = middle + 1; else high = middle;
+      }
+      put(out, whole, r * out_row + cells[k] * worlds + i, values[low + law]);
+    }
+  }
+}
+
 /* Looks ahead at demand: `noise` becomes the bridge of this lead, of which `before` is the one of the lead before. */
 EXPORT void look(const void *demand, i64 whole, i64 demand_row, const double *mean, const double *spread, i64 step,
                  double *noise, const double *before, i64 noise_row, i64 rows, i64 from, i64 count, i64 worlds, double known,

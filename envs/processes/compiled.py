@@ -20,6 +20,7 @@ from .c_kernels import SOURCE
 
 #: Numbers drawn in NumPy before what the cache does not hold is compiled: they take about as long as compiling.
 PATIENCE = 40_000_000
+_CALL = 1_000  # numbers that take as long as a call
 #: What the random numbers of a series are made into, by the number that the source knows it by.
 KINDS = {"bits": 0, "uniforms": 1, "normals": 2, "fractions": 3}
 #: A smooth law: its kind, two numbers, and the knots (4, intervals) of joined cubics.
@@ -100,6 +101,13 @@ class Kernels:
         """Values of discrete laws; see :class:`.inverse.InverseTables`."""
         places = (*_rows(argument), *argument.shape, *_broadcast(laws))
         self._call["look_up"](*places, *bins, *map(_address, tables), out.dtype.kind == "i", *_rows(out))
+
+    def few(
+        self, numbers: Floats, laws: NumpyArray, tables: tuple[NumpyArray, ...], cells: NumpyArray, out: NumpyArray
+    ) -> None:
+        """Values (n, E, B) of discrete laws, into ``cells`` (E,) of ``out`` (n, cells, B); see :class:`.few.FewLaws`."""
+        known = (*map(_address, (laws, *tables)), _address(cells))
+        self._call["few"](_address(numbers), *numbers.shape, *known, out.dtype.kind == "i", *_rows(out))
 
     def look(
         self,
@@ -214,7 +222,7 @@ def kernels(numbers: int) -> Kernels | None:
     They are looked for in the cache at once, and compiled when a process has drawn many numbers without them.
     """
     if _Known.found is None and not _Known.failed:
-        _Known.drawn += numbers
+        _Known.drawn += numbers + _CALL
         if _Known.asked and _Known.drawn < PATIENCE:
             return None
         try:

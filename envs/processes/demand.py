@@ -185,13 +185,21 @@ class DemandProcess:
         Tables pay for many numbers at a time, and then need no more memory than these: a network of 100,000 series has
         none of them for one world.
         """
-        if argument is None or argument.size > FEW or effect is not None or self.family.season is not None:
+        if argument is None or argument.size > FEW or effect is not None:
             return None
-        law = self._law
-        if not isinstance(law, Steps) or (len(law.values) == 1 and self.constant):
+        law = self.plain
+        if law is None:
             return None
         edges = law.score_edges if score else law.uniform_edges
         return law.values[edges.searchsorted(argument)]
+
+    @property
+    def plain(self) -> Steps | None:
+        """The discrete law that demand has in every period without disruptions, None where it has no such law."""
+        if self.family.season is not None:
+            return None
+        law = self._law
+        return law if isinstance(law, Steps) and not (len(law.values) == 1 and self.constant) else None
 
     def _scaled(
         self,

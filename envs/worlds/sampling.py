@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.typing import Floats
+from ..processes.compiled import kernels
 from ..processes.correlation import correlated_scores
-from ..processes.demand import DemandProcess, DisruptionFactor
+from ..processes.demand import FEW, DemandProcess, DisruptionFactor
+from ..processes.few import FewLaws
 from ..processes.forecast import sample_forecasts
 from ..processes.lead_time import sample_lead_times
 from ..processes.replay import ReplayedDemand
@@ -45,6 +47,19 @@ class Sampler:
                     self._replayed.append((c, p, process))
                 elif process is not None:
                     self._drawn.append((c, p, process))
+        # Series drawn from random numbers, by what they need and whether their law never changes.
+        self._constant: list[tuple[int, int, DemandProcess]] = []
+        self._random: dict[tuple[str, bool], list[tuple[int, int, DemandProcess]]] = {}
+        self._few: dict[str, FewLaws] = {}
+        correlated = self._correlation.demand > 0 or self._correlation.periods > 0
+        disturbed = set(self._events.affects("customers", "demand_factor"))
+        for item in self._drawn:
+            need = item[2].needs
+            if need == "nothing":
+                self._constant.append(item)
+            else:
+                plain = item[0] not in disturbed and item[2].plain is not None
+                self._random.setdefault(("score" if correlated else need, plain), []).append(item)
         between = scenario.correlation.between
         self._groups = [
             between if between == "all" else f"{between} {getattr(customer, between)}"
@@ -99,15 +114,13 @@ class Sampler:
         self._replay(streams, demand, factors)
         correlation = self._correlation
         correlated = correlation.demand > 0 or correlation.periods > 0
-        by_need: dict[str, list[tuple[int, int, DemandProcess]]] = {}
-        for item in self._drawn:
-            need = item[2].needs
-            by_need.setdefault("score" if correlated and need != "nothing" else need, []).append(item)
-        for c, p, process in by_need.pop("nothing", []):
+        for c, p, process in self._constant:
             demand[:, c, p] = process.draw(-self._history, rows, factors[c])
         common, group = self._common(streams, rows) if correlated else (None, [])
         size = max(1, _BLOCK // (rows * max(streams.batch, 1)))
-        for need, items in by_need.items():
+        cells = demand.reshape(rows, -1, streams.batch)
+        for (need, plain), items in self._random.items():
+            few = self._few_laws(need) if plain and rows * streams.batch <= FEW else None
             for start in range(0, len(items), size):
                 block = items[start : start + size]
                 names = [self._name(c, p) for c, p, _ in block]
@@ -116,10 +129,23 @@ class Sampler:
                 if correlated:
                     groups = [group[c][p] for c, p, _ in block]
                     correlated_scores(numbers, common, groups, correlation, self._history)
+                compiled = kernels(0) if few is not None else None
+                if few is not None and compiled is not None:
+                    few.draw(compiled, numbers, start, cells)
+                    continue
                 for k, (c, p, process) in enumerate(block):
                     given = {need: numbers[:, k]}
                     process.draw(-self._history, rows, factors[c], **given, out=demand[:, c, p])
         return demand
+
+    def _few_laws(self, need: str) -> FewLaws:
+        """Laws of the series that need these numbers and nothing disturbs, made when first wanted."""
+        if need not in self._few:
+            items = self._random[need, True]
+            laws = [process.plain for _, _, process in items]
+            places = [c * len(self._products) + p for c, p, _ in items]
+            self._few[need] = FewLaws([law for law in laws if law is not None], places, need == "score")
+        return self._few[need]
 
     def _replay(self, streams: Streams, demand: Any, factors: list[DisruptionFactor | None]) -> None:
         """Fill in recorded demand; series of one record show the same of its periods."""

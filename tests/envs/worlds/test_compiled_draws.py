@@ -106,7 +106,8 @@ def test_correlated_scores(both, demand, periods):
 
 @pytest.mark.parametrize("correlation", [{}, {"demand": 0.5, "periods": 0.3}])
 @pytest.mark.parametrize("units", ["integer", "continuous"])
-def test_families_under_seasons_and_disruptions(both, units, correlation):
+@pytest.mark.parametrize("disruptions", [EVENTS, {}], ids=["disrupted", "undisturbed"])
+def test_families_under_seasons_and_disruptions(both, units, correlation, disruptions):
     whole = units == "integer"
     demands = [one for one in FAMILIES if not (whole and one["kind"] == "gamma" and one["mean"] < 1)]
     season = {"amplitude": 0.6, "period": 7}
@@ -114,7 +115,7 @@ def test_families_under_seasons_and_disruptions(both, units, correlation):
         f"shop{k}": customer({**one, **({"season": season} if k % 2 else {})}) for k, one in enumerate(demands)
     }
     made = scenario(
-        customers, units=units, correlation=correlation, disruptions=EVENTS, forecast={"horizon": 3, "skill": 0.6},
+        customers, units=units, correlation=correlation, disruptions=disruptions, forecast={"horizon": 3, "skill": 0.6},
         observe={"history": 4},
     )  # fmt: skip
     for worlds in (1, 5, 600):
