@@ -11,6 +11,7 @@ from typing import Any
 
 from echelongym.agents.loading import load_policy
 from echelongym.agents.registry import RULES
+from echelongym.agents.residual import rule_from_dict
 from echelongym.agents.rules import Rule
 from echelongym.agents.tuning.progress import ReportStage
 from echelongym.agents.tuning.tuner import Tuned, tune
@@ -110,7 +111,10 @@ def fit_all(
     workers = None if tuning is None else tuning.workers
     with bar_of_pieces(title, work, show_progress) as bar:
         for place, value in as_done(work, sum(piece.share for piece in work), WITH_GRADIENTS, bar, workers):
-            found[pieces[place][0]] = value
+            name = pieces[place][0]
+            if isinstance(name, int):
+                value = Fitted(rule_from_dict(value[0], scenario, "tuning"), value[1])
+            found[name] = value
     results = []
     for number in range(len(jobs)):
         say(found[number].line())
@@ -222,5 +226,9 @@ def expected_seconds(scenario: Scenario, tuning: Tuning) -> float:
     return SECONDS_A_CELL * tables.L * tables.P * (tuning.budget or usual)
 
 
-def _fit_alone(scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: Tuning) -> Fitted:
-    return fitted(scenario, rule, parameters, tuning, show_progress=False)
+def _fit_alone(
+    scenario: Scenario, rule: str, parameters: Mapping[str, Any], tuning: Tuning
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A rule and its summary as plain data: a rule that has been at work may hold what does not travel."""
+    found = fitted(scenario, rule, parameters, tuning, show_progress=False)
+    return found.rule.to_dict(), found.summary

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from echelongym.agents.registry import RULES
 from echelongym.agents.rules import Rule
 from echelongym.envs.accounts.kpis import Kpis
 from echelongym.envs.interface.observation import Policy
@@ -34,6 +35,14 @@ class Figures:
 
     def figures(self) -> Kpis:
         return self.kpis
+
+
+@dataclass(frozen=True)
+class _RuleByName:
+    """A rule as it is handed to a worker: one that has been at work may hold what does not travel."""
+
+    name: str
+    parameters: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,8 @@ def _pieces(
     worlds, seed, periods = drawn
     everyone = tuple(range(len(runs)))
     shared = asked() != 1
-    travelling = tuple(number for number in everyone if shared and _travels(*runs[number]))
+    handed = [_handed(*run) if shared else run for run in runs]
+    travelling = tuple(number for number in everyone if shared and _travels(*handed[number]))
     rules = tuple(number for number in travelling if isinstance(runs[number][0], Rule))
     groups = [(rules, True)] if rules else []
     groups += [((number,), True) for number in travelling if number not in rules]
@@ -102,7 +112,13 @@ def _pieces(
     for part, (policies, travels) in itertools.product(parts, groups):
         whole = not travels or policies != rules or any(getattr(runs[number][0], "slow", False) for number in policies)
         for some in (part,) if whole else _shared_out(part):
-            given = (scenario, [runs[number] for number in policies], [worlds[place] for place in some], seed, periods)
+            given = (
+                scenario,
+                [handed[number] for number in policies],
+                [worlds[place] for place in some],
+                seed,
+                periods,
+            )
             share = float(len(some) * periods * len(policies))
             yield _Part(some, policies), Piece(_simulated, given, share), travels
 
@@ -118,7 +134,13 @@ def _shared_out(part: range) -> list[range]:
     return [part[:first], *shares] if first else shares
 
 
-def _travels(policy: Policy, identity: Any) -> bool:
+def _handed(policy: Policy, identity: Any) -> tuple[Any, Any]:
+    """A policy as a worker is given it."""
+    by_name = isinstance(policy, Rule) and type(policy) is RULES.get(policy.name)
+    return (_RuleByName(policy.name, policy.parameters) if by_name else policy), identity  # type: ignore[attr-defined]
+
+
+def _travels(policy: Any, identity: Any) -> bool:
     """Whether a policy can be handed to another process: it is of this package, and can be pickled."""
     if not type(policy).__module__.startswith("echelongym.") or ":" in str(identity[2]):
         return False
@@ -130,12 +152,14 @@ def _travels(policy: Policy, identity: Any) -> bool:
 
 
 def _simulated(
-    scenario: Scenario, runs: Sequence[Run], worlds: Sequence[int], seed: int, periods: int
+    scenario: Scenario, runs: Sequence[tuple[Any, Any]], worlds: Sequence[int], seed: int, periods: int
 ) -> list[Outcome]:
     """Outcomes of some policies on the same worlds."""
     tape = scenario.sample(worlds, seed, "test", periods)
     found = []
     for number, (policy, identity) in enumerate(runs):
+        if isinstance(policy, _RuleByName):
+            policy = RULES[policy.name](scenario, **policy.parameters)
         outcome = played(scenario, policy, tape, identity, _told(number, len(runs)))
         found.append(replace(outcome, _kpis=Figures(outcome.figures())))
     return found
