@@ -15,7 +15,7 @@ CONTENTS: Mapping[str, tuple[str, ...]] = {
         "jobs/bounds",
         "jobs/export",
     ),
-    "In depth": ("scenario", "model", "baselines", "learning", "intervals", "reading", "runs"),
+    "In depth": ("scenario", "model", "baselines", "learning", "intervals", "reading", "devices", "runs"),
     "Reference": ("reference/scenario_keys", "reference/api/index", "reference/architecture", "results"),
 }
 

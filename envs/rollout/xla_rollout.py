@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -95,11 +97,11 @@ class XlaRollout:
         lines = {line: np.zeros(tape.batch) for line in self._lines}
         before = np.zeros(tape.batch)
         whole = KpiAccumulator(t, tape.batch, self.within, t.warm_up) if self.kpis is not None else None
-        numbers = numbers_of(policy, t, self.scan.ops)
         with whole_numbers():
-            arrays, opening = self.scan.arrays(tape), self.scan.dynamics.initial(1)
-            for start, stop in parts(tape.batch, self.worlds):
-                found = self._part(numbers, arrays, opening, start, stop)
+            for (start, stop), arguments in zip(
+                parts(tape.batch, self.worlds), self.arguments(policy, tape), strict=True
+            ):
+                found = as_numpy(self.program(arguments)(*arguments))
                 mine = slice(0, stop - start)
                 if found["misfit"][mine].any():
                     return None
@@ -114,29 +116,48 @@ class XlaRollout:
                     progress(told, tape.periods)
         return Sums(lines, before, whole)
 
-    def _part(self, numbers: list[Any], arrays: Exogenous, opening: State, start: int, stop: int) -> dict[str, Any]:
-        """What the program finds for some worlds, as NumPy arrays."""
+    def arguments(self, policy: Policy, tape: Tape) -> Iterator[tuple[Any, ...]]:
+        """Arguments of the program, for some worlds of the tape after the other."""
+        numbers, opening = numbers_of(policy, self.tables, self.scan.ops), self.scan.dynamics.initial(1)
+        bare_opening = mapped(lambda one: None if one is None else one.value, opening)
+        for worlds in self._placed(tape):
+            yield numbers, worlds, bare_opening
 
-        def of_part(array: Any) -> Any:
-            if array is None:
-                return None
-            value = array.value[..., start:stop]
-            missing = self.worlds - (stop - start)  # the last world stands in for those that are missing
-            return np.pad(value, [(0, 0)] * (value.ndim - 1) + [(0, missing)], mode="edge") if missing else value
+    def _placed(self, tape: Tape) -> Iterator[Exogenous]:
+        """Some worlds of a tape after the other; those on a GPU stay there for the next who plays the tape, if they fit."""
+        device = chosen_device()
+        key = (device, self.worlds, str(self.scan.ops.float))
+        known = _on_device.get(tape)
+        if known is not None and known[0] == key:
+            yield from known[1]
+            return
+        arrays = self.scan.arrays(tape)
+        size = sum(one.value.nbytes for one in arrays if one is not None)
+        stays = keeps_tapes(device) and size < SHARE / 2 * (memory_of(device) or np.inf)
+        placed = []
+        for start, stop in parts(tape.batch, self.worlds):
+            part = mapped(partial(some_worlds, start=start, stop=stop, size=self.worlds), arrays)
+            if stays:
+                part = self.scan.ops.jax.device_put(part, device)
+                placed.append(part)
+            yield part
+        if stays:
+            _on_device.clear()  # one tape at a time
+            _on_device[tape] = (key, placed)
 
-        arguments = (numbers, mapped(of_part, arrays), mapped(lambda one: None if one is None else one.value, opening))
-        if self._program is None:
-            self._program = self._compiled(arguments)
-        return as_numpy(self._program(*arguments))
-
-    def _compiled(self, arguments: Any) -> Any:
-        """The program for arguments like these.
+    def program(self, arguments: Any) -> Any:
+        """The compiled program; made for arguments like these where it is not there.
 
         Raises
         ------
         InputError
             If the policy does something that JAX cannot trace.
         """
+        if self._program is None:
+            self._program = self._compiled(arguments)
+        return self._program
+
+    def _compiled(self, arguments: Any) -> Any:
         name = getattr(self._policy, "name", type(self._policy).__name__)
         try:
             with np.errstate(all="ignore"):  # of constants that are no numbers, which ``misfit`` tells of
@@ -269,6 +290,15 @@ def numbers_of(policy: Policy, tables: Tables, ops: JaxOps) -> list[Any]:
     return [np.asarray(one, ops.float if np.asarray(one).dtype.kind == "f" else None) for one in found.numbers]
 
 
+def some_worlds(array: Any, start: int, stop: int, size: int) -> Any:
+    """Worlds ``start`` to ``stop`` of a boxed array (..., B), the last of them again until they are ``size``."""
+    if array is None:
+        return None
+    value = array.value[..., start:stop]
+    edge = [(0, 0)] * (value.ndim - 1) + [(0, size - (stop - start))]
+    return np.pad(value, edge, mode="edge") if edge[-1][1] else value
+
+
 def bare(nested: Any) -> Any:
     """Nested dicts of arrays out of their boxes."""
     return {name: bare(one) for name, one in nested.items()} if isinstance(nested, dict) else nested.value
@@ -295,6 +325,19 @@ class _Kept:
 
 _kept: OrderedDict[Any, _Kept] = OrderedDict()
 _lock = Lock()
+#: The tape that was played last on a GPU: what its arrays were placed for, and where they are.
+_on_device: WeakKeyDictionary[Tape, tuple[Any, list[Exogenous]]] = WeakKeyDictionary()
+
+
+def keeps_tapes(device: Any) -> bool:
+    """Whether arrays are worth keeping on a device: they must be brought there, and it has memory of its own."""
+    return str(device.platform) != "cpu"
+
+
+def memory_of(device: Any) -> int:
+    """Bytes of memory that JAX may use of a device; 0 where it does not say."""
+    stats: Any = device.memory_stats() or {}
+    return int(stats.get("bytes_limit", 0))
 
 
 def roll_out(
@@ -341,12 +384,11 @@ def roll_out(
 def worlds_together(tables: Tables, tape: Tape, device: Any) -> int:
     """Number of worlds of a program: a power of two, so that few programs serve tapes of any size."""
     most = TOGETHER.get(device.platform, MOST_TOGETHER)
-    stats: Any = device.memory_stats() or {}
-    if "bytes_limit" in stats:
+    if memory_of(device):
         exogenous = sum(one[..., 0].size for one in tape.exogenous if one is not None)
         waiting = tape.periods * tables.C * tables.P
         each = 8 * (exogenous + 2 * waiting) + COPIES * state_bytes(tables, 1)
-        most = min(most, int(SHARE * stats["bytes_limit"] / each))
+        most = min(most, int(SHARE * memory_of(device) / each))
     found = LEAST_TOGETHER
     while found < min(tape.batch, most) and 2 * found <= max(most, LEAST_TOGETHER):
         found *= 2

@@ -33,6 +33,12 @@ def test_a_study_is_named_where_it_is_used(name: str) -> None:
         ("pathwise_speed lst_sales", "did you mean 'lost_sales'?"),
         ("planning_speed lost_sales 1", "worlds = '1': expected a whole number of 2 or more"),
         ("planning_speed lost_sales 2 horizon", "parameter = 'horizon': expected NAME=VALUE"),
+        ("device_check --device tpu", "device = 'tpu': expected one of cpu, gpu"),
+        ("device_check --device cpu --worlds 0", "worlds = '0': expected a whole number of 1 or more"),
+        (
+            "device_check --device cpu --json nowhere/found.json",
+            "json = 'nowhere/found.json': expected a file in a folder",
+        ),
         ("published_paths none.json", "none.json': expected peer_networks.json"),
         ("published_paths", "the following arguments are required: paths"),
         ("record_peer_networks nowhere none.json", "FOLDER = 'nowhere': expected the folder with"),

@@ -53,6 +53,7 @@ def largest_difference(wanted, found):
     worst = 0.0
     for name, there in wanted.items():
         here, finite = found[name], np.isfinite(there)
+        assert np.array_equal(np.isfinite(here), finite), name
         assert np.array_equal(here[~finite], there[~finite], equal_nan=True), name
         if name.endswith("longest_wait"):
             assert np.array_equal(here, there, equal_nan=True), name
@@ -127,6 +128,16 @@ def test_numbers_are_arguments_of_a_program():
     found = simulate(scenario, other, tapes[1], backend="jax")
     assert list(xla_rollout._kept) == before
     assert largest_difference(simulate(scenario, other, tapes[1]), found) < 1e-9
+
+
+def test_a_tape_stays_on_a_device_that_has_memory_of_its_own(monkeypatch):
+    scenario = Scenario.load("lost_sales").model_copy(update={"horizon": 8, "warm_up": 0})
+    rule, tapes = RULES["echelon_base_stock"](scenario), [scenario.sample(20, seed=k, periods=8) for k in (1, 2)]
+    monkeypatch.setattr(xla_rollout, "keeps_tapes", lambda device: True)
+    for tape in (*tapes, tapes[1]):
+        found = simulate(scenario, rule, tape, backend="jax")
+        assert list(xla_rollout._on_device) == [tape]  # the last one alone
+        assert largest_difference(simulate(scenario, rule, tape), found) < 1e-9
 
 
 def test_single_precision():
