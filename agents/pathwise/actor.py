@@ -23,6 +23,7 @@ makes it once: ``decide = actor.on(weights, ops)``, then ``decision, memory = de
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,6 +34,7 @@ from echelongym.envs.scenario.scenario import Scenario
 from ..networks.by_backend import backend_key, in_type
 from ..networks.layers import ParameterStart, WeightsByName
 from ..rules import Rule
+from ..rules.base_stock import BaseStock
 from .backbones import BODIES, Backbone
 from .config import Layout
 from .features import Features
@@ -73,6 +75,14 @@ class ActorDefinition:
     def shared(self) -> bool:
         """Whether nothing in it belongs to one network alone."""
         return self.body is not None and self.body.shared and self.head.shared
+
+    def apart(self, scenario: Scenario) -> ActorDefinition:
+        """A copy that shares nothing prepared for a backend: for a backend of its own."""
+        found = copy.deepcopy(self, {id(one): one for one in (scenario, scenario.tables)})
+        base = getattr(found.head, "base", None)
+        if isinstance(base, BaseStock):
+            base._forget()
+        return found
 
     def starts(self) -> Iterator[tuple[str, ParameterStart]]:
         """Name, shape and first values of each parameter."""

@@ -66,8 +66,8 @@ class NumpyOps:
         return consecutive(np.asarray(value, dtype=np.int64))
 
     def asarray(self, value: Any) -> Array:
-        """Something array-like as a NumPy array."""
-        return np.asarray(value)
+        """Something array-like as a NumPy array; one that is being recorded is one."""
+        return value if hasattr(value, "program") else np.asarray(value)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Zeros of a shape and type."""

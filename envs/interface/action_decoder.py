@@ -113,6 +113,9 @@ class ActionDecoder:
         self.range, self.leveled = self._ranges()
         self._backends: dict[Any, Decoding] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_backends": {}}  # a copy prepares its own
+
     def _ranges(self) -> tuple[ActionRange, NDArray[np.bool_]]:
         """What actions stand for, and which of them are levels of a position."""
         t, flat = self.tables, self.levels

@@ -32,6 +32,8 @@ class Recordable:
         From a tape to a function of the first world and the one behind the last, that gives what the policy knows of these
         worlds: arrays (periods, ..., worlds). The policy made has an attribute ``foreseen``, a list of their rows of a
         period, that is set before every decision. None for a policy that knows nothing of the tape.
+    together
+        Whether a batch is not to be done in parts: the last bit of a matrix product depends on the number of its columns.
     """
 
     structure: Hashable
@@ -39,6 +41,7 @@ class Recordable:
     on: Callable[[NumpyOps], Callable[[Sequence[Array]], Policy]]
     memory: Sequence[NumpyArray] | None = None
     foreseen: Callable[[Tape], Callable[[int, int], Sequence[NumpyArray]]] | None = None
+    together: bool = False
 
 
 @runtime_checkable

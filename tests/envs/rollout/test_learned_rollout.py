@@ -1,0 +1,121 @@
+"""Rollouts of learned policies: the same to the bit as the simulation that asks the policy every period."""
+
+import numpy as np
+import pytest
+from random_scenarios import random_scenario
+
+from echelongym.agents.pathwise.config import Layout
+from echelongym.agents.pathwise.policy import make_policy
+from echelongym.agents.registry import RULES
+from echelongym.envs.compiler.c_compiler import compiler
+from echelongym.envs.core.backend import NUMPY
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.rollout import rollout as module
+from echelongym.envs.rollout.rollout import Rollout
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.simulate import simulate
+
+pytestmark = pytest.mark.filterwarnings("ignore::echelongym.envs.NetworkWarning")
+KINDS = [
+    ("none", "levels", (8,)),
+    ("perceptron", "levels", (8, 8)),
+    ("perceptron", "direct", (8,)),
+    ("perceptron", "split", (8,)),
+    ("perceptron", "residual", (8,)),
+    ("set", "auto", (8,)),
+    ("graph", "auto", (8,)),
+    ("recurrent", "auto", (8, 8)),
+]
+
+
+def made(scenario, network, head, hidden, seed, start=None):
+    """A policy whose weights are drawn, so that every output counts; None where the scenario has no use for it."""
+    layout = Layout(network=network, head=head, hidden=hidden, activation="tanh", rounds=2, due_periods=None, reach=1.0)
+    try:
+        policy = make_policy(scenario, layout, start)
+    except InputError:
+        return None
+    rng = np.random.default_rng(seed)
+    weights = {
+        name: (one + 0.1 * rng.normal(size=one.shape)).astype(one.dtype) for name, one in policy.weights().items()
+    }
+    return make_policy(scenario, policy.config, start, weights=weights)
+
+
+def check(monkeypatch, scenario, policy, tape, compiled):
+    """Costs, indicators and traces of both ways, the policy asked first and last, as what is prepared must not be shared."""
+    with monkeypatch.context() as patch:
+        patch.setenv("ECHELONGYM_NATIVE", "0")
+        first = simulate(scenario, policy, tape, trace=True)
+    monkeypatch.delenv("ECHELONGYM_NATIVE", raising=False)
+    rollout = Rollout.of(scenario, policy, tape, NUMPY, True, True)
+    assert rollout is not None
+    rollout.entry.program, rollout.entry.reason = rollout.record(), None
+    if compiled:
+        rollout.entry.program.compile()
+    second = simulate(scenario, policy, tape, trace=True)
+    assert rollout.entry.program is not None
+    with monkeypatch.context() as patch:
+        patch.setenv("ECHELONGYM_NATIVE", "0")
+        third = simulate(scenario, policy, tape, trace=True)
+    for other in (second, third):
+        for one, two in ((first.costs, other.costs), (vars(first.trace), vars(other.trace))):
+            for name in one:
+                if name != "costs":
+                    assert np.array_equal(one[name], two[name], equal_nan=True), name
+        assert np.array_equal(first.cost_per_period, other.cost_per_period)
+        assert first.figures().aggregate()["total"] == other.figures().aggregate()["total"]
+
+
+def check_all(monkeypatch, seed, compiled):
+    rng = np.random.default_rng(seed)
+    scenario = Scenario.from_mapping(random_scenario(rng, ("continuous", "integer")[seed % 2], "small"))
+    tape, run = scenario.sample(21, seed=seed, periods=15), 0
+    for kind in KINDS:
+        policy = made(scenario, *kind, seed)
+        if policy is not None:
+            check(monkeypatch, scenario, policy, tape, compiled)
+            run += 1
+    assert run >= 5
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch):
+    monkeypatch.setattr(module, "_entries", type(module._entries)())
+    monkeypatch.setattr(module, "_machinery", type(module._machinery)())
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_network_and_head_costs_the_same(seed, monkeypatch):
+    check_all(monkeypatch, seed, compiled=False)
+
+
+@pytest.mark.skipif(compiler() is None, reason="needs a C compiler")
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 8))
+def test_every_network_and_head_costs_the_same_compiled(seed, monkeypatch):
+    check_all(monkeypatch, seed, compiled=True)
+
+
+@pytest.mark.skipif(compiler() is None, reason="needs a C compiler")
+@pytest.mark.parametrize("kind", [KINDS[0], KINDS[1], KINDS[7]])
+def test_a_shipped_scenario_compiled(kind, monkeypatch):
+    scenario = Scenario.load("serial", {"warm_up": 4})
+    check(monkeypatch, scenario, made(scenario, *kind, 1), scenario.sample(40, seed=1, periods=20), compiled=True)
+
+
+def test_a_rule_with_memory_that_is_corrected_is_asked(monkeypatch):
+    scenario = Scenario.load("serial")
+    tape = scenario.sample(3, seed=1, periods=10)
+    for start, runs in ((RULES["sterman"](scenario), False), (RULES["echelon_base_stock"](scenario), True)):
+        policy = made(scenario, "perceptron", "residual", (8,), 1, start)
+        assert (Rollout.of(scenario, policy, tape, NUMPY, True) is not None) is runs
+
+
+def test_a_policy_that_learns_is_asked():
+    scenario = Scenario.load("serial")
+    policy = made(scenario, "perceptron", "auto", (8,), 1)
+    tape = scenario.sample(3, seed=1, periods=10)
+    assert Rollout.of(scenario, policy, tape, NUMPY, True) is not None
+    assert policy.actor is not None
+    assert Rollout.of(scenario, policy, tape, NUMPY, True) is None
