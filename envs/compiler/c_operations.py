@@ -36,18 +36,35 @@ EXTREMES(float, f4)
 EXTREMES(int64_t, i8)
 EXTREMES(int32_t, i4)
 EXTREMES(uint8_t, u1)
-#define DIVISION(T, S) \\
-static inline T quotient_##S(T a, T b) { \\
-  if (b == 0) return 0; \\
-  if (b == -1) return -a; \\
-  T q = a / b; \\
-  return q - (T)((q * b != a) & ((a < 0) != (b < 0))); } \\
-static inline T modulo_##S(T a, T b) { \\
-  if (b == 0 || b == -1) return 0; \\
-  T r = a % b; \\
-  return r + (((r != 0) & ((r < 0) != (b < 0))) ? b : 0); }
-DIVISION(int64_t, i8)
-DIVISION(int32_t, i4)
+/* Division rounded down, without the processor's own instruction, which takes one number at a time: the nearest double is
+   close, the rest is divided once more, and what rounding may leave is one step. */
+static inline int64_t divided(int64_t a, int64_t d, int64_t *rest) {
+  const double y = (double)d;
+  const double x = (double)a / y, most = 9223372036854774784.0;
+  int64_t q = (int64_t)(x < most ? x : most);
+  int64_t r = a - q * d;
+  const int64_t e = (int64_t)((double)r / y);
+  q += e;
+  r -= e * d;
+  const int64_t under = (r != 0) & ((r < 0) != (d < 0));
+  q -= under;
+  r += under * d;
+  const int64_t over = d < 0 ? r <= d : r >= d;
+  *rest = r - over * d;
+  return q + over;
+}
+static inline int64_t quotient_i8(int64_t a, int64_t b) {
+  int64_t r;
+  const int64_t q = divided(a, (b == 0) | (b == -1) ? 1 : b, &r);
+  return b == 0 ? 0 : b == -1 ? -a : q;
+}
+static inline int64_t modulo_i8(int64_t a, int64_t b) {
+  int64_t r;
+  divided(a, (b == 0) | (b == -1) ? 1 : b, &r);
+  return r;
+}
+static inline int32_t quotient_i4(int32_t a, int32_t b) { return b == -1 ? -a : (int32_t)quotient_i8(a, b); }
+static inline int32_t modulo_i4(int32_t a, int32_t b) { return (int32_t)modulo_i8(a, b); }
 static inline int64_t clipped(int64_t i, int64_t n) { return i < 0 ? 0 : i < n ? i : n - 1; }
 static inline int64_t wrapped(int64_t i, int64_t n) { return clipped(i < 0 ? i + n : i, n); }
 """

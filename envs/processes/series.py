@@ -10,6 +10,7 @@ IEEE sums, products, quotients and roots are used, so numbers are the same on an
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -130,21 +131,28 @@ class Streams:
         """Random 64-bit numbers (count, E, B) of periods ``first, first + 1, ...``; use high bits."""
         return self._numbers("bits", process, entities, first, count)
 
-    def uniforms(self, process: str, entities: Sequence[str], first: int, count: int) -> Floats:
-        """Uniform numbers (count, E, B) in (0, 1): odd multiples of 2**-53."""
-        return self._numbers("uniforms", process, entities, first, count).view(np.float64)
+    def uniforms(
+        self, process: str, entities: Sequence[str], first: int, count: int, memory: Keys | None = None
+    ) -> Floats:
+        """Uniform numbers (count, E, B) in (0, 1): odd multiples of 2**-53; in ``memory`` (numbers,) if it is given."""
+        return self._numbers("uniforms", process, entities, first, count, memory).view(np.float64)
 
-    def normals(self, process: str, entities: Sequence[str], first: int, count: int) -> Floats:
-        """Standard normal numbers (count, E, B): the quantiles of :meth:`uniforms`, to 1e-10."""
-        return self._numbers("normals", process, entities, first, count).view(np.float64)
+    def normals(
+        self, process: str, entities: Sequence[str], first: int, count: int, memory: Keys | None = None
+    ) -> Floats:
+        """Standard normal numbers (count, E, B): the quantiles of :meth:`uniforms`, to 1e-10; ``memory`` as there."""
+        return self._numbers("normals", process, entities, first, count, memory).view(np.float64)
 
     def fractions(self, process: str, entities: Sequence[str], first: int, count: int) -> Floats:
         """Multiples of 1/65536 in [0, 1), (count, E, B)."""
         return self._numbers("fractions", process, entities, first, count).view(np.float64)
 
-    def _numbers(self, kind: str, process: str, entities: Sequence[str], first: int, count: int) -> Keys:
+    def _numbers(
+        self, kind: str, process: str, entities: Sequence[str], first: int, count: int, memory: Keys | None = None
+    ) -> Keys:
         keys = self._world_keys(process, entities)
-        out = np.empty((count, *keys[0].shape), dtype=np.uint64)
+        shape = (count, *keys[0].shape)
+        out = np.empty(shape, np.uint64) if memory is None else memory[: math.prod(shape)].reshape(shape)
         compiled = kernels(out.size)
         if compiled is None:
             _draw(keys, first + _PERIOD_ZERO, _FINISHES[kind](), out)

@@ -118,6 +118,9 @@ class Sampler:
             demand[:, c, p] = process.draw(-self._history, rows, factors[c])
         common, group = self._common(streams, rows) if correlated else (None, [])
         size = max(1, _BLOCK // (rows * max(streams.batch, 1)))
+        # The same memory for every block: new memory takes longer to get than numbers take to draw.
+        most = max((min(size, len(items)) for items in self._random.values()), default=0)
+        memory = np.empty(most * rows * streams.batch, np.uint64)
         cells = demand.reshape(rows, -1, streams.batch)
         for (need, plain), items in self._random.items():
             few = self._few_laws(need) if plain and rows * streams.batch <= FEW else None
@@ -125,7 +128,7 @@ class Sampler:
                 block = items[start : start + size]
                 names = [self._name(c, p) for c, p, _ in block]
                 draw = streams.normals if need == "score" else streams.uniforms
-                numbers = draw("demand", names, -self._history, rows)
+                numbers = draw("demand", names, -self._history, rows, memory)
                 if correlated:
                     groups = [group[c][p] for c, p, _ in block]
                     correlated_scores(numbers, common, groups, correlation, self._history)

@@ -218,6 +218,8 @@ def world_labels(worlds: int | Sequence[int]) -> tuple[int, ...]:
     if is_whole(worlds):
         return tuple(range(count))
     labels = list(cast(Sequence[int], worlds))
+    if set(map(type, labels)) == {int} and min(labels) >= 0 and max(labels) < 1 << 63:
+        return tuple(labels)
     if not labels or not all(is_whole(k) and 0 <= k < 1 << 63 for k in labels):
         raise expected("worlds", worlds, "a number of worlds >= 1, or a list of world indices >= 0")
     return tuple(int(label) for label in labels)
