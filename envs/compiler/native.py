@@ -31,6 +31,10 @@ from .c_source import source
 from .recording import Recording, not_as_recorded
 from .schedule import plan
 
+#: Further flags where many worlds are done at a time. GCC turns a maximum of a minimum into jumps that skip one of them, and
+#: then takes one number after the other where it could take eight at once.
+_MANY_WORLDS = ("-fno-thread-jumps",)
+
 
 class Native:
     """The native form of a program: called with its inputs it brings the program's outputs up to date.
@@ -50,7 +54,8 @@ class Native:
             raise CannotCompile("ECHELONGYM_NATIVE=0")
         planned = plan(program)
         code = source(planned)
-        self._library = library(code.text, hold=planned.worlds is None, made=made)
+        few = planned.worlds is None
+        self._library = library(code.text, hold=few, more=() if few else _MANY_WORLDS, made=made)
         self._buffer = np.empty(code.scratch + 64, np.uint8)
         aligned = -(-self._buffer.ctypes.data // 64) * 64
         self._table = (ctypes.c_void_p * (len(code.tensors) + 1))(aligned, *(one.start for one in code.tensors))

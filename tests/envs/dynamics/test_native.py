@@ -471,3 +471,25 @@ def test_a_cache_that_others_can_write_into_is_not_trusted(monkeypatch, own_cach
     if COMPILER:
         assert [compiled(monkeypatch) for _ in range(2)] == [1, 1]
     assert list(own_cache.iterdir()) == []
+
+
+@pytest.mark.skipif(not COMPILER, reason="needs a C compiler")
+@pytest.mark.parametrize("kind", [np.int64, np.int32])
+def test_whole_numbers_are_divided_as_numpy_does(kind):
+    """All signs and sizes, quotients that just are or just are not whole, and what overflows."""
+    rng, info = np.random.default_rng(0), np.iinfo(kind)
+    steps = [sign * 2**k + d for k in range(info.bits) for sign in (1, -1) for d in (-2, -1, 0, 1, 2, 511, -513)]
+    edges = np.array([one for one in steps if info.min <= one <= info.max], dtype=kind)
+    sizes = [rng.integers(info.min, info.max, 200_000, dtype=kind) for _ in range(3)]
+    sizes = [one >> rng.integers(0, info.bits - 1, one.size).astype(kind) for one in sizes]
+    near = sizes[0] * sizes[1] + rng.integers(-2, 3, sizes[0].size).astype(kind)
+    first = np.concatenate([np.repeat(edges, edges.size), sizes[0], near])
+    second = np.concatenate([np.tile(edges, edges.size), sizes[2], sizes[1]])
+    whole = first.size // 64 * 64
+    first, second = first[:whole].reshape(-1, 64), second[:whole].reshape(-1, 64)
+    with np.errstate(all="ignore"):
+        program = Program(lambda a, b: [a // b, a % b], [first, second], NumpyOps())
+        assert accelerate(program), program.reason
+        quotient, rest = program(first, second)
+        np.testing.assert_array_equal(quotient, first // second)
+        np.testing.assert_array_equal(rest, first % second)
