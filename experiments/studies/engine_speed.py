@@ -18,12 +18,13 @@ from __future__ import annotations
 import json
 import platform
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 import numpy as np
 
 from echelongym.envs.compiler.c_compiler import compiler
-from echelongym.envs.core.errors import expected, is_installed, unknown
+from echelongym.envs.core.errors import MissingExtra, expected, is_installed, unknown
 from echelongym.envs.storage.files import write_text
 
 from ..cli.terminal import progress
@@ -110,6 +111,7 @@ def main() -> None:
     if given.json and not Path(given.json).absolute().parent.is_dir():
         raise expected("json", given.json, "a file in a folder that is there")
     everything: list[Found] = []
+    missing: list[str] = []
     with PeerProcess(given.peer) as peer:
         for name, reason in peer.missing.items():
             print(f"{name} is not measured: {reason}")
@@ -117,13 +119,17 @@ def main() -> None:
         print("|" + "---|" * len(HEADS), flush=True)
         with progress("bench", len(given.rows), "rows") as advance:
             for name in given.rows:
-                for line in ROWS[name]():
-                    for found in measured(line, seconds, peer.figure):  # noqa: B007 (the last one is kept)
-                        pass
-                    everything.append(found)
-                    print(f"| {' | '.join(cells(found, peer.versions))} |", flush=True)
+                try:
+                    for line in ROWS[name]():
+                        *_, found = measured(line, seconds, peer.figure)
+                        everything.append(found)
+                        print(f"| {' | '.join(cells(found, peer.versions))} |", flush=True)
+                except (MissingExtra, CalledProcessError) as error:  # other rows are measured even so
+                    missing.append(f"{name} is not measured: {error}")
                 advance()
         versions = peer.versions
+    for reason in missing:
+        print(reason)
     for found in everything:
         if found.line.note:
             print(f"{found.line.work}: {found.line.note()}")

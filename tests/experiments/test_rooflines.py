@@ -10,6 +10,7 @@ import pytest
 from echelongym.agents import RULES
 from echelongym.envs import Decision, Scenario, simulate
 from echelongym.envs.compiler.c_compiler import compiler
+from echelongym.envs.core.errors import MissingExtra
 from echelongym.experiments.studies import engine_speed
 from echelongym.experiments.studies.console import start
 from echelongym.experiments.studies.rooflines.kernels import (
@@ -216,6 +217,21 @@ def test_the_table_is_printed_and_written(tmp_path, monkeypatch, capsys) -> None
     rows = json.loads(file.read_text())["rows"]
     assert [row["ours"] for row in rows] == [[1e6] * 5, [1.5]]
     assert rows[0]["times_the_peer"] == 10.0
+
+
+def test_a_row_whose_packages_are_missing_is_one_line_and_others_are_measured(monkeypatch, capsys) -> None:
+    def refused():
+        raise MissingExtra("grocery needs the extra `grocery`")
+
+    monkeypatch.setitem(ROWS, "gradient_grocery", refused)
+    monkeypatch.setitem(ROWS, "lanes", lambda: iter([TableLine("work", "s", 1, 1, lambda: 1.0, itself=True, turns=1)]))
+    monkeypatch.setattr("sys.argv", ["engine_speed", "--rows", "gradient_grocery", "lanes"])
+    start(engine_speed.main)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[2:] == [
+        "| work | 1 s | 1 s | 1 s | 1 s | 1 x | - | - | - | - |",
+        "gradient_grocery is not measured: grocery needs the extra `grocery`",
+    ]
 
 
 def test_an_interpreter_without_peers_says_which_are_missing() -> None:
