@@ -117,7 +117,7 @@ class Orders:
                 np.subtract(orders[:, k], rows.total(shipped), out=missing[:, k])
             orders[0] -= self.missing
             orders[1:] -= missing[:-1]
-            self.missing = missing[-1]
+            self.missing[...] = missing[-1]  # in place, as recorded programs know where it lies
         else:
             placed = self.days.placed(requests, shipped)
             for k, rows in enumerate(self.lanes):
@@ -131,6 +131,26 @@ class Orders:
             fold(self.sums[key], values)
             values *= values
             fold(self.sums[key + "2"], values)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every period from now on counts, and every lane can be asked in it: for :meth:`add_settled`."""
+        return not self.tiers or (self.all_known and self.days.always)
+
+    def add_settled(self, requests: Array, shipped: Array, demand: Array, ops: Ops) -> None:
+        """Add one period, (lanes or customers, P, B) units, as a program that is recorded can; ``periods`` are left alone."""
+        wanted: Any = None
+        for k, rows in enumerate(self.lanes):
+            asked = ops.to_float(rows.total_of(requests, ops))
+            short = asked - ops.to_float(rows.total_of(shipped, ops))
+            order = asked - self.missing[k] - self.around[k]
+            np.add(short, 0.0, out=self.missing[k])
+            if k not in self.same:
+                wanted = ops.to_float(self.customers[k].total_of(demand, ops)) - self.around[k]
+            for key, value in (("order", order), ("demand", wanted)):
+                total, squares = self.sums[key][k], self.sums[key + "2"][k]
+                np.add(total, value, out=total)
+                np.add(squares, value * value, out=squares)
 
     def _leave_out(self, orders: Floats, wanted: Floats) -> None:
         """Leave out periods before which not all is known, and count the others."""

@@ -112,9 +112,15 @@ class NetworkBatch(SteppedNetwork):
         else:
             action = Action(None, decision.requests, decision.reserve)
         before = Before(self._carried, action, now, then, self._step_period())
-        after = self._replay(before)
+        reporter = self.reporter
+        settled = reporter.settled(age)
+        after = self._replay(before, reporter.kpis if settled else None, told=reporter.kpis is not None)
         self._carried = after.carried
-        self.reporter.count(after.flows, age)
+        if settled:
+            assert reporter.kpis is not None
+            reporter.kpis.count_settled()
+        elif reporter.kpis is not None:
+            reporter.count(after.flows, age)
         return after.observation, after.figures
 
     def observe(self) -> NDArray[np.float32]:

@@ -42,6 +42,10 @@ class Reporter:
         self.everybody = np.ones(size, dtype=bool)
         self.everybody.setflags(write=False)  # shared by all infos
 
+    def settled(self, age: int | Ints) -> bool:
+        """Whether the period that brings the episodes to ``age`` can be counted in the program that steps it."""
+        return self.kpis is not None and isinstance(age, int) and age > self.warm_up and self.kpis.settle()
+
     def count(self, flows: Flows, age: int | Ints) -> None:
         """Count a period in the worlds whose warm-up is over; ``age`` of the episodes, this period included."""
         if self.kpis is None or (isinstance(age, int) and age <= self.warm_up):

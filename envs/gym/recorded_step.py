@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..accounts.kpis import KpiAccumulator
 from ..compiler.recorder import Program
 from ..core.backend import NumpyOps
-from ..core.named_tuples import entries, paths, rebuilt
+from ..core.named_tuples import entries, mapped, paths, rebuilt
 from .step import After, Before, Stepping
 
 #: What a step does not read of its start: recorded as None, so that no replay copies it.
@@ -29,14 +30,22 @@ class Replay:
         self._read: Callable[[Before], tuple[Any, ...]] | None = None  # the arrays of a step that it reads
         self._recorded: dict[Any, tuple[Program, After]] = {}
 
-    def __call__(self, before: Before) -> After:
-        """One step."""
+    def __call__(self, before: Before, kpis: KpiAccumulator | None = None, told: bool = True) -> After:
+        """One step.
+
+        Parameters
+        ----------
+        kpis
+            Indicators that the step is added to, in the same program.
+        told
+            Whether its flows are wanted otherwise; they are None if not, and with ``kpis``.
+        """
         # The memory of a recording has the types it was made with.
         types = [None if one is None else one.dtype for one in before.action]
-        pattern = (*types, len(before.at.period))
+        pattern = (*types, len(before.at.period), kpis is not None, told)
         found = self._recorded.get(pattern)
         if found is None:
-            found = self._recorded[pattern] = self._record(before)
+            found = self._recorded[pattern] = self._record(before, kpis, told and kpis is None)
         assert self._read is not None
         program, after = found
         program(*self._read(before))
@@ -46,7 +55,7 @@ class Replay:
         # Programs are tied to their memory: a copy records its own.
         return {**self.__dict__, "_recorded": {}}
 
-    def _record(self, before: Before) -> tuple[Program, After]:
+    def _record(self, before: Before, kpis: KpiAccumulator | None, told: bool) -> tuple[Program, After]:
         places = paths(before)
         self._read = attrgetter(*(place for place in places if place not in UNREAD))
         afters: list[After] = []
@@ -55,10 +64,18 @@ class Replay:
             rest = iter(arrays)
             start: Before = rebuilt(before, [None if place in UNREAD else next(rest) for place in places])
             after = self.stepping(start)
+            if kpis is not None:
+                kpis.add_settled(after.flows)
+            if not told:
+                after = after._replace(flows=mapped(lambda one: None, after.flows))
             afters.append(after)
             return settled(entries(start.carried), entries(after))
 
+        memory = [] if kpis is None else kpis.memory
+        kept = [array.copy() for array in memory]
         program = Program(function, self._read(before), self.ops, spaced=True)
+        for array, content in zip(memory, kept, strict=True):
+            array[...] = content  # to record is to add
         return program, rebuilt(afters[0], program.outputs)
 
 
