@@ -207,41 +207,6 @@ class KpiAccumulator:
         self._vehicles[..., worlds] = vehicles
         self.counts_under_way = under_way
 
-    def settle(self) -> bool:
-        """Take in what is held; whether :meth:`add_settled` does what :meth:`add` does from now on.
-
-        It does in double precision where nobody waits, once every period counts.
-        """
-        orders = self.orders
-        if self._seen is None or self.waits or is_single(self._ops.float) or (orders.tiers and not orders.days.always):
-            return False
-        self._work()
-        return orders.settled
-
-    def add_settled(self, flows: Flows) -> None:
-        """Add one period in place, as a program that is recorded can; :meth:`count_settled` does the rest."""
-        for name, total in self.sums.items():
-            value = getattr(flows, name)
-            if value is not None:
-                np.add(total, value, out=total)
-        short = np.logical_or.reduce(flows.demand - flows.served_new > self._dust, axis=1)
-        np.add(self._stockouts, short, out=self._stockouts)
-        if self._fleet.size:
-            np.add(self._vehicles, self._fleet.vehicles(self._fleet.moved(flows)), out=self._vehicles)
-        self.orders.add_settled(flows.requests, flows.shipped, flows.demand, ops_of(flows.demand))
-
-    def count_settled(self) -> None:
-        """Count a period of which a program has added the flows."""
-        self._periods += 1
-        if self.orders.tiers:
-            self.orders.periods += 1
-
-    @property
-    def memory(self) -> list[Floats]:
-        """What :meth:`add_settled` writes."""
-        orders = self.orders
-        return [*self.sums.values(), self._stockouts, self._vehicles, *orders.sums.values(), orders.missing]
-
     def row(self, flows: Flows) -> Any:
         """(entities, P, B) what is counted of a period, as one array: for :meth:`add_rows`."""
         values, dtype = self._wanted_of(flows), flows.demand.dtype

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..accounts.kpis import KpiAccumulator, windows
+from ..accounts.kpis import windows
+from ..accounts.recordable_kpis import RecordableKpis
 from ..core.typing import Bools, Ints
 from ..dynamics import Flows
 from ..scenario.scenario import Scenario
@@ -38,7 +39,7 @@ class Reporter:
         t = scenario.tables
         self.size, self.level = size, level
         self.warm_up = t.warm_up if t.warm_up < periods else 0
-        self.kpis = KpiAccumulator(t, size, windows(scenario), self.warm_up) if level == "kpis" else None
+        self.kpis = RecordableKpis(t, size, windows(scenario), self.warm_up) if level == "kpis" else None
         self.everybody = np.ones(size, dtype=bool)
         self.everybody.setflags(write=False)  # shared by all infos
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..accounts.kpis import KpiAccumulator
+from ..accounts.recordable_kpis import RecordableKpis
 from ..compiler.recorder import Program
 from ..core.backend import NumpyOps
 from ..core.named_tuples import entries, mapped, paths, rebuilt
@@ -30,7 +30,7 @@ class Replay:
         self._read: Callable[[Before], tuple[Any, ...]] | None = None  # the arrays of a step that it reads
         self._recorded: dict[Any, tuple[Program, After]] = {}
 
-    def __call__(self, before: Before, kpis: KpiAccumulator | None = None, told: bool = True) -> After:
+    def __call__(self, before: Before, kpis: RecordableKpis | None = None, told: bool = True) -> After:
         """One step.
 
         Parameters
@@ -55,7 +55,7 @@ class Replay:
         # Programs are tied to their memory: a copy records its own.
         return {**self.__dict__, "_recorded": {}}
 
-    def _record(self, before: Before, kpis: KpiAccumulator | None, told: bool) -> tuple[Program, After]:
+    def _record(self, before: Before, kpis: RecordableKpis | None, told: bool) -> tuple[Program, After]:
         places = paths(before)
         self._read = attrgetter(*(place for place in places if place not in UNREAD))
         afters: list[After] = []
