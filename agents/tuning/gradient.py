@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from echelongym.envs.core.devices import chosen_name
 from echelongym.envs.core.typing import Bools, Floats
 from echelongym.envs.interface.inventory_positions import longest_way
 from echelongym.envs.scenario.scenario import Scenario
@@ -191,6 +192,8 @@ class DescentInLegs:
         begun += [self.moving, self.here, self.next_world, self.multipliers.price]
         if self.descent.library != "torch":
             begun.append(self.descent.library)
+        if chosen_name() != "cpu":
+            begun.append(chosen_name())
 
         def compute() -> dict[str, Any]:
             spent = self.budget.env_periods

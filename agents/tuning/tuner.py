@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from echelongym.envs.core.devices import check_device, device_named, on_device
 from echelongym.envs.core.errors import expected, unknown
 from echelongym.envs.core.typing import Floats
 from echelongym.envs.core.validation import is_number
@@ -117,6 +118,7 @@ def tune(
     refit: int = 0,
     report: ReportStage | None = None,
     gradient: str = "auto",
+    device: str = "cpu",
 ) -> Tuned:
     """Minimise the mean cost a period over the rule's parameters, subject to the scenario's targets.
 
@@ -154,15 +156,23 @@ def tune(
     gradient
         What takes the gradients: ``jax`` (extra ``jax``), ``torch`` (extra ``train``), or ``auto``, JAX where it is installed
         and can trace the rule, else PyTorch. Both give the same gradients but for rounding in single precision.
+    device
+        Where JAX takes them: ``cpu`` or ``gpu``.
 
     Raises
     ------
     InputError
-        For an unknown rule, method, gradient or parameter, a number out of bounds, a scenario that the rule makes no sense for,
-        nothing that can ever reach a customer, or a budget too small for a single evaluation.
+        For an unknown rule, method, gradient, device or parameter, a device that is not there, a number out of bounds, a
+        scenario that the rule makes no sense for, nothing that can ever reach a customer, or a budget too small for a
+        single evaluation.
     """
     if not isinstance(scenario, Scenario):
         raise expected("scenario", scenario, "a Scenario, as Scenario.load gives")
+    if check_device(device) != "cpu":
+        if gradient == "torch":
+            raise expected("device", device, "cpu where the gradient is torch")
+        device_named(device)
+        gradient = "jax" if gradient == "auto" else gradient
     for name, word, known in (("rule", rule, RULES), ("method", method, METHODS), ("gradient", gradient, GRADIENTS)):
         if not isinstance(word, str) or word not in known:
             raise unknown(name, word, known)
@@ -203,7 +213,8 @@ def tune(
     else:
         base = RULES[rule](scenario, **dict(parameters or {}))
         plan = TuningPlan(scenario, base, method, seed, worlds, gradient)
-        found = _search(plan, rule, budget, tolerance, patience, refit, progress, report)
+        with on_device(device):
+            found = _search(plan, rule, budget, tolerance, patience, refit, progress, report)
         judge.closest = plan.judge.closest
     cpu_seconds = time.process_time() - started
     last = judge.judged(found.rule, sample)

@@ -15,8 +15,8 @@ _chosen: ContextVar[str] = ContextVar("device", default="cpu")
 
 
 @contextmanager
-def on_device(name: str) -> Iterator[Any]:
-    """Context in which programs under JAX are compiled for a device and run on it; gives the device.
+def on_device(name: str) -> Iterator[None]:
+    """Context in which programs under JAX are compiled for a device and run on it.
 
     Parameters
     ----------
@@ -30,10 +30,11 @@ def on_device(name: str) -> Iterator[Any]:
     MissingExtra
         If JAX is not installed.
     """
-    found = device_named(name)
+    if check_device(name) != "cpu":  # which needs no JAX
+        device_named(name)
     before = _chosen.set(name)
     try:
-        yield found
+        yield
     finally:
         _chosen.reset(before)
 
@@ -71,6 +72,11 @@ def device_named(name: str) -> Any:
         raise expected(
             "device", name, f"one that JAX sees, which is {seen} alone (docs/devices.md: how to install JAX for a GPU)"
         ) from None
+
+
+def chosen_name() -> str:
+    """The name of the device that :func:`on_device` chose."""
+    return _chosen.get()
 
 
 def chosen_device() -> Any:

@@ -45,6 +45,7 @@ class Tuning(Config):
     budget: PositiveCount | None
     method: Literal["auto", "gradient", "cma", "optuna", "search"]
     gradient: Literal["auto", "jax", "torch"] = "auto"
+    device: Literal["cpu", "gpu"] = "cpu"
     tolerance: Annotated[float, number(0, 1)]
     patience: Annotated[float, number(0, 1)]
     refit: Annotated[int, number(0, 20, integer=True)]

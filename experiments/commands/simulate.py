@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from echelongym.envs.core.devices import device_named
+from echelongym.envs.core.errors import expected
 from echelongym.envs.core.validation import Flag
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
@@ -39,6 +41,7 @@ class Settings(RunSettings):
     evaluation: Evaluation
     tape: str | None
     trace: Literal["none", "npz", "csv"]
+    device: Literal["cpu", "gpu"] = "cpu"
     trust: Flag
     workers: Workers = "auto"
     progress: Flag
@@ -50,9 +53,13 @@ def run(settings: Settings, folder: Path) -> Path:
     Raises
     ------
     InputError
-        If the policy or tape cannot be loaded or is for another network, or the run folder is taken.
+        If the policy or tape cannot be loaded or is for another network, the run folder is taken, or the device is not there.
     """
     check_free(folder)
+    if settings.device != "cpu":
+        device_named(settings.device)
+        if settings.trace != "none":
+            raise expected("trace", settings.trace, f"none where the device is {settings.device}")
     scenario, chosen = settings.scenario, settings.evaluation
     check_periods(scenario, chosen)
     policy = chosen_policy(settings.policy, scenario, settings.trust)
@@ -65,12 +72,20 @@ def run(settings: Settings, folder: Path) -> Path:
         sample = sample_of_tape(tape)
     traced = settings.trace != "none"
     if tape is None:
-        outcome = simulate_worlds(scenario, policy, range(sample.worlds), chosen, traced, settings.progress, identity)
+        shows, worlds = settings.progress, range(sample.worlds)
+        outcome = simulate_worlds(scenario, policy, worlds, chosen, traced, shows, identity, settings.device)
     else:
         batch, total = float(tape.batch), float(tape.batch * tape.periods)
         decided = remembered(policy, identity)
         with progress("simulating", total, "env-steps", settings.progress) as advance:
-            outcome = simulate(scenario, decided, tape, traced, progress=lambda done, periods: advance(batch))
+            outcome = simulate(
+                scenario,
+                policy if settings.device != "cpu" else decided,
+                tape,
+                traced,
+                progress=lambda done, periods: advance(batch),
+                device=settings.device,
+            )
     summary = summarise(settings, outcome, sample)
     _show(summary, sample)
     with run_folder(folder, settings.to_dict(), scenario) as out:

@@ -154,6 +154,7 @@ def fitted(
         judged=tuning.judged,
         method=tuning.method,
         gradient=tuning.gradient,
+        device=tuning.device,
         progress=show_progress,
         parameters=parameters,
         tolerance=tuning.tolerance,

@@ -31,6 +31,7 @@ def simulate_worlds(
     trace: bool = False,
     show_progress: bool = False,
     identity: Any = None,
+    device: str = "cpu",
 ) -> Outcome:
     """Simulate worlds (purpose ``test``) in parts of ``evaluation.chunk``, by default of some seconds that fit in memory.
 
@@ -46,6 +47,8 @@ def simulate_worlds(
         Whether to show a bar on the terminal.
     identity
         What tells the policy from others, as :func:`.played.identity_of` gives; None: no part is a step.
+    device
+        ``cpu`` or ``gpu``, where no part is a step.
 
     Raises
     ------
@@ -62,16 +65,16 @@ def simulate_worlds(
         fit = worlds_that_fit(scenario, len(worlds), periods)
         size = evaluation.chunk or min(chunk_size(scenario.tables, periods, policy), fit)
     parts = list(chunks(len(worlds), size))
-    if not trace and identity is not None:
+    if not trace and identity is not None and device == "cpu":
         drawn = (worlds, evaluation.seed, periods)
         return _together(simulated(scenario, [(policy, identity)], parts, drawn, show_progress)[0])
     outcomes = []
     with progress("simulating", float(len(worlds) * periods), "env-steps", show_progress) as advance:
         for part in parts:
             tape = scenario.sample([worlds[k] for k in part], evaluation.seed, "test", periods)
-            decided, many = remembered(policy, identity), float(len(part))
-            told = partial(_told, advance, many)
-            outcomes.append(simulate(scenario, decided, tape, trace=trace, progress=told))
+            decided = remembered(policy, identity) if device == "cpu" else policy
+            told = partial(_told, advance, float(len(part)))
+            outcomes.append(simulate(scenario, decided, tape, trace=trace, progress=told, device=device))
     return _together(outcomes)
 
 
