@@ -29,6 +29,7 @@ from typing import Any
 
 from echelongym.envs.core.backend import Array, Ops
 from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.rollout.scan import Decide
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..networks.by_backend import backend_key, in_type
@@ -41,8 +42,6 @@ from .features import Features
 from .heads import HEADS, Head
 
 DUE_PERIODS, SHARED_DUE_PERIODS = 10, 5  # where the config leaves it open
-
-Decide = Callable[[Observation, Array | None], tuple[Decision, Array | None]]
 
 
 class ActorDefinition:

@@ -14,6 +14,7 @@ from ..training import LearnerConfig
 KIND = "pathwise"  # of checkpoints and policy files
 Width = Annotated[int, number(1, 65_536, integer=True)]
 WorldCount = Annotated[int, number(1, 10**6, integer=True)]  # played side by side
+GradientLibrary = Literal["auto", "compiled", "jax", "torch"]
 SHARED_NETWORKS = ("set", "graph")  # whose weights do for any network of nodes and lanes
 
 
@@ -56,6 +57,7 @@ class PathwiseConfig(Layout, LearnerConfig):
     final_worlds: Positive  # worlds of a gradient at the end, as a multiple of those at the start
     smoothing: Annotated[float, number(0.0, 10.0)]  # of fixed and vehicle costs, in mean flows
     variants: PositiveCount  # of a randomised scenario, trained on in turn
+    gradient: GradientLibrary = "auto"  # what takes gradients
     variant_steps: PositiveCount  # gradients of each before another takes its place
 
     @model_validator(mode="after")

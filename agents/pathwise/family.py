@@ -25,13 +25,13 @@ from ..budget import Validated, figures, objective, penalised
 from ..registry import RULES
 from ..rules import Rule
 from ..service_targets import shortfall, targets_of
-from .compiled.gradient import NativeUnroll
 from .config import PathwiseConfig
+from .gradients.choice import Gradients, gradients_of
+from .gradients.unroll import relaxation, training_window
 from .heads import untuned
 from .module import PathwiseActor
 from .policy import PathwisePolicy, make_policy
 from .trainer import SAFE, PathwiseTrainer
-from .unroll import Unroll, relaxation, training_window
 
 #: Rule that policies for many networks start from: without caps, which after an outage cost more than they bring.
 START = "echelon_base_stock"
@@ -104,7 +104,7 @@ class _Course:
     """A variant that gradients are of now."""
 
     policy: PathwisePolicy
-    unroll: Unroll
+    unroll: Gradients
     scale: float
 
 
@@ -136,7 +136,7 @@ class FamilyTrainer(PathwiseTrainer):
         self._prices: list[list[float]] = [[]] * count
         self._judges = [family_policy(self.learner, one.scenario, self.policy) for one in self.variants]
 
-    def _course(self) -> tuple[PathwiseActor, Unroll, float | None]:
+    def _course(self) -> tuple[PathwiseActor, Gradients, float | None]:
         place = self._iteration % len(self._courses)
         if not self._left[place]:
             self._numbers[place], self._left[place] = self._drawn, self.learner.variant_steps
@@ -151,7 +151,7 @@ class FamilyTrainer(PathwiseTrainer):
         policy = family_policy(self.learner, scenario, self.policy)
         window = training_window(scenario, self.learner)
         window = replace(window, worlds=self.learner.worlds or min(window.worlds, WORLDS))
-        unroll = NativeUnroll(scenario, window, self.seed, self.learner.smoothing, policy.actor)
+        unroll = gradients_of(self.learner.gradient, scenario, window, self.seed, self.learner.smoothing, policy.actor)
         if self._prices[place]:
             unroll.multipliers.price = np.array(self._prices[place])
         tape = scenario.sample(

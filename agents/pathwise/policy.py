@@ -14,6 +14,7 @@ from echelongym.envs.core.typing import NumpyArray
 from echelongym.envs.core.validation import validate
 from echelongym.envs.interface.observation import Decision, Observation, Policy
 from echelongym.envs.rollout.recordable import Recordable
+from echelongym.envs.rollout.scan import Decide
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..networks.by_backend import in_type
@@ -23,7 +24,7 @@ from ..policy_files import PolicyFile, read_policy, write_policy
 from ..residual import rule_from_dict
 from ..rules import Rule
 from ..rules.base_stock import BaseStock
-from .actor import ActorDefinition, Decide, Running
+from .actor import ActorDefinition, Running
 from .config import KIND, Layout
 from .heads import Head, automatic_head, automatic_start, untuned
 

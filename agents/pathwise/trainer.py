@@ -24,11 +24,11 @@ from ..checkpoint_files import Checkpoint
 from ..training_loop import TrainingLoop
 from ..tuning.judging import MISSING
 from .compiled.c_source import WIDTH
-from .compiled.gradient import NativeUnroll
 from .config import KIND, PathwiseConfig
+from .gradients.choice import Gradients, gradients_of
+from .gradients.unroll import relaxation, training_window
 from .module import PathwiseActor
 from .policy import PathwisePolicy, make_policy
-from .unroll import Unroll, relaxation, training_window
 
 MOST_AVERAGED = 0.998  # weight of the past in the average of weights, at most
 SAFE = 1e-8
@@ -75,10 +75,12 @@ class PathwiseTrainer(TrainingLoop):
         """Make what gradients are of."""
         scenario = relaxation(self.scenario)
         window = training_window(scenario, self.learner)
-        self._unroll: Unroll = NativeUnroll(scenario, window, self.seed, self.learner.smoothing, self.policy.actor)
+        self._unroll: Gradients = gradients_of(
+            self.learner.gradient, scenario, window, self.seed, self.learner.smoothing, self.policy.actor
+        )
         self._scale: float | None = None
 
-    def _course(self) -> tuple[PathwiseActor, Unroll, float | None]:
+    def _course(self) -> tuple[PathwiseActor, Gradients, float | None]:
         """What the next gradient is of, and the cost that counts as 1; None: that of the first gradient."""
         return self.policy.actor, self._unroll, self._scale
 

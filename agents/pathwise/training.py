@@ -42,9 +42,9 @@ class PathwiseRun(TrainingRun):
             raise expected("train: action", action, "nothing: agent.head says what a pathwise policy decides")
 
     def _trainer(self, plan: TrainingPlan) -> PathwiseTrainer:
+        from .gradients.unroll import relaxation
         from .policy import make_policy
         from .trainer import PathwiseTrainer
-        from .unroll import relaxation
 
         make_policy(relaxation(plan.scenario), plan.learner, plan.rule)  # what does not fit is found out now
         return PathwiseTrainer(**plan.shared)

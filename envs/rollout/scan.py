@@ -6,20 +6,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from ..core.backend import Array
 from ..core.devices import chosen_device
 from ..core.errors import InputError
 from ..core.jax_backend import JaxOps
+from ..core.named_tuples import mapped
 from ..dynamics import Arrivals, Dynamics, Exogenous, Flows, State, demand_seen
 from ..dynamics.playback import Playback
 from ..dynamics.rounding import counting
-from ..interface.observation import Observer, Policy, viewed
+from ..interface.observation import Decision, Observation, Observer, Policy, viewed
 from ..scenario.scenario import Scenario
+from ..worlds.events import disturbed
 from ..worlds.tape import Tape
 from .reverse import loop
 
 # What a period is looked at for: (kept so far, period, flows, closing state) to (kept, what is stacked over periods).
 Look = Callable[[Any, Array, Flows, State], tuple[Any, Any]]
+# What decides: (observation, memory) to (decision, memory); of whoever remembers nothing, None both times.
+Decide = Callable[[Observation, Any], tuple[Decision, Any]]
 
 
 @contextmanager
@@ -59,9 +65,14 @@ class Scan:
         self.ops = counting(scenario.tables, ops)
         self.dynamics = Dynamics(scenario.tables, self.ops, vary_lead_times)
 
-    def arrays(self, tape: Tape) -> Exogenous:
-        """The exogenous data of a tape as the traced function takes them."""
-        return Playback(self.scenario.tables, self.ops, tape.exogenous).data
+    def arrays(self, tape: Tape, alike: bool = False) -> Exogenous:
+        """The exogenous data of a tape as the traced function takes them.
+
+        ``alike``: with what is neutral in these worlds but not in others, so that one program serves all tapes.
+        """
+        always = {name: len(hit) for name, hit in disturbed(self.scenario).items()} if alike else {}
+        data = Playback(self.scenario.tables, self.ops, tape.exogenous, always=always).data
+        return mapped(lambda one: self.ops.asarray(one) if isinstance(one, np.ndarray) else one, data)
 
     def opening(self) -> State:
         """The state at the start of period 0, as the traced function takes it."""
@@ -90,32 +101,41 @@ class Scan:
 
         period = self._period(arrays, look)
         carried, found = lax.scan(
-            lambda carried, number: period(policy, carried, number),
-            self._first(arrays, opening, kept),
+            lambda carried, number: period(lambda seen, memory: (policy(seen), memory), carried, number),
+            self._first(arrays, opening, kept, None),
             jnp.arange(self.periods),
         )
         return carried[3], found
 
     def kept(
-        self, policy_of: Callable[[Any], Policy], weights: Any, arrays: Exogenous, opening: State, look: Look, kept: Any
+        self,
+        decide_of: Callable[[Any], Decide],
+        weights: Any,
+        arrays: Exogenous,
+        opening: State,
+        look: Look,
+        kept: Any,
+        memory: Any = None,
     ) -> Any:
-        """What was kept last, as of :meth:`run`, differentiable in the weights of the policy alone.
+        """What was kept last, as of :meth:`run`, differentiable in the weights of a policy.
 
         Parameters
         ----------
-        policy_of
-            From weights to a policy.
+        decide_of
+            From weights to what decides.
         weights
             Arrays of real numbers, or a nest of them.
+        memory
+            That it is given in the first period: arrays, or a nest of them.
         """
         period = self._period(arrays, look)
 
         def step(weights: Any, carried: Any, number: Any) -> Any:
-            return period(policy_of(weights), carried, number)[0]
+            return period(decide_of(weights), carried, number)[0]
 
-        return loop(step, weights, self._first(arrays, opening, kept), self.periods)[3]
+        return loop(step, weights, self._first(arrays, opening, kept, memory), self.periods)[3]
 
-    def _first(self, arrays: Exogenous, opening: State, kept: Any) -> Any:
+    def _first(self, arrays: Exogenous, opening: State, kept: Any, memory: Any) -> Any:
         """What is carried into period 0."""
         t, ops = self.scenario.tables, self.ops
         dtype = opening.on_hand.dtype
@@ -124,10 +144,10 @@ class Scan:
         arrivals = Arrivals(ops.zeros((t.L, t.P, self.worlds), dtype), lost if wasted else None)
         # Newest first, where lost demand is not observed.
         sold = tuple(arrays.demand[h] for h in reversed(range(t.H))) if t.censored else ()
-        return opening, arrivals, sold, kept
+        return opening, arrivals, sold, kept, memory
 
-    def _period(self, arrays: Exogenous, look: Look) -> Callable[[Policy, Any, Any], tuple[Any, Any]]:
-        """One period: from a policy, what is carried and its number to what is carried next, and what ``look`` gave."""
+    def _period(self, arrays: Exogenous, look: Look) -> Callable[[Decide, Any, Any], tuple[Any, Any]]:
+        """One period: from what decides, what is carried and its number to what is carried next, and what ``look`` gave."""
         t, ops, dynamics = self.scenario.tables, self.ops, self.dynamics
         worlds = Playback(t, ops, arrays)
         observer = Observer(t, ops, self.worlds)
@@ -137,13 +157,13 @@ class Scan:
             newest_first = ops.stack(list(sold), 0) if sold else ops.window(past, self.periods - now, t.H)
             return ops.moveaxis(newest_first, 0, 2)
 
-        def period(policy: Policy, carried: Any, number: Any) -> tuple[Any, Any]:
-            state, arrivals, sold, kept = carried
+        def period(decide: Decide, carried: Any, number: Any) -> tuple[Any, Any]:
+            state, arrivals, sold, kept, memory = carried
             now = ops.box(number)
             exogenous = worlds.exogenous(now)
             in_transit = dynamics.in_transit(state)
             observation = observer(viewed(t, state, in_transit, exogenous, history(now, sold), now))
-            decision = policy(observation)
+            decision, memory = decide(observation, memory)
             reserve = None if decision.reserve is None else ops.moveaxis(decision.reserve, 0, -1)
             requests = ops.moveaxis(decision.requests, 0, -1)
             closing, flows = dynamics.advance(state, exogenous, requests, reserve, arrivals)
@@ -151,7 +171,7 @@ class Scan:
             sold = (demand_seen(t, flows), *sold)[: t.H] if sold else ()
             # After the last period nothing is looked at any more.
             state, arrivals = dynamics.receive(closing, worlds.exogenous(now + 1))
-            return (state, arrivals, sold, kept), found
+            return (state, arrivals, sold, kept, memory), found
 
         return period
 

@@ -23,8 +23,8 @@ import torch
 from echelongym.agents.jax_engine.rule_gradient import RuleGradient
 from echelongym.agents.learners import learner_config
 from echelongym.agents.pathwise.compiled.gradient import NativeUnroll
+from echelongym.agents.pathwise.gradients.unroll import relaxation
 from echelongym.agents.pathwise.policy import make_policy
-from echelongym.agents.pathwise.unroll import relaxation
 from echelongym.agents.registry import RULES
 from echelongym.agents.tuning.differentiation import TorchDescent
 from echelongym.agents.tuning.gradient import window_of

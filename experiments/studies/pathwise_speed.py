@@ -18,9 +18,9 @@ import torch
 
 from echelongym.agents.learners import learner_config
 from echelongym.agents.pathwise.compiled.gradient import NativeUnroll
+from echelongym.agents.pathwise.gradients.unroll import Unroll, relaxation, training_window
 from echelongym.agents.pathwise.module import PathwiseActor
 from echelongym.agents.pathwise.policy import make_policy
-from echelongym.agents.pathwise.unroll import Unroll, relaxation, training_window
 from echelongym.envs.core.validation import validate
 from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
 

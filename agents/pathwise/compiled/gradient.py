@@ -19,9 +19,9 @@ from echelongym.envs.compiler.c_compiler import CannotCompile, Faulty, library, 
 from echelongym.envs.scenario.scenario import Scenario
 
 from ...tuning.gradient import GradientWindow
+from ..gradients.unroll import Unroll
 from ..heads import LevelsHead
 from ..module import PathwiseActor
-from ..unroll import Unroll
 from .c_source import WIDTH, source
 from .period import exogenous_rows, record
 from .recording import CannotRecord, Layer, RecordedPeriod
@@ -36,6 +36,7 @@ VALUES = 1e-4
 DRAWS = 3
 COMPARED = 32  # periods that the first gradient is compared in
 MOST_NODES = 3_000  # a period of more is not compiled: that would take minutes
+MOST_CELLS = 200  # lanes times products; more are never below that, and recording them takes long
 
 
 class NativeUnroll(Unroll):
@@ -57,6 +58,8 @@ class NativeUnroll(Unroll):
             self.reason = reason_of(error, (CannotRecord, CannotCompile))
         if self.reason:
             self._run = None
+        if self.native:
+            self.library = "compiled"
 
     @property
     def native(self) -> bool:
@@ -66,6 +69,9 @@ class NativeUnroll(Unroll):
     def _prepare(self, actor: PathwiseActor) -> None:
         if self.window.periods == self.scenario.horizon and self.scenario.tables.terminal_value.any():
             raise CannotRecord("a terminal value")
+        cells = self.scenario.tables.L * self.scenario.tables.P
+        if cells > MOST_CELLS:
+            raise CannotRecord(f"{cells} lanes times products")
         self.made: RecordedPeriod = record(actor.definition, self.ledger.smoothing, self.scenario)  # type: ignore[attr-defined]
         if len(self.made.graph.nodes) > MOST_NODES:
             raise CannotRecord(f"{len(self.made.graph.nodes)} operations a period")

@@ -16,7 +16,7 @@ from echelongym.envs.worlds.tape import Tape
 
 from ...service_targets import Multipliers
 from ..actor import ActorDefinition
-from ..smoothing import SmoothLedger
+from ..gradients.smoothing import SmoothLedger
 from .decision import recorded_decision
 from .recording import CannotRecord, RecordedPeriod
 from .symbols import SYMBOLS, Graph, Operation, symbols

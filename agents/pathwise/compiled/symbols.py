@@ -299,8 +299,8 @@ class SymbolOps:
         return out
 
     def without_gradient(self, value: Array) -> Array:
-        """The array itself."""
-        return value
+        """The same numbers, as constants."""
+        return value.detach() if isinstance(value, SymbolArray) else value
 
     def contiguous(self, value: Array) -> Array:
         """The array itself."""

@@ -7,7 +7,8 @@ import pytest
 import torch
 from random_scenarios import random_scenario
 
-from echelongym.agents.jax_engine.rule_gradient import BATCH, RuleGradient
+from echelongym.agents.jax_engine.cost_gradient import BATCH
+from echelongym.agents.jax_engine.rule_gradient import RuleGradient
 from echelongym.agents.registry import RULES
 from echelongym.agents.service_targets import Multipliers
 from echelongym.agents.tuning.differentiation import TorchDescent, adam, library_of, refusal

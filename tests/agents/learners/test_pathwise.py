@@ -13,11 +13,11 @@ from pathwise_cases import SHARED, TUNED, config, costs, one_store, stirred, unt
 from echelongym.agents.budget import Budget, objective
 from echelongym.agents.loading import load_policy
 from echelongym.agents.pathwise.features import Features
+from echelongym.agents.pathwise.gradients.unroll import Unroll, relaxation
 from echelongym.agents.pathwise.heads import automatic_start
 from echelongym.agents.pathwise.module import PathwiseActor
 from echelongym.agents.pathwise.policy import make_policy
 from echelongym.agents.pathwise.trainer import PathwiseTrainer
-from echelongym.agents.pathwise.unroll import Unroll, relaxation
 from echelongym.agents.service_targets import Multipliers
 from echelongym.agents.tuning.gradient import GradientWindow
 from echelongym.envs.core.backend import NUMPY, TorchOps

@@ -13,8 +13,8 @@ from echelongym.agents.pathwise.compiled import gradient as native_unroll
 from echelongym.agents.pathwise.compiled.c_source import WIDTH
 from echelongym.agents.pathwise.compiled.gradient import NativeUnroll
 from echelongym.agents.pathwise.compiled.symbols import SYMBOLS, Graph, Operation
+from echelongym.agents.pathwise.gradients.unroll import Unroll, relaxation
 from echelongym.agents.pathwise.policy import make_policy
-from echelongym.agents.pathwise.unroll import Unroll, relaxation
 from echelongym.agents.registry import RULES
 from echelongym.agents.tuning.gradient import GradientWindow
 from echelongym.envs import CompilationWarning

@@ -12,7 +12,7 @@ from echelongym.agents.budget import Budget
 from echelongym.agents.learners import learner_config
 from echelongym.agents.loading import load_policy
 from echelongym.agents.pathwise.config import PathwiseConfig
-from echelongym.agents.pathwise.smoothing import SmoothLedger
+from echelongym.agents.pathwise.gradients.smoothing import SmoothLedger
 from echelongym.agents.pathwise.trainer import PathwiseTrainer
 from echelongym.envs.accounts.ledger import Ledger
 from echelongym.envs.core.backend import NUMPY, TorchOps

@@ -124,9 +124,14 @@ def without_times(curve: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key != "cpu_seconds"} for row in curve]
 
 
-def pathwise(**changes: Any) -> TrainingLoop:
-    settings, tape = config(worlds=16, periods=8), SCENARIO.sample(4, 0, "tune")
+def pathwise(gradient: Any = "torch", **changes: Any) -> TrainingLoop:
+    settings, tape = config(worlds=16, periods=8, gradient=gradient), SCENARIO.sample(4, 0, "tune")
     return PathwiseTrainer(SCENARIO, settings, 1, Budget(env_steps=16 * 8 * 6), tape, evaluations=3, **changes)
+
+
+def pathwise_by_jax(**changes: Any) -> TrainingLoop:
+    pytest.importorskip("jax")
+    return pathwise("jax", **changes)
 
 
 def ppo(**changes: Any) -> TrainingLoop:
@@ -136,7 +141,7 @@ def ppo(**changes: Any) -> TrainingLoop:
     )
 
 
-@pytest.mark.parametrize("learner", [pathwise, ppo])
+@pytest.mark.parametrize("learner", [pathwise, pathwise_by_jax, ppo])
 def test_a_training_that_was_stopped_goes_on_to_the_same_policy(tmp_path, monkeypatch, learner):
     monkeypatch.setenv("ECHELONGYM_NATIVE", "0")
     whole = learner()

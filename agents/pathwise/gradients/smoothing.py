@@ -56,7 +56,7 @@ class SmoothLedger(Ledger):
         if not self.fleet.none_given:
             filled = volumes / self.fleet.vehicle_volume
             smooth = filled if self.fleet.all_given else self.ops.where(self.fleet.given > 0, filled, smooth)
-        return smooth + (exact - smooth).detach()
+        return smooth + self.ops.without_gradient(exact - smooth)
 
     def period(self, flows: Flows, last: bool = False, closing: State | None = None) -> dict[str, Array]:
         """Lines of one period; see :meth:`Ledger.period`."""
@@ -65,5 +65,5 @@ class SmoothLedger(Ledger):
             stood = total(flows.on_hand, 1) + self._by_source.sum(total(flows.shipped, 1))
             stood = stood + self._by_server.sum(total(flows.served, 1))
             smooth = self.ops.minimum(stood / self._node_width, 1.0)
-            flows = flows._replace(present=smooth + (flows.present - smooth).detach())
+            flows = flows._replace(present=smooth + self.ops.without_gradient(flows.present - smooth))
         return super().period(flows, last, closing)

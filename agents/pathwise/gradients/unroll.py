@@ -12,10 +12,10 @@ from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import periods
 from echelongym.envs.worlds.record_statement import playable
 
-from ..service_targets import Multipliers
-from ..tuning.gradient import GradientWindow, window_of
-from .config import PathwiseConfig
-from .module import PathwiseActor
+from ...service_targets import Multipliers
+from ...tuning.gradient import GradientWindow, window_of
+from ..config import PathwiseConfig
+from ..module import PathwiseActor
 from .smoothing import SmoothLedger
 
 # Gradients are cheap here, so windows are longer than the tuner's: what is learnt is finer than a level.
@@ -54,6 +54,7 @@ class Unroll:
 
     def __init__(self, scenario: Scenario, window: GradientWindow, seed: int, smoothing: float) -> None:
         self.scenario, self.window, self.seed = scenario, window, seed
+        self.library = "torch"
         self.ops = TorchOps(torch.float32)
         self.ledger: Ledger = SmoothLedger(scenario.tables, self.ops, smoothing, scenario)
         self.multipliers = Multipliers(scenario, self.ops)
