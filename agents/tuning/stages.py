@@ -25,6 +25,7 @@ REPEATS = 3  # of the first leg along gradients, which a start far away takes
 LOOSER = (0.0, 1.0, 2.0)  # limits are freed at their start and so many of their scales above it, whichever is best
 NEARBY = 0.3  # first deviation of a sampler in what gradients have moved, in units of its scale
 WORLDS_A_DESCENT = 1_000_000  # numbers of the worlds that one descent moves along
+SECONDS_A_CELL = 3e-7  # that tuning takes for an env-period, lane and product
 DISTURBED = 0.7  # standard deviation of a refit's start, in units of each parameter's scale
 
 
@@ -66,6 +67,7 @@ class TuningPlan:
         self, scenario: Scenario, base: Rule, method: str, seed: int, worlds: int, gradient: str = "auto"
     ) -> None:
         self.scenario, self.base, self.seed = scenario, base, seed
+        self.asked, self.gradient = method, gradient
         self.space = base.space()
         self.judge = Judge(scenario, worlds, COMPARED, seed, TuningBudget(0))
         continuous = scenario.tables.smooth
@@ -126,6 +128,11 @@ class TuningPlan:
         """Env-periods that usually suffice."""
         first = 3 + len(self.base.starts(self.space)) if len(self.space) else 0
         return first * self.judge.price + sum(step.env_periods for step in self._steps(0)) if len(self.space) else 0
+
+    def seconds(self) -> float:
+        """About how long a fit takes, from its env-periods."""
+        tables = self.scenario.tables
+        return SECONDS_A_CELL * tables.L * tables.P * self.natural_budget()
 
     def _steps(self, refit: int) -> list[_Stage]:
         price, steps = self.judge.price, []

@@ -24,12 +24,12 @@ from ..registry import RULES
 from ..rules import Rule
 from ..service_targets import MISSED
 from .differentiation import GRADIENTS
-from .judging import JUDGED, Candidates, Judge, TuningBudget
+from .fits import SearchResult, check_limit, search
+from .judging import JUDGED, Judge, TuningBudget
 from .progress import ReportStage, progress_of
 from .stages import METHODS, TuningPlan
 
 MOST_REFITS = 20
-LAST = 0.25  # share of what was spent, the last, whose gain says whether more would have helped
 WORTH = 0.1  # percent of cost that is worth more budget
 
 
@@ -207,16 +207,16 @@ def tune(
             spent = TuningBudget(budget or 0, told)
             made = made_for(scenario, budget, seed, worlds, spent.spend, **dict(parameters or {}))
             seconds = spent.seconds
-        found = _SearchResult(
+        found = SearchResult(
             made, "own", "budget" if budget and spent.env_periods >= budget else "converged", spent, seconds
         )
     else:
         base = RULES[rule](scenario, **dict(parameters or {}))
         plan = TuningPlan(scenario, base, method, seed, worlds, gradient)
         with on_device(device):
-            found = _search(plan, rule, budget, tolerance, patience, refit, progress, report)
+            found = search(plan, rule, budget, tolerance, patience, refit, progress, report)
         judge.closest = plan.judge.closest
-    cpu_seconds = time.process_time() - started
+    cpu_seconds = time.process_time() - started + found.cpu_seconds_of_workers
     last = judge.judged(found.rule, sample)
     costs, mean = last.costs, float(last.costs.mean())
     estimate = sample.estimate(mean, costs - mean, cost_limits(costs))
@@ -260,73 +260,7 @@ def check_budget(scenario: Scenario, rule: str, budget: int | None, worlds: int,
     if hasattr(RULES[rule], "made_for"):
         return
     if len(RULES[rule](scenario).space()) and budget is not None:
-        _check_limit(budget, worlds * scenario.tables.horizon, worlds, refit)
-
-
-def _check_limit(limit: int, price: int, worlds: int, refit: int) -> None:
-    least = price * (refit + 1)
-    if limit < least:
-        each = f"one evaluation of {worlds} worlds{' a fit' if refit else ''}"
-        raise expected("budget", limit, f"at least {least} env-periods ({each})")
-
-
-@dataclass(frozen=True, eq=False)
-class _SearchResult:
-    """What a search ended with."""
-
-    rule: Rule
-    method: str
-    ended: str
-    spent: TuningBudget
-    seconds: float
-    earlier: Rule | None = None  # the best that was known before the last share of what was spent
-    refits: list[float] = field(default_factory=list)
-
-
-def _search(
-    plan: TuningPlan,
-    rule: str,
-    budget: int | None,
-    tolerance: float,
-    patience: float,
-    refit: int,
-    progress: bool,
-    report: ReportStage | None,
-) -> _SearchResult:
-    """Run the plan, and run it again from other starts where refits are wanted."""
-    if not len(plan.space):
-        return _SearchResult(plan.base, "none", "converged", TuningBudget(0), 0.0)
-    fits = refit + 1
-    limit = plan.natural_budget() * fits if budget is None else budget
-    _check_limit(limit, plan.judge.price, plan.judge.worlds, refit)
-    tried = []
-    with progress_of(progress, f"tune {rule}", limit, report) as told:
-        plan.judge.budget = spent = TuningBudget(limit, told)
-        for number in range(fits):
-            left = (limit - spent.env_periods) // (fits - number)
-            end = spent.env_periods + (left if budget is not None else plan.natural_budget())
-            candidates = Candidates(plan.base, plan.space, plan.judge, end, tolerance, patience)
-            plan.run(candidates, number)
-            tried.append(candidates)
-        seconds = spent.seconds
-    best = min(range(fits), key=lambda number: tried[number].best_cost)
-    known = sorted((entry for one in tried for entry in one.history), key=lambda entry: entry[0])
-    vector, earlier = tried[best].best, known[0]
-    for entry in known:
-        if entry[0] <= (1 - LAST) * spent.env_periods and entry[2] < earlier[2]:
-            earlier = entry
-    assert vector is not None
-    fitted = plan.base.with_vector(plan.space, vector)
-    same = np.array_equal(earlier[1], vector)
-    return _SearchResult(
-        rule=fitted,
-        method=plan.method,
-        ended=plan.endings[best],
-        spent=spent,
-        seconds=seconds,
-        earlier=fitted if same else plan.base.with_vector(plan.space, earlier[1]),
-        refits=[one.best_cost for one in tried] if refit else [],
-    )
+        check_limit(budget, worlds * scenario.tables.horizon, worlds, refit)
 
 
 def more_budget(before: Floats, after: Floats, ended: str, sample: WorldSample | None = None) -> dict[str, Any]:

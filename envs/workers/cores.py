@@ -118,6 +118,12 @@ def most_workers(workers: Asked, pieces: int, memory: int = PLAIN) -> int:
     return max(found if free is None else min(found, free // memory), 1)
 
 
+def pays(pieces: int, seconds: float, memory: int = PLAIN) -> bool:
+    """Whether so many pieces, which one process would take so long for, will be shared out to workers."""
+    workers = asked()
+    return most_workers(workers, pieces, memory) > 1 and (workers != "auto" or seconds >= PAYS)
+
+
 def usable_cores() -> int:
     """Cores that this process may use, at least 1: those of its affinity, and whole ones of what its control groups allow."""
     found = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]

@@ -14,6 +14,7 @@ from echelongym.agents.registry import RULES
 from echelongym.agents.residual import rule_from_dict
 from echelongym.agents.rules import Rule
 from echelongym.agents.tuning.progress import ReportStage
+from echelongym.agents.tuning.stages import SECONDS_A_CELL
 from echelongym.agents.tuning.tuner import Tuned, tune
 from echelongym.envs.core.errors import InputError, is_installed, unknown
 from echelongym.envs.core.names import folder_name
@@ -31,8 +32,7 @@ from ..runs.sources import digest
 RULE_FILE, _DONE, _SEAL = "rule.yaml", "tuning.json", "sha256"
 # Settings that change nothing in a result.
 _NEUTRAL = {"cache", "refresh", "workers"}
-# What tuning usually takes: evaluations on all worlds, and seconds an env-period, lane and product.
-USUAL_EVALUATIONS, SECONDS_A_CELL = 50, 3e-7
+USUAL_EVALUATIONS = 50  # on all worlds, that tuning usually takes
 
 Job = tuple[str, Mapping[str, Any]]  # a rule by name, and the parameters of it that are held
 

@@ -124,7 +124,11 @@ def test_nothing_is_left_of_a_command_that_is_ended(how, command):
     }[command]
     words += ["scenario=store.yaml", "scenario.horizon=300", "workers=2", "progress=false", "run=out"]
     child = subprocess.Popen(
-        [sys.executable, "-c", CODE, *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", CODE, *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what a shell runs behind ignores it
     )
     deadline = time.monotonic() + 120
     while len(children(child.pid)) < 3:  # two workers, and what tracks their resources
