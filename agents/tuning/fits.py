@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from echelongym.envs.core.devices import chosen_name
 from echelongym.envs.core.errors import expected
 from echelongym.envs.core.typing import Floats
 from echelongym.envs.scenario.scenario import Scenario
@@ -71,7 +72,9 @@ def search(
     with progress_of(progress, f"tune {rule}", limit, report) as told:
         spent = TuningBudget(limit, told)
         together = fits * plan.seconds()
-        if budget is None and fits > 1 and pays(fits, together, WITH_GRADIENTS):
+        # Several workers would not share a GPU: each takes most of its memory.
+        beside = budget is None and fits > 1 and chosen_name() == "cpu"
+        if beside and pays(fits, together, WITH_GRADIENTS):
             found = _side_by_side(plan, rule, tolerance, patience, fits, spent)
         else:
             found = _in_turn(plan, budget, tolerance, patience, fits, spent)

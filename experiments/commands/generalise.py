@@ -173,7 +173,7 @@ def _trials(settings: Settings, found: Sequence[VariantFamily], out: RunFolder) 
     trials = []
     expected = sum(piece.share for piece in pieces)
     with bar_of_pieces("variants", pieces, settings.progress) as bar:
-        for trial in in_order(pieces, expected, WITH_GRADIENTS, bar):
+        for trial in in_order(pieces, expected, WITH_GRADIENTS, bar, None if settings.tuning.device == "cpu" else 1):
             say(_line(trial, settings.variants))
             trials.append(trial)
     return trials

@@ -108,7 +108,8 @@ def fit_all(
     # What takes longest begins first, so that no worker is idle for long at the end.
     pieces.sort(key=lambda one: -one[1].share)
     work, title = [piece for _, piece in pieces], "tuning and planning" if others else "tuning"
-    workers = None if tuning is None else tuning.workers
+    # Several workers would not share a GPU: each takes most of its memory.
+    workers = None if tuning is None else tuning.workers if tuning.device == "cpu" else 1
     with bar_of_pieces(title, work, show_progress) as bar:
         for place, value in as_done(work, sum(piece.share for piece in work), WITH_GRADIENTS, bar, workers):
             name = pieces[place][0]
