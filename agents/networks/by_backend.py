@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.backend import Array, NumpyOps, Ops
 from echelongym.envs.core.typing import NumpyArray
 
 
@@ -21,22 +21,23 @@ class ByBackend:
 
     def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
         self._make, self._arguments = make, arguments
-        self._made: dict[tuple[str, ...], Any] = {}
+        self._made: dict[tuple[Any, ...], tuple[Any, Ops]] = {}
 
     def __call__(self, ops: Ops) -> Any:
         """What was made for this backend."""
         key = backend_key(ops)
         if key not in self._made:
-            self._made[key] = self._make(ops, *self._arguments)
-        return self._made[key]
+            self._made[key] = self._make(ops, *self._arguments), ops  # which keeps its key its own
+        return self._made[key][0]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_made": {}}
 
 
-def backend_key(ops: Ops) -> tuple[str, ...]:
-    """What tells backends apart whose constants differ."""
-    return ops.name, str(ops.float), str(getattr(ops, "device", ""))
+def backend_key(ops: Ops) -> tuple[Any, ...]:
+    """What tells backends apart whose constants differ, or that record."""
+    recorder = id(ops.recording) if isinstance(ops, NumpyOps) and ops.program is not None else 0
+    return ops.name, str(ops.float), str(getattr(ops, "device", "")), recorder
 
 
 def constants(ops: Ops, *arrays: NumpyArray) -> tuple[Array, ...]:

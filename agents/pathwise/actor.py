@@ -23,23 +23,24 @@ makes it once: ``decide = actor.on(weights, ops)``, then ``decision, memory = de
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from echelongym.envs.core.backend import Array, Ops
-from echelongym.envs.interface.observation import Decision, Observation
+import numpy as np
+
+from echelongym.envs.core.backend import NUMPY, Array, NumpyOps, Ops
+from echelongym.envs.interface.observation import Decision, Observation, Policy
+from echelongym.envs.rollout.recordable import Recordable
 from echelongym.envs.rollout.scan import Decide
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..networks.by_backend import backend_key, in_type
 from ..networks.layers import ParameterStart, WeightsByName
 from ..rules import Rule
-from ..rules.base_stock import BaseStock
 from .backbones import BODIES, Backbone
 from .config import Layout
 from .features import Features
-from .heads import HEADS, Head
+from .heads import HEADS, DecideFromOutputs, Head
 
 DUE_PERIODS, SHARED_DUE_PERIODS = 10, 5  # where the config leaves it open
 
@@ -75,14 +76,6 @@ class ActorDefinition:
         """Whether nothing in it belongs to one network alone."""
         return self.body is not None and self.body.shared and self.head.shared
 
-    def apart(self, scenario: Scenario) -> ActorDefinition:
-        """A copy that shares nothing prepared for a backend: for a backend of its own."""
-        found = copy.deepcopy(self, {id(one): one for one in (scenario, scenario.tables)})
-        base = getattr(found.head, "base", None)
-        if isinstance(base, BaseStock):
-            base._forget()
-        return found
-
     def starts(self) -> Iterator[tuple[str, ParameterStart]]:
         """Name, shape and first values of each parameter."""
         yield from self.head.starts()
@@ -101,7 +94,10 @@ class ActorDefinition:
 
     def deciding(self, numbers: Array | None, weights: WeightsByName, ops: Ops) -> Decide:
         """The same with the numbers that the head has made of its weights, see :meth:`Head.numbers`."""
-        head = self.head.on(numbers, ops)
+        return self._joined(self.head.on(numbers, ops), weights, ops)
+
+    def _joined(self, head: DecideFromOutputs, weights: WeightsByName, ops: Ops) -> Decide:
+        """Features and network before a head."""
         if self.body is None:
             shape = self.head.outputs, len(self.features.lanes)
 
@@ -118,11 +114,52 @@ class ActorDefinition:
 
         return decide
 
+    def recordable(self, weights: WeightsByName, dtype: Any) -> Recordable | None:
+        """What a compiled rollout records of it with weights of NumPy, for units of a type; None where it has to be asked."""
+        head = self.head.recordable(self.head.numbers(weights, NUMPY), dtype)
+        if head is None:
+            return None
+        body = {} if self.body is None else {name: weights[name] for name, _ in self.body.starts()}
+        kind = next(iter(body.values())).dtype if body else None
+        size = 0 if self.body is None else self.body.memory
+
+        def on(ops: NumpyOps) -> Callable[[Sequence[Array]], Policy]:
+            made = head.on(ops)
+
+            def policy(given: Sequence[Array]) -> Policy:
+                count = len(head.numbers)
+                named = dict(zip(body, given[count:], strict=True))
+                return Remembering(self._joined(made(given[:count]), named, ops))
+
+            return policy
+
+        return Recordable(
+            (self, head.structure, str(kind)),
+            head.numbers,
+            on,
+            memory=[np.zeros((size, 1), kind)] if size else None,
+            shared=list(body.values()),
+        )
+
     def decide(
         self, weights: WeightsByName, observation: Observation, ops: Ops, memory: Array | None = None
     ) -> tuple[Decision, Array | None]:
         """The decision, and the memory after this period; see the head of this module."""
         return self.on(weights, ops)(observation, memory)
+
+
+class Remembering:
+    """A policy whose memory is set from outside and read after every decision: a list of one array, or empty."""
+
+    def __init__(self, decide: Decide) -> None:
+        self._decide = decide
+        self.memory: list[Array] = []
+
+    def __call__(self, observation: Observation) -> Decision:
+        """The decision; the memory moves on."""
+        decision, memory = self._decide(observation, self.memory[0] if self.memory else None)
+        self.memory = [] if memory is None else [memory]
+        return decision
 
 
 class Running:

@@ -77,7 +77,7 @@ class Features:
         if name == "season":
             return self._season(observation, ops)
         if name == "period":
-            return ops.to_float(ops.asarray(observation.period))[None]
+            return ops.to_float(observation.period)[None]
         value: Any = observation.on_hand[:, :, :, 0] if name == "expiring" else getattr(observation, name)
         turned = ops.moveaxis(value, 0, -1)
         if name in _SUMMED:
@@ -89,4 +89,4 @@ class Features:
         shown = getattr(observation, "season", None)
         if shown is not None:
             return shown
-        return season_waves(ops.to_float(ops.asarray(observation.period)), self.seasons)
+        return season_waves(ops.to_float(observation.period), self.seasons)

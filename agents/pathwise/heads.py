@@ -5,14 +5,14 @@ The first carries any rule of the base-stock family along, the last any rule at 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.backend import NUMPY, Array, NumpyOps, Ops
 from echelongym.envs.core.errors import expected
-from echelongym.envs.core.typing import Floats, Ints
+from echelongym.envs.core.typing import Floats, Ints, NumpyArray
 from echelongym.envs.dynamics import Segments
 from echelongym.envs.interface.action_decoder import ActionDecoder
 from echelongym.envs.interface.automatic_levels import automatic_levels
@@ -76,6 +76,14 @@ THETA = "head.theta"  # the one parameter of a head
 DecideFromOutputs = Callable[[Observation, Array], Decision]  # from an observation and outputs (k, lanes, B)
 
 
+class RecordableHead(NamedTuple):
+    """Head with its numbers, as :class:`echelongym.envs.rollout.recordable.Recordable` has a policy."""
+
+    structure: Hashable
+    numbers: Sequence[NumpyArray]  # (..., 1)
+    on: Callable[[NumpyOps], Callable[[Sequence[Array]], DecideFromOutputs]]
+
+
 class Head:
     """Head, from outputs (k, lanes, B) of a network to requests.
 
@@ -113,6 +121,23 @@ class Head:
         """
         raise TypeError("a head is one of HEADS")
 
+    def recordable(self, numbers: Array | None, dtype: Any) -> RecordableHead | None:
+        """What a compiled rollout records of it for units of a type; None where it has to be asked."""
+        return None
+
+
+def _of_rule(rule: Rule, dtype: Any, on: Callable[[Any, Ops], DecideFromOutputs]) -> RecordableHead | None:
+    """A head around a rule without memory, with what makes the head of the rule."""
+    found = rule.recordable(dtype)
+    if found is None or found.memory is not None or found.foreseen is not None or found.shared:
+        return None
+
+    def prepared(ops: NumpyOps) -> Callable[[Sequence[Array]], DecideFromOutputs]:
+        made = found.on(ops)
+        return lambda numbers: on(made(numbers), ops)
+
+    return RecordableHead(found.structure, found.numbers, prepared)
+
 
 class LevelsHead(Head):
     """Head that corrects levels and caps of a rule of the base-stock family, which are learned themselves, too.
@@ -148,6 +173,8 @@ class LevelsHead(Head):
         self.fixed = vector
         self.moving = np.flatnonzero(np.isfinite(vector)) if learn else np.zeros(0, dtype=np.int64)
         self.learned = len(self.moving)
+        # Whose lanes in use are those of all that is learned, so that what follows from them is made once.
+        self.start = self.base.with_vector(self.space, self.vector(None))
         lanes, products = np.divmod(features.lanes, t.P)
         target = t.lane_target[lanes] * t.P + products
         primary = self.base.forest.primary[target] == features.lanes
@@ -184,13 +211,19 @@ class LevelsHead(Head):
 
     def on(self, numbers: Array | None, ops: Ops) -> DecideFromOutputs:
         """See :meth:`Head.on`."""
-        if numbers is None or is_numbers(numbers):
-            rule = self.base.with_vector(self.space, self.vector(numbers))
-        else:
-            vector = ops.put(ops.constant(self.fixed), ops.index(self.moving), numbers)
-            # Which lanes are used is known of the start; expressions have no values.
-            rule = self.base.with_vector(self.space, self.fixed).with_vector(self.space, vector)
+        return self._around(self._rule(numbers, ops), ops)
 
+    def recordable(self, numbers: Array | None, dtype: Any) -> RecordableHead | None:
+        """See :meth:`Head.recordable`."""
+        return _of_rule(self._rule(numbers, NUMPY), dtype, self._around)
+
+    def _rule(self, numbers: Array | None, ops: Ops) -> BaseStock:
+        """The rule with what is learned."""
+        if numbers is None or is_numbers(numbers):
+            return self.start.with_vector(self.space, self.vector(numbers))
+        return self.start.with_vector(self.space, ops.put(ops.constant(self.fixed), ops.index(self.moving), numbers))
+
+    def _around(self, rule: Any, ops: Ops) -> DecideFromOutputs:
         def decide(observation: Observation, outputs: Array) -> Decision:
             outputs = ops.to_float(outputs)  # whole units would else be counted in 32 bits
             shift = Shift(
@@ -252,8 +285,15 @@ class DirectHead(Head):
 
     def on(self, numbers: Array | None, ops: Ops) -> DecideFromOutputs:
         """See :meth:`Head.on`; the numbers are a constant a lane."""
+        return self._deciding(None if numbers is None else ops.asarray(numbers)[:, None], ops)
+
+    def recordable(self, numbers: Array | None, dtype: Any) -> RecordableHead:
+        """See :meth:`Head.recordable`."""
+        column = [] if numbers is None else [np.asarray(numbers)[:, None]]
+        return RecordableHead((), column, lambda ops: lambda given: self._deciding(given[0] if given else None, ops))
+
+    def _deciding(self, constants: Array | None, ops: Ops) -> DecideFromOutputs:
         t = self.decoder.tables
-        constants = None if numbers is None else ops.asarray(numbers)[:, None]
         _, cells = self._on(ops)
 
         def decide(observation: Observation, outputs: Array) -> Decision:
@@ -333,9 +373,15 @@ class ResidualHead(Head):
 
     def on(self, numbers: Array | None, ops: Ops) -> DecideFromOutputs:
         """See :meth:`Head.on`."""
+        return self._around(self.base, ops)
 
+    def recordable(self, numbers: Array | None, dtype: Any) -> RecordableHead | None:
+        """See :meth:`Head.recordable`."""
+        return _of_rule(self.base, dtype, self._around)
+
+    def _around(self, rule: Any, ops: Ops) -> DecideFromOutputs:
         def decide(observation: Observation, outputs: Array) -> Decision:
-            decision = self.base(observation)
+            decision = rule(observation)
             more = self.place(ops.to_float(outputs)[0], ops).reshape((*self.shape, -1))
             requests = ops.maximum(decision.requests + ops.moveaxis(more, -1, 0), 0.0)
             return Decision(requests, decision.reserve)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from echelongym.envs.core.backend import Array, NumpyOps, Ops, ops_of
+from echelongym.envs.core.backend import Ops, ops_of
 from echelongym.envs.core.errors import expected
 from echelongym.envs.core.typing import NumpyArray
 from echelongym.envs.core.validation import validate
-from echelongym.envs.interface.observation import Decision, Observation, Policy
+from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.rollout.recordable import Recordable
-from echelongym.envs.rollout.scan import Decide
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..networks.by_backend import in_type
@@ -23,7 +21,6 @@ from ..networks.weights import fitting, weights
 from ..policy_files import PolicyFile, read_policy, write_policy
 from ..residual import rule_from_dict
 from ..rules import Rule
-from ..rules.base_stock import BaseStock
 from .actor import ActorDefinition, Running
 from .config import KIND, Layout
 from .heads import Head, automatic_head, automatic_start, untuned
@@ -60,7 +57,6 @@ class PathwisePolicy:
         self.tables = scenario.tables
         self._weights = None if weights is None else fitting(weights, definition.starts())
         self._module: PathwiseActor | None = None
-        self._token = object()  # which policies recorded with other weights are told apart by
         self._running = Running(definition, self._given) if weights is not None else self.actor.running
         if definition.body is not None and definition.body.memory:
             self.start = self._start
@@ -83,6 +79,10 @@ class PathwisePolicy:
         """Weights by name, in single precision."""
         return dict(self._weights or {}) if self._module is None else self._module.weights()
 
+    def recordable(self, dtype: Any) -> Recordable | None:
+        """What a compiled rollout records of it for units of a type, with the weights as they are now."""
+        return self.definition.recordable(self.weights(), dtype)
+
     def _start(self, worlds: int) -> None:
         """Forget what was seen."""
         self._running.begin()
@@ -97,36 +97,6 @@ class PathwisePolicy:
         if isinstance(on_hand, np.ndarray) and on_hand.dtype.kind == "f":
             ops = in_type(ops, on_hand.dtype)
         return self._running(observation, ops)
-
-    def recordable(self, dtype: Any) -> Recordable | None:
-        """What a compiled rollout records of it; None while its weights are learned, or where its rule may keep memory."""
-        weights, definition, memory = self._weights, self.definition, None
-        base = getattr(definition.head, "base", None)
-        pure = base is None or (isinstance(base, BaseStock) and base.pure)
-        if self._module is not None or weights is None or not pure:
-            return None
-        if definition.body is not None and definition.body.memory:
-            like = weights[next(iter(definition.body.starts()))[0]].dtype
-            memory = [np.zeros((definition.body.memory, 1), like)]
-
-        def on(ops: NumpyOps) -> Callable[[Sequence[Array]], Policy]:
-            own = _Recorded(definition.apart(self.scenario).on(weights, ops))
-            return lambda numbers: own
-
-        return Recordable((PathwisePolicy, self._token), [], on, memory, together=definition.body is not None)
-
-
-class _Recorded:
-    """A policy under recording; ``memory`` as :class:`Recordable` says."""
-
-    def __init__(self, decide: Decide) -> None:
-        self.decide, self.memory = decide, list[Array]()
-
-    def __call__(self, observation: Observation) -> Decision:
-        decision, remembered = self.decide(observation, self.memory[0] if self.memory else None)
-        if self.memory:
-            self.memory = [remembered]
-        return decision
 
 
 def make_policy(

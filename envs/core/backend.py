@@ -36,6 +36,9 @@ def half_up(values: Any, ops: Any = np) -> Any:
     return ops.floor(values + 0.5)
 
 
+BLOCK = 16  # columns of a matrix product
+
+
 class NumpyOps:
     """NumPy; ``dtype`` is the floating type of continuous worlds."""
 
@@ -51,7 +54,16 @@ class NumpyOps:
         self.ceil = np.ceil
         self.exp, self.sin, self.cos, self.fmod = np.exp, np.sin, np.cos, np.fmod
         self.broadcast = np.broadcast_to
-        self.program: Any = None  # that is being recorded; see envs.program
+        self.recording: list[Any] = [None]  # see program; one for all copies of this backend
+
+    @property
+    def program(self) -> Any:
+        """The program that is being recorded, or None."""
+        return self.recording[0]
+
+    @program.setter
+    def program(self, program: Any) -> None:
+        self.recording[0] = program
 
     def constant(self, value: Any) -> Array:
         """A constant in the backend's floating type."""
@@ -152,11 +164,22 @@ class NumpyOps:
 
     def mean(self, value: Array, axis: int) -> Array:
         """Mean along one axis, which is kept with size 1."""
-        return np.add.reduce(value, axis=axis, keepdims=True) / value.dtype.type(value.shape[axis])
+        shape = (*value.shape[:axis], 1, *value.shape[axis + 1 :])
+        return self.total(value, axis).reshape(shape) / value.dtype.type(value.shape[axis])
 
     def product(self, first: Array, second: Array) -> Array:
-        """Matrix product (..., m, k) x (..., k, n)."""
-        return np.matmul(first, second)
+        """Matrix product (..., m, k) x (..., k, n), of BLOCK columns at a time.
+
+        What a library adds up in which order depends on the number of columns: a world would decide otherwise in another
+        batch.
+        """
+        n, whole = second.shape[-1], -(-second.shape[-1] // BLOCK)
+        if n % BLOCK:
+            more = self.zeros((*second.shape[:-1], whole * BLOCK - n), second.dtype)
+            second = np.concatenate([second, more], axis=-1)
+        blocks = second.reshape((*second.shape[:-1], whole, BLOCK))
+        found = self.moveaxis(np.matmul(first, self.moveaxis(blocks, -2, -3)), -3, -2)
+        return found.reshape((*found.shape[:-2], whole * BLOCK))[..., :n]
 
     def softplus(self, value: Array) -> Array:
         """log(1 + e^value)."""
@@ -172,7 +195,7 @@ class NumpyOps:
         activation
             ``tanh``, ``relu``, ``elu`` or ``sigmoid``; empty: none.
         """
-        found = np.matmul(weight, values) + bias
+        found = self.product(weight, values) + bias
         return _NUMPY_ACTIVATIONS[activation](found) if activation else found
 
     def known(self, value: Array) -> np.ndarray[Any, Any] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.backend import Array, Ops, ops_of, replaced
+from ..core.backend import Array, NumpyOps, Ops, ops_of, replaced
 from ..core.errors import InputError, unknown
 from ..core.segments import Segments, members_of
 from ..core.typing import Ints
@@ -182,7 +182,8 @@ class ActionDecoder:
 
     def on(self, ops: Ops, usable: bool = False) -> Decoding:
         """The decoder's arrays and arithmetic on one backend; ``usable``: on the rows that can hold units only."""
-        key = (ops.name, str(ops.float), str(getattr(ops, "device", "")), usable)
+        recorder = id(ops.recording) if isinstance(ops, NumpyOps) and ops.program is not None else 0
+        key = (ops.name, str(ops.float), str(getattr(ops, "device", "")), usable, recorder)
         if key not in self._backends:
             rows = SlotRows.usable(self.tables) if usable else SlotRows.every(self.tables)
             self._backends[key] = Decoding(self, ops, rows)

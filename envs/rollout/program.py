@@ -79,6 +79,7 @@ class RolloutProgram:
     Attributes
     ----------
     numbers, memory : arrays (..., W) of the policy, to be written into: its numbers, and what it remembers at the start.
+    shared : arrays that all worlds share, to be written into, too.
     sums : money by line (W,) since :meth:`clear`.
     before : (W,) net cost since :meth:`start`.
     fits : (W,) whether all decisions since :meth:`start` were finite numbers >= 0.
@@ -101,6 +102,7 @@ class RolloutProgram:
         W = machinery.worlds
         self.numbers = [np.broadcast_to(one, (*one.shape[:-1], W)).copy() for one in policy.numbers]
         self.memory = [np.broadcast_to(one, (*one.shape[:-1], W)).copy() for one in policy.memory or ()]
+        self.shared = [one.copy() for one in policy.shared]
         self.sums: dict[str, NumpyArray] = {}
         self.before, self.fits = np.zeros(W), np.ones(W, dtype=bool)
         self.native: Native | None = None
@@ -221,7 +223,7 @@ class RolloutProgram:
         memory: list[Array],
     ) -> None:
         m, program = self.machinery, self.machinery.ops.program
-        policy: Any = decide([RecordedArray(one, program, None) for one in self.numbers])
+        policy: Any = decide([RecordedArray(one, program, None) for one in (*self.numbers, *self.shared)])
         if self.memory:
             policy.memory = list(memory)
         if self.part.foreseen:

@@ -23,8 +23,8 @@ class Recordable:
     numbers
         Arrays (..., 1) that differ from policy to policy; nothing is decided by their values.
     on
-        From a backend to a function that makes the policy from recorded numbers (..., B). What it prepares once is
-        prepared when it is called with the backend.
+        From a backend to a function that makes the policy from recorded numbers (..., B), and behind them the shared arrays.
+        What it prepares once is prepared when it is called with the backend.
     memory
         Arrays (..., 1) that the policy remembers before the first period; None for a policy without memory. The policy
         made has an attribute ``memory``, a list of such arrays (..., B), that is set before every decision and read after.
@@ -32,8 +32,8 @@ class Recordable:
         From a tape to a function of the first world and the one behind the last, that gives what the policy knows of these
         worlds: arrays (periods, ..., worlds). The policy made has an attribute ``foreseen``, a list of their rows of a
         period, that is set before every decision. None for a policy that knows nothing of the tape.
-    together
-        Whether a batch is not to be done in parts: the last bit of a matrix product depends on the number of its columns.
+    shared
+        Arrays of any shape, such as weights, that differ from policy to policy but not from world to world.
     """
 
     structure: Hashable
@@ -41,7 +41,7 @@ class Recordable:
     on: Callable[[NumpyOps], Callable[[Sequence[Array]], Policy]]
     memory: Sequence[NumpyArray] | None = None
     foreseen: Callable[[Tape], Callable[[int, int], Sequence[NumpyArray]]] | None = None
-    together: bool = False
+    shared: Sequence[NumpyArray] = ()
 
 
 @runtime_checkable

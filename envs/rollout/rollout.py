@@ -84,14 +84,14 @@ class Rollout:
     def __init__(self, scenario: Scenario, policy: Recordable, tape: Tape, kpis: bool, trace: bool = False) -> None:
         self.scenario, self.policy, self.tape, self.kpis, self.trace = scenario, policy, tape, kpis, trace
         self.tables = t = scenario.tables
-        self.worlds = tape.batch if policy.together else worlds_together(t)
+        self.worlds = worlds_together(t)
         self.vary = unusual_lead_times(t, tape.exogenous)
         self.most = 256  # periods
         while self.most < tape.periods:
             self.most *= 2
         pattern = tuple((name, array.shape[1:-1]) for name, array in read_arrays(tape).items())
-        key = (id(t), policy.structure, pattern, self.vary, self.most if kpis else 0, trace, self.worlds)
-        self.entry = _entries.get(key) or KnownProgram(t, room_of(t, tape, self.worlds) if kpis else 0)
+        key = (id(t), policy.structure, pattern, self.vary, self.most if kpis else 0, trace)
+        self.entry = _entries.get(key) or KnownProgram(t, room_of(t, tape) if kpis else 0)
         _entries[key] = self.entry
         _entries.move_to_end(key)
         while len(_entries) > KEPT or sum(one.room for one in _entries.values()) > ROOM_IN_ALL:
@@ -107,10 +107,7 @@ class Rollout:
             return None
         t = scenario.tables
         recorded = recordable(policy, ops.int if t.integer else ops.float)
-        if recorded is None:
-            return None
-        worlds = tape.batch if recorded.together else worlds_together(t)
-        if kpis and room_of(t, tape, worlds) > ROOM:
+        if recorded is None or (kpis and room_of(t, tape) > ROOM):
             return None
         found = cls(scenario, recorded, tape.check(scenario), kpis, trace)
         return None if found.entry.refused else found
@@ -208,6 +205,8 @@ class Rollout:
         foreseen = None if self.policy.foreseen is None else self.policy.foreseen(tape)
         for number, given in zip(program.numbers, self.policy.numbers, strict=True):
             number[...] = given
+        for array, given in zip(program.shared, self.policy.shared, strict=True):
+            array[...] = given
         for memory, opening in zip(program.memory, self.policy.memory or (), strict=True):
             memory[...] = opening
         if program.trace is not None:
@@ -247,9 +246,9 @@ def worlds_together(tables: Tables) -> int:
     return max(LEAST, min(MOST, BYTES // (8 * numbers) // 16 * 16))
 
 
-def room_of(tables: Tables, tape: Tape, worlds: int) -> int:
+def room_of(tables: Tables, tape: Tape) -> int:
     """Bytes of the rows of those who wait: two numbers a period, customer and product."""
-    return 16 * tape.periods * tables.C * tables.P * worlds
+    return 16 * tape.periods * tables.C * tables.P * worlds_together(tables)
 
 
 def machinery_of(tables: Tables, worlds: int, vary: bool) -> Machinery:

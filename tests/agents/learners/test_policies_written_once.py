@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,13 +13,15 @@ import pytest
 import torch
 from pathwise_cases import config, stirred, untrained
 
+from echelongym.agents.budget import objective
 from echelongym.agents.loading import load_policy
-from echelongym.agents.pathwise.policy import PathwisePolicy
-from echelongym.envs.core.backend import JaxOps, NumpyOps, TorchOps
+from echelongym.agents.pathwise.policy import PathwisePolicy, save_pathwise
+from echelongym.envs.core.backend import NUMPY, JaxOps, NumpyOps, TorchOps
 from echelongym.envs.interface.observation import OBSERVATION_NAMES, Decision, Observation
+from echelongym.envs.rollout.rollout import Rollout
 from echelongym.envs.rollout.scan import whole_numbers
 from echelongym.envs.scenario.scenario import Scenario
-from echelongym.envs.simulate import periods
+from echelongym.envs.simulate import periods, simulate
 
 HEADS = ("levels", "direct", "split", "residual")
 NETWORKS = ("none", "perceptron", "set", "graph", "recurrent")
@@ -28,6 +33,13 @@ def cases() -> list[Any]:
     every = [(head, network, kind) for head in HEADS for network in NETWORKS for kind in ("float64", "float32")]
     quick = [(*one, "float64") for one in QUICK]
     return [one if one in quick else pytest.param(*one, marks=pytest.mark.slow) for one in every]
+
+
+def played() -> list[Any]:
+    """Scenarios, heads and networks: two quick ones, others beside them."""
+    quick = [("two_region", "levels", "perceptron"), ("dual_sourcing", "direct", "recurrent")]
+    slow = [("two_region", head, network) for head in HEADS for network in NETWORKS]
+    return [*quick, *(pytest.param(*one, marks=pytest.mark.slow) for one in slow if one not in quick)]
 
 
 def watched(scenario: Scenario, policy: Any, count: int = 4, worlds: int = 5) -> Iterator[Observation]:
@@ -102,3 +114,46 @@ def test_memory_is_what_tells_periods_apart():
     policy.start(5)
     for seen, wanted in ((first, begun), (second, after)):
         np.testing.assert_array_equal(policy(seen).requests, wanted.requests)
+
+
+@pytest.mark.parametrize(("name", "head", "network"), played())
+def test_compiled_rollout_is_equal_to_the_bit(name, head, network):
+    """Costs of every world, asked period by period and as one recorded program, with the same code for other weights."""
+    scenario = Scenario.load(name).replace(horizon=40, warm_up=5)
+    policy = untrained(scenario, config(head=head, network=network, hidden=(6, 5)))
+    tape = scenario.sample(70, 1, "tune")
+    for seed in (0, 1):
+        stirred(policy, 0.2, seed)
+        rollout = Rollout.of(scenario, policy, tape, NUMPY, False)
+        assert rollout is not None
+        if rollout.entry.program is None:
+            rollout.entry.program = rollout.record()
+        found = rollout.run()
+        assert found is not None
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ECHELONGYM_NATIVE", "0")
+            wanted = simulate(scenario, policy, tape, kpis=False)
+        for line, money in wanted.costs.items():  # those that are always 0 are not added up
+            np.testing.assert_array_equal(found.lines[line] / 35 if line in found.lines else 0.0, money)
+
+
+def test_a_saved_policy_plays_without_pytorch(tmp_path):
+    """What is loaded from a file decides in NumPy alone, and as it did before it was saved."""
+    scenario = Scenario.load("two_region").replace(horizon=20, warm_up=0)
+    policy = stirred(untrained(scenario, config(network="graph", hidden=(6, 5))), 0.3)
+    save_pathwise(tmp_path / "policy.npz", policy)
+    tape = scenario.sample(4, 0, "tune")
+    wanted = objective(simulate(scenario, policy, tape, kpis=False))
+    code = f"""
+import sys
+from echelongym.agents import load_policy
+from echelongym.agents.budget import objective
+from echelongym.envs import Scenario
+from echelongym.envs.simulate import simulate
+scenario = Scenario.load("two_region").replace(horizon=20, warm_up=0)
+policy = load_policy({str(tmp_path / "policy.npz")!r}, scenario)
+print(objective(simulate(scenario, policy, scenario.sample(4, 0, "tune"), kpis=False)).tolist())
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    np.testing.assert_array_equal(json.loads(done.stdout), wanted)

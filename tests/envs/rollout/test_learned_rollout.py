@@ -112,10 +112,17 @@ def test_a_rule_with_memory_that_is_corrected_is_asked(monkeypatch):
         assert (Rollout.of(scenario, policy, tape, NUMPY, True) is not None) is runs
 
 
-def test_a_policy_that_learns_is_asked():
+def test_a_policy_that_learns_runs_with_its_weights_of_now(monkeypatch):
+    """One program serves all of them."""
     scenario = Scenario.load("serial")
     policy = made(scenario, "perceptron", "auto", (8,), 1)
     tape = scenario.sample(3, seed=1, periods=10)
-    assert Rollout.of(scenario, policy, tape, NUMPY, True) is not None
-    assert policy.actor is not None
-    assert Rollout.of(scenario, policy, tape, NUMPY, True) is None
+    costs = []
+    for _ in range(2):
+        check(monkeypatch, scenario, policy, tape, compiled=False)
+        costs.append(simulate(scenario, policy, tape, kpis=False).cost_per_period)
+        for one in policy.actor.parameters():
+            one.data.add_(0.1)
+        policy.actor.begin(0)
+    assert len(module._entries) == 2  # with indicators and without
+    assert (costs[0] != costs[1]).all()
