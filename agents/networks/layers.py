@@ -51,9 +51,7 @@ class Dense:
 
     def __call__(self, weights: WeightsByName, values: Array, ops: Ops) -> Array:
         """Outputs (outputs, ..., B) of inputs (inputs, ..., B)."""
-        flat = values.reshape((values.shape[0], -1))
-        found = ops.dense(weights[self.weight], weights[self.bias], flat, self.activation)
-        return found.reshape((-1, *values.shape[1:]))
+        return ops.dense(weights[self.weight], weights[self.bias], values, self.activation)
 
 
 class Perceptron:

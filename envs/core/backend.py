@@ -36,7 +36,7 @@ def half_up(values: Any, ops: Any = np) -> Any:
     return ops.floor(values + 0.5)
 
 
-BLOCK = 16  # columns of a matrix product
+BLOCK = 16  # columns of a matrix product, as what is added up in which order depends on how many there are
 
 
 class NumpyOps:
@@ -168,11 +168,7 @@ class NumpyOps:
         return self.total(value, axis).reshape(shape) / value.dtype.type(value.shape[axis])
 
     def product(self, first: Array, second: Array) -> Array:
-        """Matrix product (..., m, k) x (..., k, n), of BLOCK columns at a time.
-
-        What a library adds up in which order depends on the number of columns: a world would decide otherwise in another
-        batch.
-        """
+        """Matrix product (..., m, k) x (..., k, n), of BLOCK columns at a time: with the same last bits for any n."""
         n, whole = second.shape[-1], -(-second.shape[-1] // BLOCK)
         if n % BLOCK:
             more = self.zeros((*second.shape[:-1], whole * BLOCK - n), second.dtype)
@@ -191,11 +187,12 @@ class NumpyOps:
         Parameters
         ----------
         weight, bias, values
-            (outputs, inputs), (outputs, 1) and (inputs, n).
+            (outputs, inputs), (outputs, 1) and (inputs, ..., n).
         activation
             ``tanh``, ``relu``, ``elu`` or ``sigmoid``; empty: none.
         """
-        found = self.product(weight, values) + bias
+        found = self.moveaxis(self.product(weight, self.moveaxis(values, 0, -2)), -2, 0)
+        found = found + bias.reshape((-1, *[1] * (values.ndim - 1)))
         return _NUMPY_ACTIVATIONS[activation](found) if activation else found
 
     def known(self, value: Array) -> np.ndarray[Any, Any] | None:
@@ -358,7 +355,8 @@ class TorchOps:
 
     def dense(self, weight: Array, bias: Array, values: Array, activation: str = "") -> Array:
         """A dense layer; see :meth:`NumpyOps.dense`."""
-        found = self._torch.addmm(bias, weight, values)
+        found = self._torch.addmm(bias, weight, values.reshape(values.shape[0], -1))
+        found = found.reshape(-1, *values.shape[1:])
         if activation == "elu":
             return self._torch.nn.functional.elu(found)
         return getattr(self._torch, activation)(found) if activation else found

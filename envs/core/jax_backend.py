@@ -206,7 +206,8 @@ class JaxOps:
 
     def dense(self, weight: Any, bias: Any, values: Any, activation: str = "") -> Array:
         """A dense layer; see :meth:`NumpyOps.dense`."""
-        found = self.product(weight, values).value + self._real(bias)
+        flat = _bare(values).reshape((values.shape[0], -1))
+        found = (self.product(weight, flat).value + self._real(bias)).reshape((-1, *values.shape[1:]))
         return JaxArray(getattr(self.jax.nn, activation)(found) if activation else found, self)
 
     def _real(self, value: Any) -> Any:

@@ -114,7 +114,7 @@ def test_a_rule_with_memory_that_is_corrected_is_asked(monkeypatch):
 
 def test_a_policy_that_learns_runs_with_its_weights_of_now(monkeypatch):
     """One program serves all of them."""
-    scenario = Scenario.load("serial")
+    scenario = Scenario.load("serial", {"warm_up": 4})
     policy = made(scenario, "perceptron", "auto", (8,), 1)
     tape = scenario.sample(3, seed=1, periods=10)
     costs = []
