@@ -4,6 +4,9 @@ python -m echelongym.experiments.studies.rollout_speed
 million env-steps per CPU-second of one process, echelon base-stock, in turns on the same worlds, with and without indicators
 python -m echelongym.experiments.studies.rollout_speed beer_game two_region rule=playbook worlds=64
 of other scenarios, another rule and so many worlds
+python -m echelongym.experiments.studies.rollout_speed backend=jax worlds=1024
+compiled, and as one JAX program on the CPU; CPU-seconds of the first run under JAX, which compiles where the folder
+ECHELONGYM_CACHE of the environment is empty
 """
 
 from __future__ import annotations
@@ -65,12 +68,28 @@ def speeds(scenario: Scenario, policy: Policy, tape: Tape, kpis: bool) -> tuple[
     return steps / seconds["0"], steps / seconds["1"]
 
 
+def beside_jax(scenario: Scenario, policy: Policy, tape: Tape, kpis: bool) -> tuple[float, float, float]:
+    """Million env-steps per CPU-second compiled and under JAX, the best of some turns each; CPU-seconds of JAX's first run."""
+    begun = time.process_time()
+    simulate(scenario, policy, tape, backend="jax", kpis=kpis)
+    first = time.process_time() - begun
+    compiled(scenario, policy, tape, kpis)
+    seconds = {"numpy": np.inf, "jax": np.inf}
+    for _ in range(TURNS):
+        for backend in seconds:
+            begun = time.process_time()
+            simulate(scenario, policy, tape, backend=backend, kpis=kpis)
+            seconds[backend] = min(seconds[backend], time.process_time() - begun)
+    steps = tape.batch * tape.periods / 1e6
+    return steps / seconds["numpy"], steps / seconds["jax"], first
+
+
 def main() -> None:
     """Print the table."""
     parser = StudyParser(__doc__)
-    parser.add_argument("words", nargs="*", metavar="SCENARIO|rule=NAME|worlds=NUMBER")
+    parser.add_argument("words", nargs="*", metavar="SCENARIO|rule=NAME|worlds=NUMBER|backend=NAME")
     given = parser.parse_args().words
-    options = {"rule": "echelon_base_stock", "worlds": "256"}
+    options = {"rule": "echelon_base_stock", "worlds": "256", "backend": "numpy"}
     for word in given:
         name, sign, value = word.partition("=")
         if sign:
@@ -81,12 +100,20 @@ def main() -> None:
         raise unknown("rule", options["rule"], RULES)
     if not options["worlds"].isdecimal() or not int(options["worlds"]):
         raise expected("worlds", options["worlds"], "a whole number >= 1")
-    print("| scenario | indicators | asked every period | compiled | times as fast |")
+    if options["backend"] not in ("numpy", "jax"):
+        raise unknown("backend", options["backend"], ("numpy", "jax"))
+    jax = options["backend"] == "jax"
+    last = "compiled | JAX | CPU-seconds of JAX's first run" if jax else "asked every period | compiled | times as fast"
+    print(f"| scenario | indicators | {last} |")
     print("|---|---|---|---|---|")
     for name in [word for word in given if "=" not in word] or SCENARIOS:
         scenario = Scenario.load(name)
         policy, tape = RULES[options["rule"]](scenario), scenario.sample(int(options["worlds"]), seed=1)
         for kpis in (False, True):
+            if jax:
+                fast, other, first = beside_jax(scenario, policy, tape.check(scenario), kpis)
+                print(f"| `{name}` | {'yes' if kpis else 'no'} | {fast:.2f} | {other:.2f} | {first:.2f} |", flush=True)
+                continue
             asked, fast = speeds(scenario, policy, tape.check(scenario), kpis)
             print(
                 f"| `{name}` | {'yes' if kpis else 'no'} | {asked:.2f} | {fast:.1f} | {fast / asked:.1f} |", flush=True

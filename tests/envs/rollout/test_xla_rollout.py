@@ -159,6 +159,27 @@ def test_single_precision_of_random_networks(seed):
             assert (np.abs(found - wanted) / np.maximum(np.abs(wanted), 1)).max() < 1e-5, name
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("head", "network", "tolerance"),
+    [
+        ("levels", "none", 1e-9),
+        # Networks in single precision under NumPy, in double precision under JAX.
+        ("levels", "perceptron", 1e-3),
+        ("direct", "set", 1e-3),
+        ("split", "graph", 1e-3),
+    ],
+)
+def test_learned_policies(head, network, tolerance):
+    from pathwise_cases import config, stirred, untrained
+
+    scenario = Scenario.load("two_region").replace(horizon=30, warm_up=5)
+    policy = stirred(untrained(scenario, config(head=head, network=network, hidden=(6, 5))), 0.3)
+    tape = scenario.sample(20, seed=1)
+    found = simulate(scenario, policy, tape, backend="jax")
+    assert largest_difference(simulate(scenario, policy, tape), found) < tolerance
+
+
 # What is refused --------------------------------------------------------------------------------------
 
 
