@@ -11,6 +11,7 @@ import numpy as np
 from echelongym.envs.accounts.ledger import Ledger
 from echelongym.envs.compiler.xla_compiler import compiled
 from echelongym.envs.core.backend import Array
+from echelongym.envs.core.devices import chosen_device
 from echelongym.envs.core.jax_backend import JaxOps
 from echelongym.envs.core.named_tuples import entries, mapped
 from echelongym.envs.core.typing import Floats
@@ -23,6 +24,7 @@ from echelongym.envs.worlds.tape import Tape
 # Worlds of a batch: one program serves any number of worlds. Measured on every shipped scenario, a world takes at most
 # twice as long as in the batch that suits best, and compiling once for each size would take much longer than that.
 BATCH = 64
+BATCH_ON_GPU = 4_096  # not measured: a GPU needs thousands of worlds to be busy
 KEPT_NUMBERS = 200_000_000  # of states that a batch may keep for the derivative: what every period began with
 
 
@@ -74,7 +76,8 @@ class CostGradient:
         ops = JaxOps(dtype)
         one = Scan(scenario, 1, periods, ops).opening()
         numbers = periods * sum(int(np.prod(array.shape)) for array in entries(one) if array is not None)
-        self.batch = max(min(BATCH, 2 ** int(np.log2(max(KEPT_NUMBERS / numbers, 1)))), 1)
+        most = BATCH if chosen_device().platform == "cpu" else BATCH_ON_GPU
+        self.batch = max(min(most, 2 ** int(np.log2(max(KEPT_NUMBERS / numbers, 1)))), 1)
         self.scan = Scan(scenario, self.batch, periods, ops)
         self.ops: Any = self.scan.ops
         self.ledger = Ledger(t, self.ops) if ledger_of is None else ledger_of(self.ops)

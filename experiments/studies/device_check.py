@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from echelongym.agents import RULES
+from echelongym.agents.jax_engine.cost_gradient import BATCH_ON_GPU
 from echelongym.agents.jax_engine.rule_gradient import RuleGradient
 from echelongym.envs import Scenario, simulate
 from echelongym.envs.core.backend import NUMPY
@@ -243,7 +244,7 @@ def check(device: str, sizes: list[int], periods: int, seconds: float) -> dict[s
         {"scenario": "scenario", "worlds": "worlds", "program": "program", "call": "call",
          "with_indicators": "with indicators", "numpy": "NumPy, compiled, one core", "compile_seconds": "seconds to compile"},
     )  # fmt: skip
-    found["gradients"] = gradients(device, periods, sizes[0], until("gradients"))
+    found["gradients"] = gradients(device, periods, sizes[0] if device == "cpu" else BATCH_ON_GPU, until("gradients"))
     print_table(
         f"Gradients of a rule's levels on {device}, single precision",
         found["gradients"],
