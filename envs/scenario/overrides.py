@@ -13,6 +13,7 @@ from typing import Any
 from ..core.errors import expected, shorten, unknown
 from ..core.plain import check_plain
 from .randomise import NETWORK, is_undrawn
+from .regional_network import with_generated
 
 #: Sections of a scenario that are mappings by name.
 BY_NAME = ("products", "nodes", "lanes", "customers", "disruptions")
@@ -30,8 +31,11 @@ def overridden(data: Mapping[str, Any], changes: Mapping[str, Any], prefix: str 
         raise expected("overrides", changes, "a mapping from dotted keys to values")
     check_plain(changes, "overrides")
     found: dict[str, Any] = copy.deepcopy(dict(data))
-    for key, value in changes.items():
+    # What the network is generated from comes first, so that what is generated can be changed.
+    for key, value in sorted(changes.items(), key=lambda item: str(item[0]).split(".")[0] not in ("generate", "products")):
         parts = key.split(".") if isinstance(key, str) else [""]
+        if parts[0] in NETWORK and len(parts) > 1:
+            found = with_generated(found)
         if "" in parts:
             raise expected("overrides", key, "dotted keys, such as lanes.hub_north.capacity")
         if parts[0] == "base_dir":

@@ -32,6 +32,7 @@ from ..worlds.tape import Tape, sample_tape
 from .compile_tables import compile_tables
 from .overrides import overridden
 from .randomise import NETWORK, Choice, Variation, check, is_drawn, is_undrawn, variant, with_network
+from .regional_network import RegionalNetwork, with_generated
 
 #: Periods of an episode; of hours they are a thousand years.
 LONGEST_HORIZON = 10_000_000
@@ -100,6 +101,8 @@ class Scenario(Network):
     """Cost that one unit of reward stands for; `auto`: mean demand times lost-sale + backorder cost + price."""
     randomise: Variation | None = None
     """What varies from one variant of the scenario to the next; left out: nothing."""
+    generate: RegionalNetwork | None = None
+    """Nodes, lanes and customers from a few numbers, in place of writing them; they are written out when the file is read."""
     base_dir: Annotated[str | None, Field(exclude=True, repr=False)] = None
 
     @model_validator(mode="after")
@@ -131,6 +134,7 @@ class Scenario(Network):
         if not isinstance(data, dict):
             return handler(data)
         wanted = data.get("variant")
+        data = with_generated(data)
         family = handler(with_network({key: value for key, value in data.items() if key != "variant"}))
         return family if wanted is None else validate(Choice, wanted, "variant").of(family)
 
