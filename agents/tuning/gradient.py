@@ -70,7 +70,8 @@ def window_of(scenario: Scenario) -> GradientWindow:
     t = scenario.tables
     longest = longest_way(t)
     lanes = t.L * t.P
-    worlds = 256 if lanes <= 16 else 128 if lanes <= 64 else 64
+    # The more lanes and products a world has, the fewer worlds tell which way costs fall.
+    worlds = next((count for count, most in ((256, 16), (128, 64), (64, 1_000), (32, 4_000)) if lanes <= most), 16)
     skipped = max(2 * longest, 4)
     cycle = _cycle(scenario)
     scored = cycle * -(-max(40, longest) // cycle) if cycle else max(40, longest)

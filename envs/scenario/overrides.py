@@ -32,7 +32,9 @@ def overridden(data: Mapping[str, Any], changes: Mapping[str, Any], prefix: str 
     check_plain(changes, "overrides")
     found: dict[str, Any] = copy.deepcopy(dict(data))
     # What the network is generated from comes first, so that what is generated can be changed.
-    for key, value in sorted(changes.items(), key=lambda item: str(item[0]).split(".")[0] not in ("generate", "products")):
+    for key, value in sorted(
+        changes.items(), key=lambda item: str(item[0]).split(".")[0] not in ("generate", "products")
+    ):
         parts = key.split(".") if isinstance(key, str) else [""]
         if parts[0] in NETWORK and len(parts) > 1:
             found = with_generated(found)

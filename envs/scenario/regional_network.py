@@ -41,12 +41,12 @@ Places = Annotated[int, number(1, _PLACES, integer=True)]
 class RegionalNetwork(Config):
     """Suppliers, central warehouses and regions, from which nodes, lanes and customers follow; written out when read.
 
-    Demand of a store for a product is negative binomial, its mean ``mean_demand`` times the size of the store, the popularity of
-    the product and the taste of the region. Unserved demand of a region's odd stores is lost, that of its even stores waits.
+    Demand of a store for a product is negative binomial, its mean ``mean_demand`` times the size of the store, the popularity
+    of the product and the taste of the region. Unserved demand of a region's odd stores is lost, that of its even ones waits.
     """
 
     suppliers: Places = 5
-    """Number of suppliers; the products are dealt out to them in turn, and each has the products of the next one at a premium."""
+    """Number of suppliers; products are dealt out to them in turn, and each has those of the next one at a premium."""
     central_warehouses: Places = 5
     """Number of central warehouses."""
     regions: Places = 10
@@ -161,7 +161,10 @@ class _Drawing:
                     "segment": "waiting" if waits else "walk_in",
                     "sources": {
                         store: {},
-                        self.regions[r]: {"acceptance": c.second_accepted, "transport_cost": round(5 * c.transport_cost, 4)},
+                        self.regions[r]: {
+                            "acceptance": c.second_accepted,
+                            "transport_cost": round(5 * c.transport_cost, 4),
+                        },
                     },
                     "demand": {
                         "kind": "negative_binomial",
@@ -226,7 +229,9 @@ class _Drawing:
             for one, other in _neighbours(len(stores)):
                 self._lane(stores[one], stores[other], 0.2, lead_time=1, mode="transshipment")
 
-    def _lane(self, source: str, target: str, distance: float, kind: str = "", premium: float = 1.0, **keys: Any) -> None:
+    def _lane(
+        self, source: str, target: str, distance: float, kind: str = "", premium: float = 1.0, **keys: Any
+    ) -> None:
         name = f"{source}_{target}" + (f"_{kind}" if kind else "")
         km = round(_KM * max(distance, 0.1), 1)
         cost = round(self.config.transport_cost * km / 100 * premium, 4)

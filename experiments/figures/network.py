@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,45 @@ _COLUMN = 2.4  # inches between columns
 _MANY = 60  # rows beyond which a picture is drawn closer, coarser and with lines for arrows
 
 
-def layout(tables: Tables) -> dict[str, tuple[float, float]]:
+def gathered(tables: Tables) -> dict[str, str]:
+    """What every node and customer of a large network is drawn as: places that are alike as one.
+
+    Alike are nodes with the same first source that are no other node's first source, as the shops of a depot; and their
+    customers.
+    """
+    parents = _parents(tables)
+    sources = {parents[name] for name in tables.nodes if name in parents}
+    last = [name for name in tables.nodes if name in parents and name not in sources]
+    shown = _merged({name: parents[name] for name in last})
+    shown |= _merged({name: shown.get(parents[name], parents[name]) for name in tables.customers if name in parents})
+    return {name: shown.get(name, name) for name in (*tables.nodes, *tables.customers)}
+
+
+def _merged(group_of: dict[str, str]) -> dict[str, str]:
+    """One name for all members of a group."""
+    members: dict[str, list[str]] = {}
+    for name, group in group_of.items():
+        members.setdefault(group, []).append(name)
+    text = {group: m[0] if len(m) == 1 else f"{m[0]} to {m[-1]} ({len(m)})" for group, m in members.items()}
+    return {name: text[group] for name, group in group_of.items()}
+
+
+def layout(tables: Tables, shown: dict[str, str] | None = None) -> dict[str, tuple[float, float]]:
     """Place of every node and customer: x is the column, counted from 0, y the height, downwards.
+
+    ``shown`` is what each is drawn as (:func:`gathered`); left out: itself.
 
     A node stands one column right of the farthest of its primary sources, customers in the last. Over first choices
     the network is a forest; its leaves take their heights in the order in which one walks it, a parent stands at the
     mean of its children, so that no primary lane crosses another.
     """
-    parents = _parents(tables)
-    depth = _depths(tables)
+    shown = {name: name for name in (*tables.nodes, *tables.customers)} if shown is None else shown
+    parents = {shown[child]: shown[parent] for child, parent in _parents(tables).items()}
+    depth: dict[str, int] = {}
+    for name, steps in _depths(tables).items():
+        depth[shown[name]] = max(depth.get(shown[name], 0), steps)
     last = max(depth.values(), default=0) + 1
-    children: dict[str, list[str]] = {name: [] for name in (*tables.nodes, *tables.customers)}
+    children: dict[str, list[str]] = {name: [] for name in shown.values()}
     for child, parent in parents.items():
         children[parent].append(child)
     heights: dict[str, float] = {}
@@ -45,10 +74,37 @@ def layout(tables: Tables) -> dict[str, tuple[float, float]]:
         leaves += not below
         return heights[name]
 
+    # A further source of nodes that have another first one stands among these.
+    fed = {name: [shown[one] for one in ways] for name, ways in _fed(tables).items()}
+    aside = [name for name in children if name not in parents and not children[name] and fed.get(name)]
     for name in children:
-        if name not in parents:
+        if name not in parents and name not in aside:
             place(name)
+    for name in aside:
+        heights[name] = float(np.mean([heights.get(one, 0.0) for one in fed[name]]))
+    for column in (0, last) if aside else ():
+        _spread([name for name in children if depth.get(name, last) == column], heights)
     return {name: (float(depth.get(name, last)), heights[name]) for name in children}
+
+
+def _fed(t: Tables) -> dict[str, list[str]]:
+    """Targets of the lanes out of each node."""
+    found: dict[str, list[str]] = {}
+    for source, target in zip(t.lane_source, t.lane_target, strict=True):
+        if source >= 0:
+            found.setdefault(t.nodes[source], []).append(t.nodes[target])
+    return found
+
+
+def _spread(column: list[str], heights: dict[str, float]) -> None:
+    """Move places of a column apart that would lie on one another, about their mean."""
+    order = sorted(column, key=lambda name: heights[name])
+    before, middle = [heights[name] for name in order], float(np.mean([heights[name] for name in column]))
+    after = list(before)
+    for k in range(1, len(after)):
+        after[k] = max(after[k], after[k - 1] + 1.0)
+    shift = middle - float(np.mean(after)) if after != before else 0.0
+    heights.update({name: height + shift for name, height in zip(order, after, strict=True)})
 
 
 @literal_text
@@ -61,6 +117,12 @@ def draw_network(scenario: Scenario, path: Path) -> None:
 
     t = scenario.tables
     columns = layout(t)
+    shown = {name: name for name in columns}
+    if 1 + max(y for _, y in columns.values()) > _MANY:
+        shown = gathered(t)
+        columns = layout(t, shown)
+    lowest = min(y for _, y in columns.values())
+    columns = {name: (x, y - lowest) for name, (x, y) in columns.items()}
     rows = 1 + max(y for _, y in columns.values())
     many = rows > _MANY
     gap = 0.2 if many else 0.42 if rows > 6 else 0.9
@@ -78,7 +140,8 @@ def draw_network(scenario: Scenario, path: Path) -> None:
     modes = list(dict.fromkeys(t.lane_mode))
     drawn: dict[frozenset[str], int] = {}
     lines: dict[tuple[str, bool], list[Any]] = {}
-    for source, target, colour, dashed, label in _edges(t, modes):
+    edges = ((shown[source], shown[target], *rest) for source, target, *rest in _edges(t, modes))
+    for source, target, colour, dashed, label in dict.fromkeys(edge for edge in edges if edge[0] != edge[1]):
         ends = frozenset((source, target))
         straight = abs(columns[source][0] - columns[target][0]) == 1 and drawn.get(ends, 0) == 0
         drawn[ends] = drawn.get(ends, 0) + 1
@@ -92,7 +155,7 @@ def draw_network(scenario: Scenario, path: Path) -> None:
         axes.add_collection(
             LineCollection(segments, colors=colour, linestyles="--" if dashed else "-", linewidths=0.8, zorder=1)
         )
-    kinds = {name: "supplier" if t.is_supplier[n] else "stock" for n, name in enumerate(t.nodes)}
+    kinds = {shown[name]: "supplier" if t.is_supplier[n] else "stock" for n, name in enumerate(t.nodes)}
     for kind, marker in _MARKERS.items():
         of_kind = np.array([place for name, place in places.items() if kinds.get(name, "customer") == kind])
         if len(of_kind):
@@ -100,9 +163,13 @@ def draw_network(scenario: Scenario, path: Path) -> None:
             axes.plot(*of_kind.T, marker, color="white", linestyle="none", **shape)
     halo = [] if many else [withStroke(linewidth=2.5, foreground="white")]
     style: dict[str, Any] = {"ha": "center", "fontsize": 8, "zorder": 4, "path_effects": halo}
+    # A group of customers has its name from the stores beside it.
+    together = Counter(shown[name] for name in t.customers)
+    inner = {places[name] for name in kinds}
     for name, place in places.items():
+        name = f"{together[name]} customers" if together[name] > 1 else name
         if many:  # beside the mark, away from what fans out of it
-            side = -1 if name in kinds else 1
+            side = -1 if place in inner else 1
             beside = {"va": "center", "ha": "right" if side < 0 else "left", "fontsize": 7}
             axes.annotate(name, place, (6 * side, 0), textcoords="offset points", **{**style, **beside})
         else:
@@ -119,7 +186,8 @@ def draw_network(scenario: Scenario, path: Path) -> None:
     )
     counts = ((t.N, "node"), (t.L, "lane"), (t.C, "customer"), (t.P, "product"))
     title = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts)
-    axes.set_title(f"{t.name}: {title}", fontsize=10)
+    merged = len(places) < len(shown)
+    axes.set_title(f"{t.name}: {title}" + ("; places that are alike are drawn as one" if merged else ""), fontsize=10)
     axes.axis("off")
     write_picture(figure, path, 80 if many else 150)
 

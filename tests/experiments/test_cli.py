@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from shipped import WITHOUT_EXTRA
 
 from echelongym.agents.registry import RULES
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.core.validation import Config
-from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.experiments.cli.compose import choices, compose, groups, prepare
 from echelongym.experiments.main import COMMANDS, main
 from echelongym.experiments.runs.folders import RunFolder, check_free, portable, run_folder, write_csv
@@ -123,7 +124,7 @@ def test_defaults_fit_the_settings(command: str) -> None:
     assert isinstance(settings, Config)
 
 
-@pytest.mark.parametrize("scenario", [name for name in shipped_scenarios() if name != "grocery"])
+@pytest.mark.parametrize("scenario", WITHOUT_EXTRA)
 def test_a_composed_scenario_is_the_one_that_is_loaded(scenario: str) -> None:
     assert prepare("show", [f"scenario={scenario}"]).scenario.digest == Scenario.load(scenario).digest
 

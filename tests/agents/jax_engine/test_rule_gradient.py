@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from random_scenarios import random_scenario
+from shipped import SMALL
 
 from echelongym.agents.jax_engine.cost_gradient import BATCH
 from echelongym.agents.jax_engine.rule_gradient import RuleGradient
@@ -19,7 +20,6 @@ from echelongym.envs.compiler.xla_compiler import compiled
 from echelongym.envs.core.backend import TorchOps
 from echelongym.envs.core.errors import InputError, MissingExtra
 from echelongym.envs.rollout.scan import whole_numbers
-from echelongym.envs.scenario.scenario import shipped_scenarios
 from echelongym.envs.simulate import periods
 
 pytest.importorskip("jax")
@@ -100,7 +100,7 @@ def test_random_networks_gradients_are_pytorchs_and_the_quotients(seed, rule):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scenario", shipped_scenarios())
+@pytest.mark.parametrize("scenario", SMALL)
 def test_every_rule_of_every_shipped_scenario(scenario):
     """All rules with useful gradients; the longest windows cut, as PyTorch needs minutes for them.
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from pathwise_cases import SHARED, TUNED, config, costs, one_store, stirred, untrained
+from shipped import SHIPPED
 
 from echelongym.agents.budget import Budget, objective
 from echelongym.agents.loading import load_policy
@@ -23,7 +24,7 @@ from echelongym.agents.tuning.gradient import GradientWindow
 from echelongym.envs.core.backend import NUMPY, TorchOps
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.interface.observation import Observation
-from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
+from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import periods, simulate
 
 # Where training starts -----------------------------------------------------------------------------
@@ -116,7 +117,7 @@ def seen_features(scenario: Scenario, worlds: int = 16) -> tuple[Features, np.nd
 OUT_OF_BALANCE = ("beer_game", "production_network")
 
 
-@pytest.mark.parametrize("name", shipped_scenarios())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_features_are_centred_and_of_order_one(name):
     scenario = Scenario.load(name)
     scenario = scenario.replace(horizon=min(scenario.horizon, 90), warm_up=min(scenario.warm_up, 40))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from random_scenarios import random_scenario, seeds
+from shipped import SMALL
 
 from echelongym.agents.learners import learner_config
 from echelongym.agents.pathwise.compiled import gradient as native_unroll
@@ -21,7 +22,7 @@ from echelongym.envs import CompilationWarning
 from echelongym.envs.compiler import c_compiler
 from echelongym.envs.compiler.c_compiler import CannotCompile, library
 from echelongym.envs.core.validation import validate
-from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
+from echelongym.envs.scenario.scenario import Scenario
 
 
 def has_compiler():
@@ -76,7 +77,7 @@ def test_random_networks_have_the_same_gradients(seed):
         assert "agree" not in unroll.reason, unroll.reason
 
 
-@pytest.mark.parametrize("name", [name for name in shipped_scenarios() if name != "grocery"])
+@pytest.mark.parametrize("name", [name for name in SMALL if name != "grocery"])
 def test_shipped_scenarios_are_compiled(name):
     scenario = Scenario.load(name)
     actor, unroll = unrolled(scenario, network="none" if name == "distribution_family" else "perceptron")

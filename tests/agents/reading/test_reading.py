@@ -9,6 +9,7 @@ import yaml
 from checkout import CHECKOUT
 from oracle_instances import build, dual_sourcing, one_store, serial
 from scipy.optimize import least_squares
+from shipped import SHIPPED
 
 from echelongym.agents import load_policy
 from echelongym.agents.export.export import make_bundle
@@ -28,7 +29,6 @@ from echelongym.agents.reading.level import looks_at
 from echelongym.agents.reading.named import named_entries, named_features, season_part
 from echelongym.envs import Decision, Scenario, simulate
 from echelongym.envs.core.errors import InputError
-from echelongym.envs.scenario.scenario import shipped_scenarios
 from echelongym.experiments.cli.hydra_jobs import launch
 from echelongym.experiments.reading import pictures as reading_pictures
 
@@ -303,7 +303,7 @@ def test_a_level_that_outages_raise_is_read_as_a_regime():
     assert line.level + term.per_unit * (1 - term.typical) == pytest.approx(40, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", shipped_scenarios())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_on_every_scenario_base_stock_is_read_as_what_it_is(name):
     """The table of a base-stock rule is the rule: the same levels, and the same cost in every world."""
     scenario = Scenario.load(name)

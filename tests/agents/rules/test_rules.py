@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings, strategies
 from random_scenarios import random_scenario
 from rule_pairs import rule_pairs
+from shipped import SMALL
 
 from echelongym.agents import load_policy
 from echelongym.agents.registry import RULES
@@ -17,10 +18,9 @@ from echelongym.agents.rules.allocation import equalise
 from echelongym.envs import InputError, Scenario, simulate
 from echelongym.envs.core.backend import NUMPY, TorchOps
 from echelongym.envs.dynamics import Segments
-from echelongym.envs.scenario.scenario import shipped_scenarios
 from echelongym.envs.simulate import periods
 
-SHIPPED = [name for name in shipped_scenarios() if name != "grocery"]  # grocery needs an extra
+SHIPPED = [name for name in SMALL if name != "grocery"]  # grocery needs an extra
 
 
 def observations(scenario, policy, worlds=3, length=8, seed=0):

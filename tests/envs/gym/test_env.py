@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import registry
 from gymnasium.utils.env_checker import check_env
+from shipped import SHIPPED
 
 from echelongym.envs import (
     Decision,
@@ -353,7 +354,7 @@ def test_recorded_steps_are_plain_steps(scenario, kwargs, monkeypatch):
     assert isinstance(plain.batch._steps[None]._program, Written)
 
 
-@pytest.mark.parametrize("scenario", sorted(shipped_scenarios()))
+@pytest.mark.parametrize("scenario", SHIPPED)
 def test_a_single_env_is_a_vector_env_of_one(scenario):
     """Their steps are laid out apart; from a reset on they agree to the last bit, first steps and indicators included."""
     periods = Scenario.load(scenario).warm_up + 5

@@ -9,8 +9,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
+from shipped import SHIPPED
 
-from echelongym.envs import InputError, NetworkEnv, NetworkVectorEnv, Scenario, check_vector_env, shipped_scenarios
+from echelongym.envs import InputError, NetworkEnv, NetworkVectorEnv, Scenario, check_vector_env
 from echelongym.envs.gym.checker import Checked
 
 MODES = list(AutoresetMode)
@@ -26,7 +27,7 @@ def act(env, value=0.1):
     return env.step(np.full(env.action_space.shape, value, dtype=np.float32))
 
 
-@pytest.mark.parametrize("name", shipped_scenarios())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_our_checker_finds_nothing(name):
     """Among the rest: every slot, in every mode, in step and out of step, is the single env to the last bit."""
     scenario = Scenario.load(name)

@@ -7,9 +7,10 @@ import pytest
 from checkout import CHECKOUT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shipped import WITHOUT_EXTRA
 
 from echelongym.agents import load_policy
-from echelongym.envs import InputError, Scenario, shipped_scenarios, simulate, variants
+from echelongym.envs import InputError, Scenario, simulate, variants
 from echelongym.envs.processes.series import Streams
 from echelongym.envs.scenario.random_network import ExtraLane, LeadTimes, RandomDemand, RandomNetwork
 from echelongym.envs.storage.files import read_yaml, write_yaml
@@ -155,7 +156,7 @@ def test_patterns_apply_in_order_and_reach_into_what_earlier_ones_gave():
     assert [one.nodes[name].holding_cost for name in ("hub", "north")] == [8, 7]
 
 
-@pytest.mark.parametrize("name", [name for name in shipped_scenarios() if name != "grocery"])  # which needs an extra
+@pytest.mark.parametrize("name", WITHOUT_EXTRA)
 def test_every_shipped_scenario_can_be_randomised(name):
     values = {
         "nodes.*.holding_cost": {"factor": {"low": 0.5, "high": 2.0}},
