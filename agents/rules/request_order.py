@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from echelongym.envs.core.backend import Array, Ops, ops_of
 from echelongym.envs.core.jax_backend import JaxArray
+from echelongym.envs.core.segments import Segments, members_of
 from echelongym.envs.core.typing import Bools, Floats, Ints
-from echelongym.envs.dynamics import Segments
 from echelongym.envs.dynamics.rounding import DUST, echelon_stock, is_single, tolerance
 from echelongym.envs.interface.automatic_levels import Levels
 from echelongym.envs.interface.inventory_positions import Forest, Later, SlotRows
@@ -82,17 +82,13 @@ class SlowerLater(Later):
     def __init__(self, tables: Tables, lanes: Ints, ops: Ops, rows: SlotRows, used: NDArray[np.bool_]) -> None:
         t = tables
         due = np.maximum(t.nominal_lead_time[rows.lane] - rows.slot - 1, 1)
-        picked, group = [], []
-        for i, cell in enumerate(lanes):
-            lane, product = divmod(int(cell), t.P)
-            slower = t.nominal_lead_time[rows.lane] > t.nominal_lead_time[lane]
-            into = (t.lane_target[rows.lane] == t.lane_target[lane]) & used[rows.lane * t.P + product]
-            for row in np.flatnonzero(slower & into & (due > t.nominal_lead_time[lane])):
-                picked.append(row * t.P + product)
-                group.append(i)
-        self.any = bool(picked)
-        self.picked = ops.index(np.array(picked, dtype=np.int64))
-        self.segments = Segments(np.array(group, dtype=np.int64), len(lanes), ops)
+        row, group = members_of(t.lane_target[rows.lane], t.lane_target[lanes // t.P], t.N)
+        product, lead = (lanes % t.P)[group], t.nominal_lead_time[lanes // t.P][group]
+        slower = (t.nominal_lead_time[rows.lane[row]] > lead) & used[rows.lane[row] * t.P + product]
+        chosen = slower & (due[row] > lead)
+        self.any = bool(chosen.any())
+        self.picked = ops.index(row[chosen] * t.P + product[chosen])
+        self.segments = Segments(group[chosen], len(lanes), ops)
 
 
 def plan_steps(
@@ -109,11 +105,15 @@ def plan_steps(
     lanes, products = np.divmod(cells, t.P)
     target, source = t.lane_target[lanes] * t.P + products, t.lane_source[lanes] * t.P + products
     primary = forest.primary[target] == cells
+    # Place of each lane among those into its target.
+    order = np.lexsort((cells, primary, t.nominal_lead_time[lanes], target))
+    first = np.searchsorted(target[order], np.arange(t.N * t.P))
+    places = np.empty(len(order), dtype=np.int64)
+    places[order] = np.arange(len(order)) - first[target[order]]
+    own_places = {int(target[i]): int(places[i]) for i in np.flatnonzero(primary)}
     keys: list[tuple[int, ...]] = []
     for i, cell in enumerate(cells):
-        into = np.flatnonzero(target == target[i]).tolist()
-        order = sorted(into, key=lambda j: (t.nominal_lead_time[lanes[j]], primary[j], cells[j]))
-        place, own = order.index(i), next(n for n, j in enumerate(order) if primary[j])
+        place, own = int(places[i]), own_places[int(target[i])]
         phase = (1, 0) if primary[i] else (0, place) if place < own else (2, place)
         lateral = not primary[i] and is_lateral(t, forest, int(cell))
         keys.append((0 if echelon else -int(forest.depth[target[i]]), *phase, int(lateral)))

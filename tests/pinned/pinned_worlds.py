@@ -127,7 +127,8 @@ def _simulated(scenario: Scenario, seed: int) -> dict[str, np.ndarray]:
         "simulate.cost_per_period": outcome.cost_per_period,
         "simulate.episode_net_cost_per_period": outcome.episode_net_cost_per_period,
         "simulate.costs": outcome.costs,
-        "simulate.kpis": outcome.kpis(),
+        # Of hundreds of customers indicators would be thousands of pins.
+        "simulate.kpis": outcome.kpis() if scenario.tables.C <= 100 else None,
     }
     return {name: np.asarray(value) for name, value in _flat(found)}
 

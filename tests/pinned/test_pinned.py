@@ -31,6 +31,7 @@ from pinned_worlds import (
     scenario_names,
     worlds,
 )
+from shipped import LARGE
 
 from echelongym.envs import MissingExtra, Scenario
 
@@ -70,7 +71,9 @@ def pins() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", scenario_names())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == LARGE)) for name in scenario_names()]
+)
 def test_worlds_are_the_same(pins, name, seed):
     """Tape, both environments, every quick rule: to the bit on the same arithmetic, else to nine digits."""
     try:
