@@ -196,7 +196,7 @@ class _Drawing:
             if second and len(self.suppliers) > 1:
                 premium = {name: round(10 * self.holding[name], 4) for name in second}
                 lead = max((3 + round(distance)) // 2, 1)
-                more = {"mode": "second_source", "products": second, "purchase_cost": premium}
+                more: dict[str, Any] = {"mode": "second_source", "products": second, "purchase_cost": premium}
                 self._lane(self.suppliers[s], self.central[z], distance, "second", lead_time=lead, **more)
 
     def _regions(self) -> None:

@@ -140,7 +140,7 @@ def draw_network(scenario: Scenario, path: Path) -> None:
     modes = list(dict.fromkeys(t.lane_mode))
     drawn: dict[frozenset[str], int] = {}
     lines: dict[tuple[str, bool], list[Any]] = {}
-    edges = ((shown[source], shown[target], *rest) for source, target, *rest in _edges(t, modes))
+    edges = ((shown[edge[0]], shown[edge[1]], edge[2], edge[3], edge[4]) for edge in _edges(t, modes))
     for source, target, colour, dashed, label in dict.fromkeys(edge for edge in edges if edge[0] != edge[1]):
         ends = frozenset((source, target))
         straight = abs(columns[source][0] - columns[target][0]) == 1 and drawn.get(ends, 0) == 0
