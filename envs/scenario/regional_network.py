@@ -35,7 +35,7 @@ from ..processes.series import Streams
 
 _KM = 300.0  # between neighbouring regions
 _PLACES = 1_000  # of each kind; more are a slip
-Places = Annotated[int, number(1, _PLACES, integer=True)]
+PlaceCount = Annotated[int, number(1, _PLACES, integer=True)]
 
 
 class RegionalNetwork(Config):
@@ -45,13 +45,13 @@ class RegionalNetwork(Config):
     of the product and the taste of the region. Unserved demand of a region's odd stores is lost, that of its even ones waits.
     """
 
-    suppliers: Places = 5
+    suppliers: PlaceCount = 5
     """Number of suppliers; products are dealt out to them in turn, and each has those of the next one at a premium."""
-    central_warehouses: Places = 5
+    central_warehouses: PlaceCount = 5
     """Number of central warehouses."""
-    regions: Places = 10
+    regions: PlaceCount = 10
     """Number of regions, each with a warehouse."""
-    stores_per_region: Places = 18
+    stores_per_region: PlaceCount = 18
     """Stores of a region, each with customers of its own."""
     mean_demand: Positive = 3.0
     """Mean demand of an average store for an average product, in units a period."""
