@@ -6,7 +6,7 @@ keeps PyTorch's gradients intact), JAX returns another one.
 
 Where two operands of ``maximum`` or ``minimum`` are equal, the derivative is one of several. All backends, and the compiled
 gradient of ``agents.pathwise``, choose alike: against a number (a bound such as 0) the array gets all of it; of two arrays
-each gets half.
+each gets half, though one of them be constant.
 """
 
 from __future__ import annotations

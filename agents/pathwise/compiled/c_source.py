@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .recording import RecordedPeriod
-from .symbols import Operation
+from .symbols import EXTREMES, Operation
 
 WIDTH = 16  # worlds side by side
 
@@ -185,6 +185,8 @@ def _expression(node: Operation) -> str:
         "div": "{0} / {1}",
         "min": "least({0}, {1})",
         "max": "most({0}, {1})",
+        "at_most": "least({0}, {1})",
+        "at_least": "most({0}, {1})",
         "lt": "truth({0} < {1})",
         "le": "truth({0} <= {1})",
         "eq": "truth({0} == {1})",
@@ -230,7 +232,6 @@ def _slopes(node: Operation, a: str) -> list[tuple[Any, str]]:
     """What each operand gets of the derivative ``a``; at a kink as PyTorch has it."""
     x = node.arguments
     names = [_name(one) for one in x]
-    both = all(isinstance(one, Operation) for one in x)
     if node.operation == "add":
         return [(x[0], a), (x[1], a)]
     if node.operation == "sub":
@@ -239,16 +240,12 @@ def _slopes(node: Operation, a: str) -> list[tuple[Any, str]]:
         return [(x[0], f"{a} * {names[1]}"), (x[1], f"{a} * {names[0]}")]
     if node.operation == "div":
         return [(x[0], f"{a} / {names[1]}"), (x[1], f"-{a} * v{node.number} / {names[1]}")]
-    if node.operation in ("min", "max"):
-        sign = "<" if node.operation == "min" else ">"
-        if both:
-            tie = f"pick({names[0]} == {names[1]}, 0.5f * {a}, K(0.0f))"
-            return [
-                (x[0], f"pick({names[0]} {sign} {names[1]}, {a}, {tie})"),
-                (x[1], f"pick({names[1]} {sign} {names[0]}, {a}, {tie})"),
-            ]
+    if node.operation in EXTREMES:
+        sign = "<" if node.operation in ("min", "at_most") else ">"
+        tie = a if node.operation.startswith("at_") else f"0.5f * {a}"
+        tie = f"pick({names[0]} == {names[1]}, {tie}, K(0.0f))"
         return [
-            (one, f"pick({names[i]} {sign}= {names[1 - i]}, {a}, K(0.0f))")
+            (one, f"pick({names[i]} {sign} {names[1 - i]}, {a}, {tie})")
             for i, one in enumerate(x)
             if isinstance(one, Operation)
         ]

@@ -23,6 +23,8 @@ _FOLDED: dict[str, Callable[..., float]] = {
     "div": lambda a, b: a / b,
     "min": min,
     "max": max,
+    "at_most": min,
+    "at_least": max,
     "lt": lambda a, b: float(a < b),
     "le": lambda a, b: float(a <= b),
     "eq": lambda a, b: float(a == b),
@@ -34,6 +36,11 @@ _FOLDED: dict[str, Callable[..., float]] = {
     "stop": lambda a: a,
     "softplus": lambda a: math.log1p(math.exp(-abs(a))) + max(a, 0.0),
 }
+
+
+#: ``min`` and ``max`` of two arrays, of which equal entries get half of the derivative each, though one be a known constant;
+#: ``at_most`` and ``at_least`` a number, where the array gets all of it. See :mod:`echelongym.envs.core.backend`.
+EXTREMES = ("min", "max", "at_most", "at_least")
 
 
 class Operation:
@@ -127,8 +134,8 @@ def _shorter(operation: str, arguments: tuple[Any, ...]) -> Any:
         return second if first == 1.0 else first if second == 1.0 else None
     if operation == "div":
         return first if second == 1.0 else 0.0 if first == 0.0 else None
-    if operation in ("min", "max"):
-        none = math.inf if operation == "min" else -math.inf
+    if operation in EXTREMES:
+        none = math.inf if operation in ("min", "at_most") else -math.inf
         return first if second == none or first is second else second if first == none else None
     if operation == "select" and not isinstance(first, Operation):
         return arguments[1] if first else arguments[2]
@@ -149,7 +156,7 @@ def _over_arrays(operation: str, operands: int) -> Any:
     return np.frompyfunc(one, operands, 1)
 
 
-_ufunc = {name: _over_arrays(name, 2) for name in ("min", "max", "lt", "le", "eq")}
+_ufunc = {name: _over_arrays(name, 2) for name in (*EXTREMES, "lt", "le", "eq")}
 _ufunc |= {name: _over_arrays(name, 1) for name in ("floor", "ceil", "exp", "stop", "softplus")}
 _ufunc["select"] = _over_arrays("select", 3)
 
@@ -234,12 +241,12 @@ class SymbolOps:
         return symbols(_ufunc["select"](symbols(condition), first, second))
 
     def minimum(self, first: Array, second: Array) -> Array:
-        """Elementwise minimum."""
-        return symbols(_ufunc["min"](first, second))
+        """Elementwise minimum; the second may be a number."""
+        return symbols(_ufunc["at_most" if isinstance(second, int | float) else "min"](first, second))
 
     def maximum(self, first: Array, second: Array) -> Array:
-        """Elementwise maximum."""
-        return symbols(_ufunc["max"](first, second))
+        """Elementwise maximum; the second may be a number."""
+        return symbols(_ufunc["at_least" if isinstance(second, int | float) else "max"](first, second))
 
     def floor(self, value: Array) -> Array:
         """Whole numbers below."""

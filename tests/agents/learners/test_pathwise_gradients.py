@@ -1,5 +1,6 @@
 """Gradients of pathwise policies by JAX, compiled code and PyTorch: each other's, difference quotients, and the choice."""
 
+import ctypes
 import shutil
 import warnings
 
@@ -10,7 +11,10 @@ from pathwise_cases import config, one_store, stirred
 from random_scenarios import random_scenario
 
 from echelongym.agents.budget import Budget
-from echelongym.agents.pathwise.compiled.gradient import NativeUnroll
+from echelongym.agents.pathwise.compiled.c_source import WIDTH, source
+from echelongym.agents.pathwise.compiled.gradient import NativeUnroll, _pointer, _zeros
+from echelongym.agents.pathwise.compiled.recording import RecordedPeriod
+from echelongym.agents.pathwise.compiled.symbols import SYMBOLS, Graph
 from echelongym.agents.pathwise.gradients import choice
 from echelongym.agents.pathwise.gradients.smoothing import SmoothLedger
 from echelongym.agents.pathwise.gradients.unroll import Unroll, relaxation
@@ -19,6 +23,7 @@ from echelongym.agents.pathwise.trainer import PathwiseTrainer
 from echelongym.agents.service_targets import Multipliers
 from echelongym.agents.tuning.gradient import GradientWindow
 from echelongym.envs import NetworkWarning, Scenario
+from echelongym.envs.compiler.c_compiler import library
 from echelongym.envs.core.backend import TorchOps
 from echelongym.envs.core.errors import InputError, MissingExtra
 
@@ -187,3 +192,30 @@ def test_a_budget_that_compiling_spends_leaves_the_start():
     assert found.cpu_seconds > 0.1  # compiling counts
     start = make_policy(scenario, settings)
     assert np.allclose(found.cost, trainer._judge(start).cost, rtol=1e-12)
+
+
+@pytest.mark.skipif(not has_compiler(), reason="no C compiler")
+def test_compiled_code_shares_ties_as_the_backends_do():
+    """Against a number an array gets all of the derivative; of two equal arrays each gets half, a constant one or not."""
+    x, weights = np.array([-1.0, 0.0, 2.0]), np.array([3.0, 5.0, 7.0])
+    cases = [
+        lambda ops, value: ops.maximum(value, 0) + ops.minimum(value, 0.0),
+        lambda ops, value: ops.maximum(value, value * value * 0.5) + ops.minimum(value, value * 2),
+        lambda ops, value: ops.maximum(value, ops.constant(x)) + ops.minimum(ops.constant(x + 1 - x), value),
+    ]
+    expected = [[1, 2, 1], [1, 2, 2.5], [0.5 + 1, 0.5 + 1, 0.5 + 0]]
+    for function, wanted in zip(cases, expected, strict=True):
+        made = RecordedPeriod(Graph(), parameters=3)
+        value = function(SYMBOLS, made.graph.inputs("parameter", 0, (3,))) * weights
+        made.outputs = [sum(value.tolist()[1:], start=value.tolist()[0])]
+        run = library(source(made), False).run
+        numbers, sums, slopes = _zeros(4), _zeros(WIDTH), _zeros(3 * WIDTH)
+        numbers[:3] = x
+        p, one, none = _pointer, ctypes.c_long(1), ctypes.c_long(0)
+        worlds = ctypes.c_long(WIDTH)
+        run(p(_zeros(1)), p(_zeros(WIDTH)), worlds, p(numbers), one, none, ctypes.c_float(1.0), p(_zeros(2 * WIDTH)),
+            p(sums), p(slopes), ctypes.c_int(1))  # fmt: skip
+        tensor = torch.tensor(x, requires_grad=True)
+        (function(TorchOps(), tensor) * torch.tensor(weights)).sum().backward()
+        assert tensor.grad.numpy().tolist() == (weights * wanted).tolist()
+        assert slopes.reshape(3, WIDTH)[:, 0].tolist() == (weights * wanted).tolist()
