@@ -8,6 +8,7 @@ from echelongym.envs.interface.feasibility import problems
 from echelongym.experiments.main import main
 
 SMALL = {"generate.regions": 3, "generate.stores_per_region": 4}
+TINY = ["tuning.worlds=4", "tuning.judged=4", "tuning.budget=500", "tuning.cache=null"]
 SIZES = [(5, 5, 10, 18), (1, 2, 3, 3), (3, 4, 6, 5)]  # suppliers, central warehouses, regions, stores of a region
 
 
@@ -95,8 +96,8 @@ def test_what_cannot_be_generated_is_said(changes, said):
     [
         ["show"],
         ["simulate", "policy=echelon_base_stock", "evaluation.worlds=4"],
-        ["benchmark", "policies=[echelon_base_stock]", "evaluation.worlds=4", "tuning=none"],
-        ["tune", "policy=echelon_base_stock", "tuning.worlds=4", "tuning.judged=4", "tuning.budget=500"],
+        ["benchmark", "policies=[echelon_base_stock]", "evaluation.worlds=4", *TINY],
+        ["tune", "policy=echelon_base_stock", *TINY],
     ],
 )
 def test_continental_end_to_end(words, tmp_path, monkeypatch):
