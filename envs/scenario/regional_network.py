@@ -8,7 +8,7 @@ Lanes, in the order of the file (the first lane into a node that carries a produ
 ============================== ======================================================================================
 ``supplier_1_central_2``       regular: the supplier's own products
 ``supplier_1_central_2_second`` mode ``second_source``: the next supplier's products too, so that each product has two
-                               suppliers; half the lead time, dearer
+                               suppliers; half the lead time, more expensive
 ``central_1_region_4``         from the nearest central warehouse; ``central_2_region_4`` from the next one, two periods
                                slower; ``central_1_region_4_express`` in one period
 ``region_4_region_5``          mode ``transshipment``, both ways between neighbouring regions
