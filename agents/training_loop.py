@@ -33,6 +33,8 @@ from .rules import Rule
 #: Called with policy, costs and env-steps whenever an evaluation is the best so far.
 Improved = Callable[[Any, Floats, int], None]
 
+STEPS_TO_EVALUATIONS = 4  # least time for steps, as a multiple of that for evaluations, where the budget is in seconds
+
 
 @dataclass(frozen=True, eq=False)
 class _Best:
@@ -57,7 +59,8 @@ class TrainingLoop(ABC):
     start
         The rule that the learner starts from; None: the one that suits its settings, with automatic levels.
     evaluations
-        How often the policy is evaluated, spread over the budget; the start comes on top.
+        How often the policy is evaluated, spread over the budget; the start comes on top. Less often where evaluations
+        would take more than about a fifth of a budget in CPU-seconds.
     checkpoints, checkpoint_seconds
         Folder of checkpoints, None writes none; seconds between them.
     threads
@@ -125,9 +128,13 @@ class TrainingLoop(ABC):
         while True:
             share = self.budget.share(self.env_steps, self.cpu_seconds)
             if share >= due:
+                took = 0.0
                 if not self._curve or self._curve[-1]["env_steps"] != self.env_steps:
+                    before, first = self.cpu_seconds, not self._curve
                     self._evaluate(improved)
-                due = next_due(share, self.evaluations)
+                    # The first one compiles the simulation, which later ones find.
+                    took = 0.0 if first else self.cpu_seconds - before
+                due = max(next_due(share, self.evaluations), self._after(share, took))
             report(Progress(share, self.env_steps, self.cpu_seconds, self._curve))
             stopped = interrupted()
             stops = share >= 1.0 or stopped
@@ -140,6 +147,12 @@ class TrainingLoop(ABC):
             if stops:
                 return self._finish()
             self._step(share)
+
+    def _after(self, share: float, took: float) -> float:
+        """Share of a budget in seconds before which no evaluation follows one that took so many, so that most go to steps."""
+        if self.budget.cpu_seconds is None:
+            return 0.0  # a budget in env-steps alone: a function of the settings
+        return min(share + (1 + STEPS_TO_EVALUATIONS) * took / self.budget.cpu_seconds, 1.0)
 
     @property
     def cpu_seconds(self) -> float:

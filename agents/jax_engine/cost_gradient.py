@@ -25,7 +25,9 @@ from echelongym.envs.worlds.tape import Tape
 # twice as long as in the batch that suits best, and compiling once for each size would take much longer than that.
 BATCH = 64
 BATCH_ON_GPU = 4_096  # not measured: a GPU needs thousands of worlds to be busy
-KEPT_NUMBERS = 200_000_000  # of states that a batch may keep for the derivative: what every period began with
+# Of states that a batch may keep for the derivative, what every period began with: 50 MB. Large networks are no faster in
+# larger batches (measured from 4 to 16 worlds of 20,000 pairs of a lane and a product), and need few worlds a gradient.
+KEPT_NUMBERS = 12_000_000
 
 
 @dataclass(frozen=True, eq=False)

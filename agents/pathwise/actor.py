@@ -37,6 +37,7 @@ from echelongym.envs.scenario.scenario import Scenario
 from ..networks.by_backend import backend_key, in_type
 from ..networks.layers import ParameterStart, WeightsByName
 from ..rules import Rule
+from .automatic import automatic_network
 from .backbones import BODIES, Backbone
 from .config import Layout
 from .features import Features
@@ -68,8 +69,9 @@ class ActorDefinition:
         self.features = Features(scenario, config.due_periods or usual)
         self.head: Head = HEADS[config.head](self.features, rule, config.reach, learn_levels)
         self.body: Backbone | None = None
-        if config.network != "none":
-            self.body = BODIES[config.network](self.features, self.head.outputs, config)
+        network = automatic_network(scenario) if config.network == "auto" else config.network
+        if network != "none":
+            self.body = BODIES[network](self.features, self.head.outputs, config)
 
     @property
     def shared(self) -> bool:

@@ -21,7 +21,7 @@ SHARED_NETWORKS = ("set", "graph")  # whose weights do for any network of nodes 
 class Layout(Config):
     """Layout of a policy: the part of its settings that goes into its file."""
 
-    network: Literal["none", "perceptron", "set", "graph", "recurrent"]
+    network: Literal["auto", "none", "perceptron", "set", "graph", "recurrent"]
     hidden: Annotated[tuple[Width, ...], Field(max_length=100)]
     activation: Literal["tanh", "relu", "elu"]
     rounds: Annotated[int, number(1, 1_000, integer=True)]  # of messages along lanes; graph only

@@ -25,10 +25,10 @@ from ..budget import Validated, figures, objective, penalised
 from ..registry import RULES
 from ..rules import Rule
 from ..service_targets import shortfall, targets_of
+from .automatic import untuned
 from .config import PathwiseConfig
 from .gradients.choice import Gradients, gradients_of
 from .gradients.unroll import relaxation, training_window
-from .heads import untuned
 from .module import PathwiseActor
 from .policy import PathwisePolicy, make_policy
 from .trainer import SAFE, PathwiseTrainer

@@ -6,11 +6,13 @@ depend on the network, which is what lets a policy with shared weights run on an
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.typing import Bools
 from echelongym.envs.interface.observation import Observation
 from echelongym.envs.interface.observation_encoder import season_periods, season_waves
 from echelongym.envs.scenario.scenario import Scenario
@@ -20,6 +22,14 @@ from .linear_map import LinearMap
 
 BOUND = 20.0  # of its units; beyond it a feature says no more
 _SUMMED = {"on_hand": 2, "in_transit": 3, "backlog": 2}  # axis of each array that is summed over
+
+
+class _Made(NamedTuple):
+    """Rows of all features; see the properties of :class:`Features` of these names."""
+
+    arrays: list[str]
+    moving: Bools
+    map: LinearMap
 
 
 class Features:
@@ -37,30 +47,47 @@ class Features:
     cells : (n,) node cells (node * P + product) that hold stock, in order.
     lanes : (l,) lane cells (lane * P + product) that can be requested, in order.
     source, target : (l,) places in ``cells`` of a lane's ends; source -1 = a supplier.
-    moving : which of the features can change in an episode, nodes' then lanes', flattened.
-    arrays : names of the arrays that are read, in the order of the raw column.
-    map : from the raw column to all features.
     """
 
     def __init__(self, scenario: Scenario, due_periods: int) -> None:
         self.scenario, self.due_periods = scenario, due_periods
-        made = FeatureRows(scenario, due_periods)
+        self._rows = made = FeatureRows(scenario, due_periods)
         self.cells, self.lanes, self.source, self.target = made.cells, made.lanes, made.source, made.target
         self.names = feature_names(due_periods)
         self.seasons = season_periods(scenario)[:1]
-        nodes, lanes = made.node_rows(), made.lane_rows()
         self.shape = (len(self.names.nodes), len(self.cells)), (len(self.names.lanes), len(self.lanes))
+
+    @cached_property
+    def _made(self) -> _Made:
+        """All rows: made where a network looks at them, as in a large supply network they take long."""
+        made = self._rows
+        nodes, lanes = made.node_rows(), made.lane_rows()
         rows = [row for feature in (*nodes, *lanes) for row in feature]
         entries = [(r, column, value) for r, (terms, _) in enumerate(rows) for column, value in terms.items() if value]
         where = np.array([(r, column) for r, column, _ in entries], dtype=np.int64).reshape(-1, 2).T
         # Arrays that no feature looks at are not read at all.
-        self.arrays, used = made.used(where[1])
+        arrays, used = made.used(where[1])
         where = np.stack([where[0], np.cumsum(used)[where[1]] - 1])
         values = np.array([value for _, _, value in entries])
         constant = np.array([constant for _, constant in rows])
-        self.moving = np.zeros(len(rows), dtype=bool)
-        self.moving[where[0]] = True
-        self.map = LinearMap(where, values, constant, int(used.sum()))
+        moving = np.zeros(len(rows), dtype=bool)
+        moving[where[0]] = True
+        return _Made(arrays, moving, LinearMap(where, values, constant, int(used.sum())))
+
+    @property
+    def arrays(self) -> list[str]:
+        """Names of the arrays that are read, in the order of the raw column."""
+        return self._made.arrays
+
+    @property
+    def moving(self) -> Bools:
+        """Which of the features can change in an episode, nodes' then lanes', flattened."""
+        return self._made.moving
+
+    @property
+    def map(self) -> LinearMap:
+        """Map from the raw column to all features."""
+        return self._made.map
 
     def __call__(self, observation: Observation, ops: Ops) -> Array:
         """Feature rows (rows, B) in the backend's floating type: nodes' features in turn, then lanes'; see :meth:`parts`."""

@@ -17,59 +17,13 @@ from echelongym.envs.dynamics import Segments
 from echelongym.envs.interface.action_decoder import ActionDecoder
 from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.interface.observation import Decision, Observation
-from echelongym.envs.scenario.scenario import Scenario
 
 from ..networks.by_backend import ByBackend, constants
 from ..networks.layers import ParameterStart, WeightsByName
-from ..registry import RULES
 from ..rules import Rule
 from ..rules.base_stock import BaseStock
-from ..rules.dual import CappedDualIndex
 from ..rules.request_order import Shift, is_numbers
 from .features import Features
-
-
-def automatic_start(scenario: Scenario) -> Rule:
-    """The rule that suits a scenario's kind, with automatic levels.
-
-    Dual index with a cap where a node has two sources; caps where all that is not served is lost, as ordering less at a time
-    is worth something there (Xin 2021); else echelon base-stock, which is optimal in a chain with backorders, and catches
-    up after an outage, which with automatic caps takes long.
-    """
-    t = scenario.tables
-    lost = bool((t.lost_share[t.mean_demand > 0] == 1).all())
-    if CappedDualIndex.refusal(scenario) is None and not lost:
-        return untuned("capped_dual_index", scenario)
-    return untuned("capped_echelon_base_stock" if lost else "echelon_base_stock", scenario)
-
-
-def automatic_head(scenario: Scenario, start: Rule | None, learn_levels: bool) -> str:
-    """The head that suits a start and a scenario.
-
-    A rule that training is told to start from is carried along: its levels are corrected, or its requests where it has
-    none. By itself, ``levels``, but ``direct`` where some stock has several sources: rules of the base-stock family leave
-    secondary lanes aside unless their levels are known to be good, while smooth requests weigh all lanes against each other.
-    """
-    if start is not None:
-        return "levels" if isinstance(start, BaseStock) else "residual"
-    t = scenario.tables
-    into = np.zeros((t.N, t.P), dtype=np.int64)
-    for lane, target in enumerate(t.lane_target):
-        into[target] += t.lane_open[lane]
-    return "direct" if learn_levels and (into > 1).any() else "levels"
-
-
-def untuned(name: str, scenario: Scenario) -> Rule:
-    """A rule with automatic numbers, caps included; only secondary lanes that mean demand needs are used."""
-    rule = RULES[name](scenario).with_needed()
-    space = rule.space()
-    caps = np.array([group == "caps" for group in space.groups], dtype=bool)
-    if not caps.any():
-        return rule
-    places = zip(space.groups, space.cells, strict=True)
-    present = np.array([rule.values[group][cell] for group, cell in places], dtype=np.float64)
-    return rule.with_vector(space, np.where(caps, space.start, present))
-
 
 THETA = "head.theta"  # the one parameter of a head
 

@@ -22,8 +22,9 @@ from ..policy_files import PolicyFile, read_policy, write_policy
 from ..residual import rule_from_dict
 from ..rules import Rule
 from .actor import ActorDefinition, Running
+from .automatic import automatic_head, automatic_network, automatic_start, untuned
 from .config import KIND, Layout
-from .heads import Head, automatic_head, automatic_start, untuned
+from .heads import Head
 
 if TYPE_CHECKING:
     from .module import PathwiseActor
@@ -107,6 +108,8 @@ def make_policy(
     weights: dict[str, NumpyArray] | None = None,
 ) -> PathwisePolicy:
     """A policy with weights; without, an untrained one, which does what ``start`` does (left out: what suits the scenario)."""
+    if config.network == "auto":
+        config = config.model_copy(update={"network": automatic_network(scenario)})
     if config.head == "auto":
         config = config.model_copy(update={"head": automatic_head(scenario, start, learn_levels)})
     rule = start or automatic_start(scenario)

@@ -7,6 +7,7 @@ installed; ``model.zip`` (for users of Stable-Baselines3) and ``summary.json`` w
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -157,6 +158,8 @@ def _run(settings: Settings, folder: Path, held: Claim) -> Path:
         f"{label(settings.agent)} on {scenario.name}: {trained.env_steps:,} env-steps in {trained.cpu_seconds:.0f} "
         f"CPU-seconds ({time.monotonic() - started:.0f} s)."
     )
+    if not trained.env_steps:
+        say(_nothing_learnt(settings, trained))
     served = validated.service
     said = [] if against.percent is None else [f"{against.percent.mean:+.1f} %"]
     said += [] if served is None else [served.rates]
@@ -227,6 +230,15 @@ def _validated(settings: Settings, tape: Tape, trained: Trained, baselines: Base
     figures = simulate(scenario, trained.policy, tape).figures()
     service = compare_kpis(scenario, figures, reference.kpis, sample)
     return _Validated(sample, paired_comparison(trained.cost, reference.cost, sample), service)
+
+
+def _nothing_learnt(settings: Settings, trained: Trained) -> str:
+    """What to say where preparing took the whole budget."""
+    enough = 10 * math.ceil(1.2 * trained.cpu_seconds / 10)
+    return (
+        f"The budget of {settings.budget.cpu_seconds:g} CPU-seconds was used up by preparing (compiling, evaluating the "
+        f"start): no step was taken, the policy is the start; raise budget.cpu_seconds above about {enough}."
+    )
 
 
 def _summary(

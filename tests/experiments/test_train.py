@@ -210,6 +210,21 @@ def test_budget_in_cpu_seconds_ends(scenario):
     assert summary["env_steps"] % 32 == 0
 
 
+def test_a_budget_that_preparing_uses_up_is_named_in_one_line(tmp_path, capsys):
+    words = [
+        "scenario=lost_sales",
+        "scenario.horizon=12",
+        "scenario.warm_up=2",
+        "agent=pathwise",
+        "agent.gradient=torch",
+    ]
+    words += ["budget.cpu_seconds=1e-6", "validation.worlds=2", "reference=automatic", "run=short", *PLAIN]
+    assert main(["train", *words]) == 0
+    said = [line for line in " ".join(capsys.readouterr().out.split()).split(". ") if "used up by preparing" in line]
+    assert len(said) == 1
+    assert "no step was taken, the policy is the start; raise budget.cpu_seconds above about" in said[0]
+
+
 def test_sweep_over_seeds_from_the_command_line(tmp_path):
     words = ["scenario=lost_sales", "scenario.horizon=12", "scenario.warm_up=2", "budget.env_steps=64", "run=sweep"]
     words += ["agent.worlds=4", "agent.n_steps=8", "agent.batch_size=16", "validation.worlds=2", *PLAIN]

@@ -13,9 +13,9 @@ from shipped import SHIPPED
 
 from echelongym.agents.budget import Budget, objective
 from echelongym.agents.loading import load_policy
+from echelongym.agents.pathwise.automatic import automatic_start
 from echelongym.agents.pathwise.features import Features
 from echelongym.agents.pathwise.gradients.unroll import Unroll, relaxation
-from echelongym.agents.pathwise.heads import automatic_start
 from echelongym.agents.pathwise.module import PathwiseActor
 from echelongym.agents.pathwise.policy import make_policy
 from echelongym.agents.pathwise.trainer import PathwiseTrainer

@@ -14,7 +14,7 @@ from pathwise_cases import SHARED, TUNED, config, costs, one_store, stirred, unt
 from echelongym.agents.budget import Budget
 from echelongym.agents.checkpoint_files import latest_checkpoint, read_checkpoint
 from echelongym.agents.loading import load_policy
-from echelongym.agents.pathwise.heads import automatic_start
+from echelongym.agents.pathwise.automatic import automatic_start
 from echelongym.agents.pathwise.policy import load_pathwise, make_policy, save_pathwise
 from echelongym.agents.pathwise.trainer import PathwiseTrainer
 from echelongym.envs.core.errors import InputError

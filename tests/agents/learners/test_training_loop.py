@@ -177,3 +177,27 @@ def test_a_checkpoint_of_other_settings_is_refused_in_a_line(tmp_path, monkeypat
         with pytest.raises(InputError, match=r"the checkpoint is of another model: expected the settings") as caught:
             other.run(latest_checkpoint(folder, made.kind))
         assert "\n" not in str(caught.value)
+
+
+def test_a_budget_in_seconds_goes_to_steps_where_evaluations_take_long(monkeypatch):
+    """Evaluations move the clock by 2 seconds, steps by 1: between two evaluations past the first lie 8 steps or more."""
+    clock = [0.0]
+    monkeypatch.setattr("echelongym.agents.training_loop.cpu_time", lambda: clock[0])
+
+    class Slow(Walk):
+        costs = (1.0,) * 200
+
+        def _step(self, share: float) -> None:
+            clock[0] += 1.0
+            super()._step(share)
+
+        def _judge(self, policy: float) -> Validated:
+            clock[0] += 2.0
+            return super()._judge(policy)
+
+    found = Slow(SCENARIO, None, 0, Budget(None, 100.0), SCENARIO.sample(2, 0, "tune"), evaluations=20).run()
+    steps = [int(row["env_steps"]) // 7 for row in found.curve]
+    assert steps[0] == 0
+    assert steps[-1] == found.env_steps // 7
+    assert min(np.diff(steps[1:-1])) >= 8
+    assert 9 <= len(steps) <= 12

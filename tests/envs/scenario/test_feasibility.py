@@ -275,7 +275,7 @@ def test_rules_of_two_sources_do_not_starve_where_the_slower_one_is_needed(name,
 
 def test_learners_start_with_the_lanes_that_are_needed():
     pytest.importorskip("torch")
-    from echelongym.agents.pathwise.heads import untuned
+    from echelongym.agents.pathwise.automatic import untuned
 
     for second in (2, 4):
         scenario = two_sources(14, 2, second)

@@ -1,0 +1,69 @@
+"""What a pathwise policy is where its settings leave it open: network, head and start, by the scenario's kind and size."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from echelongym.envs.scenario.scenario import Scenario
+
+from ..registry import RULES
+from ..rules import Rule
+from ..rules.base_stock import BaseStock
+from ..rules.dual import CappedDualIndex
+
+#: Pairs of a lane and a product above which a network is large: one perceptron for all of it has millions of weights, and
+#: a minute is too short for a gradient of them. Shipped scenarios have at most 140 pairs, or 20,000.
+LARGE = 1_000
+
+
+def is_large(scenario: Scenario) -> bool:
+    """Whether a scenario has more than ``LARGE`` pairs of a lane and a product."""
+    return scenario.tables.L * scenario.tables.P > LARGE
+
+
+def automatic_network(scenario: Scenario) -> str:
+    """The network that suits a scenario's size: a perceptron, but none in a large one, where levels alone are learned."""
+    return "none" if is_large(scenario) else "perceptron"
+
+
+def automatic_start(scenario: Scenario) -> Rule:
+    """The rule that suits a scenario's kind, with automatic levels.
+
+    Dual index with a cap where a node has two sources; caps where all that is not served is lost, as ordering less at a time
+    is worth something there (Xin 2021); else echelon base-stock, which is optimal in a chain with backorders, and catches
+    up after an outage, which with automatic caps takes long.
+    """
+    t = scenario.tables
+    lost = bool((t.lost_share[t.mean_demand > 0] == 1).all())
+    if CappedDualIndex.refusal(scenario) is None and not lost:
+        return untuned("capped_dual_index", scenario)
+    return untuned("capped_echelon_base_stock" if lost else "echelon_base_stock", scenario)
+
+
+def automatic_head(scenario: Scenario, start: Rule | None, learn_levels: bool) -> str:
+    """The head that suits a start and a scenario.
+
+    A rule that training is told to start from is carried along: its levels are corrected, or its requests where it has
+    none. By itself, ``levels``, but ``direct`` where some stock has several sources: rules of the base-stock family leave
+    secondary lanes aside unless their levels are known to be good, while smooth requests weigh all lanes against each other.
+    ``levels`` in a large network, where these requests cost much more than levels at first.
+    """
+    if start is not None:
+        return "levels" if isinstance(start, BaseStock) else "residual"
+    t = scenario.tables
+    into = np.zeros((t.N, t.P), dtype=np.int64)
+    for lane, target in enumerate(t.lane_target):
+        into[target] += t.lane_open[lane]
+    return "direct" if learn_levels and (into > 1).any() and not is_large(scenario) else "levels"
+
+
+def untuned(name: str, scenario: Scenario) -> Rule:
+    """A rule with automatic numbers, caps included; only secondary lanes that mean demand needs are used."""
+    rule = RULES[name](scenario).with_needed()
+    space = rule.space()
+    caps = np.array([group == "caps" for group in space.groups], dtype=bool)
+    if not caps.any():
+        return rule
+    places = zip(space.groups, space.cells, strict=True)
+    present = np.array([rule.values[group][cell] for group, cell in places], dtype=np.float64)
+    return rule.with_vector(space, np.where(caps, space.start, present))
