@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,11 @@ def natural_legs(window: GradientWindow) -> list[Leg]:
     iterations = int(np.clip(1_000 // window.periods, 8, 15))
     first = max(window.worlds // 4, FEWEST_WORLDS)
     return [Leg(iterations, RATE * 0.5**k, first * 2**k) for k in range(LEGS)]
+
+
+def short_legs(window: GradientWindow) -> list[Leg]:
+    """Legs for a rule with many numbers, whose gradients take long: as many steps, all with few worlds."""
+    return [replace(leg, worlds=min(leg.worlds, FEWEST_WORLDS)) for leg in natural_legs(window)]
 
 
 def fitting_legs(window: GradientWindow, env_periods: int, comparison: int) -> list[Leg]:

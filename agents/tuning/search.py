@@ -17,6 +17,7 @@ from ..rules import Space
 from .judging import Candidates
 
 MOST_FOR_PAIRS = 8  # parameters up to which two are moved at once
+MANY = 1_000  # parameters above which all of a group are moved together: one by one would take days
 SPAN = 4.0  # times their reach, how far estimate draws numbers from its start
 
 
@@ -26,6 +27,7 @@ def pattern_search(candidates: Candidates, start: Floats, finest: float = 0.05, 
     Steps are in units of each parameter's scale, in whole worlds rounded and at least 1. At the finest step pairs are
     moved too, so that levels that trade off against each other do not block each other, and steps doubled, as a whole
     number may change nothing (a cap just above the largest demand) where the next one does. What is not finite stays.
+    Of more than ``MANY`` parameters all of a group are moved together.
 
     Returns
     -------
@@ -40,7 +42,8 @@ def pattern_search(candidates: Candidates, start: Floats, finest: float = 0.05, 
         step = np.where(whole, np.maximum(np.rint(share * space.scale), 1.0), share * space.scale)
         last = share <= finest or bool((whole & (step <= 1.0)).all())
         better = False
-        for move in _moves(step, pairs=last and len(space) <= MOST_FOR_PAIRS):
+        together = _groups_moved(space, step) if len(space) > MANY else None
+        for move in together or _moves(step, pairs=last and len(space) <= MOST_FOR_PAIRS):
             if candidates.exhausted:
                 return "budget"
             # What helped once is tried again at once.
@@ -55,6 +58,12 @@ def pattern_search(candidates: Candidates, start: Floats, finest: float = 0.05, 
         if last:
             return "converged"
         share = share / 2
+
+
+def _groups_moved(space: Space, step: Floats) -> list[Floats]:
+    """Steps up and down of all of a group together."""
+    chosen = [of_group(space, group) for group in dict.fromkeys(space.groups)]
+    return [np.where(one, sign * step, 0.0) for one in chosen for sign in (1.0, -1.0)]
 
 
 def _moves(step: Floats, pairs: bool) -> Iterator[Floats]:

@@ -13,9 +13,9 @@ from echelongym.envs.scenario.scenario import Scenario
 
 from ..rules import Rule
 from .differentiation import Programs, library_of
-from .gradient import DescentInLegs, natural_legs, window_of
+from .gradient import DescentInLegs, natural_legs, short_legs, window_of
 from .judging import COMPARED, MOVED, Candidates, Judge, TuningBudget
-from .search import estimate, evolve, of_group, pattern_search
+from .search import MANY, estimate, evolve, of_group, pattern_search
 
 METHODS = ("auto", "gradient", "cma", "optuna", "search")
 EVALUATIONS = 60, 12  # of a sampler, by default: so many, and so many more a parameter
@@ -69,6 +69,7 @@ class TuningPlan:
         self.scenario, self.base, self.seed = scenario, base, seed
         self.asked, self.gradient = method, gradient
         self.space = base.space()
+        self.many = len(self.space) > MANY
         self.judge = Judge(scenario, worlds, COMPARED, seed, TuningBudget(0))
         continuous = scenario.tables.smooth
         self.smooth = np.array([base.groups[group].smooth for group in self.space.groups], dtype=bool)
@@ -121,7 +122,7 @@ class TuningPlan:
 
     def _legs(self) -> int:
         """Env-periods of one descent."""
-        natural = natural_legs(self.window)
+        natural = short_legs(self.window) if self.many else natural_legs(self.window)
         return sum(leg.price(self.window) + self.judge.price for leg in (*natural, *natural[:1] * REPEATS))
 
     def natural_budget(self) -> int:
@@ -151,7 +152,8 @@ class TuningPlan:
                 steps.append(_Stage(lambda s=self.seed + refit: self._sample(s), most * price))  # type: ignore[misc]
             if self.sampler:
                 few = POLISH if self.sampler != "search" else EVALUATIONS
-                steps.append(_Stage(self._search, (few[0] + few[1] * number) * price))
+                moved = len(set(self.space.groups)) if self.many else number
+                steps.append(_Stage(self._search, (few[0] + few[1] * moved) * price))
             if groups:
                 steps.append(_Stage(self._leave_out, (groups + singles) * price))
         return steps
@@ -260,8 +262,8 @@ class TuningPlan:
 
 
 def _sampler(parameters: int, whole: bool) -> str:
-    """What suits a space: in whole worlds steps of a unit, after gradients; otherwise the best that is installed."""
-    if whole or parameters <= 1:
+    """What suits a space: in whole worlds, after gradients, and for many numbers a search; else the best that is installed."""
+    if whole or parameters <= 1 or parameters > MANY:
         return "search"
     for method in ("cma", "optuna"):
         if is_installed(method):
