@@ -38,6 +38,8 @@ REFERENCE = "echelon_base_stock"
 START_FILE = "start.yaml"
 # A bound is to be there before the training is: value iteration of this many states takes seconds, and so do these worlds.
 MOST_STATES, MOST_WORLDS, SECONDS = 20_000, 8, 10.0
+# Lanes x products x periods of a world above which its linear program takes minutes.
+MOST_CELLS = 200_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,6 +242,10 @@ def _bound_of(scenario: Scenario, tape: Tape) -> LowerBound | None:
             pass
     from echelongym.agents.planning.perfect_information import perfect_information
 
+    t = scenario.tables
+    if t.L * t.P * tape.periods > MOST_CELLS:
+        say(f"No lower bound is shown: the linear program of one world of {scenario.name} would take minutes.")
+        return None
     started, costs = time.monotonic(), []
     for world in range(min(MOST_WORLDS, tape.batch)):
         try:
