@@ -85,5 +85,5 @@ def _read(name: str, where: str) -> dict[str, Any]:
 
 def label(learner: Any) -> str:
     """Label of a learner: its kind, and the network where there is a choice and it is not the usual one."""
-    network = getattr(learner, "network", "perceptron")
-    return str(learner.kind) if network == "perceptron" else f"{learner.kind}_{network}"
+    network = getattr(learner, "network", "auto")
+    return str(learner.kind) if network in ("auto", "perceptron") else f"{learner.kind}_{network}"

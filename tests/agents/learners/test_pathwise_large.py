@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pathwise_cases import config, costs
 
+from echelongym.agents.learners import label
 from echelongym.agents.pathwise.automatic import automatic_start
 from echelongym.agents.pathwise.policy import load_pathwise, make_policy, save_pathwise
 from echelongym.envs.scenario.scenario import Scenario
@@ -34,3 +35,10 @@ def test_levels_alone_are_learned_in_a_large_network_from_its_rule(large, tmp_pa
 @pytest.mark.parametrize("name", ["grocery", "two_region", "dual_sourcing"])
 def test_small_networks_have_a_perceptron(name):
     assert make_policy(Scenario.load(name), config(network="auto")).config.network == "perceptron"
+
+
+@pytest.mark.parametrize(
+    ("network", "name"), [("auto", "pathwise"), ("perceptron", "pathwise"), ("set", "pathwise_set")]
+)
+def test_the_usual_network_is_not_named(network, name):
+    assert label(config(network=network)) == name
