@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from processes import children
 
 from echelongym.agents.planning.linear_program.solver import Solver
 from echelongym.agents.registry import RULES
@@ -506,18 +507,6 @@ def test_a_file_cannot_have_hydra_call_things(tmp_path, capsys):
 
 
 # Processes -----------------------------------------------------------------------------------------
-
-
-def children(number):
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == number:
-            found.append(int(path.parent.name))
-    return found
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

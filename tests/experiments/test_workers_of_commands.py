@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import children
 
 from echelongym.experiments.main import main
 
@@ -80,19 +81,6 @@ def test_what_is_no_number_of_workers_is_one_line(workers, capsys):
     said = capsys.readouterr().err.strip()
     assert said.startswith("echelongym: tune: workers = ")
     assert said.endswith(': expected "auto" or a whole number >= 1 and <= 1024')
-
-
-def children(number):
-    """Processes that a process has started."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == number:
-            found.append(int(path.parent.name))
-    return found
 
 
 def alive(number):

@@ -1,7 +1,6 @@
 """Gradients of pathwise policies by JAX, compiled code and PyTorch: each other's, difference quotients, and the choice."""
 
 import ctypes
-import shutil
 import warnings
 
 import numpy as np
@@ -23,17 +22,12 @@ from echelongym.agents.pathwise.trainer import PathwiseTrainer
 from echelongym.agents.service_targets import Multipliers
 from echelongym.agents.tuning.gradient import GradientWindow
 from echelongym.envs import NetworkWarning, Scenario
-from echelongym.envs.compiler.c_compiler import library
+from echelongym.envs.compiler.c_compiler import compiler, library
 from echelongym.envs.core.backend import TorchOps
 from echelongym.envs.core.errors import InputError, MissingExtra
 
 pytest.importorskip("jax")
 from echelongym.agents.pathwise.gradients.jax_program import JaxProgram, cost_gradient
-
-
-def has_compiler():
-    return any(map(shutil.which, ("cc", "gcc", "clang")))
-
 
 EXACT = 1e-9  # share of the longest gradient by which double precision may differ
 
@@ -125,7 +119,7 @@ def test_random_networks_with_every_head_and_body(seed, settings):
     tried(scenario, GradientWindow(3, scenario.horizon, 1), seed, 4, **settings)
 
 
-@pytest.mark.skipif(not has_compiler(), reason="no C compiler")
+@pytest.mark.skipif(compiler() is None, reason="no C compiler")
 @pytest.mark.parametrize("name", ["lost_sales", pytest.param("two_region", marks=pytest.mark.slow)])
 def test_compiled_code_and_jax_give_one_training_step(name):
     """Loss, gradient, and what the prices of targets are moved by, in single precision."""
@@ -153,7 +147,7 @@ def test_what_takes_the_gradients(monkeypatch):
     assert choose("torch").library == "torch"
     assert choose("jax").library == "jax"
     assert choose("auto", network="recurrent").library == "jax"  # which is not compiled
-    if has_compiler():
+    if compiler():
         assert choose("auto").library == choose("compiled").library == "compiled"
     with pytest.raises(InputError, match=r"agent\.gradient: compiled: expected auto, jax or torch, as"):
         choose("compiled", network="recurrent")
@@ -195,7 +189,7 @@ def test_a_budget_that_compiling_spends_leaves_the_start():
     assert np.allclose(found.cost, trainer._judge(start).cost, rtol=1e-12)
 
 
-@pytest.mark.skipif(not has_compiler(), reason="no C compiler")
+@pytest.mark.skipif(compiler() is None, reason="no C compiler")
 def test_compiled_code_shares_ties_as_the_backends_do():
     """Against a number an array gets all of the derivative; of two equal arrays each gets half, a constant one or not."""
     x, weights = np.array([-1.0, 0.0, 2.0]), np.array([3.0, 5.0, 7.0])

@@ -20,16 +20,9 @@ from echelongym.agents.registry import RULES
 from echelongym.agents.tuning.gradient import GradientWindow
 from echelongym.envs import CompilationWarning
 from echelongym.envs.compiler import c_compiler
-from echelongym.envs.compiler.c_compiler import CannotCompile, library
+from echelongym.envs.compiler.c_compiler import compiler
 from echelongym.envs.core.validation import validate
 from echelongym.envs.scenario.scenario import Scenario
-
-
-def has_compiler():
-    try:
-        return library("int one(void) { return 1; }", False) is not None
-    except CannotCompile:
-        return False
 
 
 def unrolled(scenario, start=None, periods=12, skipped=3, **changes):
@@ -81,14 +74,14 @@ def test_random_networks_have_the_same_gradients(seed):
 def test_shipped_scenarios_are_compiled(name):
     scenario = Scenario.load(name)
     actor, unroll = unrolled(scenario, network="none" if name == "distribution_family" else "perceptron")
-    assert unroll.native or not has_compiler(), unroll.reason
+    assert unroll.native or compiler() is None, unroll.reason
     assert_same(actor, unroll)
 
 
 @pytest.mark.parametrize("changes", [{"network": "set"}, {"head": "direct"}, {"head": "direct", "network": "set"}])
 def test_networks_and_heads_are_compiled(changes):
     actor, unroll = unrolled(Scenario.load("one_warehouse_three"), **changes)
-    assert unroll.native or not has_compiler(), unroll.reason
+    assert unroll.native or compiler() is None, unroll.reason
     assert_same(actor, unroll)
 
 
@@ -111,7 +104,7 @@ def test_it_can_be_switched_off(monkeypatch):
 @pytest.mark.parametrize("share", [1e-3, -1e-3, 1.0])
 def test_compiled_code_that_disagrees_is_not_used(share, monkeypatch):
     """A thousandth of the gradient is no rounding; whoever trains is told."""
-    if not has_compiler():
+    if compiler() is None:
         pytest.skip("needs a C compiler")
     put = native_unroll._put
     monkeypatch.setattr(native_unroll, "_put", lambda one, gradient: put(one, np.asarray(gradient) * (1.0 + share)))
@@ -125,7 +118,7 @@ def test_compiled_code_that_disagrees_is_not_used(share, monkeypatch):
 
 
 def test_a_fault_of_its_own_is_told(monkeypatch):
-    if not has_compiler():
+    if compiler() is None:
         pytest.skip("needs a C compiler")
     monkeypatch.setattr(native_unroll, "source", lambda made: {}["no such key"])
     monkeypatch.setattr(c_compiler, "_told", set())
@@ -147,7 +140,7 @@ def test_memory_that_is_not_written_is_not_read(name, monkeypatch):
     empty = native_unroll._empty
     monkeypatch.setattr(native_unroll, "_empty", dirty)
     actor, unroll = unrolled(Scenario.load(name), network="set", head="levels", periods=6, skipped=1)
-    assert unroll.native or not has_compiler(), unroll.reason
+    assert unroll.native or compiler() is None, unroll.reason
     assert_same(actor, unroll)
 
 
@@ -155,7 +148,7 @@ def test_gradients_that_cancel_agree():
     """What is left of them is rounding alone, below the last digit of the loss."""
     scenario = Scenario.from_mapping(random_scenario(np.random.default_rng(114), "continuous", "small"))
     actor, unroll = unrolled(scenario, RULES["capped_echelon_base_stock"](scenario), periods=7, skipped=2)
-    assert unroll.native or not has_compiler(), unroll.reason
+    assert unroll.native or compiler() is None, unroll.reason
     assert_same(actor, unroll)
 
 

@@ -23,16 +23,7 @@ from echelongym.envs.dynamics.playback import Playback
 from echelongym.envs.dynamics.rounding import counting
 from echelongym.experiments.cli.terminal import warnings_as_lines
 
-
-def has_compiler():
-    try:
-        native_build._compiler()
-    except native_build.CannotCompile:
-        return False
-    return True
-
-
-COMPILER = has_compiler()
+COMPILER = native_build.compiler() is not None
 
 
 @pytest.fixture(autouse=True)
