@@ -9,7 +9,6 @@ of other scenarios, and so many worlds
 
 from __future__ import annotations
 
-import os
 import time
 
 import numpy as np
@@ -22,9 +21,9 @@ from echelongym.envs.gym.settings import EnvSettings
 from echelongym.envs.processes.compiled import PATIENCE, kernels
 
 from .console import StudyParser, start
+from .rollout_speed import without_and_with
 
 SCENARIOS = ("one_warehouse", "lost_sales", "two_region", "grocery")
-SWITCH = "ECHELONGYM_NATIVE"
 TURNS = 9
 SIZES = (1_000, 1_024, 1_040)
 
@@ -32,21 +31,11 @@ SIZES = (1_000, 1_024, 1_040)
 def drawing(scenario: Scenario, worlds: int) -> tuple[float, float]:
     """Nanoseconds a world and period without and with compiled code: the best of some turns each."""
     kernels(PATIENCE)
-    seconds = {"0": np.inf, "1": np.inf}
-    before = os.environ.get(SWITCH)
-    try:
-        for turn in range(TURNS):
-            for value in seconds:
-                os.environ[SWITCH] = value
-                begun = time.process_time()
-                _ = scenario.sample(range(turn * worlds, (turn + 1) * worlds), seed=0).exogenous
-                seconds[value] = min(seconds[value], time.process_time() - begun)
-    finally:
-        os.environ.pop(SWITCH)
-        if before is not None:
-            os.environ[SWITCH] = before
+    before, after = without_and_with(
+        lambda turn: scenario.sample(range(turn * worlds, (turn + 1) * worlds), seed=0).exogenous, TURNS
+    )
     cells = worlds * scenario.horizon
-    return 1e9 * seconds["0"] / cells, 1e9 * seconds["1"] / cells
+    return 1e9 * before / cells, 1e9 * after / cells
 
 
 def stepping(scenario: Scenario) -> list[float]:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +28,8 @@ from echelongym.envs.worlds.tape import Tape
 
 from .console import StudyParser, start
 
+SWITCH = "ECHELONGYM_NATIVE"  # 0 switches compiled code off
 SCENARIOS = ("one_warehouse", "lost_sales", "two_region", "grocery", "serial")
-SWITCH = "ECHELONGYM_NATIVE"
 TURNS = 7
 
 
@@ -48,24 +50,30 @@ def compiled(scenario: Scenario, policy: Policy, tape: Tape, kpis: bool) -> None
         simulate(scenario, policy, tape, kpis=kpis)
 
 
-def speeds(scenario: Scenario, policy: Policy, tape: Tape, kpis: bool) -> tuple[float, float]:
-    """Million env-steps per CPU-second asked every period and compiled: the best of some turns each."""
-    compiled(scenario, policy, tape, kpis)
-    seconds = {"0": np.inf, "1": np.inf}
+def without_and_with(work: Callable[[int], Any], turns: int) -> tuple[float, float]:
+    """CPU-seconds of ``work``, which is told the turn, without compiled code and with it: the best of so many turns each."""
+    seconds = {"0": float("inf"), "1": float("inf")}
     before = os.environ.get(SWITCH)
     try:
-        for _ in range(TURNS):
+        for turn in range(turns):
             for value in seconds:
                 os.environ[SWITCH] = value
                 begun = time.process_time()
-                simulate(scenario, policy, tape, kpis=kpis)
+                _ = work(turn)  # kept until the next is there, so that its memory is not given back each time
                 seconds[value] = min(seconds[value], time.process_time() - begun)
     finally:
         os.environ.pop(SWITCH)
         if before is not None:
             os.environ[SWITCH] = before
+    return seconds["0"], seconds["1"]
+
+
+def speeds(scenario: Scenario, policy: Policy, tape: Tape, kpis: bool) -> tuple[float, float]:
+    """Million env-steps per CPU-second asked every period and compiled: the best of some turns each."""
+    compiled(scenario, policy, tape, kpis)
+    before, after = without_and_with(lambda _: simulate(scenario, policy, tape, kpis=kpis), TURNS)
     steps = tape.batch * tape.periods / 1e6
-    return steps / seconds["0"], steps / seconds["1"]
+    return steps / before, steps / after
 
 
 def beside_jax(scenario: Scenario, policy: Policy, tape: Tape, kpis: bool) -> tuple[float, float, float]:
