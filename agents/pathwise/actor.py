@@ -175,10 +175,11 @@ class Running:
 
     def __init__(self, actor: ActorDefinition, weights: Callable[[Ops], WeightsByName]) -> None:
         self.actor, self.weights = actor, weights
-        self.begin()
+        self.begin(0)
 
-    def begin(self) -> None:
-        """Before an episode or a gradient: clear the memory, and take in the weights as they are now."""
+    def begin(self, worlds: int) -> None:
+        """Before an episode or a gradient: clear the memory, the rule's included, and take in the weights as they are now."""
+        self.actor.head.begin(worlds)
         self._memory: Array | None = None
         self._made: dict[tuple[Any, ...], Decide] = {}
 

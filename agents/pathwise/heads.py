@@ -45,10 +45,12 @@ class Head:
     ----------
     outputs : k.
     shared : whether it has no numbers of its own network, so that it does for others.
+    base : the rule that it carries along; None where it carries none.
     """
 
     outputs = 1
     shared = True
+    base: Rule | None = None
     learned: int | None = (
         None  # numbers by node and lane that are learned, ``head.theta``; None where there is no such array
     )
@@ -78,6 +80,16 @@ class Head:
     def recordable(self, numbers: Array | None, dtype: Any) -> RecordableHead | None:
         """What a compiled rollout records of it for units of a type; None where it has to be asked."""
         return None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the rule that it carries along has a memory of its own."""
+        return hasattr(self.base, "start")
+
+    def begin(self, worlds: int) -> None:
+        """Before an episode of so many worlds: clear the memory of the rule that it carries along."""
+        if self.base is not None and self.remembers:
+            self.base.start(worlds)
 
 
 def _of_rule(rule: Rule, dtype: Any, on: Callable[[Any, Ops], DecideFromOutputs]) -> RecordableHead | None:

@@ -72,7 +72,7 @@ class PathwiseActor(nn.Module):
 
     def begin(self, worlds: int) -> None:
         """Before an episode or a gradient: clear the memory, and take in the parameters as they are now."""
-        self.running.begin()
+        self.running.begin(worlds)
 
     def forward(self, observation: Observation) -> Decision:
         """The decision, in tensors."""

@@ -59,8 +59,10 @@ class PathwisePolicy:
         self._weights = None if weights is None else fitting(weights, definition.starts())
         self._module: PathwiseActor | None = None
         self._running = Running(definition, self._given) if weights is not None else self.actor.running
-        if definition.body is not None and definition.body.memory:
+        if (definition.body is not None and definition.body.memory) or definition.head.remembers:
             self.start = self._start
+        if hasattr(definition.head.base, "foresee"):
+            self.foresee = definition.head.base.foresee
 
     @property
     def actor(self) -> PathwiseActor:
@@ -86,7 +88,7 @@ class PathwisePolicy:
 
     def _start(self, worlds: int) -> None:
         """Forget what was seen."""
-        self._running.begin()
+        self._running.begin(worlds)
 
     def __call__(self, observation: Observation) -> Decision:
         """Requests (B, L, P), and a reserve where the rule that it corrects has one."""
@@ -125,7 +127,7 @@ def save_pathwise(path: Path, policy: PathwisePolicy) -> None:
 
 def _rule_of(head: Head) -> Rule | None:
     """The rule that a head carries along, with where its numbers started."""
-    base: Rule | None = getattr(head, "base", None)
+    base = head.base
     fixed = getattr(head, "fixed", None)
     return base if base is None or fixed is None else base.with_vector(base.space(), fixed)
 

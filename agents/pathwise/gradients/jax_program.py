@@ -38,7 +38,7 @@ class JaxProgram:
     def __init__(
         self, scenario: Scenario, window: GradientWindow, seed: int, smoothing: float, actor: PathwiseActor
     ) -> None:
-        base = getattr(actor.definition.head, "base", None)
+        base = actor.definition.head.base
         reason = None if base is None else refusal(base)
         if reason is not None:
             raise InputError(f"agent.gradient: jax: expected torch or auto, as {reason}")

@@ -51,6 +51,22 @@ def test_residual_starts_at_any_rule(rule):
     np.testing.assert_allclose(costs(scenario, policy), costs(scenario, start), rtol=1e-9)
 
 
+@pytest.mark.parametrize("rule", ["sterman", "random"])
+def test_residual_over_a_rule_with_memory_begins_every_episode_anew(rule):
+    """Of any number of worlds, whichever they are, and after a gradient; the rule asked by itself is the measure."""
+    scenario = Scenario.load("beer_game").replace(units="continuous", horizon=30, warm_up=0)
+    policy = make_policy(scenario, config(head="residual"), load_policy(rule, scenario))
+    window = GradientWindow(worlds=4, periods=12, skipped=2)
+    unroll = Unroll(scenario, window, 0, 0.0)
+    losses = []
+    for worlds in ([0, 1, 2], [7, 4], [0, 1, 2]):
+        tape = scenario.sample(worlds=worlds, seed=1, purpose="test")
+        found, wanted = simulate(scenario, policy, tape), simulate(scenario, load_policy(rule, scenario), tape)
+        np.testing.assert_allclose(found.cost_per_period, wanted.cost_per_period, rtol=1e-6)
+        losses.append(unroll.gradient(policy.actor, 0, 4))
+    assert losses[0] == losses[1] == losses[2]
+
+
 def test_levels_head_refuses_a_rule_without_levels():
     scenario = Scenario.load("lost_sales")
     with pytest.raises(InputError, match="expected a rule of the base-stock family, or head=residual"):
