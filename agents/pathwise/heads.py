@@ -45,12 +45,12 @@ class Head:
     ----------
     outputs : k.
     shared : whether it has no numbers of its own network, so that it does for others.
-    base : the rule that it carries along; None where it carries none.
+    base : the :class:`Rule` that it carries along; None where it carries none.
     """
 
     outputs = 1
     shared = True
-    base: Rule | None = None
+    base: Any = None
     learned: int | None = (
         None  # numbers by node and lane that are learned, ``head.theta``; None where there is no such array
     )
@@ -88,7 +88,7 @@ class Head:
 
     def begin(self, worlds: int) -> None:
         """Before an episode of so many worlds: clear the memory of the rule that it carries along."""
-        if self.base is not None and self.remembers:
+        if self.remembers:
             self.base.start(worlds)
 
 

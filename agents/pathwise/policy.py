@@ -127,7 +127,7 @@ def save_pathwise(path: Path, policy: PathwisePolicy) -> None:
 
 def _rule_of(head: Head) -> Rule | None:
     """The rule that a head carries along, with where its numbers started."""
-    base = head.base
+    base: Rule | None = head.base
     fixed = getattr(head, "fixed", None)
     return base if base is None or fixed is None else base.with_vector(base.space(), fixed)
 
