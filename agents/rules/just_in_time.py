@@ -116,12 +116,12 @@ class JustInTime(Rule):
             return lambda start, stop: [future.every(start, stop).astype(dtype)]
 
         def on(ops: NumpyOps) -> Callable[[Sequence[Array]], Policy]:
-            own, cells = copy.copy(self), _FedCells(self, ops)
+            own, cells, there = copy.copy(self), _FedCells(self, ops), (ops.name, *key[1:])
 
             def recorded(given: Sequence[Array]) -> Policy:
                 if given:
                     (cells.safety,) = given
-                own._plans = {key: cells}
+                own._plans = {there: cells}
                 return own
 
             return recorded

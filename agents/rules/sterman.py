@@ -188,10 +188,10 @@ class AnchoringAndAdjustment(Rule):
         kept = (self.delay.tobytes(), self.initial_periods, plan.smooths)
 
         def on(ops: NumpyOps) -> Callable[[Sequence[Array]], Policy]:
-            own, cells = copy.copy(self), _FedCells(self, ops)
+            own, cells, there = copy.copy(self), _FedCells(self, ops), (ops.name, *key[1:])
 
             def recorded(given: Sequence[Array]) -> Policy:
-                own._plans = {key: cells.with_numbers(dict(zip(numbers, given, strict=True)))}
+                own._plans = {there: cells.with_numbers(dict(zip(numbers, given, strict=True)))}
                 return own
 
             return recorded

@@ -10,13 +10,12 @@ import numpy as np
 
 from ..core.backend import Array
 from ..core.devices import chosen_device
-from ..core.errors import InputError
 from ..core.jax_backend import JaxOps
 from ..core.named_tuples import mapped
 from ..dynamics import Arrivals, Dynamics, Exogenous, Flows, State, demand_seen
 from ..dynamics.playback import Playback
 from ..dynamics.rounding import counting
-from ..interface.observation import Decision, Observation, Observer, Policy, viewed
+from ..interface.observation import Decision, Observation, Observer, viewed
 from ..scenario.scenario import Scenario
 from ..worlds.events import disturbed
 from ..worlds.tape import Tape
@@ -80,19 +79,23 @@ class Scan:
         """The state at the start of period 0, as the traced function takes it."""
         return self.dynamics.initial(self.worlds)
 
-    def run(self, policy: Policy, arrays: Exogenous, opening: State, look: Look, kept: Any) -> tuple[Any, Any]:
+    def run(
+        self, decide: Decide, arrays: Exogenous, opening: State, look: Look, kept: Any, memory: Any = None
+    ) -> tuple[Any, Any]:
         """Run all periods; to be called within a traced function.
 
         Parameters
         ----------
-        policy
-            Without memory of its own, and without branches on what it observes.
+        decide
+            What decides, without branches on what it observes.
         arrays, opening
             See :meth:`arrays` and :meth:`opening`.
         look
             Called with what is kept so far, the period, its flows and the closing state.
         kept
             What ``look`` is given first.
+        memory
+            What ``decide`` is given in the first period: arrays, or a nest of them.
 
         Returns
         -------
@@ -103,8 +106,8 @@ class Scan:
 
         period = self._period(arrays, look)
         carried, found = lax.scan(
-            lambda carried, number: period(lambda seen, memory: (policy(seen), memory), carried, number),
-            self._first(arrays, opening, kept, None),
+            lambda carried, number: period(decide, carried, number),
+            self._first(arrays, opening, kept, memory),
             jnp.arange(self.periods),
         )
         return carried[3], found
@@ -176,18 +179,3 @@ class Scan:
             return (state, arrivals, sold, kept, memory), found
 
         return period
-
-
-def check_traceable(policy: Any) -> None:
-    """Refuse a policy with memory.
-
-    Raises
-    ------
-    InputError
-        If it has any.
-    """
-    for name in ("start", "foresee"):
-        if callable(getattr(policy, name, None)):
-            raise InputError(
-                f"policy {getattr(policy, 'name', policy)}: has {name}(): expected one without memory under JAX"
-            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -17,21 +17,20 @@ from ..accounts.ledger import Ledger
 from ..compiler.xla_compiler import compiled
 from ..core.backend import Array
 from ..core.devices import chosen_device
-from ..core.errors import InputError, expected
+from ..core.errors import InputError
 from ..core.jax_backend import JaxOps
 from ..core.named_tuples import mapped
-from ..core.validation import MOST
 from ..dynamics import Exogenous, Flows, State
 from ..dynamics.playback import unusual_lead_times
-from ..interface.observation import Decision, Observation, Policy
+from ..interface.observation import Policy
 from ..network.tables import Tables
 from ..worlds.memory import state_bytes
 from ..worlds.tape import Tape
-from .recordable import recordable
 from .rollout import Sums
-from .scan import Scan, check_traceable, whole_numbers
+from .scan import Scan, whole_numbers
 from .tape_part import parts
 from .traced_kpis import TracedKpis
+from .xla_policy import Given, TracedPolicy, filled_up, given_of, recorded_of
 
 if TYPE_CHECKING:
     from ..scenario.scenario import Scenario
@@ -53,7 +52,7 @@ class XlaRollout:
     scenario
         What is simulated.
     policy
-        Without memory; recordable policies share one program for all numbers that they may have.
+        Recordable, or without memory; recordable policies share one program for all numbers that they may have.
     tape
         The first one; it has been checked.
     dtype
@@ -66,7 +65,7 @@ class XlaRollout:
     Raises
     ------
     InputError
-        If the policy has memory, or does something that JAX cannot trace.
+        If the policy has memory that it cannot hand over, or does something that JAX cannot trace.
     """
 
     def __init__(self, scenario: Scenario, policy: Policy, tape: Tape, dtype: Any, kpis: bool, worlds: int) -> None:
@@ -78,7 +77,7 @@ class XlaRollout:
         self.ledger = Ledger(t, ops)
         self.within = windows(scenario)
         self.kpis = TracedKpis(t, ops, self.within, tape.periods - t.warm_up) if kpis else None
-        self._policy, self._decide = policy, decide_of(policy, t, ops)
+        self._policy = TracedPolicy(policy, t, worlds, ops)
         self._program: Any = None
 
     def run(self, policy: Policy, tape: Tape, progress: Callable[[int, int], None] | None = None) -> Sums | None:
@@ -118,10 +117,11 @@ class XlaRollout:
 
     def arguments(self, policy: Policy, tape: Tape) -> Iterator[tuple[Any, ...]]:
         """Arguments of the program, for some worlds of the tape after the other."""
-        numbers, opening = numbers_of(policy, self.tables, self.scan.ops), self.scan.dynamics.initial(1)
-        bare_opening = mapped(lambda one: None if one is None else one.value, opening)
-        for worlds in self._placed(tape):
-            yield numbers, worlds, bare_opening
+        ops, places = self.scan.ops, list(parts(tape.batch, self.worlds))
+        given = given_of(recorded_of(policy, self.tables, ops), tape, places, self.worlds, ops)
+        opening = mapped(lambda one: None if one is None else one.value, self.scan.dynamics.initial(1))
+        for worlds, of_policy in zip(self._placed(tape), given, strict=True):
+            yield of_policy, worlds, opening
 
     def _placed(self, tape: Tape) -> Iterator[Exogenous]:
         """Some worlds of a tape after the other; those on a GPU stay there for the next who plays the tape, if they fit."""
@@ -158,7 +158,7 @@ class XlaRollout:
         return self._program
 
     def _compiled(self, arguments: Any) -> Any:
-        name = getattr(self._policy, "name", type(self._policy).__name__)
+        name = getattr(self._policy.policy, "name", type(self._policy.policy).__name__)
         try:
             with np.errstate(all="ignore"):  # of constants that are no numbers, which ``misfit`` tells of
                 return compiled(self._traced, *arguments)
@@ -179,7 +179,7 @@ class XlaRollout:
 
     # Traced --------------------------------------------------------------------------------------
 
-    def _traced(self, numbers: Sequence[Any], arrays: Exogenous, opening: State) -> dict[str, Any]:
+    def _traced(self, given: Given, arrays: Exogenous, opening: State) -> dict[str, Any]:
         ops, wide, t, worlds = self.scan.ops, self.wide, self.tables, self.worlds
 
         def boxed(array: Any) -> Any:
@@ -188,7 +188,7 @@ class XlaRollout:
         def repeated(array: Any) -> Any:
             return None if array is None else ops.box(ops.jnp.broadcast_to(array, (*array.shape[:-1], worlds)))
 
-        policy = _Watched(self._decide([boxed(one) for one in numbers]), t, worlds, ops)
+        policy = self._policy
 
         def look(kept: Any, period: Array, flows: Flows, closing: State) -> tuple[Any, None]:
             lines = self.ledger.period(flows, last=True, closing=closing)
@@ -218,76 +218,17 @@ class XlaRollout:
         }
         if self.kpis is not None:
             nothing["kpis"] = self.kpis.nothing(worlds)
-        kept, _ = self.scan.run(policy, mapped(boxed, arrays), mapped(repeated, opening), look, nothing)
+        kept, _ = self.scan.run(
+            policy.deciding(given),
+            mapped(boxed, arrays),
+            mapped(repeated, opening),
+            look,
+            nothing,
+            policy.opening(given),
+        )
         if "waiting" in kept.get("kpis", {}):
             del kept["kpis"]["waiting"]["joined"]  # the rows of all periods are asked for by nobody
         return bare(kept)
-
-
-class _Watched:
-    """A policy, and of its last decision how many numbers do not fit, by world; traced."""
-
-    def __init__(self, policy: Policy, tables: Tables, worlds: int, ops: JaxOps) -> None:
-        self.policy, self.tables, self.worlds, self.ops = policy, tables, worlds, ops
-        self.misfit: Array = None
-
-    def __call__(self, observation: Observation) -> Decision:
-        t = self.tables
-        decision = self.policy(observation)
-        if not isinstance(decision, Decision):
-            raise expected("decision", decision, "a Decision(requests, reserve=None) from the policy")
-        requests = self._fitting(decision.requests, "requests", (self.worlds, t.L, t.P))
-        self.misfit = self._misfit(requests)
-        if decision.reserve is None:
-            return Decision(requests)
-        reserve = self._fitting(decision.reserve, "reserve", (self.worlds, t.S, t.P))
-        self.misfit = self.misfit + self._misfit(reserve)
-        return Decision(requests, reserve)
-
-    def _fitting(self, value: Array, field: str, shape: tuple[int, ...]) -> Array:
-        array = self.ops.asarray(value)
-        if tuple(array.shape) != shape:
-            raise InputError(
-                f"decision.{field} has shape {tuple(array.shape)}: expected {shape} "
-                "(worlds that run together, lanes or pairs, products)"
-            )
-        return array
-
-    def _misfit(self, array: Array) -> Array:
-        fits = (array >= 0) & (array <= MOST)
-        return self.ops.to_int(~fits).reshape((self.worlds, -1)).sum(1)
-
-
-def decide_of(policy: Policy, tables: Tables, ops: JaxOps) -> Callable[[Sequence[Array]], Policy]:
-    """From traced numbers to the policy that has them.
-
-    Raises
-    ------
-    InputError
-        If it has memory.
-    """
-    recorded = recorded_of(policy, tables, ops)
-    if recorded is not None:
-        make: Any = recorded.on
-        made: Callable[[Sequence[Array]], Policy] = make(ops)
-        return made
-    check_traceable(policy)
-    return lambda _: policy
-
-
-def recorded_of(policy: Policy, tables: Tables, ops: JaxOps) -> Any:
-    """What is recorded of a policy, None where it has no recorded form that JAX can run."""
-    found = recordable(policy, ops.int if tables.integer else ops.float)
-    alone = found is not None and getattr(found, "memory", None) is None and getattr(found, "foreseen", None) is None
-    return found if alone else None
-
-
-def numbers_of(policy: Policy, tables: Tables, ops: JaxOps) -> list[Any]:
-    """The numbers of a recordable policy in the types of the simulation; none of another one."""
-    found = recorded_of(policy, tables, ops)
-    if found is None:
-        return []
-    return [np.asarray(one, ops.float if np.asarray(one).dtype.kind == "f" else None) for one in found.numbers]
 
 
 def some_worlds(array: Any, start: int, stop: int, size: int) -> Any:
@@ -295,8 +236,7 @@ def some_worlds(array: Any, start: int, stop: int, size: int) -> Any:
     if array is None:
         return None
     value = array.value[..., start:stop]
-    edge = [(0, 0)] * (value.ndim - 1) + [(0, size - (stop - start))]
-    return np.pad(value, edge, mode="edge") if edge[-1][1] else value
+    return filled_up(value, size)
 
 
 def bare(nested: Any) -> Any:
@@ -353,7 +293,7 @@ def roll_out(
     Raises
     ------
     InputError
-        If the policy has memory, or does something that JAX cannot trace.
+        If the policy has memory that it cannot hand over, or does something that JAX cannot trace.
     """
     t, tape = scenario.tables, tape.check(scenario)
     with whole_numbers():

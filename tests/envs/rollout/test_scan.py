@@ -56,7 +56,11 @@ def stacked(scenario, policy, tape, dtype):
             return kept, (flows, closing, ledger.full(lines, tape.batch))
 
         arguments = scan.arrays(tape), scan.opening()
-        program = compiled(lambda arrays, opening: scan.run(policy, arrays, opening, look, ())[1], *arguments)
+
+        def decide(seen, memory):
+            return policy(seen), memory
+
+        program = compiled(lambda arrays, opening: scan.run(decide, arrays, opening, look, ())[1], *arguments)
         return program(*arguments)
 
 

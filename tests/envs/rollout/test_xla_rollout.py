@@ -27,10 +27,6 @@ def _cache_of_its_own(tmp_path_factory):
         yield
 
 
-def remembers(rule):
-    return hasattr(rule, "start") or hasattr(rule, "foresee")
-
-
 def figures(nested, path=""):
     """Arrays by path."""
     for name, one in nested.items():
@@ -68,7 +64,7 @@ def check(seed, rules, monkeypatch, together=16):
     scenario, tape = drawn(seed)
     worst, run = 0.0, 0
     for name, rule in rules_for(scenario, seed):
-        if remembers(rule) or (rules is not None and name not in rules):
+        if rules is not None and name not in rules:
             continue
         wanted = simulate(scenario, rule, tape)
         worst = max(worst, largest_difference(wanted, simulate(scenario, rule, tape, backend="jax")))
@@ -153,10 +149,9 @@ def test_single_precision_of_random_networks(seed):
     scenario, tape = drawn(seed)
     assert not scenario.tables.integer
     for name, rule in rules_for(scenario, seed):
-        if not remembers(rule):
-            wanted = simulate(scenario, rule, tape, kpis=False).cost_per_period
-            found = simulate(scenario, rule, tape, backend=JaxOps(np.float32), kpis=False).cost_per_period
-            assert (np.abs(found - wanted) / np.maximum(np.abs(wanted), 1)).max() < 1e-5, name
+        wanted = simulate(scenario, rule, tape, kpis=False).cost_per_period
+        found = simulate(scenario, rule, tape, backend=JaxOps(np.float32), kpis=False).cost_per_period
+        assert (np.abs(found - wanted) / np.maximum(np.abs(wanted), 1)).max() < 1e-5, name
 
 
 @pytest.mark.slow
@@ -168,6 +163,7 @@ def test_single_precision_of_random_networks(seed):
         ("levels", "perceptron", 1e-3),
         ("direct", "set", 1e-3),
         ("split", "graph", 1e-3),
+        ("levels", "recurrent", 1e-3),
     ],
 )
 def test_learned_policies(head, network, tolerance):
@@ -178,6 +174,45 @@ def test_learned_policies(head, network, tolerance):
     tape = scenario.sample(20, seed=1)
     found = simulate(scenario, policy, tape, backend="jax")
     assert largest_difference(simulate(scenario, policy, tape), found) < tolerance
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("sterman", {"smoothing": 0.3, "adjustment_rate": 0.5, "order_delay": 2, "initial_periods": 3}),
+        ("just_in_time", {"safety": 3}),
+        ("random", {"seed": 7}),
+    ],
+)
+def test_what_a_rule_remembers_or_foresees_is_carried(name, options, monkeypatch):
+    """In whole units, in two batches of which the last is not full; twice, as a second run begins without memory."""
+    monkeypatch.setitem(xla_rollout.TOGETHER, "cpu", 16)
+    scenario = Scenario.load("beer_game").replace(horizon=12, warm_up=2)
+    rule, tape = RULES[name](scenario, **options), scenario.sample(20, seed=1)
+    wanted = simulate(scenario, rule, tape)
+    for _ in range(2):
+        assert largest_difference(wanted, simulate(scenario, rule, tape, backend="jax")) < 1e-9
+    other = RULES[name](scenario, **options | {"safety": 5}) if name == "just_in_time" else rule
+    tape = scenario.sample(20, seed=2)  # the same program in other worlds
+    found = simulate(scenario, other, tape, backend="jax")
+    assert largest_difference(simulate(scenario, other, tape), found) < 1e-9
+
+
+def test_a_recurrent_network_remembers():
+    """Every weight of its memory counts: forgetting between periods would change what it costs."""
+    from pathwise_cases import config, stirred, untrained
+
+    scenario = Scenario.load("lost_sales").replace(units="continuous", horizon=12, warm_up=2)
+    policy = stirred(untrained(scenario, config(head="levels", network="recurrent", hidden=(4,))), 0.5)
+    tape = scenario.sample(20, seed=1)
+    wanted = simulate(scenario, policy, tape)
+    assert largest_difference(wanted, simulate(scenario, policy, tape, backend="jax")) < 1e-4
+
+    def forgetting(observation):
+        policy.start(len(observation.period))
+        return policy(observation)
+
+    assert largest_difference(wanted, simulate(scenario, forgetting, tape)) > 1e-3
 
 
 # What is refused --------------------------------------------------------------------------------------
@@ -214,7 +249,10 @@ def test_what_jax_cannot_run_is_one_line(small):
         return Decision(np.asarray(observation.on_hand)[:, :1, :, 0])
 
     for policy, message in (
-        (load_policy("just_in_time", scenario), "policy just_in_time: has .*: expected one without memory under JAX"),
+        (
+            load_policy("rolling_horizon", scenario),
+            r"policy rolling_horizon: has start\(\) .*: expected one without memory",
+        ),
         (looking, "policy function: JAX cannot trace it .*: expected one in the vocabulary of backends"),
     ):
         with pytest.raises(InputError, match=message):
