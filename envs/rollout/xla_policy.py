@@ -19,7 +19,7 @@ from .recordable import Recordable, recordable
 from .scan import Decide
 
 
-class Given(NamedTuple):
+class PolicyArrays(NamedTuple):
     """What a program is given of a recordable policy: arrays in the types of the simulation; of another policy, none."""
 
     numbers: Sequence[Any] = ()  # (..., 1), and behind them what all worlds share
@@ -32,12 +32,12 @@ def recorded_of(policy: Policy, tables: Tables, ops: JaxOps) -> Recordable | Non
     return recordable(policy, ops.int if tables.integer else ops.float)
 
 
-def given_of(
+def policy_arrays(
     recorded: Recordable | None, tape: Tape, parts: Sequence[tuple[int, int]], size: int, ops: JaxOps
-) -> Iterator[Given]:
+) -> Iterator[PolicyArrays]:
     """What a program of ``size`` worlds is given with each part of a tape."""
     if recorded is None:
-        yield from (Given() for _ in parts)
+        yield from (PolicyArrays() for _ in parts)
         return
 
     def typed(arrays: Sequence[NumpyArray]) -> list[NumpyArray]:
@@ -47,7 +47,7 @@ def given_of(
     known = None if recorded.foreseen is None else recorded.foreseen(tape)
     for start, stop in parts:
         rows = [] if known is None else [filled_up(one, size) for one in typed(known(start, stop))]
-        yield Given(numbers, memory, rows)
+        yield PolicyArrays(numbers, memory, rows)
 
 
 def filled_up(array: NumpyArray, size: int) -> NumpyArray:
@@ -85,13 +85,13 @@ class TracedPolicy:
             self._make = make(ops)
         self.misfit: Array = None
 
-    def opening(self, given: Given) -> list[Array]:
+    def opening(self, given: PolicyArrays) -> list[Array]:
         """What is remembered before the first period, in every world; traced."""
         shapes = [(*one.shape[:-1], self.worlds) for one in given.memory]
         pairs = zip(given.memory, shapes, strict=True)
         return [self.ops.box(self.ops.jnp.broadcast_to(one, shape)) for one, shape in pairs]
 
-    def deciding(self, given: Given) -> Decide:
+    def deciding(self, given: PolicyArrays) -> Decide:
         """What decides, from an observation and the memory; traced."""
         ops = self.ops
         policy: Any = self.policy if self._make is None else self._make([ops.box(one) for one in given.numbers])

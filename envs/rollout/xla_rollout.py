@@ -30,7 +30,7 @@ from .rollout import Sums
 from .scan import Scan, whole_numbers
 from .tape_part import parts
 from .traced_kpis import TracedKpis
-from .xla_policy import Given, TracedPolicy, filled_up, given_of, recorded_of
+from .xla_policy import PolicyArrays, TracedPolicy, filled_up, policy_arrays, recorded_of
 
 if TYPE_CHECKING:
     from ..scenario.scenario import Scenario
@@ -118,7 +118,7 @@ class XlaRollout:
     def arguments(self, policy: Policy, tape: Tape) -> Iterator[tuple[Any, ...]]:
         """Arguments of the program, for some worlds of the tape after the other."""
         ops, places = self.scan.ops, list(parts(tape.batch, self.worlds))
-        given = given_of(recorded_of(policy, self.tables, ops), tape, places, self.worlds, ops)
+        given = policy_arrays(recorded_of(policy, self.tables, ops), tape, places, self.worlds, ops)
         opening = mapped(lambda one: None if one is None else one.value, self.scan.dynamics.initial(1))
         for worlds, of_policy in zip(self._placed(tape), given, strict=True):
             yield of_policy, worlds, opening
@@ -179,7 +179,7 @@ class XlaRollout:
 
     # Traced --------------------------------------------------------------------------------------
 
-    def _traced(self, given: Given, arrays: Exogenous, opening: State) -> dict[str, Any]:
+    def _traced(self, given: PolicyArrays, arrays: Exogenous, opening: State) -> dict[str, Any]:
         ops, wide, t, worlds = self.scan.ops, self.wide, self.tables, self.worlds
 
         def boxed(array: Any) -> Any:
