@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .buffers import Tensor
 from .c_operations import PRELUDE, TYPES, code
 from .fusion import LoopBody, Scratch, fused, scratch, stored
+from .row_fusion import row_plan
+from .row_source import RowLoops
+from .row_values import MixedRows, RowValues
 from .schedule import Operand, Schedule, Statement
 
 #: Bodies in one function: compilers take disproportionately long over large ones.
@@ -73,14 +78,12 @@ class _Writer:
 
     def function(self, statements: list[Statement]) -> str:
         """Write the function of a native part: all bodies, for each part of the batch in turn. Its name."""
-        bodies = fused(statements)
-        keep = stored(bodies)
-        places = scratch(bodies, keep, self.worlds)
+        bodies, size = self._bodies(statements)
         name = f"run{self.functions}"
         self.functions += 1
-        width = 1 if self.worlds is None else part_size(self.worlds, places.size)
-        self.scratch = max(self.scratch, places.size * width)
-        calls = self._pieces(f"{name}_{width}", bodies, keep, places, width)
+        width = 1 if self.worlds is None else part_size(self.worlds, size)
+        self.scratch = max(self.scratch, size * width)
+        calls = self._pieces(f"{name}_{width}", bodies, width)
         if self.worlds is None:
             lines = [f"  {one}(m, 0);" for one in calls]
         else:
@@ -88,21 +91,30 @@ class _Writer:
             lines += [*(f"    {one}(m, c);" for one in calls), "  }"]
             rest = self.worlds % width
             if rest:
-                lines += [f"  {one}(m, c);" for one in self._pieces(f"{name}_{rest}", bodies, keep, places, rest)]
+                lines += [f"  {one}(m, c);" for one in self._pieces(f"{name}_{rest}", bodies, rest)]
         self.lines += [f"EXPORT void {name}(char **m) {{", *lines, "}"]
         return name
 
-    def _pieces(
-        self, name: str, bodies: list[LoopBody], keep: set[Statement], places: Scratch, width: int
-    ) -> list[str]:
+    def _bodies(self, statements: list[Statement]) -> tuple[list[Callable[[int], _Loops | RowLoops]], int]:
+        """The loops of a native part, each for so many worlds, and the bytes of scratch that a world takes."""
+        if self.worlds is not None:
+            with suppress(MixedRows):
+                rows = row_plan(RowValues(statements))
+                return [partial(RowLoops, self, rows, body) for body in rows.bodies], rows.size
+        bodies = fused(statements)
+        keep = stored(bodies)
+        places = scratch(bodies, keep, self.worlds)
+        return [partial(_Loops, self, body, keep, places) for body in bodies], places.size
+
+    def _pieces(self, name: str, bodies: list[Callable[[int], _Loops | RowLoops]], width: int) -> list[str]:
         """Write functions of some bodies each for ``width`` worlds from ``c`` on: their names."""
         names = []
         for start in range(0, len(bodies), PER_FUNCTION):
             names.append(f"{name}_{start // PER_FUNCTION}")
             lines, used = [], dict[int, None]()
             for body in bodies[start : start + PER_FUNCTION]:
-                loops = _Loops(self, body, places, width)
-                lines += loops.lines(keep)
+                loops = body(width)
+                lines += loops.lines()
                 used |= loops.used
             self.lines += [f"static void {names[-1]}(char **m, int64_t c) {{", "  char *const s = m[0];"]
             self.lines += [f"  char *const m{slot} = m[{slot + 1}];" for slot in used]
@@ -129,8 +141,8 @@ def _type(place: Operand) -> str:
 class _Loops:
     """A body in C, neighbouring loops joined where memory allows."""
 
-    def __init__(self, writer: _Writer, body: LoopBody, places: Scratch, width: int) -> None:
-        self.writer, self.body, self.places = writer, body, places
+    def __init__(self, writer: _Writer, body: LoopBody, keep: set[Statement], places: Scratch, width: int) -> None:
+        self.writer, self.body, self.keep, self.places = writer, body, keep, places
         self.parted = writer.worlds is not None
         self.width = width
         self.used: dict[int, None] = {}
@@ -153,7 +165,7 @@ class _Loops:
             return list(place.strides)
         return [*(step * self.width for step in place.strides[:-1]), place.strides[-1]]
 
-    def lines(self, keep: set[Statement]) -> list[str]:
+    def lines(self) -> list[str]:
         """The loops around the statements; what was read or computed once is held in variables."""
         held: dict[tuple[Any, ...], str] = {}
         inner = list[str]()
@@ -166,7 +178,7 @@ class _Loops:
             value = statement.text.format(*(held[place.key] for place in statement.reads))
             held[statement.write.key] = f"v{len(inner)}"
             inner.append(f"const {_type(statement.write)} v{len(inner)} = {value};")
-            if statement in keep:
+            if statement in self.keep:
                 inner.append(f"{self._element(statement.write)} = {held[statement.write.key]};")
         outer = [f"for (int64_t i{n} = 0; i{n} < {steps}; i{n}++)" for n, (_, steps) in enumerate(self.loops)]
         if outer and not self.body.serial:
