@@ -58,8 +58,9 @@ class Native:
         self._library = library(code.text, hold=few, more=() if few else _MANY_WORLDS, made=made)
         self._buffer = np.empty(code.scratch + 64, np.uint8)
         aligned = -(-self._buffer.ctypes.data // 64) * 64
-        self._table = (ctypes.c_void_p * (len(code.tensors) + 1))(aligned, *(one.start for one in code.tensors))
-        self._addresses = np.frombuffer(memoryview(self._table).cast("B"), np.int64)  # the same memory
+        #: Addresses of what the program reads and writes, by :meth:`slots`; whoever moves one keeps what lies there alive.
+        self.table = (ctypes.c_void_p * (len(code.tensors) + 1))(aligned, *(one.start for one in code.tensors))
+        self._addresses = np.frombuffer(memoryview(self.table).cast("B"), np.int64)  # the same memory
         self.calls = [self._function(part) if isinstance(part, str) else part for part in code.parts]
         self._slots = {one.start: slot for slot, one in enumerate(code.tensors, 1)}
         #: Whether it is one function, which :meth:`repeat` calls without coming back to Python.
@@ -79,7 +80,7 @@ class Native:
     def _function(self, name: str) -> Callable[[], Any]:
         function = getattr(self._library, name)
         function.argtypes, function.restype = [ctypes.c_void_p], None
-        return partial(function, ctypes.c_void_p(ctypes.addressof(self._table)))
+        return partial(function, ctypes.c_void_p(ctypes.addressof(self.table)))
 
     def __call__(self, inputs: tuple[Any, ...]) -> None:
         """Take in new inputs and replay. A result of the program as an input is read where it lies.
@@ -89,7 +90,7 @@ class Native:
         TypeError
             If an input has another type than it was recorded with, is None where that was an array, or the other way about.
         """
-        table = self._table
+        table = self.table
         for (mine, slot, start, results), given in zip(self._inputs, inputs, strict=True):
             if mine is None:
                 if given is not None:
@@ -131,7 +132,7 @@ class Native:
         before = self._addresses[slots]
         self._addresses[slots] = starts
         self._library.repeat(
-            ctypes.c_void_p(ctypes.addressof(self._table)),
+            ctypes.c_void_p(ctypes.addressof(self.table)),
             ctypes.c_int64(times),
             ctypes.c_int64(len(slots)),
             ctypes.c_void_p(slots.ctypes.data),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -56,6 +56,8 @@ class Program(Recording):
         :meth:`replay` goes by what lies there.
     spaced
         Whether long rows have gaps between them (:func:`.recording.laid_out`), where nobody needs them contiguous.
+    dense
+        Numbers of inputs without gaps even so.
 
     Attributes
     ----------
@@ -80,6 +82,7 @@ class Program(Recording):
         ops: Any,
         in_place: bool = False,
         spaced: bool = False,
+        dense: Collection[int] = (),
     ) -> None:
         self.calls = []
         self.made = []
@@ -90,7 +93,10 @@ class Program(Recording):
         self._looked = False  # whether compiled code was looked for in the cache
         self._free: dict[int, list[NumpyArray]] = {}
         self._spaced = spaced
-        self.inputs = [one if one is None or in_place else self._copied(np.asarray(one)) for one in inputs]
+        self.inputs = [
+            one if one is None or in_place else _copied(np.asarray(one), spaced and number not in dense)
+            for number, one in enumerate(inputs)
+        ]
         traced = [None if one is None else RecordedArray(one, self, None) for one in self.inputs]
         ops.program = self
         try:
@@ -155,13 +161,6 @@ class Program(Recording):
         self.made.append((len(self.calls), used))
         return RecordedArray(used, self, owner)
 
-    def _copied(self, array: NumpyArray) -> NumpyArray:
-        copy = laid_out(
-            _memory(bytes_of(array.shape, array.dtype, self._spaced)), array.shape, array.dtype, self._spaced
-        )
-        copy[...] = array
-        return copy
-
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> RecordedArray:
         """New zeros, at every replay anew."""
         out = self.buffer(shape, dtype)
@@ -189,6 +188,13 @@ def accelerate(program: Program, made: bool = False) -> bool:
         except Exception as error:  # whatever it is, it would only have made things faster
             program.reason = reason_of(error, (CannotCompile, NothingToGain))
     return program.native is not None
+
+
+def _copied(array: NumpyArray, spaced: bool) -> NumpyArray:
+    memory = _memory(bytes_of(array.shape, array.dtype, spaced))
+    copy = laid_out(memory, array.shape, array.dtype, spaced)
+    copy[...] = array
+    return copy
 
 
 def _memory(size: int) -> NumpyArray:

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from ..core.errors import expected
 from ..core.named_tuples import mapped
 from ..core.typing import Bools, Ints
-from ..dynamics import Arrivals
+from ..dynamics import Arrivals, Exogenous
 from ..dynamics.playback import Playback
 from ..interface.observation import Decision, Observation
 from ..scenario.scenario import Scenario
 from .infos import Reporter
 from .recorded_step import Replay
 from .settings import EnvSettings
-from .step import Action, Before, Carried, StepPeriod
+from .step import Action, Carried
 from .stepped_network import SteppedNetwork
 from .world_queue import WorldQueue
 
@@ -43,7 +43,7 @@ class NetworkBatch(SteppedNetwork):
 
     def __init__(self, scenario: Scenario | str | Path, size: int, settings: EnvSettings) -> None:
         super().__init__(scenario, size, settings)
-        self._replay = Replay(self.stepping, self.ops)
+        self._replay = Replay(self)
         self.reporter = Reporter(self.scenario, size, settings.info, self.periods)
         # One more than an episode lasts: the last observation shows the period that would follow.
         self._worlds = WorldQueue(self.scenario, self.purpose, self.periods + 1, size)
@@ -97,29 +97,25 @@ class NetworkBatch(SteppedNetwork):
                 history=mixed(carried.history, playback.history(self._row)),
             )
             self.age = np.where(chosen, 0, self.age)
-        self._exogenous = playback.exogenous(self._row)
         self.reporter.restart(chosen)
 
     def advance(self, actions: Any, decision: Decision | None = None) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """One period, of checked actions (B, n) or a checked decision: flat observations (n, B), figures (names, B)."""
         assert self._carried is not None
-        now = self._exogenous
-        self._row += 1
-        self._exogenous = then = self._played.exogenous(self._row)
+        row, reporter = self._row, self.reporter
+        self._row = row + 1
         self.age = age = self.age + 1
         if decision is None:
             action = Action(actions.T, None, None)
         else:
             action = Action(None, decision.requests, decision.reserve)
-        before = Before(self._carried, action, now, then, self._step_period())
-        reporter = self.reporter
-        settled = reporter.settled(age)
-        after = self._replay(before, reporter.kpis if settled else None, told=reporter.kpis is not None)
+        kpis, settled = reporter.kpis, reporter.settled(age)
+        counting = kpis if settled else None
+        after = self._replay(self._carried, action, self._played, row, age, counting, kpis is not None)
         self._carried = after.carried
-        if settled:
-            assert reporter.kpis is not None
-            reporter.kpis.count_settled()
-        elif reporter.kpis is not None:
+        if counting is not None:
+            counting.count_settled()
+        elif kpis is not None:
             reporter.count(after.flows, age)
         return after.observation, after.figures
 
@@ -128,7 +124,7 @@ class NetworkBatch(SteppedNetwork):
         carried = self._carried
         assert carried is not None
         positions, observation = self.stepping.look(
-            carried.state, self._exogenous, carried.history, self._step_period()
+            carried.state, self._exogenous, carried.history, self.step_period(self.age)
         )
         self._carried = carried._replace(positions=positions)
         return observation
@@ -138,10 +134,9 @@ class NetworkBatch(SteppedNetwork):
         assert self._playback is not None
         return self._playback
 
-    def _step_period(self) -> StepPeriod:
-        age = self.age
-        shown = slice(age, age + 1) if isinstance(age, int) else age
-        return StepPeriod(self.ages[shown], self.waves[:, shown], self.ends[shown])
+    @property
+    def _exogenous(self) -> Exogenous:
+        return self._played.exogenous(self._row)
 
     @property
     def observation(self) -> Observation:

@@ -3,67 +3,106 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..accounts.recordable_kpis import RecordableKpis
 from ..compiler.recorder import Program
-from ..core.backend import NumpyOps
 from ..core.named_tuples import entries, mapped, paths, rebuilt
-from .step import After, Before, Stepping
+from ..core.typing import Ints
+from ..dynamics.playback import Playback
+from .pointed_step import AHEAD, PointedStep
+from .step import Action, After, Before, Carried
+
+if TYPE_CHECKING:
+    from .stepped_network import SteppedNetwork
 
 #: What a step does not read of its start: recorded as None, so that no replay copies it.
 UNREAD = ("now.forecast", "now.features", "then.demand", "then.split", "then.features")
 
 
+@dataclass
+class _Recorded:
+    """A recorded step; ``pointed`` once it is compiled, where that can be."""
+
+    program: Program
+    after: After
+    pointed: PointedStep | None = None
+
+
 class Replay:
-    """``replay(before)`` does what ``stepping(before)`` does, to the last bit.
+    """Steps of a batch: ``stepping(before)``, to the last bit, without working out anew what is done.
 
     What comes out lives in memory that the next step overwrites, but for observation and figures, which are the
     caller's.
     """
 
-    def __init__(self, stepping: Stepping, ops: NumpyOps) -> None:
-        self.stepping, self.ops = stepping, ops
-        self._read: Callable[[Before], tuple[Any, ...]] | None = None  # the arrays of a step that it reads
-        self._recorded: dict[Any, tuple[Program, After]] = {}
+    def __init__(self, network: SteppedNetwork) -> None:
+        self.network = network
+        self._names: list[str] = []  # of the arrays of a step that it reads
+        self._read: Callable[[Before], tuple[Any, ...]] | None = None
+        self._recorded: dict[Any, _Recorded] = {}
 
-    def __call__(self, before: Before, kpis: RecordableKpis | None = None, told: bool = True) -> After:
+    def __call__(
+        self,
+        carried: Carried,
+        action: Action,
+        playback: Playback,
+        row: int,
+        age: int | Ints,
+        kpis: RecordableKpis | None = None,
+        told: bool = True,
+    ) -> After:
         """One step.
 
         Parameters
         ----------
+        carried, action
+            What it starts from, and what is done in it.
+        playback, row
+            Its period is a row of these worlds.
+        age
+            Periods since the start of each world after it, (B,), or one number for all.
         kpis
             Indicators that the step is added to, in the same program.
         told
             Whether its flows are wanted otherwise; they are None if not, and with ``kpis``.
         """
+        in_step = isinstance(age, int)
         # The memory of a recording has the types it was made with.
-        types = [None if one is None else one.dtype for one in before.action]
-        pattern = (*types, len(before.at.period), kpis is not None, told)
+        pattern = (*[None if one is None else one.dtype for one in action], in_step, kpis is not None, told)
         found = self._recorded.get(pattern)
+        if found is not None and found.pointed is not None:
+            return found.pointed(carried, action, playback, row, None if in_step else self.network.step_period(age))
+        then, at = playback.exogenous(row + 1), self.network.step_period(age)
+        before = Before(carried, action, playback.exogenous(row), then, at)
         if found is None:
             found = self._recorded[pattern] = self._record(before, kpis, told and kpis is None)
         assert self._read is not None
-        program, after = found
+        program, after = found.program, found.after
         program(*self._read(before))
+        if PointedStep.possible(program, after):
+            calendar = self.network.calendar if in_step else None
+            found.pointed = PointedStep(program, self._names, after, calendar)
         return After(after.carried, after.observation.copy(), after.figures.copy(), after.flows)
 
     def __getstate__(self) -> dict[str, Any]:
         # Programs are tied to their memory: a copy records its own.
         return {**self.__dict__, "_recorded": {}}
 
-    def _record(self, before: Before, kpis: RecordableKpis | None, told: bool) -> tuple[Program, After]:
+    def _record(self, before: Before, kpis: RecordableKpis | None, told: bool) -> _Recorded:
         places = paths(before)
-        self._read = attrgetter(*(place for place in places if place not in UNREAD))
+        names = self._names = [place for place in places if place not in UNREAD]
+        self._read = attrgetter(*names)
         afters: list[After] = []
 
         def function(*arrays: Any) -> list[Any]:
             rest = iter(arrays)
             start: Before = rebuilt(before, [None if place in UNREAD else next(rest) for place in places])
-            after = self.stepping(start)
+            after = self.network.stepping(start)
             if kpis is not None:
                 kpis.add_settled(after.flows)
             if not told:
@@ -73,10 +112,12 @@ class Replay:
 
         memory = [] if kpis is None else kpis.memory
         kept = [array.copy() for array in memory]
-        program = Program(function, self._read(before), self.ops, spaced=True)
+        # Rows of the tape are read where they lie.
+        dense = [number for number, name in enumerate(names) if name.partition(".")[0] in AHEAD]
+        program = Program(function, self._read(before), self.network.ops, spaced=True, dense=dense)
         for array, content in zip(memory, kept, strict=True):
             array[...] = content  # to record is to add
-        return program, rebuilt(afters[0], program.outputs)
+        return _Recorded(program, rebuilt(afters[0], program.outputs))
 
 
 def settled(carried: list[Any], results: list[Any]) -> list[Any]:

@@ -26,7 +26,7 @@ from ..scenario.scenario import Scenario
 from ..worlds.events import disturbed
 from ..worlds.memory import state_bytes, tape_bytes
 from .settings import EnvSettings
-from .step import Stepping
+from .step import StepPeriod, Stepping
 
 
 class SteppedNetwork:
@@ -77,6 +77,16 @@ class SteppedNetwork:
             + self.size * each
             + tape_bytes(self.scenario, self.size, self.periods + 1)
         )
+
+    @property
+    def calendar(self) -> StepPeriod:
+        """What :meth:`step_period` says of every age (periods, ...), contiguous."""
+        return StepPeriod(self.ages, np.ascontiguousarray(self.waves.T), self.ends)
+
+    def step_period(self, age: int | Ints) -> StepPeriod:
+        """The step that brings worlds to an age (B,), or all of them to one."""
+        shown = slice(age, age + 1) if isinstance(age, int) else age
+        return StepPeriod(self.ages[shown], self.waves[:, shown], self.ends[shown])
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -42,14 +42,32 @@ class WorldQueue:
         self.most = min(max(1, AHEAD_BYTES // max(tape_bytes(scenario, stride, periods), 1)), MOST)
         self._seed: int | None = None
         self._episodes = 1  # of each slot, drawn in the next go
-        self._drawn: dict[tuple[int, int], tuple[Exogenous, int]] = {}
+        # Worlds that are most often asked for together, one list after the other, and where their arrays start.
+        self._lists: list[tuple[NDArray[np.int64], Exogenous, int]] = []
+        self._single: dict[int, tuple[Exogenous, int]] = {}  # the others, one by one
 
     def take(self, seed: int, worlds: NDArray[np.int64]) -> Exogenous:
         """Arrays of worlds in this order, period first, batch last."""
-        missing = [int(world) for world in worlds if (seed, int(world)) not in self._drawn]
+        if seed != self._seed:
+            self._seed, self._episodes, self._lists, self._single = seed, 1, [], {}
+        if not self._lists and not self._single:
+            self._draw(worlds)
+        for place, (listed, data, start) in enumerate(self._lists):
+            if np.array_equal(listed, worlds):
+                del self._lists[place]
+                return (
+                    data if len(listed) == data.demand.shape[-1] else _mapped(data, slice(start, start + len(listed)))
+                )
+        return self._one_by_one(worlds)
+
+    def _one_by_one(self, worlds: NDArray[np.int64]) -> Exogenous:
+        self._part()
+        asked = worlds.tolist()
+        missing = [world for world in asked if world not in self._single]
         if missing:
-            self._draw(seed, missing)
-        found = [self._drawn.pop((seed, int(world))) for world in worlds]
+            self._draw(np.array(missing, dtype=np.int64))
+            self._part()
+        found = [self._single.pop(world) for world in asked]
         data, start = found[0]
         whole = all(one[0] is data and one[1] == start + i for i, one in enumerate(found))
         if whole and len(found) == data.demand.shape[-1]:
@@ -58,15 +76,24 @@ class WorldQueue:
             return _mapped(data, slice(start, start + len(found)))
         return _gathered(found)
 
-    def _draw(self, seed: int, worlds: list[int]) -> None:
-        if seed != self._seed:
-            self._seed, self._episodes, self._drawn = seed, 1, {}
-        ahead = [world + k * self.stride for k in range(self._episodes) for world in worlds]
-        data = sample_tape(self.scenario, ahead, seed, self.purpose, self.periods, beyond=1).exogenous
-        # A slot that is reset on its own asks for one world after another; what nobody asked for is dropped.
-        kept = {} if len(self._drawn) > 4 * self.most * self.stride else self._drawn
-        self._drawn = kept | {(seed, world): (data, i) for i, world in enumerate(ahead)}
+    def _draw(self, worlds: NDArray[np.int64]) -> None:
+        assert self._seed is not None
+        lists = [worlds + k * self.stride for k in range(self._episodes)]
+        ahead = np.concatenate(lists).tolist()
+        data = sample_tape(self.scenario, ahead, self._seed, self.purpose, self.periods, beyond=1).exogenous
+        self._lists = [(listed, data, k * len(worlds)) for k, listed in enumerate(lists)]
         self._episodes = min(GROWTH * self._episodes, self.most)
+
+    def _part(self) -> None:
+        """Take the lists apart, as slots are no longer asked for together."""
+        if not self._lists:
+            return
+        # A slot that is reset on its own asks for one world after another; what nobody asked for is dropped.
+        if len(self._single) > 4 * self.most * self.stride:
+            self._single = {}
+        for listed, data, start in self._lists:
+            self._single |= {world: (data, start + i) for i, world in enumerate(listed.tolist())}
+        self._lists = []
 
 
 def _mapped(data: Exogenous, place: slice) -> Exogenous:

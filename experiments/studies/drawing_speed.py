@@ -48,8 +48,8 @@ def stepping(scenario: Scenario) -> list[float]:
         batch.observe()
         action = np.zeros((size, batch.decoder.size), np.float32)
         batch.advance(action)
-        for program, _ in batch._replay._recorded.values():
-            accelerate(program)
+        for recorded in batch._replay._recorded.values():
+            accelerate(recorded.program)
         batches.append((batch, action))
     seconds = [np.inf] * len(SIZES)
     for _ in range(TURNS):
