@@ -45,8 +45,12 @@ def progress_of(show: bool, title: str, total: int | None, report: ReportStage |
 
         def told(env_periods: int, text: str) -> None:
             speed = bar.tasks[0].speed
-            rate = f"; {speed / 1000:,.0f} k env-periods/s" if speed else ""
+            rate = f"; {_rate(speed)} env-periods/s" if speed else ""
             bar.update(task, advance=env_periods, text=f"{text}{rate}")
 
         yield told
         bar.update(task, completed=bar.tasks[0].completed if total is None else total)
+
+
+def _rate(speed: float) -> str:
+    return f"{speed / 1000:,.0f} k" if speed >= 10_000 else f"{speed:,.0f}"

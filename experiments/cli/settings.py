@@ -25,6 +25,8 @@ def _policy_name(value: Any) -> Any:
 PolicyName = Annotated[str, BeforeValidator(_policy_name)]
 #: Worlds of a command that plays them in parts; each has a row in the results.
 MOST_WORLDS = 10_000_000
+#: Lanes x products x periods of a world up to which bounds are computed: its linear program takes seconds.
+MOST_CELLS = 200_000
 
 
 class Evaluation(Config):
@@ -60,6 +62,7 @@ class Bounds(Config):
     worlds: Annotated[int, number(0, MOST_WORLDS, integer=True)]
     penalty: Flag
     steps: PositiveCount | None
+    most_cells: PositiveCount | None = MOST_CELLS
     workers: Workers | None = None  # for bounds alone; None: as many as the command has
     cache: str | None
 

@@ -14,7 +14,7 @@ from echelongym.envs.simulate import simulate
 
 from ..cli.settings import USUAL_RULE, Bounds, Evaluation, RunSettings, Tuning, Workers
 from ..cli.terminal import can_draw, finish, say, typed
-from ..comparison.bounds import OPEN_LOOP, Bounded, bounds_of, cost_alone, open_loop, planned
+from ..comparison.bounds import OPEN_LOOP, Bounded, bounds_of, cost_alone, open_loop, planned, too_large
 from ..comparison.entrants import Entries, entrants
 from ..comparison.evaluate import Scores, evaluate
 from ..comparison.fitted_rules import Beside
@@ -85,12 +85,15 @@ def compare(settings: Settings, folder: Path, limits: ServiceLimits | None = Non
         limits = said_limits(scenario, evaluation.seed, "test", evaluation.periods)
     plan = (settings.tuning.seed, settings.tuning.cache)
     periods = evaluation.periods or scenario.horizon
-    wanted = settings.open_loop and periods <= scenario.horizon
+    large = too_large(scenario, periods, settings.bounds)
+    wanted = settings.open_loop and periods <= scenario.horizon and large is None
+    if large is not None and (settings.open_loop or settings.bounds.worlds):
+        say(f"no bounds and no open-loop plan: {large}")
     beside = planned(scenario, evaluation, settings.bounds, plan if wanted else None)
     compared = entrants(settings.policies, scenario, tuning, settings.trust, settings.progress, beside)
     if wanted and not any(one.name == OPEN_LOOP for one in compared):
         compared.append(open_loop(scenario, *plan, settings.progress, beside))
-    bounded = _bounded(settings, beside)
+    bounded = None if large is not None else _bounded(settings, beside)
     scores = evaluate(scenario, compared, evaluation, settings.progress)
     results = Results(scenario, evaluation, scores, bounded, limits)
     missing = results.tuned_but_missing

@@ -12,7 +12,7 @@ from echelongym.envs.scenario.scenario import Scenario
 
 from ..cli.settings import Bounds, Evaluation, RunSettings, Tuning, Workers
 from ..cli.terminal import finish, say, typed
-from ..comparison.bounds import bounds_of, open_loop, planned
+from ..comparison.bounds import bounds_of, open_loop, planned, too_large
 from ..comparison.entrants import Entries, entrants
 from ..comparison.evaluate import evaluate
 from ..comparison.results import Results
@@ -48,6 +48,9 @@ def run(settings: Settings, folder: Path) -> Path:
     scenario, chosen = settings.scenario, settings.bounds
     if chosen.worlds < 1:
         raise expected("bounds.worlds", chosen.worlds, "at least 1")
+    large = too_large(scenario, scenario.horizon, chosen)
+    if large is not None:
+        raise InputError(f"no bounds: {large}")
     evaluation = Evaluation(worlds=chosen.worlds, seed=settings.seed, periods=None, chunk=None)
     limits = said_limits(scenario, evaluation.seed, "test")
     tuning = settings.tuning if settings.tune else None

@@ -128,7 +128,7 @@ def _run(settings: Settings, folder: Path, held: Claim) -> Path:
     checkpoint, spent = _checkpoint(settings, folder)
     kind = learning(settings)
     scenario, chosen = settings.scenario, settings.validation
-    budget = settings.budget.of(settings.agent)
+    budget = settings.budget.of(settings.agent, settings.scenario)
     over = budget.share(int(spent["env_steps"]), spent["cpu_seconds"]) >= 1.0
     if over and (folder / "summary.json").is_file():
         raise expected("train: budget", settings.budget.model_dump(), f"more than {shown(folder)} has spent already")

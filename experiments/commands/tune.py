@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from echelongym.agents.registry import RULES
 from echelongym.envs.core.errors import EXTRAS, expected, is_installed, missing_extra, unknown
@@ -11,12 +15,14 @@ from echelongym.envs.scenario.overrides import dotted
 
 from ..cli.compose import choices
 from ..cli.settings import PolicyChoice, RunSettings, Tuning, Workers
-from ..cli.terminal import can_draw, finish, listed, say, table, typed
+from ..cli.terminal import can_draw, cell, finish, listed, say, table, typed
 from ..comparison.fitted_rules import RULE_FILE, Fitted, fitted
 from ..comparison.policy_choice import note_tuning
 from ..comparison.service_limits import said_limits
 from ..figures.comparison import rule_parameters
 from ..runs.folders import check_free, run_folder, scenario_argument, shown
+
+MOST_ROWS, FEW_ROWS = 200, 20  # of the table of parameters, and of one kind where there are more than that
 
 
 class Settings(RunSettings):
@@ -94,7 +100,7 @@ def _show(tuned: Fitted) -> None:
     if found["refits"]:
         refits = found["refits"]
         say(f"{len(refits['costs'])} fits, the best kept: their costs differ by {refits['spread_percent']:.2g} %.")
-    rows = list(dotted(found["parameters"]))
+    rows = table_rows(found["parameters"])
     if rows:
         table("Parameters", ["parameter", "value"], rows)
     for target in found["targets"]:
@@ -103,4 +109,23 @@ def _show(tuned: Fitted) -> None:
         say(f"target {target['name']} {target['target']:g}: {target['mean']:.4g}, {target['status']}{short}")
 
 
-__all__ = ["Settings", "run"]
+def table_rows(parameters: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The parameters, a row each; of kinds with more numbers than anybody reads only how many there are and how large."""
+    rows = list(dotted(parameters))
+    if len(rows) <= MOST_ROWS:
+        return rows
+    found: list[tuple[str, Any]] = []
+    for name, values in parameters.items():
+        own = list(dotted({name: values}))
+        numbers = np.array(
+            [value for _, value in own if isinstance(value, int | float) and not isinstance(value, bool)]
+        )
+        if len(own) <= FEW_ROWS or len(numbers) < len(own):
+            found += own
+        else:
+            low, middle, high = (cell(float(one)) for one in np.quantile(numbers, (0, 0.5, 1), method="nearest"))
+            found.append((name, f"{len(own):,} numbers from {low} to {high}, median {middle} (rule.yaml has all)"))
+    return found
+
+
+__all__ = ["Settings", "run", "table_rows"]

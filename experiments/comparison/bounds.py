@@ -101,6 +101,18 @@ class Bounded:
         return found | {"gap": gaps, "notes": self.notes}
 
 
+def too_large(scenario: Scenario, periods: int, chosen: Bounds) -> str | None:
+    """Why there are no bounds and no open-loop plan of a network of this size; None where there are."""
+    t, most = scenario.tables, chosen.most_cells
+    cells = t.L * t.P * periods
+    if most is None or cells <= most:
+        return None
+    return (
+        f"a world of {scenario.name} has {cells:,} lanes x products x periods, and the linear programs of so many take "
+        f"hours (bounds.most_cells={most}; null: any number)"
+    )
+
+
 def planned(
     scenario: Scenario, evaluation: Evaluation, chosen: Bounds, plan: tuple[int, str | None] | None = None
 ) -> Beside:
@@ -113,7 +125,9 @@ def planned(
     """
     tables = scenario.tables
     size = tables.L * tables.P * tables.horizon
-    pieces = {}
+    pieces: dict[str, Piece] = {}
+    if too_large(scenario, evaluation.periods or scenario.horizon, chosen) is not None:
+        return Beside(pieces)
     if chosen.penalty and chosen.worlds and innovations.refusal(scenario) is None:
         file = _file(scenario, evaluation, chosen)
         if file is None or _kept(file) is None:
@@ -155,11 +169,14 @@ def bounds_of(
     Raises
     ------
     InputError
-        If the scenario has no finite bound.
+        If the scenario has no finite bound, or is :func:`too_large`.
     """
     if not chosen.worlds:
         return None
     periods = evaluation.periods or scenario.horizon
+    why = too_large(scenario, periods, chosen)
+    if why is not None:
+        raise InputError(why)
     asked = min(chosen.worlds, evaluation.worlds)
     sample = sample_of(scenario, asked, evaluation.seed, "test", periods)
     worlds = sample.worlds
@@ -293,7 +310,7 @@ def _key(scenario: Scenario, evaluation: Evaluation, chosen: Bounds, worlds: int
         "seed": evaluation.seed,
         "worlds": worlds,
         "periods": periods,
-        "bounds": chosen.model_dump(exclude={"cache", "workers", "worlds"}),
+        "bounds": chosen.model_dump(exclude={"cache", "workers", "worlds", "most_cells"}),
         "code": digest(("echelongym.agents.planning.penalised_bound",), ()),
     }
     return f"bound-{folder_name(scenario.name)}-{_hash(made_from)}"

@@ -17,6 +17,7 @@ from .network import COLOURS
 from .writing import write_picture
 
 _DPI = 150
+MOST_BARS = 150  # of parameters in a picture
 _PANELS = 9  # of stock over time; nodes beyond are summed by column of the network
 
 
@@ -68,11 +69,14 @@ def cost_by_line(
 
 @literal_text
 def rule_parameters(path: Path, title: str, parameters: Mapping[str, Any]) -> bool:
-    """Numbers of a rule as bars, a panel a kind, by node or lane (and product, in colours); False where it has none."""
+    """Numbers of a rule as bars, a panel a kind, by node or lane (and product, in colours).
+
+    Returns False, and draws nothing, where it has none, or more nodes and lanes than a page shows (:data:`MOST_BARS`).
+    """
     from matplotlib.figure import Figure
 
     kinds = {name: values for name, values in parameters.items() if isinstance(values, Mapping) and values}
-    if not kinds:
+    if not kinds or sum(map(len, kinds.values())) > MOST_BARS:
         return False
     heights = [0.6 + 0.22 * len(values) for values in kinds.values()]
     figure = Figure(figsize=(8, 0.5 + sum(heights)), layout="constrained")

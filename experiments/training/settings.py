@@ -10,8 +10,12 @@ from echelongym.agents.budget import Budget
 from echelongym.agents.learners import AnyLearner
 from echelongym.agents.training import LearnerConfig
 from echelongym.envs.core.validation import Config, Count, Flag, Positive, PositiveCount, number
+from echelongym.envs.scenario.scenario import Scenario
 
 from ..cli.settings import RunSettings, Tuning, Workers
+
+#: Env-steps x lanes x products that a training without a budget may take: minutes, whatever the size of the network.
+MOST_WORK = 4_000_000_000
 
 
 def _steps(value: Any) -> Any:
@@ -19,16 +23,21 @@ def _steps(value: Any) -> Any:
 
 
 class BudgetSettings(Config):
-    """When to stop; at least one is needed. ``auto`` steps: what usually suffices, unless seconds are given."""
+    """When to stop; at least one is needed.
+
+    ``auto`` steps: what usually suffices, unless seconds are given; in large networks, whose steps take long, no more than
+    :data:`MOST_WORK` allows.
+    """
 
     env_steps: Annotated[int | str | None, PlainValidator(_steps)]
     cpu_seconds: Positive | None
 
-    def of(self, learner: LearnerConfig) -> Budget:
-        """The budget of a learner."""
+    def of(self, learner: LearnerConfig, scenario: Scenario) -> Budget:
+        """The budget of a learner of a scenario."""
         steps: Any = self.env_steps
         if steps == "auto":
-            steps = None if self.cpu_seconds is not None else learner.usual_env_steps
+            most = MOST_WORK // (scenario.tables.L * scenario.tables.P)
+            steps = None if self.cpu_seconds is not None else max(min(learner.usual_env_steps, most), 1)
         return Budget(steps, self.cpu_seconds)
 
 

@@ -7,7 +7,9 @@ import pytest
 
 from echelongym.envs.workers.cores import using
 from echelongym.experiments.cli.settings import Tuning
+from echelongym.experiments.commands.tune import table_rows
 from echelongym.experiments.comparison.fitted_rules import fit_all, fitted, look_up
+from echelongym.experiments.figures.comparison import rule_parameters
 from echelongym.experiments.runs import sources
 from echelongym.experiments.runs.sources import modules
 
@@ -115,3 +117,18 @@ def test_rules_tuned_side_by_side_are_those_tuned_in_turn(tmp_path):
         beside = fit_all(scenario, jobs, kept(tmp_path), False)
     assert [(rule.parameters, spent) for rule, spent in in_turn] == [(rule.parameters, spent) for rule, spent in beside]
     assert all(look_up(scenario, rule, held, kept(tmp_path)) is not None for rule, held in jobs)
+
+
+def test_numbers_that_nobody_reads_one_by_one_are_summed_up(tmp_path):
+    few = {"levels": {"depot": {"tea": 4.0, "rice": 7.0}}, "allocation": "proportional"}
+    assert table_rows(few) == [("levels.depot.tea", 4.0), ("levels.depot.rice", 7.0), ("allocation", "proportional")]
+    assert rule_parameters(tmp_path / "few.png", "few", few)
+    many = {"levels": {f"store_{k}": {"tea": k / 2} for k in range(301)}, "caps": {"road": 3}}
+    summed = "301 numbers from 0 to 150, median 75 (rule.yaml has all)"
+    assert table_rows(many | {"allocation": "proportional"}) == [
+        ("levels", summed),
+        ("caps.road", 3),
+        ("allocation", "proportional"),
+    ]
+    assert not rule_parameters(tmp_path / "many.png", "many", many)
+    assert [path.name for path in tmp_path.iterdir()] == ["few.png"]

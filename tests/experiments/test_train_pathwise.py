@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from shipped import SMALL as SHIPPED_SMALL
 
 from echelongym.agents.learners import learner_config
 from echelongym.agents.loading import load_policy
@@ -234,12 +235,26 @@ def test_every_experiment_composes_and_says_its_command(name):
     assert package == "# @package _global_"
     assert usage.startswith(f"# echelongym train experiment={name} -m ")
     settings = prepare("train", [f"experiment={name}"])
-    budget = settings.budget.of(settings.agent)
+    budget = settings.budget.of(settings.agent, settings.scenario)
     assert budget.env_steps is None
     assert budget.cpu_seconds > 0
     chosen = prepare("train", [f"experiment={name}", "seed=3", "budget.cpu_seconds=7"])
     assert (chosen.seed, chosen.budget.cpu_seconds) == (3, 7)
     assert chosen.scenario.digest == settings.scenario.digest
+
+
+@pytest.mark.parametrize(("agent", "usual"), [("pathwise", 20_000_000), ("ppo", 2_000_000)])
+def test_a_training_without_a_budget_ends_in_minutes_in_a_large_network_and_as_before_in_others(agent, usual):
+    for name in SHIPPED_SMALL:
+        settings = prepare("train", [f"scenario={name}", f"agent={agent}"])
+        assert settings.budget.of(settings.agent, settings.scenario).env_steps == usual
+    large = ["scenario=continental", f"agent={agent}"]
+    settings = prepare("train", large)
+    # 4e9 env-steps x lanes x products, of which it has 1,000 x 20.
+    assert settings.budget.of(settings.agent, settings.scenario).env_steps == 200_000
+    for words, steps in ((["budget.env_steps=3000000"], 3_000_000), (["budget.cpu_seconds=60"], None)):
+        settings = prepare("train", [*large, *words])
+        assert settings.budget.of(settings.agent, settings.scenario).env_steps == steps
 
 
 def test_experiment_of_ones_own(tmp_path):

@@ -1,6 +1,7 @@
 """Bounds, plan and optimum on the command line, on a store whose optimum can be worked out by hand."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,33 @@ def test_a_plan_is_a_policy(tmp_path: Path) -> None:
     assert main(["benchmark", "scenario=store.yaml", *words, f"policies=[{plan}]", "run=planned"]) == 0
     plan.write_text(plan.read_text()[:40])
     assert main(["benchmark", "scenario=store.yaml", *words, f"policies=[{plan}]", "run=broken"]) == 2
+
+
+def test_a_network_whose_programs_are_too_large_is_compared_without_bounds_and_plan(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One lane, one product and 30 periods: at most 29 is too few, and 30 or any number are not."""
+    words = ("tune=false", "policies=[local_base_stock]", "bounds.worlds=4", "bounds.penalty=false", "workers=1")
+    rest = ("bounds.cache=null", "tuning.cache=null", "evaluation.worlds=8", "pictures=false")
+    without = run("benchmark", *words, *rest, "bounds.most_cells=29")
+    printed = capsys.readouterr().out
+    assert printed.count("no bounds and no open-loop plan: a world of store has 30 lanes x products x periods") == 1
+    assert "bounds.most_cells=29" in printed
+    assert without["bound"] == {}
+    assert [policy["name"] for policy in without["policies"]] == ["local_base_stock"]
+    for most in ("30", "null"):
+        shutil.rmtree("made")
+        found = run("benchmark", *words, *rest, f"bounds.most_cells={most}")
+        assert "no bounds" not in capsys.readouterr().out
+        assert found["bound"]["worlds"] == 4
+        assert [policy["name"] for policy in found["policies"]] == ["local_base_stock", "open_loop_plan"]
+        assert found["policies"][0]["cost_per_period"] == without["policies"][0]["cost_per_period"]
+
+
+def test_bounds_that_take_hours_are_refused_before_anything_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("policies=[nothing_that_is_there]", "bounds.most_cells=29")
+    assert main(["bound", "scenario=store.yaml", "progress=false", "run=made", *words]) == 2
+    error = capsys.readouterr().err
+    assert "bounds.most_cells=29" in error
+    assert "nothing_that_is_there" not in error
+    assert not Path("made").exists()
