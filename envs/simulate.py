@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from .interface.feasibility import check_feasible
 from .interface.observation import Decision, Observation, Observer, Policy, checked_requests, viewed
 from .network.tables import Tables
 from .rollout.rollout import Rollout, Sums
-from .rollout.trace_rows import joined, traced
+from .rollout.trace_rows import joined, traced, traced_names
 from .rollout.xla_rollout import roll_out
 from .worlds.memory import state_bytes
 from .worlds.tape import Tape
@@ -139,7 +139,7 @@ def simulate(
     scenario: Scenario,
     policy: Policy,
     tape: Tape,
-    trace: bool = False,
+    trace: bool | Sequence[str] = False,
     backend: str | Ops = "auto",
     kpis: bool = True,
     progress: Callable[[int, int], None] | None = None,
@@ -156,7 +156,8 @@ def simulate(
     trace
         Keep every period in ``outcome.trace``, period first: ``on_hand, in_transit, backlog`` as
         observed, ``requests, shipped, received, returned`` (T, B, L, P), ``served`` (T, B, S, P),
-        ``lost`` (T, B, C, P), ``disposed`` (T, B, N, P), and ``costs`` by line (T, B).
+        ``lost`` (T, B, C, P), ``disposed`` (T, B, N, P), and ``costs`` by line (T, B). Names of some of these
+        (``("on_hand",)``) keep only them and the costs.
     backend
         ``"numpy"``, ``"torch"`` (differentiable in continuous worlds), ``"jax"`` (one program for all periods, of policies
         without memory), or a backend object; ``"auto"``: NumPy on the CPU, JAX on a GPU.
@@ -194,7 +195,8 @@ def simulate(
     ops = backend_of(backend)
     if check_device(device) == "gpu" and ops.name != "jax":
         raise expected("device", device, f"cpu where the backend is {ops.name}; backend jax runs on a GPU")
-    if trace and ops.name == "jax":
+    names = traced_names(trace)
+    if names and ops.name == "jax":
         raise expected("trace", trace, "False where the backend is jax; backend numpy keeps traces")
     if tape.periods <= t.warm_up:
         raise expected("tape.periods", tape.periods, f"more than the warm-up of {t.warm_up}")
@@ -209,7 +211,7 @@ def simulate(
         if done is not None:
             return _outcome(t, Ledger(t), tape, done)
         ops = NUMPY  # which says what the policy decided that does not fit
-    rollout = Rollout.of(scenario, policy, tape, counting(t, ops), kpis, trace)
+    rollout = Rollout.of(scenario, policy, tape, counting(t, ops), kpis, names)
     if rollout is not None and rollout.worth_while():
         found = rollout.run(progress)
         if found is not None:
@@ -229,8 +231,9 @@ def simulate(
                 counted.add(flows)
         else:
             before = before + ledger.net_cost(lines)
-        if trace:
-            kept.append(traced(t, ops, observation, flows))
+        if names:
+            whole = traced(t, ops, observation, flows)
+            kept.append({name: whole[name] for name in names})
             costs.append(ledger.full(lines, tape.batch))
         if progress is not None:
             progress(period + 1, tape.periods)
@@ -238,7 +241,7 @@ def simulate(
             found = rollout.run(progress, told=period + 1)
             if found is not None:
                 return _outcome(t, ledger, tape, found)
-    return _outcome(t, ledger, tape, Sums(sums, before, counted, joined(kept, costs, ops) if trace else None))
+    return _outcome(t, ledger, tape, Sums(sums, before, counted, joined(kept, costs, ops) if names else None))
 
 
 def _outcome(t: Tables, ledger: Ledger, tape: Tape, sums: Sums) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter
@@ -24,7 +24,7 @@ from .kpi_sums import KpiSums
 from .program import Machinery, RolloutProgram, Unrecordable
 from .recordable import Recordable, recordable
 from .tape_part import TapePart, filled, read_arrays
-from .trace_rows import TraceRows
+from .trace_rows import TraceRows, traced_names
 
 if TYPE_CHECKING:
     from ..interface.observation import Policy
@@ -78,11 +78,14 @@ class Rollout:
     policy
         What is recorded of the policy.
     kpis, trace
-        Whether key performance indicators and every period are wanted.
+        Whether key performance indicators are wanted, and what is kept of every period.
     """
 
-    def __init__(self, scenario: Scenario, policy: Recordable, tape: Tape, kpis: bool, trace: bool = False) -> None:
-        self.scenario, self.policy, self.tape, self.kpis, self.trace = scenario, policy, tape, kpis, trace
+    def __init__(
+        self, scenario: Scenario, policy: Recordable, tape: Tape, kpis: bool, trace: bool | Sequence[str] = False
+    ) -> None:
+        self.scenario, self.policy, self.tape, self.kpis = scenario, policy, tape, kpis
+        self.trace = traced_names(trace)
         self.tables = t = scenario.tables
         self.worlds = worlds_together(t)
         self.vary = unusual_lead_times(t, tape.exogenous)
@@ -90,7 +93,7 @@ class Rollout:
         while self.most < tape.periods:
             self.most *= 2
         pattern = tuple((name, array.shape[1:-1]) for name, array in read_arrays(tape).items())
-        key = (id(t), policy.structure, pattern, self.vary, self.most if kpis else 0, trace)
+        key = (id(t), policy.structure, pattern, self.vary, self.most if kpis else 0, self.trace)
         self.entry = _entries.get(key) or KnownProgram(t, room_of(t, tape) if kpis else 0)
         _entries[key] = self.entry
         _entries.move_to_end(key)
@@ -100,7 +103,7 @@ class Rollout:
 
     @classmethod
     def of(
-        cls, scenario: Scenario, policy: Policy, tape: Tape, ops: Ops, kpis: bool, trace: bool = False
+        cls, scenario: Scenario, policy: Policy, tape: Tape, ops: Ops, kpis: bool, trace: bool | Sequence[str] = False
     ) -> Rollout | None:
         """None where the policy cannot be recorded, or the arithmetic is another one."""
         if ops.name != "numpy" or ops.float != np.float64 or os.environ.get("ECHELONGYM_NATIVE") == "0":
@@ -183,7 +186,7 @@ class Rollout:
         if self.policy.foreseen is not None:
             part.foresee(self.policy.foreseen(self.tape)(0, stop))
         sums = KpiSums(t, machinery.ops, W, windows(self.scenario), self.most) if self.kpis else None
-        rows = TraceRows(machinery.ledger) if self.trace else None
+        rows = TraceRows(machinery.ledger, self.trace) if self.trace else None
         return RolloutProgram(machinery, self.policy, part, sums, rows)
 
     def run(self, progress: Callable[[int, int], None] | None = None, told: int = 0) -> Sums | None:

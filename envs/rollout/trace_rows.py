@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,11 +11,36 @@ import numpy as np
 from ..accounts.ledger import Ledger
 from ..compiler.recorder import Program, RecordedArray
 from ..core.backend import Array, NumpyOps, Ops
+from ..core.errors import expected, unknown
 from ..core.typing import NumpyArray
 from ..dynamics.state import Flows
 from ..interface.observation import Observation
 from ..network.tables import Tables
 from .tape_part import Rows
+
+#: What a trace may keep, costs left out, which it always does.
+TRACED = (
+    "on_hand", "in_transit", "backlog", "unfilled", "demand", "requests", "shipped", "received", "returned", "recovered",
+    "served", "lost", "disposed",
+)  # fmt: skip
+
+
+def traced_names(trace: bool | Sequence[str]) -> tuple[str, ...]:
+    """What of :data:`TRACED` is to be kept, in its order: all for True, nothing for False.
+
+    Raises
+    ------
+    InputError
+        For another name.
+    """
+    if isinstance(trace, bool):
+        return TRACED if trace else ()
+    if isinstance(trace, str) or not isinstance(trace, Sequence):
+        raise expected("trace", trace, f"True, False, or names out of {', '.join(TRACED)}")
+    for name in trace:
+        if name not in TRACED:
+            raise unknown("trace", name, TRACED)
+    return tuple(name for name in TRACED if name in trace)
 
 
 def traced(t: Tables, ops: Ops, observation: Observation, flows: Flows) -> dict[str, Array]:
@@ -51,10 +77,12 @@ class TraceRows:
     ----------
     ledger
         Of the scenario, on the backend of the recording.
+    names
+        What of :data:`TRACED` is kept.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
+    def __init__(self, ledger: Ledger, names: Sequence[str] = TRACED) -> None:
+        self.ledger, self.names = ledger, names
         self._now: dict[str, NumpyArray] = {}  # (..., W) as it was recorded; costs by ``costs.`` and the line
         self._rows: dict[str, NumpyArray] = {}  # (periods, ..., W)
         self._whole: dict[str, NumpyArray] = {}  # (periods, ..., B)
@@ -69,7 +97,7 @@ class TraceRows:
     ) -> None:
         """Put what is kept of a recorded period, batch first, and its cost lines in their places."""
         worlds = kept["demand"].shape[0]
-        values = {name: ops.moveaxis(value, 0, -1) for name, value in kept.items()}
+        values = {name: ops.moveaxis(kept[name], 0, -1) for name in self.names}
         if last is not None and "terminal" in lines:
             lines = lines | {"terminal": ops.where(last > 0, lines["terminal"], 0.0)}
         values |= {f"costs.{line}": money for line, money in self.ledger.full(lines, worlds).items()}

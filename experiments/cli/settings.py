@@ -25,8 +25,8 @@ def _policy_name(value: Any) -> Any:
 PolicyName = Annotated[str, BeforeValidator(_policy_name)]
 #: Worlds of a command that plays them in parts; each has a row in the results.
 MOST_WORLDS = 10_000_000
-#: Lanes x products x periods of a world up to which bounds are computed: its linear program takes seconds.
-MOST_CELLS = 200_000
+#: Lanes x products x periods of a world up to which bounds are computed, in minutes.
+MOST_CELLS = 50_000
 
 
 class Evaluation(Config):

@@ -148,7 +148,7 @@ def draw(results: Results, out: RunFolder) -> None:
 def stock_of(scenario: Scenario, one: Scores, worlds: int, evaluation: Evaluation) -> Any:
     """(T, B, N) units on hand at the start of each period, of an entrant's first training seed."""
     tape = scenario.sample(worlds, evaluation.seed, "test", evaluation.periods)
-    trace = simulate(scenario, one.entrant.policies[0], tape, trace=True, kpis=False).trace
+    trace = simulate(scenario, one.entrant.policies[0], tape, trace=("on_hand",), kpis=False).trace
     return np.asarray(trace.on_hand).sum(axis=(3, 4))
 
 

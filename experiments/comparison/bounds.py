@@ -108,8 +108,8 @@ def too_large(scenario: Scenario, periods: int, chosen: Bounds) -> str | None:
     if most is None or cells <= most:
         return None
     return (
-        f"a world of {scenario.name} has {cells:,} lanes x products x periods, and the linear programs of so many take "
-        f"hours (bounds.most_cells={most}; null: any number)"
+        f"a world of {scenario.name} has {cells:,} lanes x products x periods, and its linear programs would take "
+        f"long (bounds.most_cells={most}; null: any number)"
     )
 
 

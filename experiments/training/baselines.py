@@ -23,7 +23,7 @@ from echelongym.envs.storage.files import read_yaml
 from echelongym.envs.storage.journal import step
 from echelongym.envs.worlds.world_sample import WorldSample
 
-from ..cli.settings import MOST_CELLS, Tuning
+from ..cli.settings import Tuning
 from ..cli.terminal import cell, say
 from ..comparison.fitted_rules import fitted
 from ..comparison.played import plain, rebuilt
@@ -38,6 +38,8 @@ REFERENCE = "echelon_base_stock"
 START_FILE = "start.yaml"
 # A bound is to be there before the training is: value iteration of this many states takes seconds, and so do these worlds.
 MOST_STATES, MOST_WORLDS, SECONDS = 20_000, 8, 10.0
+# Lanes x products x periods of a world above which its linear program takes minutes.
+MOST_CELLS = 200_000
 
 
 @dataclass(frozen=True, eq=False)

@@ -336,3 +336,17 @@ def test_a_long_simulation_changes_over_and_a_short_one_does_not(monkeypatch):
     assert entry.reason is None
     assert heard == list(range(1, 61))
     same_outcomes(asked(monkeypatch, scenario, rule, short, kpis=False), outcome, kpis=False)
+
+
+def test_a_trace_of_what_is_named_is_that_part_of_the_whole_trace():
+    scenario = Scenario.load("two_region")
+    rule, tape = RULES["echelon_base_stock"](scenario), scenario.sample(20, seed=3, periods=220)
+    for _ in range(3):  # period by period, recorded, compiled
+        whole, part = (simulate(scenario, rule, tape, trace=names).trace for names in (True, ["shipped", "on_hand"]))
+        assert set(vars(part)) == {"shipped", "on_hand", "costs"}
+        np.testing.assert_array_equal(part.shipped, whole.shipped)
+        np.testing.assert_array_equal(part.on_hand, whole.on_hand)
+        assert all((part.costs[line] == money).all() for line, money in whole.costs.items())
+    for wrong in ("on_hand", ["nope"], 3):
+        with pytest.raises(InputError, match=r"^trace = .*expected .*on_hand, in_transit"):
+            simulate(scenario, rule, tape, trace=wrong)
