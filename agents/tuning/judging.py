@@ -17,6 +17,7 @@ from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 from echelongym.envs.storage import journal
 from echelongym.envs.storage.journal import saved_seconds, step
+from echelongym.envs.worlds.memory import tape_bytes
 from echelongym.envs.worlds.tape import Tape
 from echelongym.envs.worlds.world_sample import WorldSample
 
@@ -26,6 +27,8 @@ from ..service_targets import Target, missed, targets_of
 # World numbers of purpose "tune": candidates are compared on the first, moved along gradients on the second, and the
 # one chosen is judged on the third.
 COMPARED, MOVED, JUDGED = 0, 10_000_000, 1_000_000_000
+# Bytes of worlds that are drawn at a time where a rule is judged; no more than that is needed of large networks.
+MOST_BYTES, FEWEST = 2**28, 16
 # Candidates are compared by cost x (1 + this x what is missing of each target): one percent of fill rate weighs as
 # much as a fifth of the cost, more than it takes to reach it.
 MISSING = 20.0
@@ -95,8 +98,7 @@ class Judge:
     @cached_property
     def tape(self) -> Tape:
         """The worlds, sampled once."""
-        numbers = range(self.first, self.first + self.worlds)
-        return self.scenario.sample(worlds=list(numbers), seed=self.seed, purpose="tune").check(self.scenario)
+        return self._drawn(range(self.worlds))
 
     @property
     def price(self) -> int:
@@ -107,6 +109,8 @@ class Judge:
         """Evaluation of a rule on the worlds: costs and targets; a step of the journal, where one is kept."""
 
         def compute() -> list[Any]:
+            if len(self._parts) > 1:
+                return [np.concatenate([self._costs(rule, part) for part in self._parts]), [], []]
             outcome = simulate(self.scenario, rule, self.tape, kpis=bool(self.targets))
             kpis = outcome.figures() if self.targets else None
             missing = missed(self.targets, outcome) if self.targets else []
@@ -116,6 +120,23 @@ class Judge:
         inputs = [self.fingerprint, rule.name, rule.parameters, sample.to_dict()]
         costs, missing, targets = step("tuning: final judging", inputs, compute)
         return Judged(costs, self._raised(costs, missing), missing, targets)
+
+    @cached_property
+    def _parts(self) -> list[range]:
+        """The worlds in parts that are small enough to be judged one after another; targets look at all of them at once."""
+        t = self.scenario.tables
+        each = max(tape_bytes(self.scenario, 1, t.horizon), 1)
+        most = self.worlds if self.targets else min(max(MOST_BYTES // each, FEWEST), self.worlds)
+        return [range(first, min(first + most, self.worlds)) for first in range(0, self.worlds, most)]
+
+    def _drawn(self, part: range) -> Tape:
+        numbers = [self.first + place for place in part]
+        return self.scenario.sample(worlds=numbers, seed=self.seed, purpose="tune").check(self.scenario)
+
+    def _costs(self, rule: Rule, part: range) -> Floats:
+        """(worlds of the part,) money a period, revenue subtracted."""
+        outcome = simulate(self.scenario, rule, self._drawn(part), kpis=False)
+        return np.asarray(outcome.net_cost_per_period)
 
     def cost(self, rule: Rule) -> float:
         """Mean cost a period; raised by what is missing of targets, so that candidates can be compared.
@@ -151,9 +172,8 @@ class Judge:
     @cached_property
     def fingerprint(self) -> str:
         """Fingerprint of the scenario and the worlds; recorded demand is no part of a scenario's digest."""
-        return journal.fingerprint(
-            [self.scenario.digest, self.worlds, self.first, self.seed, np.asarray(self.tape.demand)]
-        )
+        tape = self.tape if len(self._parts) == 1 else self._drawn(self._parts[0])
+        return journal.fingerprint([self.scenario.digest, self.worlds, self.first, self.seed, np.asarray(tape.demand)])
 
 
 def _said(cost: float, missing: Sequence[float]) -> str:

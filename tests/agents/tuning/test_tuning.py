@@ -11,8 +11,11 @@ import pytest
 
 from echelongym.agents import load_policy
 from echelongym.agents.registry import RULES
+from echelongym.agents.tuning import judging
+from echelongym.agents.tuning.judging import JUDGED, Judge, TuningBudget
 from echelongym.agents.tuning.tuner import more_budget, tune
 from echelongym.envs import InputError, Scenario, simulate
+from echelongym.envs.worlds.world_sample import sample_of
 
 
 def quick(scenario, rule="echelon_base_stock", **settings):
@@ -318,3 +321,24 @@ def test_what_is_saved_is_the_policy(tmp_path):
 def test_bad_settings_are_named(settings, message):
     with pytest.raises(InputError, match=message):
         tune(instances.lost_sales(2, 4), progress=False, **settings)
+
+
+def test_worlds_that_are_many_bytes_are_judged_in_parts_to_the_same_costs(monkeypatch):
+    scenario, rule = Scenario.load("two_region"), RULES["echelon_base_stock"](Scenario.load("two_region"))
+    sample = sample_of(scenario, 50, 3, "tune", first=JUDGED)
+    drawn = []
+    sampled = Scenario.sample
+    monkeypatch.setattr(Scenario, "sample", lambda own, **given: drawn.append(given["worlds"]) or sampled(own, **given))
+
+    def judged():
+        drawn.clear()
+        return Judge(scenario, 50, JUDGED, 3, TuningBudget(0)).judged(rule, sample)
+
+    whole, numbers = judged(), [JUDGED + place for place in range(50)]
+    assert drawn == [numbers]
+    monkeypatch.setattr(judging, "MOST_BYTES", 1)
+    parts = judged()
+    # The first ones are drawn once more, to tell these worlds from others.
+    assert drawn == [numbers[first : first + 16] for first in (0, 0, 16, 32, 48)]
+    np.testing.assert_array_equal(parts.costs, whole.costs)
+    assert len(set(parts.costs)) == 50
