@@ -12,9 +12,10 @@ _MOST, _LARGEST = 1 << 30, 1 << 25  # bytes; glibc takes no larger mmap threshol
 def keep_freed_memory() -> None:
     """Ask glibc not to hand freed arrays back to the system; elsewhere do nothing.
 
-    A batch of worlds allocates the same large arrays in every period. By default glibc returns each
-    to the system and gets it anew, page by page: up to half of the time of a period at 1,024 worlds
-    (`make bench`). Results do not change; the process may hold up to its peak until it ends.
+    A batch of worlds allocates the same large arrays in every period, and a tape those of the one before. By default
+    glibc returns each to the system and gets it anew, page by page: up to half of the time of a period at 1,024 worlds
+    (`make bench`), and two thirds of drawing worlds of `lost_sales`. Results do not change; the process may hold up to
+    its peak until it ends.
     """
     import ctypes
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.allocator import keep_freed_memory
 from ..core.typing import Floats
 from ..processes.compiled import kernels
 from ..processes.correlation import correlated_scores
@@ -28,6 +29,7 @@ class Sampler:
     """The processes of one scenario, compiled; draws what a policy cannot influence."""
 
     def __init__(self, scenario: WorldSource) -> None:
+        keep_freed_memory()  # getting the memory of a tape from the system takes longer than to draw it
         self._products = tuple(scenario.products)
         self._nodes = tuple(scenario.nodes)
         self._customers = tuple(scenario.customers)

@@ -1,5 +1,9 @@
 """Worlds drawn in compiled code are those drawn in NumPy, to the last bit, whatever the network and the number of worlds."""
 
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import random_scenarios
@@ -149,3 +153,24 @@ def test_numpy_draws_where_there_is_no_compiler(both, monkeypatch):
     monkeypatch.setenv("CC", "/nowhere/cc")
     assert same(streams.normals("demand", ["a"], 0, 6), native)
     assert compiled._Known.failed
+
+
+DRAWS = """
+from resource import RUSAGE_SELF, getrusage
+from echelongym.envs import Scenario
+
+scenario, faults = Scenario.load("lost_sales"), []
+for turn in range(9):
+    before = getrusage(RUSAGE_SELF).ru_minflt
+    tape = scenario.sample(range(512 * turn, 512 * (turn + 1)), seed=0).exogenous
+    faults.append(getrusage(RUSAGE_SELF).ru_minflt - before)
+print(sum(faults[3:]), tape.demand.nbytes // 4096)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is asked to keep memory")
+def test_worlds_are_drawn_into_memory_that_the_process_has_already():
+    """In a process that does nothing else: pages got from the system by six draws, less than one array of one draw takes."""
+    said = subprocess.run([sys.executable, "-c", DRAWS], capture_output=True, text=True, check=True)
+    pages, array = map(int, said.stdout.split())
+    assert pages < array
