@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,10 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from echelongym.envs.core.backend import Array, NumpyOps
 from echelongym.envs.core.errors import expected
+from echelongym.envs.core.typing import NumpyArray
 from echelongym.envs.interface.action_decoder import DEFAULT_ACTION, ActionDecoder
-from echelongym.envs.interface.observation import Decision, Observation
+from echelongym.envs.interface.observation import Decision, Observation, Policy
 from echelongym.envs.interface.observation_encoder import ObservationEncoder
+from echelongym.envs.rollout.recordable import Recordable
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..networks.graph_features import GraphFeatures, SharedHead
@@ -149,9 +152,40 @@ class ActorPolicy:
         flat = self.encoder.encode(observation)
         action = self.act(torch.as_tensor(flat))
         decoded = action.numpy() if isinstance(flat, np.ndarray) else action
-        if self._residual is not None:
-            return self._residual.decode(decoded, observation)
-        return Decision(self.decoder.decode(decoded, observation))
+        return self._decision(decoded, observation, self._residual)
+
+    def _decision(self, action: Array, observation: Observation, residual: Residual | None) -> Decision:
+        if residual is not None:
+            return residual.decode(action, observation)
+        return Decision(self.decoder.decode(action, observation))
+
+    def recordable(self, dtype: Any) -> Recordable | None:
+        """What a compiled rollout records of it for units of a type: all but the network, which PyTorch goes on computing."""
+        rule = None if self.rule is None else self.rule.recordable(dtype)
+        if self.rule is not None and (
+            rule is None or rule.memory is not None or rule.foreseen is not None or rule.shared
+        ):
+            return None
+
+        def on(ops: NumpyOps) -> Callable[[Sequence[Array]], Policy]:
+            made = None if rule is None else rule.on(ops)
+            return lambda numbers: _Recorded(self, ops, None if made is None else made(numbers))
+
+        structure = type(self), self.scenario.tables, self.action, None if rule is None else rule.structure
+        return Recordable(
+            (*structure, self._remembered),
+            [] if rule is None else rule.numbers,
+            on,
+            memory=[np.zeros((self._remembered, 1), np.float32)] if self._remembered else None,
+            outside=self._outside,
+        )
+
+    #: Numbers of memory that a world has.
+    _remembered = 0
+
+    def _outside(self, seen: NumpyArray) -> NumpyArray:
+        """(m, B) actions of flat observations (n, B)."""
+        return self.act(torch.as_tensor(np.ascontiguousarray(seen.T))).numpy().T
 
 
 class RecurrentPolicy(ActorPolicy):
@@ -180,6 +214,37 @@ class RecurrentPolicy(ActorPolicy):
         with torch.no_grad():
             action, self._memory = self.actor(flat, self._memory)
         return action
+
+    @property
+    def _remembered(self) -> int:  # type: ignore[override]
+        return 2 * int(self.actor.lstm.hidden_size)  # type: ignore[union-attr, arg-type]
+
+    def _outside(self, seen: NumpyArray) -> NumpyArray:
+        """Actions and the memory afterwards, one below the other, of flat observations and the memory before."""
+        flat, *before = np.split(seen.T, [self.encoder.size, self.encoder.size + self._remembered // 2], 1)
+        memory = tuple(torch.as_tensor(np.ascontiguousarray(one[None])) for one in before)
+        with torch.no_grad():
+            action, after = self.actor(torch.as_tensor(np.ascontiguousarray(flat)), memory)
+        return np.concatenate([action.numpy(), *(one[0].numpy() for one in after)], 1).T
+
+
+class _Recorded:
+    """The policy of an actor under recording; see :class:`echelongym.envs.rollout.recordable.Recordable`."""
+
+    outside: Any
+
+    def __init__(self, policy: ActorPolicy, ops: NumpyOps, rule: Any) -> None:
+        self.policy, self.ops = policy, ops
+        self.memory: list[Array] = []
+        self._residual = None if rule is None else Residual(policy.decoder, rule)
+
+    def __call__(self, observation: Observation) -> Decision:
+        """The decision; the memory moves on."""
+        seen, size = self.policy.encoder.columns(observation, self.ops), self.policy.decoder.size
+        seen = self.ops.concat([seen, *self.memory], 0)
+        found = self.outside(seen, (size + sum(len(one) for one in self.memory),), np.float32)
+        self.memory = [found[size:]] if self.memory else []
+        return self.policy._decision(self.ops.moveaxis(found[:size], 0, -1), observation, self._residual)
 
 
 def policy_of(

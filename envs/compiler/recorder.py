@@ -167,6 +167,17 @@ class Program(Recording):
         self.do(partial(out.value.fill, 0))
         return out
 
+    def outside(
+        self, function: Callable[..., NumpyArray], arrays: Sequence[Any], shape: tuple[int, ...], dtype: Any
+    ) -> RecordedArray:
+        """The result of a function that is not recorded, but called with plain arrays at every replay.
+
+        It may do nothing but compute its result, as it is called more often than the program.
+        """
+        out = self.buffer(shape, dtype)
+        self.do(partial(_outside, function, *_plain(arrays), out=out.value))
+        return out
+
     def do(self, call: Callable[[], Any]) -> None:
         """Execute a call now and at every replay."""
         call()
@@ -340,6 +351,10 @@ class RecordedArray(NDArrayOperatorsMixin):
     def take(self, index: int, axis: int) -> RecordedArray:
         """A view of one place along an axis."""
         return self[(slice(None),) * (axis % self.ndim) + (index,)]
+
+
+def _outside(function: Callable[..., NumpyArray], *arrays: NumpyArray, out: NumpyArray) -> None:
+    out[...] = function(*arrays)
 
 
 def _pick(array: NumpyArray, index: Any, out: NumpyArray) -> None:

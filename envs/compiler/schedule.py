@@ -129,7 +129,7 @@ def _harmless(call: partial[Any]) -> bool:
     """Whether a call only computes arrays from arrays."""
     owner = getattr(call.func, "__self__", None)
     name = getattr(call.func, "__name__", "")
-    return isinstance(owner, np.ufunc | np.ndarray) or name in ("copyto", "concatenate", "stack", "_pick")
+    return isinstance(owner, np.ufunc | np.ndarray) or name in ("copyto", "concatenate", "stack", "_pick", "_outside")
 
 
 def _planned(

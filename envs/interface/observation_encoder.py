@@ -105,11 +105,17 @@ class ObservationEncoder:
     def encode(self, observation: Observation) -> Array:
         """Flat vectors (B, size) float32 of an observation in NumPy or torch, contiguous."""
         ops = ops_of(observation.on_hand)
-        view = self._view(observation, ops)
-        positions = self.decoder.on(ops).positions(self.decoder.owned(observation, ops))
         if ops.name == "numpy":
-            return np.ascontiguousarray(self.flat(view, positions, ops).T)
-        return self._torch(view, positions)
+            return np.ascontiguousarray(self.columns(observation, ops).T)
+        return self._torch(*self._seen(observation, ops))
+
+    def columns(self, observation: Observation, ops: Ops) -> NDArray[np.float32]:
+        """The same (size, B) in NumPy, of an observation that may be recorded."""
+        return self.flat(*self._seen(observation, ops), ops)
+
+    def _seen(self, observation: Observation, ops: Ops) -> tuple[View, Array]:
+        """What the encoded vector is made of: a view, and positions."""
+        return self._view(observation, ops), self.decoder.on(ops).positions(self.decoder.owned(observation, ops))
 
     def _view(self, observation: Observation, ops: Ops) -> View:
         """The arrays of an observation with the batch moved to the end."""

@@ -82,6 +82,8 @@ class RolloutProgram:
     shared : arrays that all worlds share, to be written into, too.
     sums : money by line (W,) since :meth:`clear`.
     before : (W,) net cost since :meth:`start`.
+    outside : what the policy calls that is not recorded, to be replaced by that of another one, or None.
+    asked : number of worlds, the first ones, that it is called for; the others get what the last of them does.
     fits : (W,) whether all decisions since :meth:`start` were finite numbers >= 0.
 
     Raises
@@ -106,6 +108,7 @@ class RolloutProgram:
         self.sums: dict[str, NumpyArray] = {}
         self.before, self.fits = np.zeros(W), np.ones(W, dtype=bool)
         self.native: Native | None = None
+        self.outside, self.asked = policy.outside, W
         self._slots: NDArray[np.int64] | None = None  # see Native.repeat
         self._valued = bool(machinery.tables.terminal_value.any())
         self._rows = self._inputs(part)
@@ -226,6 +229,8 @@ class RolloutProgram:
         policy: Any = decide([RecordedArray(one, program, None) for one in (*self.numbers, *self.shared)])
         if self.memory:
             policy.memory = list(memory)
+        if self.outside is not None:
+            policy.outside = self._call_outside
         if self.part.foreseen:
             policy.foreseen = [given[f"foreseen {i}"] for i in range(len(self.part.foreseen))]
         state, now = carried.state, exogenous(given)
@@ -249,6 +254,17 @@ class RolloutProgram:
             sold = m.ops.concat([demand_seen(m.tables, flows)[None], sold[:-1]], 0)
         remembered = list(policy.memory) if self.memory else []
         self._hand_on([*entries(carried), *memory], [*entries(HandedOn(state, arrivals, sold)), *remembered])
+
+    def _call_outside(self, array: RecordedArray, shape: tuple[int, ...], dtype: Any) -> RecordedArray:
+        """What the function outside makes of an array (..., W): (shape, W)."""
+
+        def function(given: NumpyArray) -> NumpyArray:
+            assert self.outside is not None
+            found = self.outside(given[..., : self.asked])
+            return found if self.asked == W else np.concatenate([found, *[found[..., -1:]] * (W - self.asked)], -1)
+
+        W = self.machinery.worlds
+        return array.program.outside(function, [array], (*shape, W), dtype)
 
     def _decided(self, value: Array, entities: int) -> Array:
         """(entities, P, W) of what a policy decided, and a note of whether that can be."""

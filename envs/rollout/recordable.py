@@ -34,6 +34,10 @@ class Recordable:
         period, that is set before every decision. None for a policy that knows nothing of the tape.
     shared
         Arrays of any shape, such as weights, that differ from policy to policy but not from world to world.
+    outside
+        A part of the policy that is called, not recorded: from an array (..., worlds) to another, of each world by itself.
+        The policy made has a method ``outside``, that takes a recorded array (..., B), the shape of the result without
+        its worlds, and its type. It is called for all worlds of a tape at once, or for 16 and more.
     """
 
     structure: Hashable
@@ -42,6 +46,7 @@ class Recordable:
     memory: Sequence[NumpyArray] | None = None
     foreseen: Callable[[Tape], Callable[[int, int], Sequence[NumpyArray]]] | None = None
     shared: Sequence[NumpyArray] = ()
+    outside: Callable[[NumpyArray], NumpyArray] | None = None
 
 
 @runtime_checkable

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 #: Programs that are kept, bytes of what parts of a batch hand on from period to period, and worlds in a part.
 KEPT, BYTES, LEAST, MOST = 32, 200_000, 16, 64
+MOST_ASKED = 256  # worlds in a part where the policy calls what is not recorded
 ROOM, ROOM_IN_ALL = 2**27, 2**29  # most bytes that the rows of those who wait may take, of one program and of all
 #: Seconds, first ones and for each call of a period: what it costs to record and to find compiled code in the cache, and
 #: what it costs to compile.
@@ -87,14 +88,14 @@ class Rollout:
         self.scenario, self.policy, self.tape, self.kpis = scenario, policy, tape, kpis
         self.trace = traced_names(trace)
         self.tables = t = scenario.tables
-        self.worlds = worlds_together(t)
+        self.worlds = worlds_of(t, policy, tape)
         self.vary = unusual_lead_times(t, tape.exogenous)
         self.most = 256  # periods
         while self.most < tape.periods:
             self.most *= 2
         pattern = tuple((name, array.shape[1:-1]) for name, array in read_arrays(tape).items())
-        key = (id(t), policy.structure, pattern, self.vary, self.most if kpis else 0, self.trace)
-        self.entry = _entries.get(key) or KnownProgram(t, room_of(t, tape) if kpis else 0)
+        key = (id(t), policy.structure, pattern, self.vary, self.most if kpis else 0, self.trace, self.worlds)
+        self.entry = _entries.get(key) or KnownProgram(t, room_of(t, tape, self.worlds) if kpis else 0)
         _entries[key] = self.entry
         _entries.move_to_end(key)
         while len(_entries) > KEPT or sum(one.room for one in _entries.values()) > ROOM_IN_ALL:
@@ -110,7 +111,7 @@ class Rollout:
             return None
         t = scenario.tables
         recorded = recordable(policy, ops.int if t.integer else ops.float)
-        if recorded is None or (kpis and room_of(t, tape) > ROOM):
+        if recorded is None or (kpis and room_of(t, tape, worlds_of(t, recorded, tape)) > ROOM):
             return None
         found = cls(scenario, recorded, tape.check(scenario), kpis, trace)
         return None if found.entry.refused else found
@@ -212,6 +213,8 @@ class Rollout:
             array[...] = given
         for memory, opening in zip(program.memory, self.policy.memory or (), strict=True):
             memory[...] = opening
+        # A few worlds alone: products of matrices of few columns are rounded in another way than those of many.
+        program.outside, program.asked = self.policy.outside, min(W, tape.batch)
         if program.trace is not None:
             program.trace.begin(tape.periods, tape.batch)
         lines = {line: np.zeros(tape.batch) for line in program.sums}
@@ -249,9 +252,17 @@ def worlds_together(tables: Tables) -> int:
     return max(LEAST, min(MOST, BYTES // (8 * numbers) // 16 * 16))
 
 
-def room_of(tables: Tables, tape: Tape) -> int:
+def worlds_of(tables: Tables, policy: Recordable, tape: Tape) -> int:
+    """The same for a policy; one that calls what is not recorded is asked for more, as that costs hardly more."""
+    worlds = worlds_together(tables)
+    while policy.outside is not None and worlds < min(tape.batch, MOST_ASKED):
+        worlds *= 2
+    return worlds
+
+
+def room_of(tables: Tables, tape: Tape, worlds: int) -> int:
     """Bytes of the rows of those who wait: two numbers a period, customer and product."""
-    return 16 * tape.periods * tables.C * tables.P * worlds_together(tables)
+    return 16 * tape.periods * tables.C * tables.P * worlds
 
 
 def machinery_of(tables: Tables, worlds: int, vary: bool) -> Machinery:

@@ -4,6 +4,8 @@ python -m echelongym.experiments.studies.rollout_speed
 million env-steps per CPU-second of one process, echelon base-stock, in turns on the same worlds, with and without indicators
 python -m echelongym.experiments.studies.rollout_speed beer_game two_region rule=playbook worlds=64
 of other scenarios, another rule and so many worlds
+python -m echelongym.experiments.studies.rollout_speed one_warehouse policy=runs/ppo worlds=512
+of a trained policy, the run folder of a training, or of whatever else a policy may be named by
 python -m echelongym.experiments.studies.rollout_speed backend=jax worlds=1024
 compiled, and as one JAX program on the CPU; CPU-seconds of the first run under JAX, which compiles where the folder
 ECHELONGYM_CACHE of the environment is empty
@@ -18,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from echelongym.agents import RULES
+from echelongym.agents import RULES, load_policy
 from echelongym.envs import Scenario, simulate
 from echelongym.envs.core.backend import NUMPY
 from echelongym.envs.core.errors import expected, unknown
@@ -95,9 +97,9 @@ def beside_jax(scenario: Scenario, policy: Policy, tape: Tape, kpis: bool) -> tu
 def main() -> None:
     """Print the table."""
     parser = StudyParser(__doc__)
-    parser.add_argument("words", nargs="*", metavar="SCENARIO|rule=NAME|worlds=NUMBER|backend=NAME")
+    parser.add_argument("words", nargs="*", metavar="SCENARIO|rule=NAME|policy=PATH|worlds=NUMBER|backend=NAME")
     given = parser.parse_args().words
-    options = {"rule": "echelon_base_stock", "worlds": "256", "backend": "numpy"}
+    options = {"rule": "echelon_base_stock", "policy": "", "worlds": "256", "backend": "numpy"}
     for word in given:
         name, sign, value = word.partition("=")
         if sign:
@@ -116,7 +118,8 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for name in [word for word in given if "=" not in word] or SCENARIOS:
         scenario = Scenario.load(name)
-        policy, tape = RULES[options["rule"]](scenario), scenario.sample(int(options["worlds"]), seed=1)
+        policy = load_policy(options["policy"], scenario) if options["policy"] else RULES[options["rule"]](scenario)
+        tape = scenario.sample(int(options["worlds"]), seed=1)
         for kpis in (False, True):
             if jax:
                 fast, other, first = beside_jax(scenario, policy, tape.check(scenario), kpis)

@@ -67,6 +67,26 @@ def check(monkeypatch, scenario, policy, tape, compiled):
         assert first.figures().aggregate()["total"] == other.figures().aggregate()["total"]
 
 
+def actors(scenario, seed):
+    """Policies of Stable-Baselines3's kinds: proximal, squashed, corrections of a rule, discrete, remembering."""
+    import torch
+
+    from echelongym.agents.sb3.actor import Actor, RecurrentActor, policy_of
+
+    torch.manual_seed(seed)
+    blank = policy_of(scenario, torch.nn.Identity(), "proportional")
+    n, m = blank.encoder.size, blank.decoder.size
+    moves = np.random.default_rng(seed).uniform(-1, 1, (5, m)).astype(np.float32)
+    made = [
+        (Actor([n, 16, 16, m]), "proportional", None),
+        (Actor([n, 16, m], "relu", squash=True), "allocate", None),
+        (Actor([n, 16, m]), "order_up_to", RULES["echelon_base_stock"](scenario)),
+        (Actor([n, 16, 5], moves=moves), "requests", None),
+        (RecurrentActor(n, 7, Actor([7, m])), "order_up_to_local", None),
+    ]
+    return [policy_of(scenario, actor.eval(), action, rule=rule) for actor, action, rule in made]
+
+
 def check_all(monkeypatch, seed, compiled):
     rng = np.random.default_rng(seed)
     scenario = Scenario.from_mapping(random_scenario(rng, ("continuous", "integer")[seed % 2], "small"))
@@ -102,6 +122,42 @@ def test_every_network_and_head_costs_the_same_compiled(seed, monkeypatch):
 def test_a_shipped_scenario_compiled(kind, monkeypatch):
     scenario = Scenario.load("serial", {"warm_up": 4})
     check(monkeypatch, scenario, made(scenario, *kind, 1), scenario.sample(40, seed=1, periods=20), compiled=True)
+
+
+@pytest.mark.parametrize("seed", [10, 11])
+def test_actors_of_pytorch_are_called_from_the_program(seed, monkeypatch):
+    """In parts of 16 worlds and more their products come out as those of the whole batch; few worlds are asked alone."""
+    rng = np.random.default_rng(seed)
+    scenario = Scenario.from_mapping(random_scenario(rng, ("continuous", "integer")[seed % 2], "small"))
+    for worlds in (2, 70):
+        tape = scenario.sample(worlds, seed=seed, periods=8)
+        for policy in actors(scenario, seed):
+            monkeypatch.setattr(module, "MOST_ASKED", 16)
+            check(monkeypatch, scenario, policy, tape, compiled=False)
+
+
+@pytest.mark.skipif(compiler() is None, reason="needs a C compiler")
+@pytest.mark.slow
+def test_actors_of_pytorch_are_called_from_the_program_compiled(monkeypatch):
+    for seed in range(12, 16):
+        scenario = Scenario.from_mapping(
+            random_scenario(np.random.default_rng(seed), ("continuous", "integer")[seed % 2], "small")
+        )
+        tape = scenario.sample(300, seed=seed, periods=12)
+        for policy in actors(scenario, seed):
+            check(monkeypatch, scenario, policy, tape, compiled=True)
+
+
+def test_one_program_serves_all_actors_of_a_kind(monkeypatch):
+    """So that validation in training records it once."""
+    scenario = Scenario.load("serial", {"warm_up": 4})
+    tape, costs = scenario.sample(40, seed=1, periods=10), []
+    for seed in (1, 2):
+        policy = actors(scenario, seed)[0]
+        check(monkeypatch, scenario, policy, tape, compiled=False)
+        costs.append(simulate(scenario, policy, tape, trace=True).cost_per_period)
+    assert len(module._entries) == 1
+    assert (costs[0] != costs[1]).all()
 
 
 def test_a_rule_with_memory_that_is_corrected_is_asked(monkeypatch):
