@@ -59,7 +59,7 @@ def row_plan(values: RowValues) -> RowPlan:
 
 
 def _blocks(values: RowValues, read: Ints) -> list[RowBlock]:
-    groups = (values.groups[i] for i in np.unique(values.group[read]))
+    groups = (values.groups[i] for i in values.sources(read))
     return [one for one in groups if isinstance(one, RowBlock)]
 
 
@@ -90,7 +90,7 @@ def _fused(values: RowValues) -> tuple[list[RowBody], dict[RowBlock, int]]:
         if block.early:
             early = len(bodies)
         for read in block.reads:
-            for i in np.unique(values.group[read.values]):
+            for i in values.sources(read.values):
                 group = values.groups[i]
                 if isinstance(group, FoundRows) and group.tensor.written:
                     readers.setdefault(id(group.tensor), []).append((block, read.values))
@@ -108,8 +108,10 @@ def _least(values: RowValues, body_of: dict[RowBlock, int], block: RowBlock, rea
 
 def _behind(values: RowValues, body_of: dict[RowBlock, int], store: Store, reader: RowBlock, read: Ints) -> int:
     """The first body in which rows may be kept that a reader reads as they were before."""
-    numbers = np.unique(values.group[read])
-    of_tensor = np.isin(values.group[read], [i for i in numbers if _is_found(values, int(i), store)])
+    mine = [i for i in values.sources(read) if _is_found(values, i, store)]
+    if not mine:
+        return 0
+    of_tensor = np.isin(values.group[read], mine)
     places = values.place[read]
     touched = of_tensor & np.isin(places, store.places)
     if not touched.any():

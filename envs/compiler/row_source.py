@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,21 @@ class RowLoops:
         self.writer, self.plan, self.body, self.width = writer, plan, body, width
         self.values = plan.values
         self.used: dict[int, None] = {}
+        #: The loop over rows is cut in runs of so many, within which all memory goes on evenly.
+        self.run = self._run()
+
+    def _run(self) -> int:
+        run = self.body.count
+        for block in self.body.blocks:
+            places = [one.places for one in block.stores] + ([block.homes] if block in self.plan.offsets else [])
+            for read in block.reads:
+                uneven = np.diff(self.values.group[read.values]) != 0
+                run = math.gcd(run, *(np.flatnonzero(uneven) + 1).tolist())
+                places.append(self._at(read))
+            for one in places:
+                steps = np.diff(one)
+                run = math.gcd(run, *(np.flatnonzero(steps != steps[:1]) + 1).tolist())
+        return run
 
     def lines(self) -> list[str]:
         """The loops around the blocks; what was read or computed once is held in variables."""
@@ -40,7 +56,9 @@ class RowLoops:
             if block in self.plan.offsets:
                 inner.append(f"{self._scratch(self._rows(block, block.values), type_)} = {name};")
             inner += [f"{self._kept(one.tensor, one.places, one.step, type_)} = {name};" for one in block.stores]
-        outer = [] if self.body.count == 1 else [f"for (int64_t i = 0; i < {self.body.count}; i++)"]
+        runs = self.body.count // self.run
+        outer = [f"for (int64_t i = 0; i < {runs}; i++)"] if runs > 1 else []
+        outer += [f"for (int64_t j = 0; j < {self.run}; j++)"] if self.run > 1 else []
         outer += [*([] if self.body.serial else ["INDEPENDENT"]), f"for (int64_t w = 0; w < {self.width}; w++)"]
         return [*("  " + line for line in outer), "  {", *("    " + line for line in inner), "  }"]
 
@@ -60,12 +78,21 @@ class RowLoops:
                 places, step, wraps = read.lookup.places, read.lookup.step, read.lookup.wraps
                 more = f"{'wrapped' if wraps else 'clipped'}({index}, {places}) * {step}"
             return self._kept(group.tensor, self.values.place[read.values], group.step, type_, more)
-        rows = np.zeros(len(numbers), np.int64)
-        for number in np.unique(numbers):
+        return self._scratch(self._at(read), type_)
+
+    def _at(self, read: Read) -> Ints:
+        """Where what is read lies: bytes of a world in scratch, or elements of a tensor."""
+        numbers = self.values.group[read.values]
+        rows = self.values.place[read.values]
+        if not isinstance(self.values.groups[numbers[0]], RowBlock):
+            return rows
+        rows = rows.copy()
+        for number in self.values.sources(read.values):
             chosen, one = numbers == number, self.values.groups[number]
             assert isinstance(one, RowBlock)
-            rows[chosen] = self._rows(one, read.values[chosen])
-        return self._scratch(rows, type_)
+            if one in self.plan.offsets:  # otherwise it is held in a variable
+                rows[chosen] = self._rows(one, read.values[chosen])
+        return rows
 
     def _scratch(self, rows: Ints, type_: str) -> str:
         item = self._item(type_)
@@ -87,10 +114,13 @@ class RowLoops:
         return next(int(key[1]) for key, value in TYPES.items() if value == type_)
 
     def _steps(self, places: Ints, scale: int) -> list[str]:
-        """Elements from the first place to the others, by the loop over rows."""
-        steps = np.diff(places)
-        if not steps.any():
-            return []
-        if (steps == steps[0]).all():
-            return [f"i * {steps[0] * scale}"]
-        return [f"{self.writer.table(tuple(((places - places[0]) * scale).tolist()))}[i]"]
+        """Elements from the first place to the others, by the loops over runs and over rows of a run."""
+        terms, starts = list[str](), places[:: self.run] - places[0]
+        steps = np.diff(starts)
+        if steps.any():
+            even = (steps == steps[0]).all()
+            terms.append(
+                f"i * {steps[0] * scale}" if even else f"{self.writer.table(tuple((starts * scale).tolist()))}[i]"
+            )
+        step = int(places[1] - places[0]) if self.run > 1 else 0
+        return [*terms, f"j * {step * scale}"] if step else terms

@@ -73,7 +73,8 @@ class RowValues:
         for statement in statements:
             for one in (statement.write, *statement.reads):
                 tensor = self._shared(one.tensor)
-                self._sizes[tensor] = max(self._sizes.get(tensor, 0), one.tensor.size + 8)
+                size = one.tensor.size // (1 if tensor.kept else statement.extents[-1])
+                self._sizes[tensor] = max(self._sizes.get(tensor, 0), size + 8)
         for tensor, (dtype, _) in self._held.items():
             self._held[tensor] = dtype, np.full(self._sizes[tensor] // dtype.itemsize, -1, np.int64)
 
@@ -113,7 +114,9 @@ class RowValues:
                 tensor, dtype, operand.strides[-1], np.full(self._sizes[tensor] // dtype.itemsize, -1, np.int64)
             )
             self._found[key] = found
-        missing = np.unique(places[found.places[places] < 0])
+        fresh = np.zeros(len(found.places), bool)
+        fresh[places] = found.places[places] < 0
+        missing = np.flatnonzero(fresh)
         if len(missing):
             found.places[missing] = self._new(found, missing)
         return found.places[places]
@@ -174,27 +177,38 @@ class RowValues:
             for one, v in zip(statement.reads, values, strict=True)
         ]
 
+    def sources(self, values: Ints) -> list[int]:
+        """The numbers of the groups that values belong to, ascending."""
+        numbers = self.group[values]
+        if (numbers == numbers[0]).all():
+            return [int(numbers[0])]
+        return np.flatnonzero(np.bincount(numbers)).tolist()
+
     def _kinds(self, values: Ints) -> Ints:
         """A number for the memory that values are read from: that of the group, -1 for scratch."""
-        numbers = self.group[values]
-        scratch = np.array([isinstance(self.groups[i], RowBlock) for i in np.unique(numbers)])
-        return np.where(scratch[np.searchsorted(np.unique(numbers), numbers)], -1, numbers)
+        found = self.sources(values)
+        kind = np.full(len(self.groups), -1, np.int64)
+        kind[found] = [-1 if isinstance(self.groups[i], RowBlock) else i for i in found]
+        return kind[self.group[values]]
 
     def _pieces(self, reads: list[Read]) -> list[Ints]:
         """Steps of a loop, by the memory that their operands are read from."""
-        kinds = np.stack([self._kinds(one.values) for one in reads])
-        _, piece = np.unique(kinds, axis=1, return_inverse=True)
-        piece = piece.reshape(-1)
-        number = int(piece.max()) + 1
-        if number > MOST_PIECES:
+        pieces = self._alike(reads)
+        if len(pieces) > MOST_PIECES:
             for one in reads:
                 if one.lookup is None:
                     one.values = self._together(one)
-            kinds = np.stack([self._kinds(one.values) for one in reads])
-            _, piece = np.unique(kinds, axis=1, return_inverse=True)
-            piece = piece.reshape(-1)
-            number = int(piece.max()) + 1
-        return [np.flatnonzero(piece == i) for i in range(number)]
+            pieces = self._alike(reads)
+        return pieces
+
+    def _alike(self, reads: list[Read]) -> list[Ints]:
+        kinds = [self._kinds(one.values) for one in reads]
+        kinds = [one for one in kinds if (one != one[0]).any()]
+        if not kinds:
+            return [np.arange(len(reads[0].values))]
+        _, piece = np.unique(np.stack(kinds), axis=1, return_inverse=True)
+        piece = piece.reshape(-1)
+        return [np.flatnonzero(piece == i) for i in range(int(piece.max()) + 1)]
 
     def _together(self, read: Read) -> Ints:
         """The values of a read, those of several memories brought to scratch."""
@@ -303,11 +317,12 @@ class RowValues:
         for tensor, dtype, places, values in sinks:
             step = _step(tensor, dtype)
             found = self._found.get((id(tensor), dtype.str, step, None))
-            for number in np.unique(self.group[values]):
+            for number in self.sources(values):
                 chosen = np.flatnonzero(self.group[values] == number)
                 group, at, mine = self.groups[number], places[chosen], values[chosen]
-                order = np.argsort(self.place[mine], kind="stable")
-                at, mine = at[order], mine[order]
+                if (np.diff(self.place[mine]) < 0).any():
+                    order = np.argsort(self.place[mine], kind="stable")
+                    at, mine = at[order], mine[order]
                 if (
                     isinstance(group, RowBlock)
                     and not group.serial
