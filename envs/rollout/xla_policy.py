@@ -28,8 +28,9 @@ class PolicyArrays(NamedTuple):
 
 
 def recorded_of(policy: Policy, tables: Tables, ops: JaxOps) -> Recordable | None:
-    """What is recorded of a policy; None where it has no recorded form."""
-    return recordable(policy, ops.int if tables.integer else ops.float)
+    """What is recorded of a policy; None where it has no recorded form, or calls what JAX cannot trace."""
+    found = recordable(policy, ops.int if tables.integer else ops.float)
+    return None if found is None or found.outside is not None else found
 
 
 def policy_arrays(

@@ -1,5 +1,7 @@
 """Rollouts of learned policies: the same to the bit as the simulation that asks the policy every period."""
 
+import re
+
 import numpy as np
 import pytest
 from random_scenarios import random_scenario
@@ -146,6 +148,14 @@ def test_actors_of_pytorch_are_called_from_the_program_compiled(monkeypatch):
         tape = scenario.sample(300, seed=seed, periods=12)
         for policy in actors(scenario, seed):
             check(monkeypatch, scenario, policy, tape, compiled=True)
+
+
+def test_actors_of_pytorch_are_refused_under_jax_in_one_line():
+    pytest.importorskip("jax")
+    scenario = Scenario.load("serial")
+    for policy, said in zip(actors(scenario, 1)[::4], ("JAX cannot trace it", "has start()"), strict=True):
+        with pytest.raises(InputError, match=re.escape(said)):
+            simulate(scenario, policy, scenario.sample(3, seed=1, periods=70), backend="jax")
 
 
 def test_one_program_serves_all_actors_of_a_kind(monkeypatch):

@@ -11,10 +11,12 @@ from test_rollout import drawn, rules_for
 from echelongym.agents import load_policy
 from echelongym.agents.registry import RULES
 from echelongym.envs import InputError, Scenario, simulate
-from echelongym.envs.core.backend import NumpyOps, TorchOps
+from echelongym.envs.compiler.c_compiler import compiler
+from echelongym.envs.core.backend import NUMPY, NumpyOps, TorchOps
 from echelongym.envs.core.jax_backend import JaxOps
 from echelongym.envs.interface.observation import Decision
 from echelongym.envs.rollout import xla_rollout
+from echelongym.envs.rollout.rollout import Rollout
 
 pytest.importorskip("jax")
 pytestmark = pytest.mark.filterwarnings("ignore::echelongym.envs.NetworkWarning")
@@ -89,27 +91,45 @@ def test_costs_and_indicators_of_every_rule_are_numpys(seed, monkeypatch):
 
 
 def check_backends(seed):
-    """One rule in NumPy, JAX and PyTorch, costs alone: the largest difference from the first."""
+    """One rule in NumPy, compiled, in JAX and in PyTorch, costs alone: the largest difference of each from the first."""
     scenario, tape = drawn(seed)
     rule = RULES["capped_echelon_base_stock"](scenario)
-    wanted = simulate(scenario, rule, tape, kpis=False)
-    worst = 0.0
-    for ops in (JaxOps(), TorchOps()):
-        found = simulate(scenario, rule, tape, backend=ops, kpis=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECHELONGYM_NATIVE", "0")
+        wanted = simulate(scenario, rule, tape, kpis=False)
+    found = {
+        name: simulate(scenario, rule, tape, backend=ops, kpis=False)
+        for name, ops in (("JAX", JaxOps()), ("PyTorch", TorchOps()))
+    }
+    if compiler() is not None:
+        rollout = Rollout.of(scenario, rule, tape, NUMPY, False)
+        rollout.entry.program, rollout.entry.reason = rollout.record(), None
+        rollout.entry.program.compile()
+        found["compiled"] = simulate(scenario, rule, tape, kpis=False)
+    worst = dict.fromkeys(found, 0.0)
+    for name, outcome in found.items():
         for line, money in wanted.costs.items():
-            apart = np.abs(np.asarray(found.costs[line]) - money) / np.maximum(np.abs(money), 1)
-            worst = max(worst, float(apart.max()))
+            apart = np.abs(np.asarray(outcome.costs[line]) - money) / np.maximum(np.abs(money), 1)
+            worst[name] = max(worst[name], float(apart.max()))
     return worst
 
 
-def test_three_backends_agree():
-    assert check_backends(7) < 1e-9
+def test_all_ways_of_simulating_agree():
+    worst = check_backends(7)
+    assert max(worst.values()) < 1e-9
+    assert worst.get("compiled", 0) == 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(300, 320))
-def test_three_backends_agree_on_more_networks(seed):
-    assert check_backends(seed) < 1e-9
+def test_all_ways_of_simulating_agree_on_more_networks():
+    """And says by how much (``-s``)."""
+    found = []
+    for seed in range(300, 320):
+        found.append(check_backends(seed))
+        worst = {name: max(one[name] for one in found) for name in found[0]}
+        print(f"{len(found)} networks, largest differences {worst}", flush=True)
+        assert max(worst.values()) < 1e-9
+        assert worst.get("compiled", 0) == 0
 
 
 def test_numbers_are_arguments_of_a_program():
@@ -284,6 +304,7 @@ for name, device in (("gpu", gpu), ("cpu", cpu)):
     made.append(found.cost_per_period)
 print(np.array_equal(*made), np.allclose(made[0], simulate(scenario, rule, tape).cost_per_period, rtol=1e-12))
 from echelongym.envs.rollout import xla_rollout
+from echelongym.envs.rollout.rollout import Rollout
 for key, kept in xla_rollout._kept.items():
     print(key[-1], *{str(one) for one in kept.rollout._program.input_shardings[0][1][0].device_set})
 """
