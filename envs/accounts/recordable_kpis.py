@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..core.backend import ops_of
@@ -14,16 +16,35 @@ from .kpis import KpiAccumulator
 class RecordableKpis(KpiAccumulator):
     """Accumulator whose sums a program can add to that is recorded: see :meth:`settle`."""
 
+    _settled: bool  # whether nothing but whole periods counted came since :meth:`settle` looked
+
     def settle(self) -> bool:
         """Take in what is held; whether :meth:`add_settled` does what :meth:`add` does from now on.
 
         It does in double precision where nobody waits, once every period counts.
         """
+        if self._settled:
+            return True
         orders = self.orders
         if self._seen is None or self.waits or is_single(self._ops.float) or (orders.tiers and not orders.days.always):
             return False
         self._work()
-        return orders.settled
+        self._settled = orders.settled
+        return self._settled
+
+    def add(self, flows: Flows) -> None:
+        """Add one period."""
+        self._settled = False
+        super().add(flows)
+
+    def reset(self, worlds: Any = None) -> None:
+        """Clear the sums: of all worlds, or of those marked in (B,) bool."""
+        self._settled = False
+        super().reset(worlds)
+
+    def _clear(self, worlds: int) -> None:
+        self._settled = False
+        super()._clear(worlds)
 
     def add_settled(self, flows: Flows) -> None:
         """Add one period in place, as a program that is recorded can; :meth:`count_settled` does the rest."""

@@ -156,6 +156,9 @@ def cast(text: str, source: np.dtype[Any], target: np.dtype[Any]) -> str | None:
         return f"({text} != 0)"
     if source.kind == "f" and target.kind != "f" and target.itemsize < 8:
         return None
+    if source.kind == "b" and target.kind == "f":
+        # By a whole number as wide, from which compilers convert several at a time.
+        return f"(({TYPES[code(target)]})(int{8 * target.itemsize}_t){text})"
     return f"(({TYPES[code(target)]}){text})"
 
 

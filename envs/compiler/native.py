@@ -32,8 +32,9 @@ from .recording import Recording, not_as_recorded
 from .schedule import plan
 
 #: Further flags where many worlds are done at a time. GCC turns a maximum of a minimum into jumps that skip one of them, and
-#: then takes one number after the other where it could take eight at once.
-_MANY_WORLDS = ("-fno-thread-jumps",)
+#: then takes one number after the other where it could take eight at once. So it does with ``floor`` and comparisons if it
+#: has to keep the order in which they might raise exceptions of the processor, which nobody looks at.
+_MANY_WORLDS = ("-fno-thread-jumps", "-fno-trapping-math")
 
 
 class Native:

@@ -59,10 +59,11 @@ class Reporter:
 
     def report(self, names: tuple[str, ...], figures: NDArray[Any]) -> tuple[NDArray[np.float64], Info]:
         """Rewards (B,) and info of a step's ``figures`` (names, B), which are handed out."""
-        rows = dict(zip(names, figures, strict=True))
-        reward = rows.pop(REWARD).astype(np.float64)
+        reward = figures[names.index(REWARD)].astype(np.float64, copy=False)
         if self.level == "none":
             return reward, {}
+        rows = dict(zip(names, figures, strict=True))
+        del rows[REWARD]
         info: Info = {}
         for name in OBJECTIVES:
             info[name], info[f"_{name}"] = rows.pop(name), self.everybody

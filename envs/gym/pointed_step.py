@@ -19,6 +19,9 @@ from .step import Action, After, Carried, StepPeriod
 AHEAD = {"now": 0, "then": 1}
 
 
+_address, _byte = ctypes.addressof, ctypes.c_char.from_buffer
+
+
 class PointedStep:
     """Compiled step of a batch, told by addresses which row of the tape it reads and where its results go.
 
@@ -39,16 +42,18 @@ class PointedStep:
         assert program.native is not None
         self._program = program  # keeps the memory that the table names
         self._native = native = program.native
+        self._call = native.calls[0]
         self._inputs = inputs = dict(zip(names, program.inputs, strict=True))
         self._after, self._kept = after, calendar
         self._state = [one for name, one in inputs.items() if name.startswith("carried.")]
         self._asked = [inputs[f"action.{name}"] for name in Action._fields]
         self._at = [(inputs[f"at.{name}"], name) for name in StepPeriod._fields if calendar is None]
-        self._moving: list[_Rows] = []
+        # Of every input that is read from rows elsewhere: place in the table, address of the first row, bytes from row to
+        # row, number of rows, and how many the step's own is ahead of its period.
+        self._moving: list[tuple[int, int, int, int, int]] = []
         if calendar is not None:
             places = [(inputs[f"at.{name}"], getattr(calendar, name)) for name in StepPeriod._fields]
-            rows = [_Rows(native, mine, every, 1) for mine, every in places if mine.size]
-            self._moving = [one for one in rows if one.slot]
+            self._moving = [_rows(self._slot(mine), every, 1) for mine, every in places if self._slot(mine)]
         self._calendar = len(self._moving)
         self._seen, self._counted = _Result(native, after.observation), _Result(native, after.figures)
         self._tape: Any = None
@@ -74,14 +79,18 @@ class PointedStep:
         for mine, name in self._at:
             mine[...] = getattr(at, name)
         table = self._native.table
-        for one in self._moving:
-            table[one.slot] = one.first + (row + one.ahead) % one.count * one.step
+        for slot, first, step, count, ahead in self._moving:
+            table[slot] = first + (row + ahead) % count * step
         for mine, every, ahead in self._copied:
             mine[...] = every[(row + ahead) % len(every)]
         observation, table[self._seen.slot] = self._seen.new()
         figures, table[self._counted.slot] = self._counted.new()
-        self._native.replay()
+        self._call()
         return After(after.carried, observation, figures, after.flows)
+
+    def _slot(self, mine: NumpyArray | None) -> int:
+        """The place of an input in the table of addresses, 0 if the step does not read it."""
+        return 0 if mine is None or not mine.size else int(self._native.slots([mine])[0])
 
     def _read_from(self, playback: Playback) -> None:
         """Read a tape's rows from now on: by address where they lie as they were recorded."""
@@ -94,7 +103,7 @@ class PointedStep:
         if [one is None or one.dtype for one in own] != [one is None or one.dtype for one in given]:
             raise not_as_recorded(own, given)
         for (when, _), mine, every in zip(names, own, given, strict=True):
-            slot = 0 if mine is None or not mine.size else int(self._native.slots([mine])[0])
+            slot = self._slot(mine)
             if not slot:  # the step does not read it
                 continue
             ahead = AHEAD[when] + (len(every) - playback.periods)  # demand begins with its history
@@ -102,21 +111,14 @@ class PointedStep:
             if every.strides[0] == 0:
                 mine[...] = every[0]
             elif _steps(every[0]) == _steps(mine):
-                self._moving.append(_Rows(self._native, mine, every, ahead))
+                self._moving.append(_rows(slot, every, ahead))
             else:
                 self._copied.append((mine, every, ahead))
         self._tape = data
 
 
-class _Rows:
-    """Rows that an input is read from: its place in the table, the first address, bytes from row to row, and their number."""
-
-    __slots__ = ("ahead", "count", "first", "slot", "step")
-
-    def __init__(self, native: Native, mine: NumpyArray, every: NumpyArray, ahead: int) -> None:
-        self.slot = int(native.slots([mine])[0])
-        self.first, self.step, self.count = every.ctypes.data, every.strides[0], len(every)
-        self.ahead = ahead
+def _rows(slot: int, every: NumpyArray, ahead: int) -> tuple[int, int, int, int, int]:
+    return slot, every.ctypes.data, every.strides[0], len(every), ahead
 
 
 class _Result:
@@ -126,11 +128,13 @@ class _Result:
         self.slot = int(native.slots([array])[0])
         self._shape, self._dtype, self._row = array.shape, array.dtype, array.shape[-1]
         self._memory = (*array.shape[:-1], array.strides[-2] // array.itemsize)
+        self._gaps = self._memory != self._shape
 
     def new(self) -> tuple[NumpyArray, int]:
         """The result, and its address."""
         memory = np.empty(self._memory, self._dtype)
-        return memory[:, : self._row], ctypes.addressof(ctypes.c_char.from_buffer(memory.data))
+        address = _address(_byte(memory.data))
+        return (memory[:, : self._row] if self._gaps else memory), address
 
 
 def _steps(array: NumpyArray) -> list[int]:

@@ -180,10 +180,11 @@ class NetworkVectorEnv(VectorEnv[Any, Any, Any]):
             info = reporter.mixed(info, ~waiting, batch.worlds)
             observation = batch.observe().T
         ended = batch.ended()
-        some = ended if isinstance(ended, bool) else bool(ended.any())
-        truncated = self._nobody | ended
         self._pending = None
-        if some:
+        if ended is False:
+            return observation, reward, self._nobody.copy(), self._nobody.copy(), info
+        truncated = self._nobody | ended
+        if truncated.any():
             info = reporter.ended(info, truncated)
             if self.autoreset_mode is AutoresetMode.SAME_STEP:
                 batch.episode = batch.episode + truncated

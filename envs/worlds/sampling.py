@@ -111,7 +111,9 @@ class Sampler:
     def _demand(self, streams: Streams, rows: int, active: dict[str, Any]) -> NDArray[Any]:
         """Demand (rows, C, P, B) from period -H on."""
         shape = (rows, len(self._customers), len(self._products), streams.batch)
-        demand = np.zeros(shape, np.int64 if self._integer else np.float64)
+        dtype = np.int64 if self._integer else np.float64
+        every = len(self._drawn) + len(self._replayed) == shape[1] * shape[2]  # else some of it stays 0
+        demand = np.empty(shape, dtype) if every else np.zeros(shape, dtype)
         factors = self._events.demand_factors(len(self._customers), active)
         self._replay(streams, demand, factors)
         correlation = self._correlation

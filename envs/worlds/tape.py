@@ -339,7 +339,8 @@ def _unless_one(array: Floats) -> Floats | None:
 
 def _grains(array: Floats) -> NDArray[np.int64]:
     """Fractions as whole multiples of 1 / GRAIN."""
-    whole = np.rint(np.moveaxis(compact(array), 1, -1) * float(GRAIN)).astype(np.int64)
+    grains = np.moveaxis(compact(array), 1, -1) * float(GRAIN)
+    whole = np.rint(grains, out=grains).astype(np.int64)
     return np.broadcast_to(whole, np.moveaxis(array, 1, -1).shape)
 
 
