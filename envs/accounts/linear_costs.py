@@ -113,7 +113,9 @@ class _Sums:
 
     def _one_by_one(self, values: list[Array], worlds: int) -> list[Array]:
         ops, found = self.ops, []
-        for term, price in zip(self.terms, self.prices, strict=True):
+        # An array under JAX, where a number would be part of the program, so that one program serves all prices.
+        arrays = self.scales if ops.name == "jax" else None
+        for k, (term, price) in enumerate(zip(self.terms, self.prices, strict=True)):
             rows = row_major(values[self.position[term.field]][term.first : term.stop])
             if self.integer:
                 rows = ops.to_float(rows)
@@ -122,7 +124,8 @@ class _Sums:
             rows = rows.reshape((-1, worlds))
             total = ops.total(rows, 0)
             # The sum of a single row is a view of the flow itself: never handed out.
-            found.append(total * term.scale if term.scale != 1 or len(rows) == 1 else total)
+            scale = term.scale if arrays is None else arrays[k]
+            found.append(total * scale if term.scale != 1 or len(rows) == 1 else total)
         return found
 
     def _together(self, values: list[Array], worlds: int) -> Array:

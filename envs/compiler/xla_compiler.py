@@ -11,9 +11,12 @@ import contextlib
 import hashlib
 import os
 import platform
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..core.devices import chosen_device
 from ..storage.cache import cache_folder, content_digest, is_own_file, is_private
@@ -68,6 +71,33 @@ def compiled(function: Any, *arguments: Any) -> Any:
 def of_device(device: Any) -> tuple[str, ...]:
     """What a program fits on a device: its platform with the release of its driver or runtime, its kind, its number."""
     return device.platform, str(device.client.platform_version), device.device_kind, str(device.id)
+
+
+def compiled_for_numbers(function: Any, *arguments: Any) -> Callable[..., Any]:
+    """The function compiled as by :func:`compiled`, but with its constant arrays of real numbers as arguments.
+
+    So one program of the cache serves all functions that differ in these numbers alone: variants of a scenario in which only
+    costs, demand or capacities differ, and rules with other levels. Whole numbers stay constants, as rows are taken by them.
+    """
+    import jax
+
+    traced, result = jax.make_jaxpr(function, return_shape=True)(*arguments)
+    own = jax.tree_util.tree_leaves(arguments)
+    constants = traced.consts
+    real = [np.ndim(one) > 0 and np.dtype(one.dtype).kind == "f" for one in constants]
+    numbers = [jax.device_put(one, chosen_device()) for one, is_real in zip(constants, real, strict=True) if is_real]
+
+    def of_numbers(numbers: list[Any], own: list[Any]) -> Any:
+        given = iter(numbers)
+        known = [next(given) if is_real else one for one, is_real in zip(constants, real, strict=True)]
+        return jax.core.eval_jaxpr(traced.jaxpr, known, *own)
+
+    program, shape = compiled(of_numbers, numbers, own), jax.tree_util.tree_structure(result)
+
+    def call(*arguments: Any) -> Any:
+        return jax.tree_util.tree_unflatten(shape, program(numbers, jax.tree_util.tree_leaves(arguments)))
+
+    return call
 
 
 def _stem(key: str, content: bytes) -> str:

@@ -85,4 +85,5 @@ def cost_gradient(
     def ledger_of(ops: JaxOps) -> SmoothLedger:
         return SmoothLedger(scenario.tables, ops, smoothing, scenario)
 
-    return CostGradient(scenario, window.periods, window.skipped, decide_of, prepare, opening, ledger_of, dtype)
+    sizes = window.periods, window.skipped
+    return CostGradient(scenario, *sizes, decide_of, prepare, opening, ledger_of, dtype, window.worlds)

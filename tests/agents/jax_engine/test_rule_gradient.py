@@ -192,6 +192,29 @@ def test_a_program_is_kept_and_an_altered_one_is_made_anew(tmp_path, monkeypatch
         assert set((tmp_path / "jax").iterdir()) == remade
 
 
+def test_scenarios_that_differ_in_numbers_alone_share_a_program(tmp_path, monkeypatch):
+    """Each has its own gradient all the same, and another structure has another program."""
+    monkeypatch.setenv("ECHELONGYM_CACHE", str(tmp_path))
+    values = {
+        "nodes.*.holding_cost": {"factor": {"low": 0.5, "high": 2}},
+        "customers.*.lost_sale_cost": {"low": 2, "high": 9},
+    }
+    family = Scenario.load("lost_sales").replace(
+        units="continuous", horizon=12, warm_up=2, randomise={"values": values}
+    )
+    costs = set()
+    for number in range(3):
+        rule = RULES["echelon_base_stock"](family.variant(number, 0, "train"))
+        apart, _, _, found = agree(rule, rule.scenario.sample(5, seed=2), 2, offset=0.3)
+        assert apart < 1e-9
+        costs.add(found.cost)
+    assert len(costs) == 3
+    assert len(list((tmp_path / "jax").iterdir())) == 1
+    rule = RULES["capped_echelon_base_stock"](rule.scenario)
+    assert agree(rule, rule.scenario.sample(5, seed=2), 2, offset=0.3)[0] < 1e-9
+    assert len(list((tmp_path / "jax").iterdir())) == 2
+
+
 def test_which_library(monkeypatch):
     rule = RULES["echelon_base_stock"](Scenario.load("serial"))
     assert [library_of(name, rule) for name in ("auto", "jax", "torch")] == ["jax", "jax", "torch"]
