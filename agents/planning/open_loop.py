@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from echelongym.envs.accounts.ledger import Ledger
-from echelongym.envs.core.backend import Ops, half_up, ops_of
+from echelongym.envs.core.backend import Array, Ops, half_up, ops_of
 from echelongym.envs.core.errors import InputError, expected, is_installed
 from echelongym.envs.core.plain import real_array
 from echelongym.envs.core.typing import Floats
@@ -22,6 +22,7 @@ from echelongym.envs.core.validation import MOST as LARGEST
 from echelongym.envs.interface.automatic_levels import faced
 from echelongym.envs.interface.observation import Decision, Observation
 from echelongym.envs.network.signature import check_network, signature
+from echelongym.envs.rollout.recordable import Recordable
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import backend_of, periods, simulate
 from echelongym.envs.storage import journal
@@ -87,6 +88,18 @@ class OpenLoopPlan:
         if period >= len(self.requests):
             raise expected("period", period, f"one of the {len(self.requests)} periods planned", self.name)
         return Decision(ops.asarray(np.repeat(self.requests[period][None], worlds, 0)))
+
+    def recordable(self, dtype: Any) -> Recordable | None:
+        """What a compiled rollout records of it: requests known beforehand, those beyond the plan as none that fit."""
+
+        def foreseen(tape: Tape) -> Callable[[int, int], list[Floats]]:
+            missing = max(tape.periods - len(self.requests), 0)
+            rows = np.pad(self.requests[: tape.periods], [(0, missing), (0, 0), (0, 0)], constant_values=-1.0)[
+                ..., None
+            ]
+            return lambda start, stop: [np.broadcast_to(rows, (*rows.shape[:-1], stop - start))]
+
+        return Recordable((type(self), self.tables), [], lambda ops: lambda numbers: _RecordedPlan(), foreseen=foreseen)
 
     def to_dict(self) -> dict[str, Any]:
         """The plan with the names of its network, as plain data."""
@@ -187,6 +200,17 @@ def plan_open_loop(
         for requests in moved:
             search.offer(requests)
     return OpenLoopPlan(scenario, search.best)
+
+
+class _RecordedPlan:
+    """A plan under recording."""
+
+    foreseen: Sequence[Array]
+
+    def __call__(self, observation: Observation) -> Decision:
+        """The requests of the period."""
+        (requests,) = self.foreseen
+        return Decision(ops_of(requests).moveaxis(requests, -1, 0))
 
 
 class _PlanSearch:

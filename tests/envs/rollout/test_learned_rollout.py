@@ -8,6 +8,7 @@ from random_scenarios import random_scenario
 
 from echelongym.agents.pathwise.config import Layout
 from echelongym.agents.pathwise.policy import make_policy
+from echelongym.agents.planning.open_loop import OpenLoopPlan
 from echelongym.agents.registry import RULES
 from echelongym.envs.compiler.c_compiler import compiler
 from echelongym.envs.core.backend import NUMPY
@@ -156,6 +157,21 @@ def test_actors_of_pytorch_are_refused_under_jax_in_one_line():
     for policy, said in zip(actors(scenario, 1)[::4], ("JAX cannot trace it", "has start()"), strict=True):
         with pytest.raises(InputError, match=re.escape(said)):
             simulate(scenario, policy, scenario.sample(3, seed=1, periods=70), backend="jax")
+
+
+@pytest.mark.parametrize("seed", [20, 21])
+def test_open_loop_plans_run_as_programs(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    data = random_scenario(rng, ("continuous", "integer")[seed % 2], "small") | {"horizon": 9, "warm_up": 2}
+    scenario = Scenario.from_mapping(data)
+    t = scenario.tables
+    plan = OpenLoopPlan(scenario, rng.uniform(0, 9, (9, t.L, t.P)) * t.lane_open)
+    check(monkeypatch, scenario, plan, scenario.sample(37, seed=seed, periods=8), compiled=False)
+    longer = scenario.sample(3, seed=seed, periods=11)
+    rollout = Rollout.of(scenario, plan, longer, NUMPY, True)
+    rollout.entry.program, rollout.entry.reason = rollout.record(), None
+    with pytest.raises(InputError, match="period = 9: expected one of the 9 periods planned"):
+        simulate(scenario, plan, longer)
 
 
 def test_one_program_serves_all_actors_of_a_kind(monkeypatch):
