@@ -324,7 +324,8 @@ def test_bad_settings_are_named(settings, message):
 
 
 def test_worlds_that_are_many_bytes_are_judged_in_parts_to_the_same_costs(monkeypatch):
-    scenario, rule = Scenario.load("two_region"), RULES["echelon_base_stock"](Scenario.load("two_region"))
+    scenario = Scenario.load("serial")
+    rule = RULES["echelon_base_stock"](scenario)
     sample = sample_of(scenario, 50, 3, "tune", first=JUDGED)
     drawn = []
     sampled = Scenario.sample
