@@ -103,6 +103,6 @@ def test_what_cannot_be_generated_is_said(changes, said):
 def test_continental_end_to_end(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command, *rest = words
-    short = ["scenario.horizon=20", "scenario.warm_up=5"] if command != "show" else []
-    assert main([command, "scenario=continental", *short, *rest, "run=found", "progress=false"]) == 0
+    short = ["scenario.horizon=20", "scenario.warm_up=5", "progress=false"] if command != "show" else []
+    assert main([command, "scenario=continental", *short, *rest, "run=found"]) == 0
     assert (tmp_path / "found" / "summary.json").is_file()
