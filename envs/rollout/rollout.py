@@ -260,6 +260,11 @@ def worlds_of(tables: Tables, policy: Recordable, tape: Tape) -> int:
     return worlds
 
 
+def program_bytes(tables: Tables) -> int:
+    """Bytes that a program of a scenario takes, about: some two hundred numbers for each world, lane and product."""
+    return 8 * 200 * tables.L * tables.P * worlds_together(tables)
+
+
 def room_of(tables: Tables, tape: Tape, worlds: int) -> int:
     """Bytes of the rows of those who wait: two numbers a period, customer and product."""
     return 16 * tape.periods * tables.C * tables.P * worlds

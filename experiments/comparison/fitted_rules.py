@@ -18,11 +18,13 @@ from echelongym.agents.tuning.stages import SECONDS_A_CELL
 from echelongym.agents.tuning.tuner import Tuned, tune
 from echelongym.envs.core.errors import InputError, is_installed, unknown
 from echelongym.envs.core.names import folder_name
+from echelongym.envs.rollout.rollout import program_bytes
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.storage.cache import is_whole, seal
 from echelongym.envs.storage.files import read_yaml
 from echelongym.envs.workers.cores import WITH_GRADIENTS
 from echelongym.envs.workers.pieces import Piece, as_done
+from echelongym.envs.worlds.memory import tape_bytes
 
 from ..cli.settings import Tuning
 from ..cli.terminal import bar_of_pieces, say
@@ -110,8 +112,12 @@ def fit_all(
     work, title = [piece for _, piece in pieces], "tuning and planning" if others else "tuning"
     # Several workers would not share a GPU: each takes most of its memory.
     workers = None if tuning is None else tuning.workers if tuning.device == "cpu" else 1
+    memory = WITH_GRADIENTS
+    if tuning is not None:  # the worlds that candidates are compared on, and those that gradients are taken in
+        compared = tape_bytes(scenario, tuning.worlds, scenario.horizon)
+        memory += 3 * program_bytes(scenario.tables) + compared
     with bar_of_pieces(title, work, show_progress) as bar:
-        for place, value in as_done(work, sum(piece.share for piece in work), WITH_GRADIENTS, bar, workers):
+        for place, value in as_done(work, sum(piece.share for piece in work), memory, bar, workers):
             name = pieces[place][0]
             if isinstance(name, int):
                 value = Fitted(rule_from_dict(value[0], scenario, "tuning"), value[1])

@@ -12,6 +12,7 @@ from echelongym.agents.registry import RULES
 from echelongym.agents.rules import Rule
 from echelongym.envs.accounts.kpis import Kpis
 from echelongym.envs.interface.observation import Policy
+from echelongym.envs.rollout.rollout import program_bytes
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import Outcome
 from echelongym.envs.workers.cores import PLAIN, asked, most_workers
@@ -75,7 +76,11 @@ def simulated(
         Numbers of all the worlds, their seed, and their periods.
     """
     pieces = list(_pieces(scenario, runs, parts, drawn))
-    bytes_needed = PLAIN + max(simulation_bytes(scenario, len(part.worlds), drawn[2]) for part, _, _ in pieces)
+    bytes_needed = (
+        PLAIN
+        + program_bytes(scenario.tables)
+        + max(simulation_bytes(scenario, len(part.worlds), drawn[2]) for part, _, _ in pieces)
+    )
     found: list[dict[int, Outcome]] = [{} for _ in runs]
     work = [piece for _, piece, _ in pieces]
     with bar_of_pieces("simulating", work, show_progress) as bar:

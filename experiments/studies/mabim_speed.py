@@ -11,8 +11,8 @@ As published: stores with a shared storage for 200,000 units of volume 1, holdin
 tenth of the margin, whole units, 10 for an order, lead times by product and store of mostly one to three days, 21 days of
 history. What differs: an order's 10 is paid for each lane on which anything is ordered (stores have a lane for each lead
 time), not for each product; what exceeds the storage is kept and charged half its cost each day, not turned away; margins
-between stores are no costs here, as purchases are paid at the first store and sales at the last. Demand and prices are drawn,
-as the recorded ones are not passed on.
+between stores are no costs here, as purchases are paid at the first store and sales at the last. Demand and prices are drawn:
+of the records only opening stocks, lead times and an early instance of 58 products can be read in the public copies.
 """
 
 from __future__ import annotations
