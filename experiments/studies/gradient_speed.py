@@ -2,16 +2,21 @@
 
     python -m echelongym.experiments.studies.gradient_speed
     python -m echelongym.experiments.studies.gradient_speed lost_sales serial      these scenarios alone
+    python -m echelongym.experiments.studies.gradient_speed grocery --memory       peak memory, a process for each library
 
 CPU-milliseconds of one gradient of an echelon base-stock rule's cost in the tuner's window, the quickest of a few, in one
 process: by PyTorch and by JAX without drawing the worlds, by the compiled code of `agents.pathwise` (levels alone, with its
 smoothing of fixed costs) with it. Beside them the milliseconds of drawing, and CPU-seconds until JAX's first gradient: traced
-and lowered, then compiled, or taken from the cache.
+and lowered, then compiled, or taken from the cache. Memory is the most that a process held that took two gradients, and
+of it what it held before the first.
 """
 
 from __future__ import annotations
 
 import os
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -59,12 +64,34 @@ def compiled_seconds(scenario: Scenario) -> float | None:
     return seconds(gradient, 5) if unroll.native else None
 
 
-def row(scenario: Scenario) -> None:
-    """Print one row of the table."""
+def held() -> str:
+    """Peak memory of this process so far."""
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB"
+
+
+def memory_row(name: str) -> None:
+    """Print one row of the table of memory."""
+    shown = []
+    for library in ("torch", "jax"):
+        words = ["-m", "echelongym.experiments.studies.gradient_speed", name, "--only", library]
+        done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
+        shown.append(done.stdout.strip())
+    print(f"| `{name}` | {' | '.join(shown)} |", flush=True)
+
+
+def row(scenario: Scenario, only: str | None = None) -> None:
+    """Print one row of the table; or the memory that ``only`` one library takes."""
     relaxed = relaxation(scenario)
     rule, window = RULES["echelon_base_stock"](relaxed), window_of(relaxed)
     space = rule.space()
     vector, sizes, price = np.array(space.start), (window.periods, window.skipped), np.zeros(relaxed.tables.C)
+    if only == "jax":
+        drawn = relaxed.sample(worlds=window.worlds, seed=0, purpose="tune", periods=window.periods)
+        before, gradient = held(), RuleGradient(rule.with_vector(space, vector), space, *sizes)
+        for _ in range(2):
+            gradient(vector, drawn, price)
+        print(f"{held()}, {before} before")
+        return
 
     def draw() -> Any:
         return relaxed.sample(worlds=window.worlds, seed=0, purpose="tune", periods=window.periods)
@@ -77,6 +104,12 @@ def row(scenario: Scenario) -> None:
         descent.step(tape, 0.0)
         descent.multipliers.update()
 
+    if only == "torch":
+        before = held()
+        for _ in range(2):
+            by_torch()
+        print(f"{held()}, {before} before")
+        return
     slow = seconds(by_torch, 2)
     first = []
     with tempfile.TemporaryDirectory() as folder:
@@ -99,8 +132,19 @@ def main() -> None:
     """Read the command line and print the table."""
     parser = StudyParser(__doc__)
     parser.add_argument("scenario", nargs="*", help="names or paths of scenarios; none: every shipped one")
-    names = parser.parse_args().scenario or shipped_scenarios()
+    parser.add_argument("--memory", action="store_true", help="peak memory in place of time")
+    parser.add_argument("--only", choices=("torch", "jax"), help="memory of one library in this process")
+    given = parser.parse_args()
+    names = given.scenario or shipped_scenarios()
     torch.set_num_threads(1)
+    if given.only:
+        row(Scenario.load(names[0]), given.only)
+        return
+    if given.memory:
+        print("| scenario | PyTorch | JAX |\n|---|---|---|", flush=True)
+        for name in names:
+            memory_row(name)
+        return
     heads = (
         "scenario|worlds x periods|PyTorch, ms|compiled and drawing, ms|JAX, ms|drawing, ms|first, s|first, cached, s"
     )
