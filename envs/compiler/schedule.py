@@ -16,7 +16,7 @@ from .loop_nests import Access, Nest, loops
 from .recording import Recording
 
 #: Batches of fewer worlds are done in one go.
-FEW_WORLDS = 16
+FEW_WORLDS = 8
 
 
 @dataclass(eq=False)

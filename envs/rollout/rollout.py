@@ -255,6 +255,10 @@ def worlds_together(tables: Tables) -> int:
 def worlds_of(tables: Tables, policy: Recordable, tape: Tape) -> int:
     """The same for a policy; one that calls what is not recorded is asked for more, as that costs hardly more."""
     worlds = worlds_together(tables)
+    if (
+        worlds == LEAST and tape.batch <= LEAST // 2
+    ):  # a period of a large network takes twice as long with twice the worlds
+        worlds = LEAST // 2
     while policy.outside is not None and worlds < min(tape.batch, MOST_ASKED):
         worlds *= 2
     return worlds
