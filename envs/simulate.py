@@ -15,7 +15,7 @@ from .core.jax_backend import JaxOps
 from .core.memory_limits import require_memory
 from .dynamics import Arrivals, Dynamics, Flows, State, demand_seen
 from .dynamics.playback import Playback, unusual_lead_times
-from .dynamics.rounding import counting
+from .dynamics.rounding import counting, is_single
 from .interface.feasibility import check_feasible
 from .interface.observation import Decision, Observation, Observer, Policy, checked_requests, viewed
 from .network.tables import Tables
@@ -36,7 +36,8 @@ class Outcome:
     ``cost_per_period`` (B,) is the mean cost of the reported periods (after the warm-up), revenue
     left out; ``costs`` the same by line; ``profit_per_period`` stands beside it where prices are
     given. ``episode_net_cost_per_period`` (B,) is cost less revenue over all periods, what bounds
-    are held against. ``trace`` holds every period where it was asked for.
+    are held against. ``trace`` holds every period where it was asked for. ``simulated_on`` says what
+    ran it: ``device``, ``backend`` and ``precision`` (``double`` or ``single``).
     """
 
     cost_per_period: Array
@@ -48,6 +49,7 @@ class Outcome:
     worlds: tuple[int, ...]
     trace: Any = None
     _kpis: Any = field(default=None, repr=False)
+    simulated_on: dict[str, str] = field(default_factory=lambda: simulated_on(NUMPY))
 
     @property
     def net_cost_per_period(self) -> Array:
@@ -76,6 +78,11 @@ class Outcome:
             raise expected("kpis", False, "a simulation with kpis=True")
         found: Kpis = self._kpis.figures()
         return found
+
+
+def simulated_on(ops: Ops, device: str = "cpu") -> dict[str, str]:
+    """What runs a simulation, as results say it."""
+    return {"device": device, "backend": ops.name, "precision": "single" if is_single(ops.float) else "double"}
 
 
 def backend_of(backend: str | Ops, dtype: Any = None) -> Ops:
@@ -209,13 +216,14 @@ def simulate(
         with on_device(device):
             done = roll_out(scenario, policy, tape, ops, kpis, progress)
         if done is not None:
-            return _outcome(t, Ledger(t), tape, done)
+            return _outcome(t, Ledger(t), tape, done, simulated_on(counting(t, ops), device))
         ops = NUMPY  # which says what the policy decided that does not fit
+    on = simulated_on(counting(t, ops))
     rollout = Rollout.of(scenario, policy, tape, counting(t, ops), kpis, names)
     if rollout is not None and rollout.worth_while():
         found = rollout.run(progress)
         if found is not None:
-            return _outcome(t, rollout.ledger, tape, found)
+            return _outcome(t, rollout.ledger, tape, found, on)
     ledger = Ledger(t, ops)
     counted = KpiAccumulator(t, tape.batch, windows(scenario), t.warm_up) if kpis else None
     sums: dict[str, Array] = {}
@@ -240,11 +248,11 @@ def simulate(
         if rollout is not None and rollout.worth_while(period + 1):
             found = rollout.run(progress, told=period + 1)
             if found is not None:
-                return _outcome(t, ledger, tape, found)
-    return _outcome(t, ledger, tape, Sums(sums, before, counted, joined(kept, costs, ops) if names else None))
+                return _outcome(t, ledger, tape, found, on)
+    return _outcome(t, ledger, tape, Sums(sums, before, counted, joined(kept, costs, ops) if names else None), on)
 
 
-def _outcome(t: Tables, ledger: Ledger, tape: Tape, sums: Sums) -> Outcome:
+def _outcome(t: Tables, ledger: Ledger, tape: Tape, sums: Sums, on: dict[str, str]) -> Outcome:
     reported = tape.periods - t.warm_up
     costs = {line: value / reported for line, value in ledger.full(sums.lines, tape.batch).items()}
     total = ledger.cost(costs)
@@ -258,6 +266,7 @@ def _outcome(t: Tables, ledger: Ledger, tape: Tape, sums: Sums) -> Outcome:
         worlds=tuple(tape.worlds),
         trace=sums.trace,
         _kpis=sums.kpis,
+        simulated_on=on,
     )
 
 

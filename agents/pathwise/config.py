@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from echelongym.envs.core.devices import Device
 from echelongym.envs.core.errors import expected
 from echelongym.envs.core.validation import Config, Count, Positive, PositiveCount, Share, number
 
@@ -58,10 +59,13 @@ class PathwiseConfig(Layout, LearnerConfig):
     smoothing: Annotated[float, number(0.0, 10.0)]  # of fixed and vehicle costs, in mean flows
     variants: PositiveCount  # of a randomised scenario, trained on in turn
     gradient: GradientLibrary = "auto"  # what takes gradients
+    device: Device = "cpu"  # where JAX takes them
     variant_steps: PositiveCount  # gradients of each before another takes its place
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.periods is not None and self.skipped is not None and self.skipped >= self.periods:
             raise expected("skipped", self.skipped, f"fewer than the {self.periods} periods")
+        if self.device != "cpu" and self.gradient in ("compiled", "torch"):
+            raise expected("device", self.device, f"cpu where the gradient is {self.gradient}")
         return self

@@ -151,7 +151,10 @@ class FamilyTrainer(PathwiseTrainer):
         policy = family_policy(self.learner, scenario, self.policy)
         window = training_window(scenario, self.learner)
         window = replace(window, worlds=self.learner.worlds or min(window.worlds, WORLDS))
-        unroll = gradients_of(self.learner.gradient, scenario, window, self.seed, self.learner.smoothing, policy.actor)
+        config = self.learner
+        unroll = gradients_of(
+            config.gradient, scenario, window, self.seed, config.smoothing, policy.actor, config.device
+        )
         if self._prices[place]:
             unroll.multipliers.price = np.array(self._prices[place])
         tape = scenario.sample(

@@ -75,8 +75,9 @@ class PathwiseTrainer(TrainingLoop):
         """Make what gradients are of."""
         scenario = relaxation(self.scenario)
         window = training_window(scenario, self.learner)
+        config = self.learner
         self._unroll: Gradients = gradients_of(
-            self.learner.gradient, scenario, window, self.seed, self.learner.smoothing, self.policy.actor
+            config.gradient, scenario, window, self.seed, config.smoothing, self.policy.actor, config.device
         )
         self._scale: float | None = None
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from .errors import expected, naming_extras, unknown
+from pydantic import AfterValidator
+
+from .errors import InputError, expected, naming_extras, unknown
 
 DEVICES = ("cpu", "gpu")
 
@@ -72,6 +74,20 @@ def device_named(name: str) -> Any:
         raise expected(
             "device", name, f"one that JAX sees, which is {seen} alone (docs/devices.md: how to install JAX for a GPU)"
         ) from None
+
+
+def _there(name: str) -> str:
+    """The name of a device, which is looked for where a setting is read: before any work is done."""
+    if name != "cpu":
+        try:
+            device_named(name)
+        except InputError as error:
+            raise ValueError(str(error).partition(": ")[2]) from None  # who reads the setting names it
+    return name
+
+
+#: A setting that names a device.
+Device = Annotated[Literal["cpu", "gpu"], AfterValidator(_there)]
 
 
 def chosen_name() -> str:

@@ -83,7 +83,10 @@ class TracedPolicy:
             check_traceable(policy)
         else:
             make: Any = recorded.on
-            self._make = make(ops)
+            try:
+                self._make = make(ops)
+            except Exception as error:
+                raise cannot_trace(policy, error) from error
         self.misfit: Array = None
 
     def opening(self, given: PolicyArrays) -> list[Array]:
@@ -135,17 +138,31 @@ class TracedPolicy:
         return self.ops.to_int(~fits).reshape((self.worlds, -1)).sum(1)
 
 
+class CannotTrace(InputError):
+    """A policy that is no JAX program, in one line that says why; NumPy runs it."""
+
+
+def cannot_trace(policy: Any, error: Exception) -> CannotTrace:
+    """The error for a policy that another one was raised for, by JAX or by the policy itself."""
+    name, told = getattr(policy, "name", type(policy).__name__), str(error).strip()
+    reason = f"{type(error).__name__}: {told.splitlines()[0] if told else ''}"
+    return CannotTrace(
+        f"policy {name}: JAX cannot trace it ({reason[:200]}): expected one in the vocabulary of backends; "
+        "backend=numpy on the CPU runs any"
+    )
+
+
 def check_traceable(policy: Any) -> None:
     """Refuse a policy that remembers what no program can carry from period to period.
 
     Raises
     ------
-    InputError
+    CannotTrace
         If it does.
     """
     for name in ("start", "foresee"):
         if callable(getattr(policy, name, None)):
-            raise InputError(
+            raise CannotTrace(
                 f"policy {getattr(policy, 'name', type(policy).__name__)}: has {name}() and does not say what it keeps from "
                 "period to period: expected one without memory, or with that of recordable(), under JAX; backend=numpy "
                 "on the CPU runs any"

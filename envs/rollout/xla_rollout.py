@@ -30,7 +30,7 @@ from .rollout import Sums
 from .scan import Scan, whole_numbers
 from .tape_part import parts
 from .traced_kpis import TracedKpis
-from .xla_policy import PolicyArrays, TracedPolicy, filled_up, policy_arrays, recorded_of
+from .xla_policy import PolicyArrays, TracedPolicy, cannot_trace, filled_up, policy_arrays, recorded_of
 
 if TYPE_CHECKING:
     from ..scenario.scenario import Scenario
@@ -158,7 +158,6 @@ class XlaRollout:
         return self._program
 
     def _compiled(self, arguments: Any) -> Any:
-        name = getattr(self._policy.policy, "name", type(self._policy.policy).__name__)
         try:
             with np.errstate(all="ignore"):  # of constants that are no numbers, which ``misfit`` tells of
                 return compiled(self._traced, *arguments)
@@ -167,11 +166,7 @@ class XlaRollout:
         except MemoryError:
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-            raise InputError(
-                f"policy {name}: JAX cannot trace it ({reason[:200]}): expected one in the vocabulary of backends; "
-                "backend=numpy on the CPU runs any"
-            ) from error
+            raise cannot_trace(self._policy.policy, error) from error
 
     @property
     def _lines(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
+from echelongym.envs.core.devices import Device
 from echelongym.envs.core.validation import Config, Count, Flag, PositiveCount, number
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.workers.cores import Workers
@@ -47,7 +48,7 @@ class Tuning(Config):
     budget: PositiveCount | None
     method: Literal["auto", "gradient", "cma", "optuna", "search"]
     gradient: Literal["auto", "jax", "torch"] = "auto"
-    device: Literal["cpu", "gpu"] = "cpu"
+    device: Device = "cpu"
     tolerance: Annotated[float, number(0, 1)]
     patience: Annotated[float, number(0, 1)]
     refit: Annotated[int, number(0, 20, integer=True)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from echelongym.envs.core.devices import Device
 from echelongym.envs.core.errors import InputError, expected, is_installed
 from echelongym.envs.core.validation import Flag
 from echelongym.envs.scenario.scenario import Scenario
@@ -37,6 +38,7 @@ class Settings(RunSettings):
     bounds: Bounds
     open_loop: Flag
     tune: Flag
+    device: Device = "cpu"
     workers: Workers = "auto"
     trust: Flag
     pictures: Flag
@@ -94,13 +96,13 @@ def compare(settings: Settings, folder: Path, limits: ServiceLimits | None = Non
     if wanted and not any(one.name == OPEN_LOOP for one in compared):
         compared.append(open_loop(scenario, *plan, settings.progress, beside))
     bounded = None if large is not None else _bounded(settings, beside)
-    scores = evaluate(scenario, compared, evaluation, settings.progress)
+    scores = evaluate(scenario, compared, evaluation, settings.progress, settings.device)
     results = Results(scenario, evaluation, scores, bounded, limits)
     missing = results.tuned_but_missing
     alone = None if missing is None or tuning is None else cost_alone(scenario, missing, tuning, settings.progress)
     if alone is not None:
         # Where its target is missed, the rule that looks at costs alone stands beside it.
-        scores = [*scores, *evaluate(scenario, [alone], evaluation, settings.progress)]
+        scores = [*scores, *evaluate(scenario, [alone], evaluation, settings.progress, settings.device)]
         results = Results(scenario, evaluation, scores, bounded, limits)
     with run_folder(folder, settings.to_dict(), scenario) as out:
         results.write(out)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from echelongym.envs.core.devices import device_named
+from echelongym.envs.core.devices import Device
 from echelongym.envs.core.errors import expected
 from echelongym.envs.core.validation import Flag
 from echelongym.envs.network.tables import Tables
@@ -41,7 +41,7 @@ class Settings(RunSettings):
     evaluation: Evaluation
     tape: str | None
     trace: Literal["none", "npz", "csv"]
-    device: Literal["cpu", "gpu"] = "cpu"
+    device: Device = "cpu"
     trust: Flag
     workers: Workers = "auto"
     progress: Flag
@@ -53,13 +53,11 @@ def run(settings: Settings, folder: Path) -> Path:
     Raises
     ------
     InputError
-        If the policy or tape cannot be loaded or is for another network, the run folder is taken, or the device is not there.
+        If the policy or tape cannot be loaded or is for another network, or the run folder is taken.
     """
     check_free(folder)
-    if settings.device != "cpu":
-        device_named(settings.device)
-        if settings.trace != "none":
-            raise expected("trace", settings.trace, f"none where the device is {settings.device}")
+    if settings.device != "cpu" and settings.trace != "none":
+        raise expected("trace", settings.trace, f"none where the device is {settings.device}")
     scenario, chosen = settings.scenario, settings.evaluation
     check_periods(scenario, chosen)
     policy = chosen_policy(settings.policy, scenario, settings.trust)
@@ -123,6 +121,7 @@ def summarise(settings: Settings, outcome: Outcome, sample: WorldSample) -> dict
         "tape": settings.tape,
         "periods": outcome.periods + outcome.warm_up,
         "warm_up": outcome.warm_up,
+        "simulated_on": outcome.simulated_on,
         "record": [] if settings.tape is not None else list(settings.scenario.record_split()),
         "intervals": sample.to_dict(),
         "cost_per_period": estimate(outcome.cost_per_period),

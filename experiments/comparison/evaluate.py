@@ -11,11 +11,12 @@ import numpy as np
 
 from echelongym.envs.accounts.estimators import Figure, Largest, Ratio, Spread
 from echelongym.envs.accounts.kpis import Kpis
+from echelongym.envs.core.backend import NUMPY
 from echelongym.envs.core.typing import Floats
 from echelongym.envs.interface.observation import Policy
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.scenario import Scenario
-from echelongym.envs.simulate import Outcome
+from echelongym.envs.simulate import Outcome, simulated_on
 from echelongym.envs.worlds.memory import worlds_that_fit
 from echelongym.envs.worlds.world_sample import NON_NEGATIVE, NOTHING, SHARE, WorldSample, sample_of
 
@@ -70,6 +71,7 @@ class Scores:
     profit: Floats | None  # (R, B) money a period, where prices are given
     figures: tuple[dict[str, Any], ...]  # of each seed, as Kpis.figures
     sample: WorldSample  # what the worlds are a sample of
+    simulated_on: Mapping[str, str] = field(default_factory=lambda: simulated_on(NUMPY))  # see Outcome
 
     @property
     def name(self) -> str:
@@ -92,9 +94,15 @@ def net(scores: Scores) -> Floats:
 
 
 def evaluate(
-    scenario: Scenario, entrants: Sequence[Entrant], evaluation: Evaluation, show_progress: bool = True
+    scenario: Scenario,
+    entrants: Sequence[Entrant],
+    evaluation: Evaluation,
+    show_progress: bool = True,
+    device: str = "cpu",
 ) -> list[Scores]:
     """Every entrant on the same worlds (purpose ``test``), chunk by chunk; where all are one history, on one of them.
+
+    On ``device`` where JAX can run it, else on the CPU (:func:`.played.played`).
 
     Raises
     ------
@@ -112,7 +120,8 @@ def evaluate(
     chunk = evaluation.chunk or min(chunk_size(scenario.tables, periods, *(policy for _, policy, _ in runs)), fit)
     parts = list(chunks(sample.worlds, chunk))
     drawn = (range(sample.worlds), evaluation.seed, periods)
-    outcomes = simulated(scenario, [(policy, identity) for _, policy, identity in runs], parts, drawn, show_progress)
+    asked = [(policy, identity) for _, policy, identity in runs]
+    outcomes = simulated(scenario, asked, parts, drawn, show_progress, device)
     scores = []
     for e, entrant in enumerate(entrants):
         mine = [found for (owner, *_), found in zip(runs, outcomes, strict=True) if owner == e]
@@ -151,6 +160,7 @@ def _scores(entrant: Entrant, outcomes: list[list[Outcome]], sample: WorldSample
         profit=None if first.profit_per_period is None else together(lambda one: one.profit_per_period),
         figures=tuple(joined([one.figures().figures for one in run], concatenated) for run in outcomes),
         sample=sample,
+        simulated_on=first.simulated_on,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from echelongym.agents.planning.perfect_information import tape_fingerprint
 from echelongym.agents.rules import Rule
 from echelongym.envs.accounts import estimators, kpis
 from echelongym.envs.interface.observation import Decision, Observation, Policy
+from echelongym.envs.rollout.xla_policy import CannotTrace
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import Outcome, simulate
 from echelongym.envs.storage import journal
@@ -28,7 +30,12 @@ _MODULES = {module.__name__: module for module in (estimators, kpis)}
 
 
 def played(
-    scenario: Scenario, policy: Policy, tape: Tape, identity: Any, progress: Callable[[int, int], None] | None = None
+    scenario: Scenario,
+    policy: Policy,
+    tape: Tape,
+    identity: Any,
+    progress: Callable[[int, int], None] | None = None,
+    device: str = "cpu",
 ) -> Outcome:
     """:func:`echelongym.envs.simulate.simulate`, or what it gave before the process was killed.
 
@@ -36,17 +43,26 @@ def played(
     ----------
     identity
         What tells the policy from others, plain data; see :func:`identity_of`.
+    device
+        Where it is simulated if JAX can run it; else on the CPU by NumPy, as ``simulated_on`` of the outcome says.
     """
+
+    def simulated() -> Outcome:
+        if device != "cpu":
+            with suppress(CannotTrace):
+                return simulate(scenario, policy, tape, progress=progress, device=device)
+        return simulate(scenario, remembered(policy, identity), tape, progress=progress)
+
     if journal.active() is None:
-        return simulate(scenario, policy, tape, progress=progress)
+        return simulated()
     found: list[Outcome] = []
 
     def compute() -> Any:
-        found.append(simulate(scenario, remembered(policy, identity), tape, progress=progress))
+        found.append(simulated())
         return plain({**_parts(found[0]), "figures": found[0].figures()})
 
-    worlds = [tape_fingerprint(tape)]
-    value = journal.step("simulation of a policy", [scenario.digest, worlds, identity], compute)
+    worlds, on = [tape_fingerprint(tape)], [] if device == "cpu" else [device]
+    value = journal.step("simulation of a policy", [scenario.digest, worlds, identity, *on], compute)
     if found:
         return found[0]
     parts = rebuilt(value)

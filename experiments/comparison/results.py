@@ -131,6 +131,7 @@ class Results:
             found["profit_per_period"] = self.interval(one.profit).to_dict()
         return found | {
             "kpis": self.aggregated[one.name],
+            "simulated_on": dict(one.simulated_on),
             "tuning_budget": one.entrant.tuning_budget,
             "training_seeds": list(one.entrant.training_seeds),
             "versus": {
@@ -267,8 +268,19 @@ class Results:
             notes.append(f"best rule: {self.best_rule}, the cheapest on these very worlds")
         if any(one.profit is not None for one in self.scores):
             notes.append("cost leaves revenue out; goods are priced, so look at profit too")
-        notes += self._service_notes() + ([] if self.bounded is None else self.bounded.lines())
+        notes += self._device_notes() + self._service_notes() + ([] if self.bounded is None else self.bounded.lines())
         return [*notes, *self.scenario.record_split()]
+
+    def _device_notes(self) -> list[str]:
+        """What was simulated elsewhere than usual, and what was not."""
+        away = [one for one in self.scores if one.simulated_on["device"] != "cpu"]
+        if not away:
+            return []
+        here = [one.name for one in self.scores if one.simulated_on["device"] == "cpu"]
+        how = "simulated on {device} by {backend} in {precision} precision".format(**away[0].simulated_on)
+        return [
+            how + (f"; on cpu, as {away[0].simulated_on['backend']} cannot run it: {', '.join(here)}" if here else "")
+        ]
 
     def _record_notes(self) -> list[str]:
         """The narrower intervals, of other worlds of the same record."""

@@ -60,6 +60,7 @@ def simulated(
     parts: Sequence[range],
     drawn: tuple[Sequence[int], int, int],
     show_progress: bool = True,
+    device: str = "cpu",
 ) -> list[list[Outcome]]:
     """Outcomes of each policy, one for each part of the worlds that it was simulated in, in the order of the worlds.
 
@@ -74,8 +75,10 @@ def simulated(
         Places of worlds that fit into memory together.
     drawn
         Numbers of all the worlds, their seed, and their periods.
+    device
+        ``cpu`` or ``gpu``, which one process has for itself; see :func:`.played.played`.
     """
-    pieces = list(_pieces(scenario, runs, parts, drawn))
+    pieces = list(_pieces(scenario, runs, parts, drawn, device))
     bytes_needed = (
         PLAIN
         + program_bytes(scenario.tables)
@@ -101,12 +104,12 @@ def _renumbered(bar: Callable[[int, float, str], None], places: Sequence[int]) -
 
 
 def _pieces(
-    scenario: Scenario, runs: Sequence[Run], parts: Sequence[range], drawn: tuple[Sequence[int], int, int]
+    scenario: Scenario, runs: Sequence[Run], parts: Sequence[range], drawn: tuple[Sequence[int], int, int], device: str
 ) -> Iterator[tuple[_Part, Piece, bool]]:
     """Parts of the work, the pieces that do them, and whether a worker can do them."""
     worlds, seed, periods = drawn
     everyone = tuple(range(len(runs)))
-    shared = asked() != 1
+    shared = asked() != 1 and device == "cpu"
     handed = [_handed(*run) if shared else run for run in runs]
     travelling = tuple(number for number in everyone if shared and _travels(*handed[number]))
     rules = tuple(number for number in travelling if isinstance(runs[number][0], Rule))
@@ -123,6 +126,7 @@ def _pieces(
                 [worlds[place] for place in some],
                 seed,
                 periods,
+                device,
             )
             share = float(len(some) * periods * len(policies))
             yield _Part(some, policies), Piece(_simulated, given, share), travels
@@ -157,7 +161,7 @@ def _travels(policy: Any, identity: Any) -> bool:
 
 
 def _simulated(
-    scenario: Scenario, runs: Sequence[tuple[Any, Any]], worlds: Sequence[int], seed: int, periods: int
+    scenario: Scenario, runs: Sequence[tuple[Any, Any]], worlds: Sequence[int], seed: int, periods: int, device: str
 ) -> list[Outcome]:
     """Outcomes of some policies on the same worlds."""
     tape = scenario.sample(worlds, seed, "test", periods)
@@ -165,7 +169,7 @@ def _simulated(
     for number, (policy, identity) in enumerate(runs):
         if isinstance(policy, _RuleByName):
             policy = RULES[policy.name](scenario, **policy.parameters)
-        outcome = played(scenario, policy, tape, identity, _told(number, len(runs)))
+        outcome = played(scenario, policy, tape, identity, _told(number, len(runs)), device)
         found.append(replace(outcome, _kpis=Figures(outcome.figures())))
     return found
 

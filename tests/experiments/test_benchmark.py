@@ -178,7 +178,7 @@ def test_summary_is_the_contracts() -> None:
     assert (summary["schema"], summary["scenario"], summary["bound"]) == (1, "store", {})
     assert summary["evaluation"] == {"worlds": 40, "seed": 7, "periods": 20, "warm_up": 4, "record": []}
     for policy, other in zip(summary["policies"], reversed(summary["policies"]), strict=True):
-        keys = {"name", "cost_per_period", "kpis", "tuning_budget", "training_seeds", "versus"}
+        keys = {"name", "cost_per_period", "kpis", "simulated_on", "tuning_budget", "training_seeds", "versus"}
         assert set(policy) == keys
         assert set(policy["cost_per_period"]) == {"mean", "ci95"}
         assert set(policy["versus"]) == {other["name"]}

@@ -27,15 +27,17 @@ def run(monkeypatch, path, *words):
 def test_one_scenario_on_the_cpu(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(device_check, "SPEED", ("lost_sales",))
     monkeypatch.setattr(device_check, "shipped_scenarios", lambda: ("lost_sales",))
-    monkeypatch.setattr(device_check, "gradients", lambda *_: [])
+    monkeypatch.setattr(device_check, "REMEMBERING", (("lost_sales", "just_in_time"),))
+    for part in ("benchmark", "gradients", "networks"):
+        monkeypatch.setattr(device_check, part, lambda *_: [])
     found = run(monkeypatch, tmp_path / "found.json", "--worlds", "16", "--periods", "8")
-    (row,) = found["equality"]
-    assert row["difference"] <= 1e-9
+    assert [row["policy"] for row in found["equality"]] == ["echelon_base_stock", "just_in_time"]
+    assert all(row["difference"] <= 1e-9 for row in found["equality"])
     assert found["agrees"] is True
-    assert found["compared"] == 1
+    assert found["compared"] == 2
     (row,) = found["speed"]
     assert all(row[name] > 0 for name in ("program", "call", "with_indicators", "numpy", "compile_seconds"))
-    assert "1 of 1 comparisons agree" in capsys.readouterr().out
+    assert "2 of 2 comparisons agree" in capsys.readouterr().out
     # Where rounding is more than may be, the command fails, and the figures are written all the same.
     monkeypatch.setitem(device_check.MOST, "double", -1.0)
     monkeypatch.setattr(device_check, "speed", lambda *_: [])
@@ -49,17 +51,27 @@ def test_without_time_everything_is_left_out(tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="1"):
         run(monkeypatch, tmp_path / "found.json")
     found = json.loads((tmp_path / "found.json").read_text())
-    rows = [row for part in ("equality", "speed", "gradients") for row in found[part]]
+    rows = [row for part in device_check.SHARES for row in found[part]]
     assert len(rows) > 20
     assert all(row["left_out"] for row in rows)
     assert found["agrees"] is False, "nothing was compared"
+
+
+def test_gradients_of_a_network_and_a_benchmark_are_compared(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(device_check, "NETWORKS", (("lost_sales", "recurrent"),))
+    (row,) = device_check.networks("cpu", 8, 8, lambda: True)
+    assert row["agrees"]
+    assert row["milliseconds"] > 0
+    rows = device_check.benchmark("cpu", 8, lambda: True)
+    assert [(row["policy"], row["agrees"]) for row in rows] == [("echelon_base_stock", True), ("sterman", True)] * 2
 
 
 @pytest.mark.slow
 def test_every_scenario_on_the_cpu(tmp_path, monkeypatch):
     found = run(monkeypatch, tmp_path / "found.json", "--worlds", "16", "--periods", "8", "--seconds", "3000")
     assert found["agrees"] is True
-    assert found["compared"] >= 17
+    assert found["compared"] >= 26
 
 
 def test_differences_are_found():

@@ -182,10 +182,10 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def all_cases(folder: Path, only: Iterable[str] = ()) -> list[Case]:
+def all_cases(folder: Path, only: Iterable[str] = (), modules: Iterable[str] = MODULES) -> list[Case]:
     """Every case; ``folder`` holds the sound files that are damaged."""
     wanted, found = set(only), []
-    for module in MODULES:
+    for module in modules:
         made = importlib.import_module(module)
         if not wanted or wanted & set(made.CATEGORIES):
             found += [case for case in made.cases(folder) if not wanted or case.category in wanted]
@@ -223,13 +223,14 @@ def main() -> int:
     """Try the cases asked for; the exit code is 1 if there are faults."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default="", help="categories, with commas between them")
+    parser.add_argument("--modules", default=",".join(MODULES), help="where cases are, with commas between them")
     parser.add_argument("--sample", type=int, default=0, help="cases of each category; 0 = all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--messages", action="store_true", help="also print what was refused, and how")
     options = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        cases = all_cases(Path(name), [word for word in options.only.split(",") if word])
+        cases = all_cases(Path(name), [word for word in options.only.split(",") if word], options.modules.split(","))
         cases = sampled(cases, options.sample, options.seed) if options.sample else cases
         verdicts = run_cases(cases)
     if options.messages:

@@ -23,11 +23,12 @@ def gradients_of(
     seed: int,
     smoothing: float,
     actor: PathwiseActor,
+    device: str = "cpu",
 ) -> Gradients:
     """Gradients of a policy's cost in a scenario of continuous units; compiled, where anything is, before the first is taken.
 
     ``auto`` is ``compiled`` where the network is small enough: a world's period as scalar C, several times as fast as JAX on
-    such networks. Else JAX, where it is installed and can trace the policy, and PyTorch where not.
+    such networks. Else JAX, where it is installed and can trace the policy, and PyTorch where not. On a GPU it is JAX.
 
     Raises
     ------
@@ -39,9 +40,9 @@ def gradients_of(
     arguments = scenario, window, seed, smoothing, actor
     if library == "torch":
         return Unroll(scenario, window, seed, smoothing)
-    if library == "jax":
+    if library == "jax" or device != "cpu":
         require("jax")
-        return JaxProgram(*arguments)
+        return JaxProgram(*arguments, device)
     compiled = NativeUnroll(*arguments)
     if compiled.native:
         return compiled

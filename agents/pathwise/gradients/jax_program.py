@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from echelongym.envs.core.backend import NUMPY, Array
+from echelongym.envs.core.devices import on_device
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.core.jax_backend import JaxOps
 from echelongym.envs.rollout.scan import Decide
@@ -36,15 +37,22 @@ class JaxProgram:
     library = "jax"
 
     def __init__(
-        self, scenario: Scenario, window: GradientWindow, seed: int, smoothing: float, actor: PathwiseActor
+        self,
+        scenario: Scenario,
+        window: GradientWindow,
+        seed: int,
+        smoothing: float,
+        actor: PathwiseActor,
+        device: str = "cpu",
     ) -> None:
         base = actor.definition.head.base
         reason = None if base is None else refusal(base)
         if reason is not None:
             raise InputError(f"agent.gradient: jax: expected torch or auto, as {reason}")
-        self.scenario, self.window, self.seed = scenario, window, seed
+        self.scenario, self.window, self.seed, self.device = scenario, window, seed, device
         self.multipliers = Multipliers(scenario, NUMPY)
-        self.gradients = cost_gradient(scenario, window, smoothing, actor.definition)
+        with on_device(device):
+            self.gradients = cost_gradient(scenario, window, smoothing, actor.definition)
         self._gradient(actor, 0, 1)  # compiles
 
     def gradient(self, actor: PathwiseActor, first: int, worlds: int) -> float:
@@ -60,7 +68,8 @@ class JaxProgram:
         numbers = list(range(first, first + worlds))
         tape = self.scenario.sample(worlds=numbers, seed=self.seed, purpose="learn", periods=self.window.periods)
         price = self.multipliers.price * self.multipliers.active
-        return self.gradients(actor.weights(), tape, price)
+        with on_device(self.device):
+            return self.gradients(actor.weights(), tape, price)
 
 
 def cost_gradient(

@@ -16,7 +16,9 @@ from echelongym.envs.core.backend import NUMPY, NumpyOps, TorchOps
 from echelongym.envs.core.jax_backend import JaxOps
 from echelongym.envs.interface.observation import Decision
 from echelongym.envs.rollout import xla_rollout
+from echelongym.envs.rollout.recordable import Recordable
 from echelongym.envs.rollout.rollout import Rollout
+from echelongym.envs.rollout.xla_policy import CannotTrace
 
 pytest.importorskip("jax")
 pytestmark = pytest.mark.filterwarnings("ignore::echelongym.envs.NetworkWarning")
@@ -262,6 +264,23 @@ def test_decisions_that_do_not_fit_get_the_line_they_always_get(small, bad):
         simulate(scenario, lambda observation: Decision(np.ones((4, 1))), tape, backend="jax")
 
 
+class CallsElsewhere:
+    """A policy of which a part is called, not recorded, as the networks of Stable-Baselines3 are."""
+
+    def __call__(self, observation):
+        return Decision(np.asarray(observation.on_hand)[:, :1, :, 0])
+
+    def recordable(self, dtype):
+        return Recordable((type(self),), [], lambda ops: lambda numbers: self, outside=lambda seen: seen)
+
+
+class BreaksAtOnce(CallsElsewhere):
+    """A policy that can prepare nothing on JAX."""
+
+    def recordable(self, dtype):
+        return Recordable((type(self),), [], lambda ops: 1 // 0)
+
+
 def test_what_jax_cannot_run_is_one_line(small):
     scenario, tape = small
 
@@ -273,9 +292,11 @@ def test_what_jax_cannot_run_is_one_line(small):
             load_policy("rolling_horizon", scenario),
             r"policy rolling_horizon: has start\(\) .*: expected one without memory",
         ),
+        (CallsElsewhere(), "policy CallsElsewhere: JAX cannot trace it"),
+        (BreaksAtOnce(), r"policy BreaksAtOnce: JAX cannot trace it \(ZeroDivisionError"),
         (looking, "policy function: JAX cannot trace it .*: expected one in the vocabulary of backends"),
     ):
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(CannotTrace, match=message):
             simulate(scenario, policy, tape, backend="jax")
     rule = RULES["echelon_base_stock"](scenario)
     with pytest.raises(InputError, match="trace = True: expected False where the backend is jax"):
@@ -304,7 +325,6 @@ for name, device in (("gpu", gpu), ("cpu", cpu)):
     made.append(found.cost_per_period)
 print(np.array_equal(*made), np.allclose(made[0], simulate(scenario, rule, tape).cost_per_period, rtol=1e-12))
 from echelongym.envs.rollout import xla_rollout
-from echelongym.envs.rollout.rollout import Rollout
 for key, kept in xla_rollout._kept.items():
     print(key[-1], *{str(one) for one in kept.rollout._program.input_shardings[0][1][0].device_set})
 """
