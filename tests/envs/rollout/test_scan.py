@@ -73,6 +73,10 @@ def largest_difference(scenario, policy, tape, dtype=np.float64):
         pairs = [*zip(there, flows, strict=True), *zip(state, closing, strict=True)]
         pairs += [(told[line], lines[line]) for line in told]
         for wanted, found in pairs:
+            if wanted is None and found is not None and period == 0:
+                # Nothing arrives before the first period, so NumPy has no units to lose; JAX runs all periods alike.
+                assert not np.asarray(found.value[period]).any()
+                continue
             assert (wanted is None) == (found is None)
             if wanted is None:
                 continue
