@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import sys
@@ -13,12 +14,12 @@ from typing import Any
 
 from echelongym.envs.core.errors import InputError, MissingExtra, naming_extras, shorten
 
-from ..runs.sweeps import own_sweep, sweeping
+from ..runs.sweeps import JobsFailed, own_sweep, sweeping
 from . import launching
 from .compose import PACKAGE, arguments, checked, composed, groups, plain
 from .hydra_interface import clean_errors, split_flags
 from .launching import typing
-from .sweep_jobs import JobOfSweep, run_jobs
+from .sweep_jobs import JobDone, JobOfSweep, run_jobs
 from .terminal import warnings_as_lines
 
 # Hydra writes nothing but our run folder, and logs nothing of its own.
@@ -41,7 +42,7 @@ def launch(command: str, given: Sequence[str]) -> None:
     sweep = "--multirun" in flags
     overrides = [*_QUIET, *_FOLDERS, *arguments(command, words, sweep)]
     failed: list[Exception] = []
-    folders: list[Path] = []
+    done: list[JobDone] = []
     jobs: list[JobOfSweep] = []
 
     def task(config: Any) -> Any:
@@ -49,7 +50,7 @@ def launch(command: str, given: Sequence[str]) -> None:
             with naming_extras(), clean_errors():
                 made = _run(command, config, jobs)
             if made is not None:
-                folders.append(made)
+                done.append(JobDone(plain(config), made))
             return made
         except (InputError, MissingExtra, OSError) as error:
             # Hydra would print a line of its own; of a sweep, which may run elsewhere, it is to tell the failed job.
@@ -66,13 +67,30 @@ def launch(command: str, given: Sequence[str]) -> None:
         with typing(words), sweeping(), warnings_as_lines(), _composed_once(), _hydra_arguments([*flags, *overrides]):
             hydra.main(version_base="1.3", config_path=f"pkg://{PACKAGE}", config_name=command)(task)()
             if jobs:
-                folders += run_jobs(jobs, [command, *given])
+                done += run_jobs(jobs, [command, *given])
+                _raise_where_all_failed(done)
+            if sweep and len(done) > 1:
+                _end_of_sweep(command, done)
     if failed:
         raise failed[0]
-    if command == "train" and len(folders) > 1:
-        from .seeds_table import show_seeds
 
-        show_seeds(folders)
+
+def _raise_where_all_failed(done: Sequence[JobDone]) -> None:
+    errors = [job.error for job in done if job.error is not None]
+    if errors and len(errors) == len(done):
+        raise errors[0]
+
+
+def _end_of_sweep(command: str, done: Sequence[JobDone]) -> None:
+    """What the command shows of all jobs together; an error where some of them failed."""
+    module = importlib.import_module(f"{__package__.rpartition('.')[0]}.commands.{command}")
+    if hasattr(module, "swept"):
+        module.swept(done)
+    errors = [job.error for job in done if job.error is not None]
+    if errors:
+        raise JobsFailed(
+            f"{len(errors)} of {len(done)} jobs failed, the first with: {errors[0]}; the same command goes on with them"
+        )
 
 
 @contextmanager

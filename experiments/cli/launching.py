@@ -93,6 +93,17 @@ def working_on(words: str) -> Iterator[None]:
 
 
 @contextmanager
+def left_alone() -> Iterator[None]:
+    """Forget a command that failed meanwhile, as others follow it."""
+    before = len(_at_work)
+    try:
+        yield
+    except Exception:
+        del _at_work[before:]
+        raise
+
+
+@contextmanager
 def typing(words: Sequence[str]) -> Iterator[None]:
     """Keep the words that the user typed while their command runs, for :func:`scenario_words`."""
     before = list(_typed)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from echelongym.envs.core.errors import naming_extras
+from echelongym.envs.core.errors import InputError, MissingExtra, naming_extras
 from echelongym.envs.workers.cores import PAYS, WITH_GRADIENTS, checked_workers, most_workers
 from echelongym.envs.workers.pieces import Piece, as_done
 
+from ..runs.folders import shown
 from . import launching
 from .hydra_interface import clean_errors
 from .terminal import bar_of_pieces, say, warnings_as_lines
@@ -45,8 +46,17 @@ class JobOfSweep:
         return float(module.job_seconds(self.data)) if hasattr(module, "job_seconds") else None
 
 
-def run_jobs(jobs: Sequence[JobOfSweep], words: Sequence[str]) -> list[Path]:
-    """Run all jobs of a sweep; their run folders, in the order of the jobs.
+@dataclass(frozen=True)
+class JobDone:
+    """A job that is over: its settings and its run folder, and the error that it ended with, if it failed."""
+
+    data: dict[str, Any]
+    folder: Path
+    error: Exception | None = None
+
+
+def run_jobs(jobs: Sequence[JobOfSweep], words: Sequence[str]) -> list[JobDone]:
+    """Run all jobs of a sweep, those after one that failed, too; what became of them, in their order.
 
     Where workers pay, jobs go side by side, with one bar, and what each says is printed when it is done. Otherwise, and
     where nobody can tell beforehand how long jobs take, each has this process and all workers to itself.
@@ -63,20 +73,40 @@ def run_jobs(jobs: Sequence[JobOfSweep], words: Sequence[str]) -> list[Path]:
     pieces = [Piece(_run_alone, (job,), one or 1.0) for job, one in zip(jobs, seconds, strict=True)]
     most = most_workers(workers, len(jobs), WITH_GRADIENTS)
     if most == 1 or (workers == "auto" and (expected or 0.0) < PAYS):
-        return [job.run() for job in jobs]
-    found: dict[int, Path] = {}
+        done = []
+        for job in jobs:
+            done.append(_run_one(job))
+            _say_failure(done[-1])
+        return done
+    found: dict[int, JobDone] = {}
     with (
         launching.working_on(shlex.join(words)),
         bar_of_pieces(f"{len(jobs)} jobs, {most} at a time", pieces, bool(jobs[0].data.get("progress"))) as bar,
     ):
         for number, (made, text) in as_done(pieces, expected, WITH_GRADIENTS, bar, workers):
             found[number] = made
-            say(text.rstrip("\n"))
+            if text.strip():
+                say(text.rstrip("\n"))
+            _say_failure(made)
     return [found[number] for number in range(len(jobs))]
 
 
-def _run_alone(job: JobOfSweep) -> tuple[Path, str]:
-    """Run a job in a worker: its run folder, and what it said."""
+def _run_one(job: JobOfSweep) -> JobDone:
+    """Run a job; what the user can mend, or a full disk, ends it alone."""
+    try:
+        with launching.left_alone():
+            return JobDone(job.data, job.run())
+    except (InputError, MissingExtra, OSError) as error:
+        return JobDone(job.data, job.folder, error)
+
+
+def _say_failure(done: JobDone) -> None:
+    if done.error is not None:
+        say(f"{shown(done.folder)}: failed: {done.error}")
+
+
+def _run_alone(job: JobOfSweep) -> tuple[JobDone, str]:
+    """Run a job in a worker: what became of it, and what it said."""
     with contextlib.redirect_stdout(io.StringIO()) as said, warnings_as_lines():
-        made = job.run()
+        made = _run_one(job)
     return made, said.getvalue()

@@ -2,15 +2,17 @@
 
 The run folder is there from the start, so that a training that was killed can go on: ``config.yaml``, ``scenario.yaml``,
 ``policy.npz`` (the best policy so far), ``progress.csv`` (the learning curve), ``checkpoints/``, ``tensorboard/`` where it is
-installed; ``model.zip`` (for users of Stable-Baselines3) and ``summary.json`` when it is done.
+installed; ``model.zip`` (for users of Stable-Baselines3), ``learning.png`` (the curve beside the rule and the bound) and
+``summary.json`` when it is done.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,20 +28,25 @@ from echelongym.envs.storage.files import read_yaml, write_yaml
 from echelongym.envs.worlds.record_statement import playable
 from echelongym.envs.worlds.world_sample import WorldSample, sample_of
 
-from ..cli.terminal import cell, finish, say
+from ..cli.terminal import can_draw, cell, finish, say
 from ..comparison.service import ServiceComparison, compare_kpis
 from ..comparison.service_limits import said_limits
+from ..figures.learning import learning_curves
 from ..runs.claims import Claim, claimed, current, merged, unfinished
 from ..runs.folders import RunFolder, check_free, portable, scenario_argument, shown
 from ..runs.provenance import environment
 from ..statistics import Comparison, cost_interval, paired_comparison
 from ..training.baselines import Baselines, Start, starting_rule
 from ..training.progress import reported
+from ..training.run_records import TrainingRecord, curve_of, failed, finished
+from ..training.seeds_table import PICTURE, combinations, next_line, panels, show_trainings
 from ..training.settings import Settings
 from ..training.trainers import POLICY_FILE, Learning, latest, learning
 
 if TYPE_CHECKING:
     from echelongym.envs.worlds.tape import Tape
+
+    from ..cli.sweep_jobs import JobDone
 
 #: A training writes into its run folder from the start.
 VISIBLE = True
@@ -52,6 +59,20 @@ def job_seconds(data: Mapping[str, Any]) -> float:
     budget = data["budget"]
     given = budget["cpu_seconds"], budget["env_steps"]
     return float(given[0] or (given[1] / QUICK if isinstance(given[1], int) else USUAL))
+
+
+def swept(jobs: Sequence[JobDone]) -> None:
+    """End a sweep: one table of all its trainings, and one picture, in its folder."""
+    trainings = [
+        finished(job.folder, job.data) if job.error is None else failed(job.folder, job.data, job.error) for job in jobs
+    ]
+    folder = Path(os.path.commonpath([os.path.abspath(job.folder.parent) for job in jobs]))
+    names = show_trainings(trainings, RunFolder(folder))
+    say("")
+    say(f"Results: {shown(folder)} ({', '.join(names)})")
+    following = next_line(trainings)
+    if following is not None:
+        say(f"Next:    {following}")
 
 
 def train(
@@ -153,7 +174,12 @@ def _run(settings: Settings, folder: Path, held: Claim) -> Path:
     written = made.finish(trained)
     validated = _validated(settings, tape, trained, baselines)
     against = validated.comparison
-    out.json("summary.json", _summary(settings, trained, baselines, start, validated))
+    found = _summary(settings, trained, baselines, start, validated) | {"minimised": kind.cost}
+    if can_draw():
+        record = TrainingRecord(folder, settings.to_dict(), found, curve_of(trained.curve))
+        learning_curves(out / PICTURE, panels(combinations([record])))
+        written = [PICTURE, *written]
+    out.json("summary.json", found)
     say(
         f"{label(settings.agent)} on {scenario.name}: {trained.env_steps:,} env-steps in {trained.cpu_seconds:.0f} "
         f"CPU-seconds ({time.monotonic() - started:.0f} s)."

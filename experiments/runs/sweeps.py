@@ -27,6 +27,10 @@ _HYDRA = "multirun.yaml"  # that Hydra writes into the folder of a sweep
 _sweeps: dict[Path, Sweep] = {}
 
 
+class JobsFailed(InputError):
+    """Some jobs of a sweep failed, and others are done: it is taken up when it is typed again."""
+
+
 @dataclass(frozen=True)
 class Sweep:
     """A sweep at work in this process.
@@ -110,7 +114,7 @@ def sweeping() -> Iterator[None]:
         yield
         done = True
     except (InputError, MissingExtra) as error:
-        refused = not isinstance(error, CannotWrite)
+        refused = not isinstance(error, CannotWrite | JobsFailed)
         raise
     finally:
         while _sweeps:
@@ -162,4 +166,4 @@ def _beside(folder: Path, suffix: str) -> Path:
     return folder.with_name(f".{folder.name}{suffix}")
 
 
-__all__ = ["Sweep", "own_sweep", "sweeping"]
+__all__ = ["JobsFailed", "Sweep", "own_sweep", "sweeping"]

@@ -82,7 +82,16 @@ def test_run_folder_is_that_of_every_learner(scenario, name):
     learner = {**learner_config(name).model_dump(mode="json"), **SMALL}
     folder = short(scenario, "run", 2 * STEP, learner)
     names = {path.name for path in folder.iterdir()}
-    assert names == {"config.yaml", "scenario.yaml", "policy.npz", "progress.csv", "checkpoints", "summary.json"}
+    results = {
+        "config.yaml",
+        "scenario.yaml",
+        "policy.npz",
+        "progress.csv",
+        "checkpoints",
+        "summary.json",
+        "learning.png",
+    }
+    assert names == results
     assert summary(folder)["agent"] == name
     rows = curve(folder)
     best = min(float(row["cost_per_period"]) for row in rows)
