@@ -39,7 +39,7 @@ ROOMS = {
         "training",
         "residual",
         "pathwise",
-        "sb3",
+        "sb3 evolution",
         "learners",
         "loading",
     ),

@@ -1,0 +1,1 @@
+"""Evolution of pathwise policies: their weights are searched by CMA-ES on the simulation itself."""
