@@ -86,9 +86,7 @@ class SearchSpace(nn.Module):
         space, moving = self._space, self._moving
         moved = np.maximum(self._first[moving] + self._level_sigma * space.scale[moving] * steps, space.lower[moving])
         numbers = self._first.copy()
-        numbers[moving] = np.where(
-            steps == 0.0, self._first[moving], np.where(self._whole, half_up(moved), moved)
-        )
+        numbers[moving] = np.where(steps == 0.0, self._first[moving], np.where(self._whole, half_up(moved), moved))
         self.get_buffer("rule").copy_(torch.from_numpy(numbers))
 
     def use(self) -> None:

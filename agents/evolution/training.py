@@ -13,7 +13,6 @@ from .config import KIND
 
 if TYPE_CHECKING:
     from ..checkpoint_files import Checkpoint
-    from ..training_loop import TrainingLoop
 
 
 class EvolutionRun(PathwiseRun):
@@ -21,7 +20,7 @@ class EvolutionRun(PathwiseRun):
 
     @classmethod
     def of(cls, learner: Any, scenario: Scenario) -> type[TrainingRun]:
-        """This one; of a randomised scenario the network as it stands is learnt."""
+        """One network; of a randomised scenario the one as it stands."""
         return cls
 
     @classmethod
@@ -37,7 +36,7 @@ class EvolutionRun(PathwiseRun):
 
         return latest_checkpoint(folder, KIND)
 
-    def _trainer(self, plan: TrainingPlan) -> TrainingLoop:
+    def _trainer(self, plan: TrainingPlan) -> Any:
         from ..pathwise.policy import make_policy
         from .search_space import SearchSpace
         from .trainer import EvolutionTrainer, strategy_of
