@@ -2,11 +2,11 @@
 
 from .planning.rolling import RollingHorizon
 from .rules.base_stock import CappedEchelonBaseStock, CappedLocalBaseStock, EchelonBaseStock, LocalBaseStock
-from .rules.critical_levels import CriticalLevels
+from .rules.critical_levels import CriticalLevels, HoldBackLevels
 from .rules.dual import CappedDualIndex, DualIndex, ExpediteThreshold, SingleIndex, TailoredBaseSurge
 from .rules.just_in_time import JustInTime
 from .rules.random_requests import RandomRequests
-from .rules.reorder import CanOrder, ReorderPointOrderUpTo, ReorderPointQuantity
+from .rules.reorder import CanOrder, CappedReorderPointOrderUpTo, ReorderPointOrderUpTo, ReorderPointQuantity
 from .rules.responsive import DisruptionAwareBaseStock, ForecastBaseStock, Playbook
 from .rules.rule import Rule
 from .rules.sterman import AnchoringAndAdjustment
@@ -19,6 +19,7 @@ RULES: dict[str, type[Rule]] = {
         EchelonBaseStock,
         CappedEchelonBaseStock,
         ReorderPointOrderUpTo,
+        CappedReorderPointOrderUpTo,
         ReorderPointQuantity,
         CanOrder,
         SingleIndex,
@@ -30,6 +31,7 @@ RULES: dict[str, type[Rule]] = {
         ProactiveTransshipment,
         CappedLocalBaseStock,
         CriticalLevels,
+        HoldBackLevels,
         ForecastBaseStock,
         DisruptionAwareBaseStock,
         Playbook,

@@ -1,11 +1,11 @@
 """Rules: replenishment policies with named parameters, one file a family."""
 
 from .base_stock import CappedEchelonBaseStock, CappedLocalBaseStock, EchelonBaseStock, LocalBaseStock
-from .critical_levels import CriticalLevels
+from .critical_levels import CriticalLevels, HoldBackLevels
 from .dual import CappedDualIndex, DualIndex, ExpediteThreshold, SingleIndex, TailoredBaseSurge
 from .just_in_time import JustInTime
 from .random_requests import RandomRequests
-from .reorder import CanOrder, ReorderPointOrderUpTo, ReorderPointQuantity
+from .reorder import CanOrder, CappedReorderPointOrderUpTo, ReorderPointOrderUpTo, ReorderPointQuantity
 from .responsive import DisruptionAwareBaseStock, ForecastBaseStock, Playbook
 from .rule import Rule, Space
 from .sterman import AnchoringAndAdjustment
@@ -17,12 +17,14 @@ __all__ = [
     "CappedDualIndex",
     "CappedEchelonBaseStock",
     "CappedLocalBaseStock",
+    "CappedReorderPointOrderUpTo",
     "CriticalLevels",
     "DisruptionAwareBaseStock",
     "DualIndex",
     "EchelonBaseStock",
     "ExpediteThreshold",
     "ForecastBaseStock",
+    "HoldBackLevels",
     "JustInTime",
     "LocalBaseStock",
     "Playbook",

@@ -327,6 +327,26 @@ def cut_to_shares(
     return ops.put(request + 0, scarce.items, shares)
 
 
+def in_proportion(ops: Ops, claims: Array, stock: Array, groups: Segments) -> Array:
+    """Shares (items, B) of ``stock`` (groups, B) in proportion to claims, which are met where it suffices.
+
+    Whole units are shared in whole units, none left over: each share is a difference of rounded running sums.
+    """
+    out = ops.zeros(tuple(claims.shape), claims.dtype)
+    for flat, number, size, wanted, here in _by_size(claims, stock, groups):
+        if size == 1:
+            share = ops.minimum(wanted, here)
+        else:
+            ratio = ops.minimum(here / ops.maximum(ops.total(wanted, 1)[:, None], TINY), 1.0)
+            share = wanted * ratio
+            if claims.dtype == ops.int:
+                upto = ops.cumulate(wanted, 1)
+                ends, starts = (ops.to_int(ops.floor(units * ratio + (0.5 + TINY))) for units in (upto, upto - wanted))
+                share = ops.minimum(ends - starts, wanted)
+        out = ops.put(out, flat, share.reshape((number * size, -1)))
+    return out
+
+
 def lent(ops: Ops, request: Array, surplus: Array, by_source: Segments) -> Array:
     """Requests (n, B) cut to the surplus (m, B) of their sources, in proportion."""
     if by_source.largest == 1:

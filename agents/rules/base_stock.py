@@ -182,6 +182,10 @@ class BaseStock(Rule):
         """(n, B) units asked for, before what sources keep and caps; ``gap`` (n, B) is level less position."""
         return ops.maximum(gap, 0)
 
+    def _sharable(self, on_hand: Array, constants: dict[str, Any], ops: Ops) -> Array:
+        """(N, P, B) units that lanes may take, of ``on_hand`` (N, P, A, B)."""
+        return ops.total(on_hand, 2)
+
     def _reserve(self, observation: Observation, constants: dict[str, Any], ops: Ops) -> Array | None:
         """(B, S, P) units that each pair leaves on hand, None for none."""
         return None
@@ -246,17 +250,13 @@ class BaseStock(Rule):
                 own = step.moved(own, request)
                 position = own if plan.accumulate is None else plan.accumulate(own)
             if step.scarce is not None and self.allocation != "proportional":
-                if shift.demand is not None:
-                    looked_at = looked_at - shift.demand
-                asked = cut_to_shares(
-                    step, request, ops.total(standing, 2), requests, plan.spread, looked_at, wanted, ops
-                )
-            if step.all_lanes:
-                requests = asked
-                break
-            if requests is None:
-                requests = ops.zeros((t.L * t.P, asked.shape[-1]), asked.dtype)
-            requests = ops.put(requests, step.lanes, asked)
+                looked_at = looked_at if shift.demand is None else looked_at - shift.demand
+                stock = self._sharable(standing, self._made[key], ops)
+                asked = cut_to_shares(step, request, stock, requests, plan.spread, looked_at, wanted, ops)
+            if not step.all_lanes:
+                others = ops.zeros((t.L * t.P, asked.shape[-1]), asked.dtype) if requests is None else requests
+                asked = ops.put(others, step.lanes, asked)
+            requests = asked
         if requests is None:
             requests = ops.zeros((t.L * t.P, standing.shape[-1]), standing.dtype)
         reserve = self._reserve(observation, self._made[key], ops)

@@ -202,6 +202,58 @@ class ReorderPointOrderUpTo(_EitherPosition):
         return request * ops.cast(due, request.dtype)
 
 
+class CappedReorderPointOrderUpTo(ReorderPointOrderUpTo):
+    """(s, S, q): (s, S) that asks for at most q units at a time.
+
+    The modified (s, S) policy for lost sales with a fixed cost an order: where a position is at or below s, min(S -
+    position, q) units are ordered, with q < S - s possible, so that the next order may follow at once (Bijvank, Bhulai
+    and Huh, European Journal of Operational Research 241(2), 2015). Without caps it is (s, S); with reorder points at
+    or above levels it is capped base-stock; in whole units with S = s + q it orders q at a time, as (R, nQ) with n at
+    most 1 does.
+
+    Parameters
+    ----------
+    reorder_points, levels, position
+        As in :class:`ReorderPointOrderUpTo`.
+    caps
+        q: most units a lane asks for in a period, by lane (and product); left out: none.
+    express_levels, lateral_levels, keep_levels, allocation
+        As in :class:`~.base_stock.BaseStock`.
+
+    Raises
+    ------
+    InputError
+        Besides what every rule raises: if orders cost nothing and have no least size on any primary lane.
+    """
+
+    name = "capped_reorder_point_order_up_to"
+    pure = True
+    capped = True
+
+    @classmethod
+    def refusal(cls, scenario: Scenario) -> str | None:
+        """Reason to refuse a scenario in which waiting to order saves nothing."""
+        t, primary = scenario.tables, Forest(scenario.tables).primary
+        primary = primary[primary >= 0]
+        if (fixed_costs(scenario)[primary // t.P] > 0).any() or (t.lot.reshape(-1)[primary] > 0).any():
+            return None
+        return (
+            "no primary lane has a fixed cost, a batch or a minimum order, so that base-stock with caps does the same"
+        )
+
+    def _make_groups(self) -> list[Group]:
+        """Caps of primary lanes start at what is ordered at once from the reorder point."""
+        groups, primary = super()._make_groups(), self.forest.primary
+        place = next(i for i, group in enumerate(groups) if group.name == "caps")
+        start, scale = groups[place].start.copy(), groups[place].scale.copy()
+        fed = primary >= 0
+        ordered = np.maximum((self.tops - self.bottoms + self.overshot)[fed], start[primary[fed]])
+        start[primary[fed]] = np.rint(ordered) if self.tables.integer else ordered
+        scale[primary[fed]] = self.step[fed]
+        groups[place] = replace(groups[place], start=start, scale=scale)
+        return groups
+
+
 class ReorderPointQuantity(_EitherPosition):
     """(R, nQ): where a position is at or below its reorder point R, the least whole number of quantities Q is ordered
     that raises it above R.

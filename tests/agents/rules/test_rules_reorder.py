@@ -12,15 +12,17 @@ from rule_properties import check_on_a_random_network
 from test_rules import Counted, observations
 
 from echelongym.agents import load_policy
+from echelongym.agents.exact import best, solve
 from echelongym.agents.registry import RULES
 from echelongym.agents.tuning.tuner import tune
 from echelongym.envs import InputError, Scenario, simulate
 
-REORDERING = ["reorder_point_order_up_to", "reorder_point_quantity", "can_order"]
+REORDERING = ["reorder_point_order_up_to", "reorder_point_quantity", "can_order", "capped_reorder_point_order_up_to"]
+CAPPED = REORDERING[3]
 
 
-def one_store(mean, lead_time, fixed, penalty, **lane):
-    """Poisson demand, holding cost 1, backorders, a fixed cost an order."""
+def one_store(mean, lead_time, fixed, penalty, lost=None, **lane):
+    """Poisson demand, holding cost 1, a fixed cost an order; backorders, or lost sales at ``lost`` a unit."""
     return instances.build(
         {
             "name": "one_store",
@@ -34,7 +36,8 @@ def one_store(mean, lead_time, fixed, penalty, **lane):
                 "shoppers": {
                     "sources": {"store": {}},
                     "demand": {"kind": "poisson", "mean": mean},
-                    "lost_share": 0,
+                    "lost_share": int(lost is not None),
+                    "lost_sale_cost": lost or 0,
                     "backorder_cost": penalty,
                 }
             },
@@ -89,8 +92,8 @@ def test_order_up_to_costs_what_zheng_and_federgruen_say():
 def test_automatic_points_are_near_the_best():
     """No search: from the economic order quantity alone, within a tenth of the optimum."""
     scenario = zheng_federgruen()
-    for rule, best in (("reorder_point_order_up_to", 35.021555), ("reorder_point_quantity", 35.7)):
-        assert measured(scenario, load_policy(rule, scenario), 128)[0] < 1.1 * best
+    for rule, least in (("reorder_point_order_up_to", 35.021555), ("reorder_point_quantity", 35.7)):
+        assert measured(scenario, load_policy(rule, scenario), 128)[0] < 1.1 * least
 
 
 def poisson(mean, highest):
@@ -118,6 +121,22 @@ def test_quantities_cost_what_evenly_spread_positions_cost(point, quantity, lead
     policy = load_policy("reorder_point_quantity", scenario, reorder_points=point, order_quantities=quantity)
     found, error = measured(scenario, policy)
     assert abs(found - (known + fixed * orders) / quantity) <= 3 * error
+
+
+BIJVANK = {  # rule: its best cost, and the optimum, as published
+    "reorder_point_order_up_to": 11.62,
+    "reorder_point_quantity": 11.56,
+    CAPPED: 11.50,
+    "optimum": 11.46,
+}
+
+
+@pytest.mark.parametrize("rule", BIJVANK)
+def test_lost_sales_with_a_fixed_cost_cost_what_bijvank_says(rule):
+    """Bijvank, Bhulai and Huh (European Journal of Operational Research 241(2), 2015): L 2, h 1, p 14, K 5, Poisson 5."""
+    scenario = one_store(5, 2, 5, 0, lost=14)
+    found = solve(scenario, "value_iteration").value if rule == "optimum" else best(scenario, rule)[1]
+    assert abs(found - BIJVANK[rule]) <= 0.005
 
 
 # Orders in plain Python ---------------------------------------------------------------------------------
@@ -226,6 +245,22 @@ def test_without_a_gap_or_a_fixed_cost_they_are_base_stock():
         )
 
 
+def test_caps_only_cut_what_is_ordered_at_once():
+    """Decision by decision: min(what (s, S) asks for, q); without caps it is (s, S)."""
+    for seed, units in ((1, "integer"), (2, "continuous"), (5, "integer")):
+        data = random_scenario(np.random.default_rng(seed), units)
+        data["lanes"] = {name: lane | {"fixed_cost": 3} for name, lane in data["lanes"].items()}
+        scenario = Scenario.from_mapping(data)
+        assert not load_policy(CAPPED, scenario).parameters.get("caps")
+        plain, capped = RULES[REORDERING[0]](scenario), RULES[CAPPED](scenario, caps=4)
+        cut = 0
+        for observation, decision in observations(scenario, capped, worlds=2, length=8):
+            asked = plain(observation).requests
+            np.testing.assert_array_equal(decision.requests, np.minimum(asked, 4))
+            cut += int((asked > 4).sum())
+        assert cut > 0
+
+
 def test_can_order_points_range_from_each_alone_to_all_together():
     scenario = joint(3)
     tape = scenario.sample(worlds=6, seed=4, purpose="test", periods=80)
@@ -283,6 +318,7 @@ def test_the_tuner_takes_them(rule, units):
     ("rule", "parameters", "message"),
     [
         ("can_order", {}, "carry several products"),
+        (CAPPED, {"caps": -1}, ">= 0"),
         ("reorder_point_order_up_to", {"position": "both"}, "echelon or local"),
         ("reorder_point_order_up_to", {"reorder_point": 3}, "did you mean 'reorder_points'"),
         ("reorder_point_quantity", {"levels": 3}, "levels"),
@@ -292,3 +328,11 @@ def test_the_tuner_takes_them(rule, units):
 def test_what_makes_no_sense_is_refused(rule, parameters, message):
     with pytest.raises(InputError, match=message):
         load_policy(rule, zheng_federgruen(), **parameters)
+
+
+def test_caps_are_refused_where_waiting_saves_nothing():
+    for lane in ({}, {"minimum_order": 5}, {"batch": 5}):
+        scenario = one_store(10, 2, 0, 9, **lane)
+        assert (RULES[CAPPED].refusal(scenario) is None) == bool(lane)
+    with pytest.raises(InputError, match="no primary lane has a fixed cost"):
+        load_policy(CAPPED, one_store(10, 2, 0, 9))
