@@ -48,6 +48,10 @@ _RESUME = ("auto", "true", "false", "True", "False")
 
 # A name as a part of a path: ${folder_name:${scenario.name}}.
 OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+# What `show` shows, as a part of a path: trainings where some are given, else the scenario.
+OmegaConf.register_new_resolver(
+    "shown_name", lambda trainings, name: "trainings" if trainings else folder_name(name), replace=True
+)
 
 
 def compose(command: str, given: Sequence[str] = ()) -> dict[str, Any]:

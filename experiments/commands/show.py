@@ -1,26 +1,36 @@
-"""``echelongym show``: a scenario as tables, and its network as a picture."""
+"""``echelongym show``: a scenario as tables, and its network as a picture; or trainings as a table and their curves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BeforeValidator
 
+from echelongym.agents.budget import objective
 from echelongym.agents.registry import RULES
+from echelongym.envs.core.errors import expected
 from echelongym.envs.core.validation import Config
 from echelongym.envs.interface.feasibility import problems
 from echelongym.envs.network.tables import Tables
 from echelongym.envs.scenario.randomise import check
 from echelongym.envs.scenario.ranges import Range
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.simulate import simulate
 
-from ..cli.settings import USUAL_RULE, RunSettings
-from ..cli.terminal import can_draw, finish, say, table, typed
+from ..cli.launching import typed_words
+from ..cli.settings import USUAL_RULE, PolicyChoice, PolicyName, RunSettings
+from ..cli.terminal import can_draw, cell, finish, say, table, typed
+from ..comparison.played import identity_of, remembered
+from ..comparison.policy_choice import chosen_policy
 from ..comparison.service_limits import said_limits
 from ..figures.network import draw_network
 from ..runs.folders import RunFolder, check_free, run_folder, scenario_argument
+from ..training.run_records import TrainingRecord, found_in
+from ..training.seeds_table import next_line, show_trainings
+from .train import validation_periods
 
 _LONG = 30  # rows of a table in the terminal; the CSV has all
 _NOTHING: tuple[Any, ...] = (None, "", 0, 0.0)
@@ -37,15 +47,26 @@ _SHOWN = {
 }
 
 
+def _several(value: Any) -> Any:
+    """One name alone stands for a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
 class Settings(RunSettings):
     """Settings of ``show``; see ``configs/show.yaml``."""
 
+    trainings: Annotated[tuple[str, ...] | None, BeforeValidator(_several)]
+    policies: Annotated[tuple[PolicyName, ...], BeforeValidator(_several)]
     picture: Literal["png", "svg", "pdf"]
 
 
 def run(settings: Settings, folder: Path) -> Path:
     """Print the tables, write them as CSV and the network as a picture; returns the run folder."""
     check_free(folder)
+    if settings.trainings:
+        return _trainings(settings, settings.trainings, folder)
+    if settings.policies:
+        raise expected("show: policies", list(settings.policies), "trainings=FOLDER beside them")
     scenario = settings.scenario
     t = scenario.tables
     sections = {"nodes": node_rows(t), "lanes": lane_rows(t), "customers": customer_rows(t)}
@@ -78,6 +99,43 @@ def run(settings: Settings, folder: Path) -> Path:
         ["tables", *(["network picture"] if (run.path / f"network.{settings.picture}").is_file() else [])],
     )
     return run.path
+
+
+def _trainings(settings: Settings, names: Sequence[str], folder: Path) -> Path:
+    """Show trainings: their table, and cost against CPU-seconds; returns the run folder.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no finished training, or policies are to be run on trainings of several scenarios.
+    """
+    given = [word for word in typed_words() if word.lstrip("+~").startswith(("scenario=", "scenario."))]
+    if given:
+        raise expected("show: trainings", ", ".join(names), f"no {given[0]} beside them: the scenario is theirs")
+    found = found_in(names)
+    scenario = Scenario.load(found[0].folder / "scenario.yaml")
+    more = _costs(settings.policies, scenario, found)
+    shown = settings.model_copy(update={"scenario": scenario})
+    with run_folder(folder, shown.to_dict(), scenario) as out:
+        written = show_trainings(found, out, f"learning.{settings.picture}", more)
+    finish(out.path, next_line(found) or typed("show", trainings=names[0]), written)
+    return out.path
+
+
+def _costs(policies: Sequence[str], scenario: Scenario, trainings: Sequence[TrainingRecord]) -> dict[str, float]:
+    """Mean cost of policies in the validation worlds of the trainings, by name."""
+    worlds = {repr(((one.summary or {})["digest"], (one.summary or {})["validation"])) for one in trainings}
+    if policies and len(worlds) > 1:
+        raise expected("show: policies", list(policies), "trainings on one scenario, with the same validation worlds")
+    found = {}
+    for name in policies:
+        policy = chosen_policy(PolicyChoice(name=name, parameters={}), scenario)
+        asked = remembered(policy, identity_of(policy, name, 0, name))  # plans are kept if this is stopped
+        chosen = (trainings[0].summary or {})["validation"]
+        tape = scenario.sample(chosen["worlds"], chosen["seed"], "validate", validation_periods(scenario))
+        found[name] = float(objective(simulate(scenario, asked, tape, kpis=False)).mean())
+        say(f"{name}: cost per period {cell(found[name])} in {chosen['worlds']} validation worlds")
+    return found
 
 
 def _rule(scenario: Scenario) -> str:

@@ -65,14 +65,27 @@ def reference_name(summary: Mapping[str, Any]) -> str:
     return f"tuned {name}" if found.get("how") == "tuned" else f"{name}, automatic levels"
 
 
-def show_trainings(trainings: Sequence[TrainingRecord], folder: RunFolder) -> list[str]:
-    """Print the table, write it and draw the picture into a folder; names of the files."""
+def show_trainings(
+    trainings: Sequence[TrainingRecord],
+    folder: RunFolder,
+    picture: str = PICTURE,
+    more: Mapping[str, float] | None = None,
+) -> list[str]:
+    """Print the table, write it and draw the picture into a folder; names of the files.
+
+    Parameters
+    ----------
+    picture
+        Name of its file.
+    more
+        Costs of further policies in the validation worlds, by name.
+    """
     rows = combinations(trainings)
     _print(trainings, rows)
     written = _write(trainings, rows, folder)
     if rows and can_draw():
-        learning_curves(folder / PICTURE, panels(rows))
-        written.append(PICTURE)
+        learning_curves(folder / picture, panels(rows, more))
+        written.append(picture)
     return written
 
 

@@ -152,6 +152,18 @@ def test_table_of_a_sweep_is_that_of_its_run_folders(capsys):
         assert line["seeds"] == "0 1"
         assert float(line["cost_mean"]) == pytest.approx(np.mean(costs))
     assert Path("sweep/learning.png").read_bytes().startswith(b"\x89PNG")
+    # The same from the folder of the sweep, and from run folders that are named.
+    assert main(["show", "trainings=sweep", "run=again"]) == 0
+    assert Path("again/trainings.csv").read_bytes() == Path("sweep/trainings.csv").read_bytes()
+    assert Path("again/learning.png").read_bytes() == Path("sweep/learning.png").read_bytes()
+    some = "[sweep/agent_pathwise-seed_1,sweep/agent_pathwise-seed_0]"
+    assert main(["show", f"trainings={some}", "policies=[echelon_base_stock]", "picture=svg", "run=some"]) == 0
+    alone = json.loads(Path("some/trainings.json").read_text())["rows"]
+    assert [row["seeds"] for row in alone] == [[0, 1]]
+    assert alone[0]["cost_mean"] == table["rows"][0]["cost_mean"]
+    # The reference is this very rule, with automatic levels, in these very worlds.
+    reference = json.loads(Path("sweep/agent_pathwise-seed_0/summary.json").read_text())["reference"]
+    assert f"echelon_base_stock: {reference['cost_per_period']['mean']:.4g}" in Path("some/learning.svg").read_text()
 
 
 @pytest.mark.slow
@@ -206,3 +218,22 @@ def test_where_every_job_fails_there_is_no_table(monkeypatch, capsys):
     assert main(["train", *WORDS, "-m", "agent=pathwise", "seed=0,1"]) == 2
     assert "seed 0: no" in capsys.readouterr().err
     assert not Path("sweep").exists()
+
+
+# Run folders that are named ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trainings=nowhere"], "trainings = 'nowhere': expected the run folder of a finished training"),
+        (["trainings=nowhere", "scenario=serial"], "expected no scenario=serial beside them"),
+        (["policies=[echelon_base_stock]"], "expected trainings=FOLDER beside them"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(words, said, capsys):
+    assert main(["show", *words]) == 2
+    told = capsys.readouterr()
+    assert said in told.err
+    assert told.err.strip().count("\n") == 0
+    assert not Path("runs").exists()
