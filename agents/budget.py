@@ -80,6 +80,25 @@ class Validated:
     figures: dict[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class RulePolicy:
+    """The tuned rule that a training has to beat, as a policy.
+
+    Attributes
+    ----------
+    policy
+        That does what the rule does.
+    facts
+        Plain data of how it was found: ``rule``, its name, and others.
+    validated
+        What the evaluation worlds say of it; None where a training goes on, which has kept what it needs of that.
+    """
+
+    policy: Any
+    facts: dict[str, Any]
+    validated: Validated | None = None
+
+
 @dataclass
 class Trained:
     """Result of a training.
@@ -101,6 +120,10 @@ class Trained:
     env_steps: int
     cpu_seconds: float
     curve: list[dict[str, float | None]]
+    tuned: dict[str, Any] | None = (
+        None  # of the rule that the training started from, see RulePolicy; None: nothing tuned
+    )
+    by_rule: bool = False  # whether the policy is that rule, as nothing learned was better
 
 
 def objective(outcome: Outcome) -> Floats:

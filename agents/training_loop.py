@@ -26,13 +26,14 @@ from echelongym.envs.core.typing import Floats
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.worlds.tape import Tape
 
-from .budget import Budget, Progress, Trained, Validated, cpu_time, judge, next_due
+from .budget import Budget, Progress, RulePolicy, Trained, Validated, cpu_time, judge, next_due
 from .checkpoint_files import Checkpoint, write_checkpoint
 from .rules import Rule
 
 #: Called with policy, costs and env-steps whenever an evaluation is the best so far.
 Improved = Callable[[Any, Floats, int], None]
 
+CLEAR = 2.0  # standard errors by which something learned must be better than a tuned rule to be kept instead of it
 STEPS_TO_EVALUATIONS = 4  # least time for steps, as a multiple of that for evaluations, where the budget is in seconds
 
 
@@ -45,6 +46,7 @@ class _Best:
     env_steps: int
     targets: list[dict[str, Any]]
     parameters: dict[str, torch.Tensor]
+    by_rule: bool = False  # it is the rule that was there before anything was learned
 
 
 @dataclass
@@ -111,11 +113,13 @@ class TrainingLoop(ABC):
         """
         self._curve: list[dict[str, float | None]] = []
         self._best: _Best | None = None
+        self._to_beat: RulePolicy | None = None  # a rule; a learner that tunes one sets it when it begins
         self._spent = 0.0  # CPU-seconds before this process
         with self._torch():
             self._started = cpu_time()
             self._begin(resume is None)
             due = 0.0 if resume is None else self._resume(resume)
+            self._begin_with_rule(improved or (lambda *_: None))
             # Without checkpoints there is nothing to wait for.
             with _interrupts() if self.checkpoints else nullcontext(lambda: False) as interrupted:
                 return self._train(due, report or (lambda _: None), improved or (lambda *_: None), interrupted)
@@ -220,12 +224,31 @@ class TrainingLoop(ABC):
 
     # Evaluations, checkpoints, the end -----------------------------------------------------------------
 
+    def _begin_with_rule(self, improved: Improved) -> None:
+        """Where a rule was tuned and nothing else was judged yet, it is the best so far."""
+        rule = self._to_beat
+        if rule is not None and rule.validated is not None and self._best is None:
+            found = rule.validated
+            self._best = _Best(found.score, found.cost, self.env_steps, found.targets, {}, by_rule=True)
+            improved(rule.policy, found.cost, self.env_steps)
+
+    def _doubt(self, found: Validated) -> float:
+        """By how much a learned policy has to be better than the rule to beat: standard errors of what is between them.
+
+        The best of many evaluations is partly a lucky one, and the rule is there without any luck.
+        """
+        best = self._best
+        if best is None or not best.by_rule or len(found.cost) < 2:
+            return 0.0
+        apart = found.cost - best.cost
+        return CLEAR * float(apart.std(ddof=1)) / float(np.sqrt(len(apart)))
+
     def _evaluate(self, improved: Improved) -> None:
         """Run the policy on the evaluation worlds; keep it if it is the best so far."""
         with self._judged(), torch.no_grad():
             policy = self._policy()
             found = self._judge(policy)
-            if self._best is None or found.score < self._best.score:
+            if self._best is None or found.score < self._best.score - self._doubt(found):
                 parameters = {name: value.detach().clone() for name, value in self._module.state_dict().items()}
                 self._best = _Best(found.score, found.cost, self.env_steps, found.targets, parameters)
                 improved(policy, found.cost, self.env_steps)
@@ -255,6 +278,7 @@ class TrainingLoop(ABC):
             "best_cost": self._best.cost.tolist(),
             "best_env_steps": self._best.env_steps,
             "targets": self._best.targets,
+            "best_by_rule": self._best.by_rule,
         }
         write_checkpoint(self.checkpoints, self.kind, self._facts() | facts, self._best.parameters, self._state())
 
@@ -264,7 +288,8 @@ class TrainingLoop(ABC):
         try:
             self._stand(checkpoint)
             cost, steps = np.array(facts["best_cost"]), facts["best_env_steps"]
-            self._best = _Best(facts["best_score"], cost, steps, facts["targets"], checkpoint.best)
+            by_rule = bool(facts.get("best_by_rule", False))
+            self._best = _Best(facts["best_score"], cost, steps, facts["targets"], checkpoint.best, by_rule)
             self._curve, self._spent = list(facts["curve"]), float(facts["cpu_seconds"])
             return float(facts["due"])
         except InputError:
@@ -278,10 +303,24 @@ class TrainingLoop(ABC):
     def _finish(self) -> Trained:
         best = self._best
         assert best is not None
-        self._module.load_state_dict(best.parameters)
-        with torch.no_grad():
-            policy = self._policy()
-        return Trained(policy, best.cost, best.targets, best.env_steps, self.env_steps, self.cpu_seconds, self._curve)
+        rule = self._to_beat
+        if best.by_rule and rule is not None:
+            policy = rule.policy
+        else:
+            self._module.load_state_dict(best.parameters)
+            with torch.no_grad():
+                policy = self._policy()
+        return Trained(
+            policy,
+            best.cost,
+            best.targets,
+            best.env_steps,
+            self.env_steps,
+            self.cpu_seconds,
+            self._curve,
+            tuned=None if rule is None else rule.facts,
+            by_rule=best.by_rule,
+        )
 
 
 @contextmanager

@@ -46,6 +46,7 @@ class PathwiseConfig(Layout, LearnerConfig):
 
     kind: Literal["pathwise"] = "pathwise"
     start: str  # a rule by name, the path of a tuned one, or auto
+    start_share: Annotated[float, number(0.0, 0.9)] = 0.2  # of the budget, to tune rules with where start is auto
     worlds: WorldCount | None  # of a gradient
     periods: Annotated[int, number(1, 10**6, integer=True)] | None  # of a gradient, those skipped included
     skipped: Count | None  # first periods left out of the loss

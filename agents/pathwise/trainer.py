@@ -19,7 +19,7 @@ from torch import nn
 
 from echelongym.envs.core.errors import InputError
 
-from ..budget import Validated
+from ..budget import RulePolicy, Validated
 from ..checkpoint_files import Checkpoint
 from ..training_loop import TrainingLoop
 from ..tuning.judging import MISSING
@@ -29,6 +29,7 @@ from .gradients.choice import Gradients, gradients_of
 from .gradients.unroll import relaxation, training_window
 from .module import PathwiseActor
 from .policy import PathwisePolicy, make_policy
+from .tuned_start import as_policy, rules_from_dict, tuned_start
 
 MOST_AVERAGED = 0.998  # weight of the past in the average of weights, at most
 SAFE = 1e-8
@@ -53,6 +54,25 @@ class PathwiseTrainer(TrainingLoop):
         return self.policy.actor
 
     def _begin(self, anew: bool) -> None:
+        self._tuned: dict[str, Any] | None = None  # see TunedStart.to_dict
+        self._course_rule = self.start
+        steps = self._tune() if anew and self.start is None else 0
+        self._make()
+        self._env_steps = steps
+        self._begun = [steps, self.cpu_seconds] if self._tuned else [0, 0.0]  # env-steps and CPU-seconds
+
+    def _tune(self) -> int:
+        """Tune the rules that training may start from, where it is told none; env-steps spent."""
+        shows = self.logger is not None
+        found = tuned_start(self.scenario, self.learner, self.seed, self.budget, self.tape, shows)
+        if found is None:
+            return 0
+        self._tuned, self._course_rule = found.to_dict(), found.course
+        self._to_beat = RulePolicy(as_policy(self.scenario, self.learner, found.rule), found.facts, found.validated)
+        return found.env_steps
+
+    def _make(self) -> None:
+        """Make the policy, its optimiser and what gradients are of."""
         torch.manual_seed(self.seed)
         self.policy = self._make_policy()
         actor, levels = self.policy.actor, self.policy.actor.levels()
@@ -69,7 +89,7 @@ class PathwiseTrainer(TrainingLoop):
         self._loss: float | None = None  # of the gradient before
 
     def _make_policy(self) -> PathwisePolicy:
-        return make_policy(self.scenario, self.learner, self.start)
+        return make_policy(self.scenario, self.learner, self._course_rule)
 
     def _prepare(self) -> None:
         """Make what gradients are of."""
@@ -87,6 +107,8 @@ class PathwiseTrainer(TrainingLoop):
 
     def _step(self, share: float) -> None:
         config, (actor, unroll, scale) = self.learner, self._course()
+        before = self.budget.share(int(self._begun[0]), self._begun[1])
+        share = max(share - before, 0.0) / max(1 - before, 1e-9)  # schedules begin where tuning has ended
         rate = _rate(share, config)
         for group in self._optimiser.param_groups:
             group["lr"] = group["first"] * rate
@@ -147,11 +169,18 @@ class PathwiseTrainer(TrainingLoop):
         }
 
     def _facts(self) -> dict[str, Any]:
-        counted = {"iteration": self._iteration, "worlds_seen": self._worlds_seen, "loss": self._loss}
+        counted: dict[str, Any] = {"iteration": self._iteration, "worlds_seen": self._worlds_seen, "loss": self._loss}
+        if self._tuned is not None:
+            counted |= {"tuned_start": self._tuned, "begun": self._begun}
         return counted | self._standing()
 
     def _stand(self, checkpoint: Checkpoint) -> None:
         facts, state = checkpoint.facts, checkpoint.state
+        if facts.get("tuned_start") is not None:
+            self._tuned, self._begun = facts["tuned_start"], facts["begun"]
+            rule, self._course_rule = rules_from_dict(self._tuned, self.scenario, str(checkpoint.path))
+            self._to_beat = RulePolicy(as_policy(self.scenario, self.learner, rule), self._tuned["facts"])
+            self._make()
         self.policy.actor.load_state_dict(state["weights"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._average, self._env_steps = state["average"], facts["env_steps"]

@@ -21,13 +21,15 @@ MANY = 1_000  # parameters above which all of a group are moved together: one by
 SPAN = 4.0  # times their reach, how far estimate draws numbers from its start
 
 
-def pattern_search(candidates: Candidates, start: Floats, finest: float = 0.05, coarsest: float = 1.0) -> str:
+def pattern_search(
+    candidates: Candidates, start: Floats, finest: float = 0.05, coarsest: float = 1.0, together: bool = False
+) -> str:
     """Coordinate search with steps that double and halve (Hooke and Jeeves, Journal of the ACM 8(2), 1961).
 
     Steps are in units of each parameter's scale, in whole worlds rounded and at least 1. At the finest step pairs are
     moved too, so that levels that trade off against each other do not block each other, and steps doubled, as a whole
     number may change nothing (a cap just above the largest demand) where the next one does. What is not finite stays.
-    Of more than ``MANY`` parameters all of a group are moved together.
+    Of more than ``MANY`` parameters, or where ``together``, all of a group are moved together.
 
     Returns
     -------
@@ -42,8 +44,8 @@ def pattern_search(candidates: Candidates, start: Floats, finest: float = 0.05, 
         step = np.where(whole, np.maximum(np.rint(share * space.scale), 1.0), share * space.scale)
         last = share <= finest or bool((whole & (step <= 1.0)).all())
         better = False
-        together = _groups_moved(space, step) if len(space) > MANY else None
-        for move in together or _moves(step, pairs=last and len(space) <= MOST_FOR_PAIRS):
+        joint = _groups_moved(space, step) if together or len(space) > MANY else None
+        for move in joint or _moves(step, pairs=last and len(space) <= MOST_FOR_PAIRS):
             if candidates.exhausted:
                 return "budget"
             # What helped once is tried again at once.

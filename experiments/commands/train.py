@@ -184,7 +184,7 @@ def _run(settings: Settings, folder: Path, held: Claim) -> Path:
         f"{label(settings.agent)} on {scenario.name}: {trained.env_steps:,} env-steps in {trained.cpu_seconds:.0f} "
         f"CPU-seconds ({time.monotonic() - started:.0f} s)."
     )
-    if not trained.env_steps:
+    if trained.env_steps == (trained.tuned or {}).get("env_steps", 0):
         say(_nothing_learnt(settings, trained))
     served = validated.service
     said = [] if against.percent is None else [f"{against.percent.mean:+.1f} %"]
@@ -195,6 +195,8 @@ def _run(settings: Settings, folder: Path, held: Claim) -> Path:
         f"Best after {trained.best_env_steps:,}: {kind.cost} {cell(float(trained.cost.mean()))} in {worlds}; "
         f"{baselines.reference.label} {cell(float(baselines.reference.cost.mean()))}{beside}."
     )
+    if trained.tuned is not None:
+        say(f"{_outcome(trained)[0].upper()}{_outcome(trained)[1:]}.")
     if served is not None and served.text:
         say(f"It {served.text}: the percentage is no saving at equal service.")
     for name in () if served is None else served.other_missed:
@@ -258,6 +260,18 @@ def _validated(settings: Settings, tape: Tape, trained: Trained, baselines: Base
     return _Validated(sample, paired_comparison(trained.cost, reference.cost, sample), service)
 
 
+def _outcome(trained: Trained) -> str:
+    """Which policy a training ended with, where it had a tuned rule to beat: one sentence."""
+    tuned = trained.tuned
+    assert tuned is not None
+    rule = f"the tuned rule {tuned['rule']}" if tuned["tuned"] else f"the rule {tuned['rule']} with automatic levels"
+    if trained.by_rule:
+        return f"the policy is {rule}, as it is: nothing learned was better on the validation worlds"
+    return (
+        f"the policy is learned: on the validation worlds it is better than {rule} ({cell(tuned['cost_per_period'])})"
+    )
+
+
 def _nothing_learnt(settings: Settings, trained: Trained) -> str:
     """What to say where preparing took the whole budget."""
     enough = 10 * math.ceil(1.2 * trained.cpu_seconds / 10)
@@ -285,6 +299,7 @@ def _summary(
             "env_steps": trained.best_env_steps,
             "cost_per_period": cost_interval(trained.cost, sample).to_dict(),
             "targets": trained.targets,
+            "policy": "rule" if trained.by_rule else "learned",
         },
         "environment": environment(settings.threads),
         "intervals": sample.to_dict(),
@@ -292,7 +307,9 @@ def _summary(
         "versus": validated.comparison.to_dict() | ({} if served is None else served.to_dict()),
     }
     if start is not None:
-        found["start"] = start.facts
+        found["start"] = trained.tuned or start.facts
+    if trained.tuned is not None:
+        found["outcome"] = _outcome(trained)
     if baselines.bound is not None:
         found["bound"] = baselines.bound.to_dict()
     return found

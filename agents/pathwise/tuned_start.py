@@ -1,0 +1,132 @@
+"""Starting rule of a training that is told none: the best of the rules that make sense, tuned within the training's budget.
+
+It is also the policy to beat: a training ends with it, as it is, unless something better was found on validation worlds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from echelongym.envs.core.errors import InputError
+from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.tape import Tape
+
+from ..budget import Budget, Validated, cpu_time, judge
+from ..residual import rule_from_dict
+from ..rules import Rule
+from ..rules.base_stock import BaseStock
+from ..tuning.brief import Allowance, tune_briefly
+from .automatic import automatic_head, automatic_start, is_large
+from .config import PathwiseConfig
+from .gradients.unroll import relaxation
+from .policy import PathwisePolicy, make_policy
+
+LEAST_SECONDS = 0.2  # of tuning, below which a budget in seconds leaves no room for it
+WORTH = 0.01  # share of cost by which another rule must be better for training not to start from the usual one
+
+
+@dataclass(frozen=True, eq=False)
+class TunedStart:
+    """Result of tuning the rules that a training may start from.
+
+    Attributes
+    ----------
+    rule
+        The best on validation worlds.
+    validated
+        What these say of it.
+    course
+        The rule that training starts from; None: what it starts from by itself, with automatic numbers.
+    env_steps
+        Spent on tuning.
+    facts
+        For the summary: plain data.
+    """
+
+    rule: Rule
+    validated: Validated
+    course: Rule | None
+    env_steps: int
+    facts: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for a checkpoint, all but what validation said."""
+        course = None if self.course is None else self.course.to_dict()
+        return {"rule": self.rule.to_dict(), "course": course, "env_steps": self.env_steps, "facts": self.facts}
+
+
+def rules_from_dict(data: dict[str, Any], scenario: Scenario, where: str) -> tuple[Rule, Rule | None]:
+    """The best rule, and the one that training starts from, of :meth:`TunedStart.to_dict`.
+
+    Raises
+    ------
+    InputError
+        If they are none, or of another network.
+    """
+    course = None if data["course"] is None else rule_from_dict(data["course"], scenario, where)
+    return rule_from_dict(data["rule"], scenario, where), course
+
+
+def tuned_start(
+    scenario: Scenario, learner: PathwiseConfig, seed: int, budget: Budget, tape: Tape, shows: bool
+) -> TunedStart | None:
+    """The best of the rules that make sense, tuned with the share ``learner.start_share`` of a budget.
+
+    None where a start is named, in large networks and over many networks, and where the share leaves no room.
+
+    Parameters
+    ----------
+    tape
+        Validation worlds.
+    shows
+        Whether figures for TensorBoard are wanted.
+    """
+    share, started = learner.start_share, cpu_time()
+    if learner.start != "auto" or not share or is_large(scenario) or scenario.randomise is not None:
+        return None
+    steps = None if budget.env_steps is None else int(share * budget.env_steps)
+    seconds = None if budget.cpu_seconds is None else share * budget.cpu_seconds
+    if seconds is not None and seconds < LEAST_SECONDS:
+        return None
+    own = automatic_start(scenario)
+    allowance = Allowance(steps, None if seconds is None else started + seconds, cpu_time)
+    found = tune_briefly(scenario, seed, allowance, own.name)
+    if found is None:
+        return None
+    rules = {**found.rules, f"{own.name} (automatic)": own}
+    judged = {name: judge(scenario, rule, tape, shows) for name, rule in rules.items()}
+    best = min(judged, key=lambda name: judged[name].score)
+    usual = min((name for name in rules if rules[name].name == own.name), key=lambda name: judged[name].score)
+    better = judged[best].score < judged[usual].score - WORTH * abs(judged[usual].score)
+    course = _course(scenario, learner, rules[best] if better else rules[usual])
+    facts = {
+        "rule": rules[best].name,
+        "tuned": rules[best] is not own,
+        "from": own.name if course is None else course.name,
+        "cost_per_period": float(judged[best].cost.mean()),
+        "compared": {name: float(one.cost.mean()) for name, one in judged.items()},
+        "env_steps": found.env_periods,
+        "cpu_seconds": round(cpu_time() - started, 3),
+    }
+    return TunedStart(rules[best], judged[best], course, found.env_periods, facts)
+
+
+def _course(scenario: Scenario, learner: PathwiseConfig, rule: Rule) -> Rule | None:
+    """The rule that training starts from; None: what it starts from by itself."""
+    own_head = automatic_head(scenario, None, True) if learner.head == "auto" else learner.head
+    if own_head in ("direct", "split"):
+        return None  # whose outputs do not start from the numbers of a rule
+    if learner.head == "levels" and not isinstance(rule, BaseStock):
+        return None
+    try:
+        make_policy(relaxation(scenario), learner, rule)
+    except InputError:
+        return None
+    return rule
+
+
+def as_policy(scenario: Scenario, learner: PathwiseConfig, rule: Rule) -> PathwisePolicy:
+    """A rule as it is, as a policy that a policy file can hold: nothing is added to its requests."""
+    nothing = learner.model_copy(update={"network": "none", "head": "residual"})
+    return make_policy(scenario, nothing, rule, weights={})
