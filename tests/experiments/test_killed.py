@@ -69,7 +69,7 @@ def result(folder):
             found[name] = plain(json.loads(path.read_text()))
         elif path.suffix == ".yaml" and path.name != "multirun.yaml":  # of Hydra: the words typed
             found[name] = plain(yaml.safe_load(path.read_text()))
-        elif path.suffix == ".csv" and path.name != "progress.csv":
+        elif path.suffix == ".csv" and path.name not in ("progress.csv", "trainings.csv"):  # which hold times
             found[name] = path.read_text()
     return found
 
