@@ -19,6 +19,8 @@ from echelongym.envs.core.errors import InputError, expected, missing_extra, sho
 from echelongym.envs.core.validation import Config, number, validate
 from echelongym.envs.interface.observation import Decision, Observation, observation_shapes
 from echelongym.envs.network.signature import check_network, is_complete
+from echelongym.envs.rollout.called_policy import called
+from echelongym.envs.rollout.recordable import Recordable
 from echelongym.envs.storage.outside_files import read_content, read_json
 
 if TYPE_CHECKING:
@@ -110,6 +112,14 @@ class BundlePolicy:
             raise InputError(f"{self.where}: the graph cannot be run: {shorten(str(error))}") from None
         found = dict(zip(self.outputs, values, strict=True))
         return Decision(**{name: ops.asarray(value) for name, value in found.items()})
+
+    def recordable(self, dtype: Any) -> Recordable | None:
+        """What a compiled rollout records of it: all but the graph, which ONNX Runtime goes on computing."""
+        reads, decides = (
+            {port.name: (tuple(port.shape[1:]), np.dtype(port.dtype)) for port in ports}
+            for ports in (self.facts.observation, self.facts.decision)
+        )
+        return called(self, type(self), reads, decides)  # type: ignore[arg-type]
 
     def _fed(self, port: Port, value: Any, ops: Any) -> np.ndarray[Any, Any]:
         """One array of the observation in the shape and type that the graph takes."""

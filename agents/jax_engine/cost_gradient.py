@@ -24,7 +24,8 @@ from echelongym.envs.worlds.tape import Tape
 # Worlds of a batch: one program serves any number of worlds. Measured on every shipped scenario, a world takes at most
 # twice as long as in the batch that suits best, and compiling once for each size would take much longer than that.
 BATCH = 64
-# Where every gradient fills it: a fifth to a quarter less time on small networks (measured), and none lost on others.
+# Where every gradient fills it. Measured, a gradient takes 23 % less time in one_warehouse, 29 % in production_network,
+# 7 to 15 % in lost_sales and 3 % in two_region.
 LARGE_BATCH = 256
 BATCH_ON_GPU = 4_096  # not measured: a GPU needs thousands of worlds to be busy
 # Of states that a batch may keep for the derivative, what every period began with: 50 MB. Large networks are no faster in

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from echelongym.envs.core.backend import Array, Ops, half_up, ops_of
+from echelongym.envs.core.backend import Array, Ops, columns, half_up, ops_of
 from echelongym.envs.core.errors import InputError, expected, unknown
 from echelongym.envs.core.segments import Segments
 from echelongym.envs.core.typing import Floats
@@ -70,6 +70,7 @@ class ReadableRule(BaseStock):
     name = "readable"
     capped = True
     shifts = True
+    pure = True
 
     def __init__(self, scenario: Scenario, **parameters: Any) -> None:
         self.position = parameters.get("position", "echelon")
@@ -156,6 +157,9 @@ class ReadableRule(BaseStock):
                 place = place.setdefault(t.products[term.cell % t.P], {})
             place[term.feature.name] = numbers
         return found
+
+    def _settled(self) -> Hashable:
+        return self.allocation, self.position, self.terms, (self.values["gains"] == 1).tobytes()
 
     def _constants(self, ops: Ops) -> dict[str, Any]:
         made = super()._constants(ops)
@@ -271,12 +275,12 @@ class _Looks:
         if parts:
             values = ops.concat(parts, 0)
             for levels, chosen, per_unit, typical in self.rounds:
-                total[levels] = total[levels] + per_unit * (values[chosen] - typical)
+                total = ops.put(total, levels, total[levels] + per_unit * (values[chosen] - typical))
         for level, length, count, add in self.seasons:
             period = ops.to_float(observation.period)
             phase = (period - ops.floor(period / length) * length) * (count / length)
             part = ops.to_int(ops.floor(phase))
-            total[level] = total[level] + add[ops.minimum(part, part * 0 + count - 1)]
+            total = ops.put(total, level, total[level] + columns(add, ops.minimum(part, part * 0 + count - 1)))
         return total
 
 

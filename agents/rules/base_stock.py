@@ -272,8 +272,7 @@ class BaseStock(Rule):
         mine: dict[str, Array] = {}
         with_arrays(self._numbers[key], self._made[key], mine.setdefault)
         shapes = tuple((name, array.shape, str(array.dtype)) for name, array in mine.items())
-        options = tuple(sorted(self._get_options().items()))
-        structure = (type(self), self.tables, options, self.used.tobytes(), tuple(self._made[key]), shapes)
+        structure = (type(self), self.tables, self._settled(), self.used.tobytes(), tuple(self._made[key]), shapes)
 
         def on(ops: Ops) -> Callable[[Sequence[Array]], Policy]:
             own, there = copy.copy(self), (ops.name, *key[1:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -249,6 +249,10 @@ class Rule(ABC):
     def recordable(self, dtype: Any) -> Recordable | None:
         """What a compiled rollout records of the rule, for units of a type; None for one that must be asked every time."""
         return None
+
+    def _settled(self) -> Hashable:
+        """What decides which operations the rule does, and constants in them; numbers are arguments of what is recorded."""
+        return tuple(sorted(self._get_options().items()))
 
     # Files ---------------------------------------------------------------------------------------
 

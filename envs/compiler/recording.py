@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 from numpy.typing import NDArray
 
 #: Bytes of a cache line, and of a row that counts as long.
@@ -32,6 +33,15 @@ class Recording:
     made: list[tuple[int, NDArray[Any]]]
     inputs: list[Any]
     outputs: list[Any]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of its inputs and buffers; memory that results share one after the other counts once."""
+        made: dict[int, int] = {}
+        for _, array in self.made:
+            low, high = byte_bounds(array)
+            made[low] = max(made.get(low, 0), high - low)
+        return sum(made.values()) + sum(one.nbytes for one in self.inputs if one is not None)
 
 
 def not_as_recorded(recorded: Sequence[Any], given: Sequence[Any]) -> TypeError:

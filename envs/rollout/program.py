@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -128,6 +129,11 @@ class RolloutProgram:
         except Exception as error:  # whatever it is, there is another way
             raise Unrecordable(f"{type(error).__name__}: {error}") from error
         self._state = self.program.inputs[len(names) :]
+
+    @cached_property
+    def bytes(self) -> int:
+        """Bytes that it holds of what it was recorded with."""
+        return self.program.bytes + sum(one.nbytes for one in (*self.numbers, *self.shared))
 
     def compile(self, made: bool = False) -> None:
         """Compile it; with ``made`` only load what has been compiled before.

@@ -37,7 +37,7 @@ class Recordable:
     outside
         A part of the policy that is called, not recorded: from an array (..., worlds) to another, of each world by itself.
         The policy made has a method ``outside``, that takes a recorded array (..., B), the shape of the result without
-        its worlds, and its type. It is called for all worlds of a tape at once, or for 16 and more.
+        its worlds, and its type. It is called for all worlds of a tape at once, or for a multiple of 16.
     """
 
     structure: Hashable

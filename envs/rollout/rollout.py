@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 KEPT, BYTES, LEAST, MOST = 32, 200_000, 16, 64
 MOST_ASKED = 256  # worlds in a part where the policy calls what is not recorded
 ROOM, ROOM_IN_ALL = 2**27, 2**29  # most bytes that the rows of those who wait may take, of one program and of all
+#: Most bytes of inputs and buffers that the programs kept may hold together, besides the one in use: four of `continental`,
+#: which take 120 MB each and 150 to 250 MB of the process, and more than :data:`KEPT` of any other shipped scenario.
+BYTES_IN_ALL = 2**29
 #: Seconds, first ones and for each call of a period: what it costs to record and to find compiled code in the cache, and
 #: what it costs to compile.
 TO_LOAD, TO_COMPILE = (0.05, 0.0005), (0.05, 0.0025)
@@ -98,8 +101,7 @@ class Rollout:
         self.entry = _entries.get(key) or KnownProgram(t, room_of(t, tape, self.worlds) if kpis else 0)
         _entries[key] = self.entry
         _entries.move_to_end(key)
-        while len(_entries) > KEPT or sum(one.room for one in _entries.values()) > ROOM_IN_ALL:
-            _entries.popitem(last=False)
+        forget()
         self._began = self._first_done = perf_counter()
 
     @classmethod
@@ -152,6 +154,7 @@ class Rollout:
         try:
             if entry.program is None:
                 entry.program = self.record()
+                forget()
                 if len(entry.program.program.calls) > MOST_CALLS:
                     raise Unrecordable(f"{len(entry.program.program.calls)} operations")
             calls = len(entry.program.program.calls)
@@ -213,8 +216,7 @@ class Rollout:
             array[...] = given
         for memory, opening in zip(program.memory, self.policy.memory or (), strict=True):
             memory[...] = opening
-        # A few worlds alone: products of matrices of few columns are rounded in another way than those of many.
-        program.outside, program.asked = self.policy.outside, min(W, tape.batch)
+        program.outside = self.policy.outside
         if program.trace is not None:
             program.trace.begin(tape.periods, tape.batch)
         lines = {line: np.zeros(tape.batch) for line in program.sums}
@@ -225,6 +227,8 @@ class Rollout:
             program.read(part)
             program.start()
             mine = slice(0, stop - start)
+            # A few worlds alone: products of matrices of few columns are rounded in another way than those of many.
+            program.asked = min(W, tape.batch, -(-(stop - start) // LEAST) * LEAST)
             if t.warm_up:
                 program.run(0, t.warm_up)
                 before[start:stop] = program.before[mine]
@@ -243,6 +247,22 @@ class Rollout:
                 told += 1
                 progress(told, tape.periods)
         return Sums(lines, before, whole, None if program.trace is None else program.trace.hand_over())
+
+
+def forget() -> None:
+    """Drop programs, those first that were not used for longest, until few enough and small enough ones are left.
+
+    The last one stays, and of each scenario that has none left the dynamics go, too.
+    """
+    while len(_entries) > 1 and (
+        len(_entries) > KEPT
+        or sum(one.room for one in _entries.values()) > ROOM_IN_ALL
+        or sum(one.program.bytes for one in _entries.values() if one.program is not None) > BYTES_IN_ALL
+    ):
+        _entries.popitem(last=False)
+    known = {id(one.tables) for one in _entries.values()}
+    for key in [key for key in _machinery if key[0] not in known]:
+        del _machinery[key]
 
 
 def worlds_together(tables: Tables) -> int:

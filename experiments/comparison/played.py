@@ -17,6 +17,7 @@ from echelongym.agents.planning.perfect_information import tape_fingerprint
 from echelongym.agents.rules import Rule
 from echelongym.envs.accounts import estimators, kpis
 from echelongym.envs.interface.observation import Decision, Observation, Policy
+from echelongym.envs.rollout.recordable import RecordablePolicy
 from echelongym.envs.rollout.xla_policy import CannotTrace
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import Outcome, simulate
@@ -76,11 +77,12 @@ def played(
 def remembered(policy: Policy, identity: Any) -> Policy:
     """Policy whose decisions are kept in the journal where they take long: what was decided is not asked again.
 
-    Left as they are: rules, which are fast or keep their own plans, and policies with memory, whose decisions follow from
-    more than what is observed.
+    Left as they are: rules, which are fast or keep their own plans, policies that a compiled rollout may run, which are fast
+    there, and policies with memory, whose decisions follow from more than what is observed.
     """
     memory = hasattr(policy, "start") or hasattr(policy, "foresee")
-    return policy if journal.active() is None or isinstance(policy, Rule) or memory else _Remembered(policy, identity)
+    fast = isinstance(policy, Rule | RecordablePolicy)
+    return policy if journal.active() is None or fast or memory else _Remembered(policy, identity)
 
 
 class _Remembered:

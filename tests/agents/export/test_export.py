@@ -21,9 +21,11 @@ from echelongym.agents.learners import learner_config
 from echelongym.agents.registry import RULES
 from echelongym.agents.sb3.actor import ActorPolicy
 from echelongym.agents.sb3.models import SB3VecEnv, actor_module, make_model
+from echelongym.envs.core.backend import NUMPY
 from echelongym.envs.core.errors import InputError, MissingExtra
 from echelongym.envs.gym.vector_env import NetworkVectorEnv
 from echelongym.envs.interface.observation import Decision, Observation, observation_shapes
+from echelongym.envs.rollout.rollout import Rollout
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
 from echelongym.experiments.commands.export import Settings, scenario_of
@@ -193,6 +195,22 @@ def test_a_bundle_needs_no_torch(folder: Path, lost_sales: Scenario) -> None:
     assert done.returncode == 0, done.stderr
     native = simulate(lost_sales, by_hand, lost_sales.sample(4, seed=3, purpose="test"))
     assert float.fromhex(done.stdout) == native.cost_per_period.mean()
+
+
+def test_a_bundle_is_called_from_a_compiled_rollout(folder: Path, lost_sales: Scenario, monkeypatch: Any) -> None:
+    """Equal to the bit to the simulation that asks it every period; what decides whole units sees whole units."""
+    bundle, tape = load_bundle(folder, lost_sales), lost_sales.sample(worlds=40, seed=3, periods=62)
+    monkeypatch.setenv("ECHELONGYM_NATIVE", "0")
+    asked = simulate(lost_sales, bundle, tape)
+    monkeypatch.delenv("ECHELONGYM_NATIVE")
+    rollout = Rollout.of(lost_sales, bundle, tape, NUMPY, True)
+    assert rollout is not None
+    rollout.entry.program, rollout.entry.reason = rollout.record(), None
+    called = simulate(lost_sales, bundle, tape)
+    assert not rollout.entry.refused
+    assert np.array_equal(asked.cost_per_period, called.cost_per_period)
+    assert np.ptp(called.cost_per_period) > 0
+    assert asked.figures().aggregate() == called.figures().aggregate()
 
 
 def test_a_bundle_takes_tensors(folder: Path, lost_sales: Scenario) -> None:

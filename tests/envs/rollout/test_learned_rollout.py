@@ -9,11 +9,15 @@ from random_scenarios import random_scenario
 from echelongym.agents.pathwise.config import Layout
 from echelongym.agents.pathwise.policy import make_policy
 from echelongym.agents.planning.open_loop import OpenLoopPlan
+from echelongym.agents.reading.named import named_features, season_length
+from echelongym.agents.reading.readable_rule import ReadableRule
 from echelongym.agents.registry import RULES
 from echelongym.envs.compiler.c_compiler import compiler
 from echelongym.envs.core.backend import NUMPY
 from echelongym.envs.core.errors import InputError
+from echelongym.envs.interface.observation import Decision
 from echelongym.envs.rollout import rollout as module
+from echelongym.envs.rollout.called_policy import called
 from echelongym.envs.rollout.rollout import Rollout
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
@@ -184,6 +188,66 @@ def test_one_program_serves_all_actors_of_a_kind(monkeypatch):
         costs.append(simulate(scenario, policy, tape, trace=True).cost_per_period)
     assert len(module._entries) == 1
     assert (costs[0] != costs[1]).all()
+
+
+def readable(scenario, rng):
+    """A readable rule whose gains and terms are drawn."""
+    t = scenario.tables
+    features = named_features(scenario)
+    terms, gains = {}, {}
+    for lane, product in np.argwhere(t.lane_open):
+        looked_at = {}
+        for i in rng.choice(len(features), min(2, len(features)), replace=False):
+            length = season_length(features[i].name)
+            line = {"per_unit": rng.normal(), "typical": rng.normal(3)}
+            looked_at[features[i].name] = {"add": list(rng.normal(size=3))} if length else line
+        name, goods = t.lanes[lane], t.products[product]
+        terms.setdefault(name, {})[goods] = looked_at
+        gains.setdefault(name, {})[goods] = float(rng.choice([1.0, 0.4]))
+    for name in terms if t.P == 1 else ():
+        (terms[name],), (gains[name],) = terms[name].values(), gains[name].values()
+    position = str(rng.choice(["echelon", "local"]))
+    rule = ReadableRule(scenario, terms=terms, gains=gains, position=position)
+    assert rule.terms
+    return rule
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_readable_rules_are_recorded(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    scenario = Scenario.from_mapping(random_scenario(rng, ("continuous", "integer")[seed % 2], "small"))
+    tape = scenario.sample(21, seed=seed, periods=8)
+    for _ in range(3):
+        check(monkeypatch, scenario, readable(scenario, rng), tape, compiled=False)
+
+
+def by_hand(observation):
+    """Asks for what was demanded, in a type of its own, and keeps some of it back."""
+    t = observation.unfilled.shape
+    wanted = observation.demand_history.sum((1, 2, 3)).reshape((-1, 1, 1)) + 0.25 * observation.period.reshape(
+        (-1, 1, 1)
+    )
+    return Decision(np.broadcast_to(np.floor(wanted), t))
+
+
+@pytest.mark.parametrize("worlds", [3, 300])
+def test_a_policy_of_plain_arrays_is_called_from_the_program(worlds, monkeypatch):
+    """In parts of 256 worlds, the last of them for few."""
+    scenario = Scenario.load("two_region", {"warm_up": 3})
+    t, most = scenario.tables, []
+
+    class ByHand:
+        def __call__(self, observation):
+            most.append(len(observation.period))
+            return by_hand(observation)
+
+        def recordable(self, dtype):
+            reads = {"unfilled": ((t.L, t.P), np.dtype(dtype)), "period": ((), np.dtype(np.int64))}
+            reads["demand_history"] = ((t.C, t.P, t.H), np.dtype(dtype))
+            return called(self, ByHand, reads, {"requests": ((t.L, t.P), np.dtype(np.int64))})
+
+    check(monkeypatch, scenario, ByHand(), scenario.sample(worlds, seed=1, periods=9), compiled=False)
+    assert set(most) == ({3, 64} if worlds == 3 else {300, 256, 48})  # 64 and 256 worlds while it is recorded
 
 
 def test_a_rule_with_memory_that_is_corrected_is_asked(monkeypatch):

@@ -309,6 +309,28 @@ def test_a_tape_that_is_played_again_and_again_costs_the_same(monkeypatch):
     same_outcomes(asked(monkeypatch, scenario, rule, tape[5:20]), rolled(monkeypatch, scenario, rule, tape[5:20]))
 
 
+def test_programs_are_kept_up_to_so_many_bytes(monkeypatch):
+    """Those used last stay, and the one in use whatever it takes; small ones all stay."""
+    (scenario, tape), (another, other_tape) = drawn(3), drawn(2)
+    rules = [RULES[name](scenario) for name in ("echelon_base_stock", "random", "local_base_stock")]
+
+    def run(rule, tape=tape, scenario=scenario):
+        same_outcomes(asked(monkeypatch, scenario, rule, tape), rolled(monkeypatch, scenario, rule, tape))
+
+    for rule in rules:
+        run(rule)
+    kept = list(module._entries)
+    sizes = [one.program.bytes for one in module._entries.values()]
+    assert len(kept) == 3
+    monkeypatch.setattr(module, "BYTES_IN_ALL", sum(sizes[1:]))
+    run(rules[2])
+    assert list(module._entries) == kept[1:]
+    monkeypatch.setattr(module, "BYTES_IN_ALL", 1)
+    run(RULES["echelon_base_stock"](another), other_tape, another)
+    assert [one.tables for one in module._entries.values()] == [another.tables]
+    assert [one.tables for one in module._machinery.values()] == [another.tables]
+
+
 def test_progress_is_told_of_every_period_once(monkeypatch):
     scenario, tape = drawn(5)
     rule = RULES["echelon_base_stock"](scenario)
