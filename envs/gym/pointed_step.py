@@ -65,7 +65,13 @@ class PointedStep:
         return native is not None and native.whole and all(native.slots([after.observation, after.figures]))
 
     def __call__(self, carried: Carried, action: Action, playback: Playback, row: int, at: StepPeriod | None) -> After:
-        """One step of the period in a row of the tape; ``at`` of worlds out of step, else None."""
+        """One step of the period in a row of the tape; ``at`` of worlds out of step, else None.
+
+        Raises
+        ------
+        TypeError
+            If the tape has numbers of other types than the one that was recorded.
+        """
         if playback.data is not self._tape:
             self._read_from(playback)
         after = self._after

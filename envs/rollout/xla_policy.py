@@ -96,7 +96,13 @@ class TracedPolicy:
         return [self.ops.box(self.ops.jnp.broadcast_to(one, shape)) for one, shape in pairs]
 
     def deciding(self, given: PolicyArrays) -> Decide:
-        """What decides, from an observation and the memory; traced."""
+        """What decides, from an observation and the memory; traced.
+
+        Raises
+        ------
+        InputError
+            From what decides, on a decision that is none or of another shape.
+        """
         ops = self.ops
         policy: Any = self.policy if self._make is None else self._make([ops.box(one) for one in given.numbers])
 

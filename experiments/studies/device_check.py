@@ -69,14 +69,19 @@ def figures(nested: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]
 
 
 def difference(wanted: Outcome, found: Outcome) -> tuple[float, str]:
-    """Largest difference of any cost line or indicator in any world, relative above 1, and of what; inf if one is missing."""
+    """Largest difference of any cost line or indicator in any world, and of what; inf if one is missing.
+
+    A line is measured in costs of its world, of which it is a part: a small one is what is left of large stocks, whose
+    rounding it carries. An indicator is measured in units of itself. Neither is measured in less than 1.
+    """
     worst: tuple[float, str] = 0.0, ""
     pairs = [dict(figures({"cost": one.cost_per_period, **one.costs, "kpis": one.kpis()})) for one in (wanted, found)]
     for name, there in pairs[0].items():
         here, finite = pairs[1][name], np.isfinite(there)
         apart = np.inf
         if np.array_equal(np.isfinite(here), finite) and np.array_equal(here[~finite], there[~finite], equal_nan=True):
-            gaps = np.abs(here - there)[finite] / np.maximum(np.abs(there[finite]), 1)
+            whole = np.abs(wanted.cost_per_period) if name in wanted.costs else 0.0
+            gaps = (np.abs(here - there) / np.maximum(np.maximum(np.abs(there), whole), 1))[finite]
             apart = float(gaps.max(initial=0.0))
         worst = max(worst, (apart, name))
     return worst
