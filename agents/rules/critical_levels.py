@@ -218,7 +218,7 @@ class HoldBackLevels(BaseStock):
         stock = super()._sharable(on_hand, constants, ops)
         if "held_back" not in constants:
             return stock
-        left = stock - constants["held_back"].reshape((self.tables.N, self.tables.P, 1))
+        left = stock - constants["held_back"].reshape((self.tables.N, self.tables.P, -1))
         return ops.cast(ops.maximum(left, 0), stock.dtype)
 
     def __call__(self, observation: Observation) -> Decision:

@@ -26,9 +26,9 @@ def called(policy: Policy, structure: Hashable, reads: Forms, decides: Forms) ->
     structure
         Equal for two policies of one scenario that read and decide the same arrays.
     reads
-        Forms of the observation that it reads; the others are not there when it is called, or empty.
+        Arrays of the observation that it reads; the others are not there when it is called, or empty.
     decides
-        Forms of its decision. Whole numbers must be below 2^53.
+        Arrays of its decision. Whole numbers must be below 2^53.
     """
 
     def outside(seen: NumpyArray) -> NumpyArray:
