@@ -16,7 +16,7 @@ _LONG_NUMBER = 10**40
 
 
 #: Characters of one line of an error; what is longer loses its middle, as the expectation stands at its end.
-LONGEST_LINE = 600
+LONGEST_LINE = 800
 _AS_NEAR = 0.05  # likeness by which one name may be less near than another and be named beside it
 
 

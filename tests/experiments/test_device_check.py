@@ -82,6 +82,6 @@ def test_differences_are_found():
     moved[2] += 0.5
     gap, name = device_check.difference(one, dataclasses.replace(one, costs={**one.costs, "holding": moved}))
     assert name == "holding"
-    assert gap == pytest.approx(0.5 / max(moved[2] - 0.5, 1))
+    assert gap == pytest.approx(0.5 / max(one.cost_per_period[2], 1))
     moved[2] = np.nan
     assert device_check.difference(one, dataclasses.replace(one, costs={**one.costs, "holding": moved}))[0] == np.inf
