@@ -95,7 +95,8 @@ class TrainingRun(ABC):
         If the learner does not suit the scenario.
     """
 
-    kind: ClassVar[str]  # of its checkpoints and policy files
+    kind: ClassVar[str]  # of its policy files
+    checkpoint_kind: ClassVar[str | None] = None  # of its checkpoints; None: that of its policy files
     cost: ClassVar[str] = "cost per period"  # what is minimised
     own_start: ClassVar[str | None]  # of ``agent.start``: no rule from without; None: no single rule, ever
 
@@ -132,7 +133,7 @@ class TrainingRun(ABC):
         """
         from .checkpoint_files import latest_checkpoint
 
-        return latest_checkpoint(folder, cls.kind)
+        return latest_checkpoint(folder, cls.checkpoint_kind or cls.kind)
 
     @abstractmethod
     def _trainer(self, plan: TrainingPlan) -> TrainingLoop:

@@ -60,10 +60,7 @@ class SearchSpace(nn.Module):
         if self._base is not None:
             rule = self._base
             self._space = type(rule)(self.policy.scenario, **rule._get_options()).space()
-            first = np.array([
-                float(rule.values[group][cell])
-                for group, cell in zip(self._space.groups, self._space.cells, strict=True)
-            ])  # fmt: skip
+            first = rule.vector(self._space)
             self._moving = np.flatnonzero(np.isfinite(first))
             self._whole = whole_entries(rule, self._space)[self._moving]
         self._first = first

@@ -64,6 +64,4 @@ def untuned(name: str, scenario: Scenario) -> Rule:
     caps = np.array([group == "caps" for group in space.groups], dtype=bool)
     if not caps.any():
         return rule
-    places = zip(space.groups, space.cells, strict=True)
-    present = np.array([rule.values[group][cell] for group, cell in places], dtype=np.float64)
-    return rule.with_vector(space, np.where(caps, space.start, present))
+    return rule.with_vector(space, np.where(caps, space.start, rule.vector(space)))

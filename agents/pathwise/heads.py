@@ -132,9 +132,7 @@ class LevelsHead(Head):
         scenario, t = features.scenario, rule.tables
         self.base = type(rule)(scenario, **rule._get_options())
         self.space = self.base.space()
-        vector = np.array([
-            float(rule.values[group][cell]) for group, cell in zip(self.space.groups, self.space.cells, strict=True)
-        ])  # fmt: skip
+        vector = rule.vector(self.space)
         self.shared = not learn
         self.fixed = vector
         self.moving = np.flatnonzero(np.isfinite(vector)) if learn else np.zeros(0, dtype=np.int64)

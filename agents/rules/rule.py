@@ -228,6 +228,11 @@ class Rule(ABC):
         """(entities * P,) which numbers of a group a tuner may choose."""
         return self.groups[group].allowed & ~self._given[group]
 
+    def vector(self, space: Space) -> Floats:
+        """(n,) values of these parameters as they are, -inf where not used; see :meth:`with_vector`."""
+        places = zip(space.groups, space.cells, strict=True)
+        return np.array([self.values[group][cell] for group, cell in places], dtype=np.float64)
+
     def with_vector(self, space: Space, vector: Array) -> Self:
         """A copy with the free parameters set to ``vector`` (n,), a NumPy array, a tensor with gradients, or what JAX traces.
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from echelongym.envs.core.errors import InputError
-from echelongym.envs.core.typing import Floats
 from echelongym.envs.scenario.scenario import Scenario
 
 from ..registry import RULES
-from ..rules import Rule, Space
+from ..rules import Rule
 from .judging import COMPARED, Candidates, Judge, TuningBudget
 from .search import pattern_search
 
@@ -135,7 +134,7 @@ def _improved(
     evaluations = EVALUATIONS * (len(space) + 1 if few else 2)
     limit = judge.price * evaluations if allowance.env_periods is None else allowance.env_periods
     candidates = _Timed(base, space, judge, spent.env_periods + max(limit, judge.price))
-    candidates.cost(_vector(automatic, space))  # in any case
+    candidates.cost(automatic.vector(space))  # in any case
     candidates.allowance = allowance
     limits, starts = np.isposinf(space.unused), base.starts(space)
     for start in starts:
@@ -148,8 +147,3 @@ def _improved(
     pattern_search(candidates, np.where(limits & ~np.isfinite(best), starts[0], best), together=not few)
     assert candidates.best is not None
     return candidates.best_cost, base.with_vector(space, candidates.best)
-
-
-def _vector(rule: Rule, space: Space) -> Floats:
-    places = zip(space.groups, space.cells, strict=True)
-    return np.array([rule.values[group][cell] for group, cell in places], dtype=np.float64)

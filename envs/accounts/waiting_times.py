@@ -10,12 +10,13 @@ widest window asked for, or as the longest wait met so far.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..core.backend import NUMPY
-from ..core.typing import Floats
+from ..core.typing import Floats, NumpyArray
 from ..dynamics.rounding import SHORT, SINGLE
 from ..network.tables import Tables
 
@@ -65,6 +66,25 @@ class Waiting:
         self.left = np.zeros(shape)  # D at the last close
         self.standing = np.zeros(shape)  # at the last close
         self.nothing = np.zeros(shape)
+
+    def take(
+        self,
+        place: slice,
+        unserved: Mapping[int, Floats],
+        longest: NumpyArray,
+        recent: Sequence[tuple[Floats, Floats]],
+    ) -> None:
+        """Take over what was added up elsewhere for the worlds ``place``: (C, P, worlds) arrays.
+
+        ``recent`` has demand and what of it was lost at once, newest period first, as many as are looked back upon.
+        """
+        for k, total in self.unserved.items():
+            total[..., place] = unserved[k]
+        self.longest[..., place] = longest
+        if not self.recent:
+            self.recent += [(self.nothing.copy(), self.nothing.copy()) for _ in recent]
+        for (demand, lost), (asked, given) in zip(reversed(self.recent), recent, strict=True):
+            demand[..., place], lost[..., place] = asked, given
 
     def add(
         self,

@@ -224,13 +224,7 @@ class _WaitingSums:
 
     def hand_over(self, whole: Waiting, place: slice, mine: slice, demand: NumpyArray) -> None:
         """See :meth:`KpiSums.hand_over`."""
-        for k, total in whole.unserved.items():
-            total[..., place] = self.unserved[k][..., mine]
-        whole.longest[..., place] = self.longest[..., mine]
-        count = len(demand)
-        if not whole.recent:
-            nothing = np.zeros(whole.longest.shape)
-            whole.recent += [(nothing.copy(), nothing.copy()) for _ in range(min(count, whole.deepest))]
-        for back, (asked, lost) in enumerate(reversed(whole.recent), 1):
-            asked[..., place] = demand[count - back][..., mine]
-            lost[..., place] = self.lost[count - back][..., mine]
+        count, ended = len(demand), {k: total[..., mine] for k, total in self.unserved.items()}
+        newest = range(count - 1, count - 1 - min(count, whole.deepest), -1)
+        recent = [(demand[row][..., mine], self.lost[row][..., mine]) for row in newest]
+        whole.take(place, ended, self.longest[..., mine], recent)

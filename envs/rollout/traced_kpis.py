@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ..accounts.kpis import KpiAccumulator
 from ..accounts.ledger import Fleet
 from ..accounts.waiting_times import Waiting
@@ -245,13 +243,7 @@ class _TracedWaiting:
 
     def hand_over(self, kept: Kept, whole: Waiting, place: slice, mine: slice, demand: Floats) -> None:
         """See :meth:`TracedKpis.hand_over`."""
-        for k, total in whole.unserved.items():
-            total[..., place] = kept["unserved"][str(k)][..., mine]
-        whole.longest[..., place] = kept["longest"][..., mine]
-        count = len(demand)
-        if not whole.recent:
-            nothing = np.zeros(whole.longest.shape)
-            whole.recent += [(nothing.copy(), nothing.copy()) for _ in range(min(count, whole.deepest))]
-        for back, (asked, lost) in enumerate(reversed(whole.recent), 1):
-            asked[..., place] = demand[count - back][..., mine]
-            lost[..., place] = kept["lost"][back - 1][..., mine]
+        count, ended = len(demand), {k: kept["unserved"][str(k)][..., mine] for k in whole.unserved}
+        backs = range(min(count, whole.deepest))
+        recent = [(demand[count - 1 - back][..., mine], kept["lost"][back][..., mine]) for back in backs]
+        whole.take(place, ended, kept["longest"][..., mine], recent)
