@@ -267,9 +267,9 @@ def _outcome(trained: Trained) -> str:
     rule = f"the tuned rule {tuned['rule']}" if tuned["tuned"] else f"the rule {tuned['rule']} with automatic levels"
     if trained.by_rule:
         return f"the policy is {rule}, as it is: nothing learned was better on the validation worlds"
-    return (
-        f"the policy is learned: on the validation worlds it is better than {rule} ({cell(tuned['cost_per_period'])})"
-    )
+    before = float(tuned["cost_per_period"])
+    apart = f", {100 * (float(trained.cost.mean()) - before) / abs(before):+.2g} %" if before else ""
+    return f"the policy is learned: on the validation worlds it is better than {rule} ({cell(before)}{apart})"
 
 
 def _nothing_learnt(settings: Settings, trained: Trained) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from needs import needs_linux
 from processes import children
 
 from echelongym.agents.planning.linear_program.solver import Solver
@@ -509,7 +510,7 @@ def test_a_file_cannot_have_hydra_call_things(tmp_path, capsys):
 # Processes -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@needs_linux
 def test_workers_end_with_their_parent():
     words = [
         "bound",

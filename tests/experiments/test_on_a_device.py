@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+from needs import has_gpu
 
 from echelongym.agents.registry import RULES
 from echelongym.agents.tuning.tuner import tune
@@ -18,7 +19,7 @@ from echelongym.envs.rollout import xla_rollout
 from echelongym.experiments.main import main
 
 jax = pytest.importorskip("jax")
-HAS_GPU = any(one.platform == "gpu" for one in jax.devices())
+HAS_GPU = has_gpu()
 EVERY_DEVICE = ["cpu", pytest.param("gpu", marks=pytest.mark.skipif(not HAS_GPU, reason="JAX sees no GPU"))]
 
 
@@ -128,7 +129,7 @@ def test_a_training_finds_the_same(stand_in, tmp_path):
         trained(tmp_path / "refused", device="gpu", gradient="compiled")
 
 
-@pytest.mark.skipif(HAS_GPU, reason="there is one")
+@pytest.mark.skipif(HAS_GPU, reason="tries what is said where there is no GPU")
 def test_what_is_not_there_is_one_line(capsys):
     with pytest.raises(InputError, match="device = 'gpu': expected one that JAX sees, which is cpu alone"):
         fitted("gpu")

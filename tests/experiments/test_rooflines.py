@@ -6,10 +6,10 @@ from functools import cache
 
 import numpy as np
 import pytest
+from needs import needs_compiler
 
 from echelongym.agents import RULES
 from echelongym.envs import Decision, Scenario, simulate
-from echelongym.envs.compiler.c_compiler import compiler
 from echelongym.envs.core.errors import MissingExtra
 from echelongym.experiments.studies import engine_speed
 from echelongym.experiments.studies.console import start
@@ -26,8 +26,6 @@ from echelongym.experiments.studies.rooflines.measure import Found, TableLine, m
 from echelongym.experiments.studies.rooflines.peer_process import PeerProcess
 from echelongym.experiments.studies.rooflines.rows import ROWS
 
-compiled = pytest.mark.skipif(compiler() is None, reason="no C compiler")
-
 
 @cache
 def warehouse():
@@ -40,7 +38,7 @@ def warehouse():
     return scenario, np.array(list(levels.values())), tape, outcome.cost_per_period
 
 
-@compiled
+@needs_compiler
 @pytest.mark.parametrize(("dtype", "apart"), [(np.float64, 1e-12), (np.float32, 1e-5)])
 def test_a_warehouse_costs_what_it_costs_in_every_world(dtype: type, apart: float) -> None:
     scenario, levels, tape, costs = warehouse()
@@ -53,7 +51,7 @@ def test_a_warehouse_costs_what_it_costs_in_every_world(dtype: type, apart: floa
     )
 
 
-@compiled
+@needs_compiler
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_worlds_that_a_warehouse_draws_are_of_the_same_kind(dtype: type) -> None:
     """Mean and spread of the cost of a world, within sampling error."""
@@ -65,7 +63,7 @@ def test_worlds_that_a_warehouse_draws_are_of_the_same_kind(dtype: type) -> None
     assert found.std() == pytest.approx(costs.std(), rel=4 / (2 * tape.batch) ** 0.5)
 
 
-@compiled
+@needs_compiler
 def test_the_gradient_of_a_warehouse_is_that_of_finite_differences() -> None:
     scenario, levels, tape, _ = warehouse()
     window = (tape.batch, tape.periods, scenario.warm_up)
@@ -82,7 +80,7 @@ def test_the_gradient_of_a_warehouse_is_that_of_finite_differences() -> None:
     assert np.abs(slopes).min() > 1e-3  # that would prove little
 
 
-@compiled
+@needs_compiler
 def test_lost_sales_cost_what_they_cost_to_the_last_unit() -> None:
     scenario = Scenario.load("lost_sales")
     tape = scenario.sample(256, seed=3)
@@ -93,7 +91,7 @@ def test_lost_sales_cost_what_they_cost_to_the_last_unit() -> None:
         assert found == pytest.approx(costs.mean(), rel=1e-13)
 
 
-@compiled
+@needs_compiler
 def test_lost_sales_drawn_cost_what_is_published() -> None:
     """5.1978 of the best base-stock level (Zipkin, Operations Research 56(5), 2008)."""
     scenario = Scenario.load("lost_sales")
@@ -102,7 +100,7 @@ def test_lost_sales_drawn_cost_what_is_published() -> None:
     assert found == pytest.approx(5.1978, abs=4 * 3.0 / (worlds * (periods - 50) / 10) ** 0.5)
 
 
-@compiled
+@needs_compiler
 def test_the_production_network_earns_what_it_earns_in_every_world() -> None:
     scenario = Scenario.load("production_network")
     requests = np.random.default_rng(2).uniform(0, 30, (scenario.horizon, scenario.tables.L))
@@ -126,7 +124,7 @@ def test_the_production_network_earns_what_it_earns_in_every_world() -> None:
     assert abs(drawn.mean() - found.mean()) < 4 * error
 
 
-@compiled
+@needs_compiler
 @pytest.mark.parametrize(("dtype", "apart"), [(np.float64, 1e-12), (np.float32, 1e-5)])
 def test_a_chain_costs_what_it_costs_in_every_world(dtype: type, apart: float) -> None:
     """With a storage that is too small now and then, and levels that leave customers and echelons short."""

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from needs import needs_linux
 from processes import children
 
 from echelongym.experiments.main import main
@@ -95,7 +96,7 @@ CODE = "import sys; from echelongym.experiments.main import main; sys.exit(main(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@needs_linux
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL, "terminal"])
 @pytest.mark.parametrize("command", ["bound", "train"])
 def test_nothing_is_left_of_a_command_that_is_ended(how, command):
@@ -141,7 +142,7 @@ def test_nothing_is_left_of_a_command_that_is_ended(how, command):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@needs_linux
 def test_a_worker_that_is_killed_is_one_line():
     words = ["bound", "bounds.worlds=2000", "bounds.penalty=false", "tune=false", "open_loop=false", "exact=false"]
     words += ["scenario=store.yaml", "scenario.horizon=300", "workers=2", "progress=false", "run=out"]

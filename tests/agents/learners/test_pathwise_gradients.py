@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from needs import needs_compiler
 from pathwise_cases import config, one_store, stirred
 from random_scenarios import random_scenario
 
@@ -119,7 +120,7 @@ def test_random_networks_with_every_head_and_body(seed, settings):
     tried(scenario, GradientWindow(3, scenario.horizon, 1), seed, 4, **settings)
 
 
-@pytest.mark.skipif(compiler() is None, reason="no C compiler")
+@needs_compiler
 @pytest.mark.parametrize("name", ["lost_sales", pytest.param("two_region", marks=pytest.mark.slow)])
 def test_compiled_code_and_jax_give_one_training_step(name):
     """Loss, gradient, and what the prices of targets are moved by, in single precision."""
@@ -189,7 +190,7 @@ def test_a_budget_that_compiling_spends_leaves_the_start():
     assert np.allclose(found.cost, trainer._judge(start).cost, rtol=1e-12)
 
 
-@pytest.mark.skipif(compiler() is None, reason="no C compiler")
+@needs_compiler
 def test_compiled_code_shares_ties_as_the_backends_do():
     """Against a number an array gets all of the derivative; of two equal arrays each gets half, a constant one or not."""
     x, weights = np.array([-1.0, 0.0, 2.0]), np.array([3.0, 5.0, 7.0])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from needs import needs_compiler
 from random_scenarios import random_scenario, seeds
 from shipped import SMALL
 
@@ -101,11 +102,10 @@ def test_it_can_be_switched_off(monkeypatch):
     assert math.isfinite(unroll.gradient(actor, 0, WIDTH))
 
 
+@needs_compiler
 @pytest.mark.parametrize("share", [1e-3, -1e-3, 1.0])
 def test_compiled_code_that_disagrees_is_not_used(share, monkeypatch):
     """A thousandth of the gradient is no rounding; whoever trains is told."""
-    if compiler() is None:
-        pytest.skip("needs a C compiler")
     put = native_unroll._put
     monkeypatch.setattr(native_unroll, "_put", lambda one, gradient: put(one, np.asarray(gradient) * (1.0 + share)))
     monkeypatch.setattr(c_compiler, "_told", set())
@@ -117,9 +117,8 @@ def test_compiled_code_that_disagrees_is_not_used(share, monkeypatch):
     assert_same(actor, unroll)
 
 
+@needs_compiler
 def test_a_fault_of_its_own_is_told(monkeypatch):
-    if compiler() is None:
-        pytest.skip("needs a C compiler")
     monkeypatch.setattr(native_unroll, "source", lambda made: {}["no such key"])
     monkeypatch.setattr(c_compiler, "_told", set())
     with pytest.warns(CompilationWarning, match="KeyError: 'no such key'"):

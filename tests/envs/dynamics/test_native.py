@@ -7,6 +7,7 @@ import pytest
 import random_scenarios
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs import needs_compiler
 from random_programs import RandomFunction, assert_same, random_inputs
 
 from echelongym.envs import CompilationWarning, Scenario, Tape
@@ -251,7 +252,7 @@ def test_an_input_has_one_type(quick):
     np.testing.assert_array_equal(program(x)[0], x + 1)
 
 
-@pytest.mark.skipif(not COMPILER, reason="needs a compiler")
+@needs_compiler
 @pytest.mark.parametrize("worlds", [5, 48])
 def test_repeated_in_one_call_over_rows_that_move_on(worlds):
     rng, ops = np.random.default_rng(2), NumpyOps()
@@ -316,7 +317,7 @@ def test_long_rows_are_an_odd_number_of_cache_lines_apart(monkeypatch, worlds, k
     assert all(one.flags.c_contiguous for one in Program(lambda x: [x + x], [given], NumpyOps()).outputs)
 
 
-@pytest.mark.skipif(not COMPILER, reason="needs a C compiler")
+@needs_compiler
 def test_what_is_in_the_cache_is_taken_sooner(monkeypatch):
     monkeypatch.setattr(recording, "LOOK", 0.0)
     monkeypatch.setattr(recording, "PATIENCE", 1e9)
@@ -365,7 +366,7 @@ def test_what_does_not_agree_with_numpy_is_not_used(monkeypatch):
     assert_same(program(*inputs)[1], held + inputs[0])
 
 
-@pytest.mark.skipif(not COMPILER, reason="needs a C compiler")
+@needs_compiler
 @pytest.mark.parametrize("fault", ["python", "source"])
 def test_a_fault_that_only_makes_it_slower_is_warned_of_once(fault, monkeypatch):
     """Its own exceptions, and source that no compiler takes; what is no fault is not (see above)."""
@@ -384,7 +385,7 @@ def test_a_fault_that_only_makes_it_slower_is_warned_of_once(fault, monkeypatch)
     assert_same(program(*inputs)[2], inputs[0] * 2)
 
 
-@pytest.mark.skipif(not COMPILER, reason="needs a C compiler")
+@needs_compiler
 def test_these_tests_fail_where_such_a_fault_is_met(monkeypatch):
     monkeypatch.setattr(native, "plan", lambda program: {}["no such key"])
     with pytest.raises(CompilationWarning):
@@ -464,7 +465,7 @@ def test_a_cache_that_others_can_write_into_is_not_trusted(monkeypatch, own_cach
     assert list(own_cache.iterdir()) == []
 
 
-@pytest.mark.skipif(not COMPILER, reason="needs a C compiler")
+@needs_compiler
 @pytest.mark.parametrize("kind", [np.int64, np.int32])
 def test_whole_numbers_are_divided_as_numpy_does(kind):
     """All signs and sizes, quotients that just are or just are not whole, and what overflows."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from needs import needs_compiler
 
 from echelongym.envs.compiler import c_compiler
 from echelongym.envs.compiler import recorder as recording
@@ -12,7 +13,6 @@ from echelongym.envs.compiler.schedule import plan
 from echelongym.envs.core.backend import NumpyOps
 
 WORLDS = 48
-needs_compiler = pytest.mark.skipif(c_compiler.compiler() is None, reason="no C compiler")
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from needs import has_gpu
 
 from echelongym.envs.compiler.xla_compiler import compiled, of_device
 from echelongym.envs.core.devices import check_device, device_named, on_device
@@ -21,17 +22,13 @@ def _cache_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("ECHELONGYM_CACHE", str(tmp_path))
 
 
-def has_gpu():
-    return any(one.platform == "gpu" for one in jax.devices())
-
-
 @pytest.mark.parametrize("name", ["tpu", "GPU", "", None, 0])
 def test_another_name_is_refused(name):
     with pytest.raises(InputError, match=r"device = .*: expected one of cpu, gpu"):
         check_device(name)
 
 
-@pytest.mark.skipif(has_gpu(), reason="there is one")
+@pytest.mark.skipif(has_gpu(), reason="tries what is said where there is no GPU")
 def test_a_gpu_that_is_not_there_is_one_line():
     with pytest.raises(InputError, match=r"^device = 'gpu': expected one that JAX sees, which is cpu alone \(.*\)$"):
         device_named("gpu")

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from needs import needs_compiler
 from random_scenarios import random_scenario
 
 from echelongym.agents.pathwise.config import Layout
@@ -12,7 +13,6 @@ from echelongym.agents.planning.open_loop import OpenLoopPlan
 from echelongym.agents.reading.named import named_features, season_length
 from echelongym.agents.reading.readable_rule import ReadableRule
 from echelongym.agents.registry import RULES
-from echelongym.envs.compiler.c_compiler import compiler
 from echelongym.envs.core.backend import NUMPY
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.interface.observation import Decision
@@ -117,14 +117,14 @@ def test_every_network_and_head_costs_the_same(seed, monkeypatch):
     check_all(monkeypatch, seed, compiled=False)
 
 
-@pytest.mark.skipif(compiler() is None, reason="needs a C compiler")
+@needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 8))
 def test_every_network_and_head_costs_the_same_compiled(seed, monkeypatch):
     check_all(monkeypatch, seed, compiled=True)
 
 
-@pytest.mark.skipif(compiler() is None, reason="needs a C compiler")
+@needs_compiler
 @pytest.mark.parametrize("kind", [KINDS[0], KINDS[1], KINDS[7]])
 def test_a_shipped_scenario_compiled(kind, monkeypatch):
     scenario = Scenario.load("serial", {"warm_up": 4})
@@ -143,7 +143,7 @@ def test_actors_of_pytorch_are_called_from_the_program(seed, monkeypatch):
             check(monkeypatch, scenario, policy, tape, compiled=False)
 
 
-@pytest.mark.skipif(compiler() is None, reason="needs a C compiler")
+@needs_compiler
 @pytest.mark.slow
 def test_actors_of_pytorch_are_called_from_the_program_compiled(monkeypatch):
     for seed in range(12, 16):

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from needs import needs_compiler
 from random_scenarios import random_scenario
 
 from echelongym.agents.registry import RULES
-from echelongym.envs.compiler.c_compiler import compiler
 from echelongym.envs.core.backend import NUMPY
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.interface.observation import Decision
@@ -25,8 +25,6 @@ FURTHER = [
     ("echelon_base_stock", {"allocation": "marginal"}),
     ("capped_local_base_stock", {"allocation": "equalise"}),
 ]
-
-compiling = pytest.mark.skipif(compiler() is None, reason="needs a C compiler")
 
 
 @pytest.fixture(autouse=True)
@@ -137,14 +135,14 @@ def test_every_rule_costs_and_serves_the_same_on_more_networks(seed, monkeypatch
     check_every_rule(monkeypatch, seed, compiled=False)
 
 
-@compiling
+@needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40, 48))
 def test_every_rule_costs_and_serves_the_same_compiled(seed, monkeypatch):
     check_every_rule(monkeypatch, seed, compiled=True)
 
 
-@compiling
+@needs_compiler
 @pytest.mark.parametrize("kpis", [False, True])
 def test_a_shipped_scenario_compiled(kpis, monkeypatch):
     scenario = Scenario.load("serial", {"warm_up": 7})
@@ -216,7 +214,7 @@ def test_a_policy_that_does_not_say_what_it_remembers_or_foresees_is_asked(missi
     assert Rollout.of(scenario, Starting(scenario, 1.0), tape, NUMPY, True) is None
 
 
-@compiling
+@needs_compiler
 @pytest.mark.parametrize("trace", [False, True])
 @pytest.mark.parametrize(
     ("name", "options"),
@@ -342,7 +340,7 @@ def test_progress_is_told_of_every_period_once(monkeypatch):
         assert heard == [(done, tape.periods) for done in range(told + 1, tape.periods + 1)]
 
 
-@compiling
+@needs_compiler
 def test_a_long_simulation_changes_over_and_a_short_one_does_not(monkeypatch):
     scenario = Scenario.load("lost_sales")
     rule = RULES["echelon_base_stock"](scenario)

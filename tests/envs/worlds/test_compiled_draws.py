@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import random_scenarios
 from demand_worlds import busy, customer, scenario
+from needs import needs_compiler
 
-from echelongym.envs.compiler.c_compiler import compiler
 from echelongym.envs.processes import compiled, series
 from echelongym.envs.processes.correlation import Correlation, correlated_scores
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.worlds.tape_arrays import ARRAYS
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="without a C compiler there is one form alone")
+pytestmark = needs_compiler  # without one there is one form alone
 FAMILIES = [
     {"kind": "poisson", "mean": 0.3},
     {"kind": "poisson", "mean": 900},
