@@ -21,7 +21,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from .import_path import leave_working_folder
+from .import_path import leave_local_settings, leave_working_folder
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, or 2 after an error in what the user wrote."""
     leave_working_folder()
+    leave_local_settings()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help", "help"):
         print(overview())

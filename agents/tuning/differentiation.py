@@ -94,9 +94,7 @@ class Programs:
         return self._found[key]
 
 
-def descent_of(
-    library: Library, rule: Rule, space: Space, window: tuple[int, int], programs: Programs
-) -> TorchDescent | JaxDescent:
+def descent_of(library: Library, rule: Rule, space: Space, window: tuple[int, int], programs: Programs) -> Descent:
     """The descent of a rule in a window (periods, skipped)."""
     if library == "jax":
         return JaxDescent(rule, space, window, programs)

@@ -25,11 +25,6 @@ def recorded_series(scenario: WorldSource) -> Iterator[TraceSeries]:
                     yield series
 
 
-def replayed_in_order(scenario: WorldSource) -> bool:
-    """Whether some demand is a record replayed in order, of which there is one world."""
-    return any(series.block is None for series in recorded_series(scenario))
-
-
 def playable(scenario: WorldSource, purpose: str, periods: int | None = None) -> int:
     """``periods`` (the horizon, if left out), or as many as worlds of a purpose can play where records have fewer.
 

@@ -489,6 +489,16 @@ def test_nothing_that_lies_beside_a_command_is_executed(tmp_path, started):
     assert not (tmp_path / "RAN").exists(), (tmp_path / "RAN").read_text()
 
 
+def test_settings_of_matplotlib_beside_the_command_are_left_alone(tmp_path):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "matplotlibrc").write_text("lines.linewidth: 77\n")
+    code = "from echelongym.experiments.main import main; main(['show', 'scenario=store.yaml', 'run=shown'])\n"
+    code += "import matplotlib; print('width', matplotlib.rcParams['lines.linewidth'])"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert "width 77" not in done.stdout
+    assert "width" in done.stdout
+
+
 def test_a_policy_beside_the_command_is_found_last_and_its_folder_is_left(tmp_path):
     (tmp_path / "my_policy.py").write_text(
         "def ask(observation):\n    raise SystemExit\n\n\nclass Nothing:\n    pass\n"

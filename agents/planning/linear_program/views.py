@@ -28,12 +28,6 @@ class AffineView:
         found: Floats = (self.matrix @ values + self.constant).reshape(self.shape)
         return found
 
-    def weighted(self, weights: Floats) -> tuple[Floats, float]:
-        """Cost of each column, and the constant, of an objective term ``sum(weights x array)``."""
-        flat = np.broadcast_to(weights, self.shape).reshape(-1)
-        cost: Floats = self.matrix.T @ flat
-        return cost, float(flat @ self.constant)
-
 
 def view(program: NetworkProgram, name: str, standing: Standing) -> AffineView:
     """A named array of a program.
