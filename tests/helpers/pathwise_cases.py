@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -70,3 +71,18 @@ def stirred(policy: Any, by: float = 0.05, seed: int = 0) -> Any:
 
 def costs(scenario: Scenario, policy: Any, worlds: int = 6, seed: int = 3) -> np.ndarray:
     return objective(simulate(scenario, policy, scenario.sample(worlds, seed, "tune"), kpis=False))
+
+
+def cost_of_level(level: float, penalty: float, mean: float = 60.0, deviation: float = 4 * 3**0.5) -> float:
+    """Cost a period of a level in :func:`one_store` in closed form: h (S - mean) + (h + p) x expected shortage, h = 1.
+
+    Mean and deviation are those of demand over lead time and a period.
+    """
+    normal, z = NormalDist(), (level - mean) / deviation
+    shortage = deviation * (normal.pdf(z) - z * (1 - normal.cdf(z)))
+    return (level - mean) + (1 + penalty) * shortage
+
+
+def best_level(penalty: float, mean: float = 60.0, deviation: float = 4 * 3**0.5) -> float:
+    """The level that costs least there: the newsvendor's."""
+    return mean + deviation * NormalDist().inv_cdf(penalty / (1 + penalty))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pytest
 from exact_oracles import fixed_order_cost
-from pathwise_cases import one_store
+from pathwise_cases import best_level, cost_of_level, one_store
 
 from echelongym.agents.budget import Budget, judge
 from echelongym.agents.checkpoint_files import latest_checkpoint
@@ -39,17 +38,10 @@ def test_a_level_far_off_reaches_the_newsvendor_optimum():
     scenario = one_store(penalty=19.0)
     start = load_policy("echelon_base_stock", scenario, levels=40.0)
     found = trainer(scenario, 16 * 120 * 4 * 30, 0, start, network="none", worlds=16).run()
-    normal, deviation = NormalDist(), 4 * 3**0.5
-
-    def cost(level: float) -> float:
-        z = (level - 60) / deviation
-        shortage = deviation * (normal.pdf(z) - z * (1 - normal.cdf(z)))
-        return (level - 60) + 20 * shortage
-
-    optimum = cost(60 + deviation * normal.inv_cdf(19 / 20))
+    optimum = cost_of_level(best_level(19.0), 19.0)
     (level,) = found.policy.actor.vector()
-    assert cost(40.0) > 10 * optimum
-    assert cost(float(level)) < optimum * 1.005
+    assert cost_of_level(40.0, 19.0) > 10 * optimum
+    assert cost_of_level(float(level), 19.0) < optimum * 1.005
 
 
 def test_a_fixed_cost_is_learnt_as_it_is():

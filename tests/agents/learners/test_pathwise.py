@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pathwise_cases import SHARED, TUNED, config, costs, one_store, stirred, untrained
+from pathwise_cases import SHARED, TUNED, best_level, config, cost_of_level, costs, one_store, stirred, untrained
 from shipped import SHIPPED
 
 from echelongym.agents.budget import Budget, objective
@@ -281,22 +281,15 @@ def test_levels_alone_reach_the_newsvendor_optimum():
     """The cost of a level in closed form: h (S - mean) + (h + p) x expected shortage over lead time and a period."""
     scenario = one_store(penalty=19.0)
     found = trained(scenario, 64 * 30 * 60, network="none", worlds=64, periods=30, start="auto")
-    normal, deviation = NormalDist(), 4 * 3**0.5
-
-    def cost(level: float) -> float:
-        z = (level - 60) / deviation
-        shortage = deviation * (normal.pdf(z) - z * (1 - normal.cdf(z)))
-        return (level - 60) + 20 * shortage
-
-    optimum = cost(60 + deviation * normal.inv_cdf(19 / 20))
+    optimum = cost_of_level(best_level(19.0), 19.0)
     (level,) = found.policy.actor.vector()
-    assert cost(float(level)) < optimum * 1.003
+    assert cost_of_level(float(level), 19.0) < optimum * 1.003
 
 
 def test_network_costs_no_more_than_the_best_level():
     """Where the best policy is known to be one level, what a network adds does no harm: paired on common worlds."""
     scenario = one_store(penalty=19.0)
-    best = load_policy("local_base_stock", scenario, levels=60 + 4 * 3**0.5 * NormalDist().inv_cdf(0.95))
+    best = load_policy("local_base_stock", scenario, levels=best_level(19.0))
     found = trained(scenario, 64 * 30 * 100, worlds=64, periods=30)
     tape = scenario.sample(512, 5, "test")
     learned, optimum = (objective(simulate(scenario, one, tape, kpis=False)).mean() for one in (found.policy, best))
