@@ -14,7 +14,6 @@ of it what it held before the first.
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,7 @@ from echelongym.envs.core.validation import validate
 from echelongym.envs.scenario.scenario import Scenario, shipped_scenarios
 
 from .console import StudyParser, start
+from .rooflines.peak_memory import peak_memory
 
 
 def seconds(call: Callable[[], Any], times: int) -> float:
@@ -66,7 +66,7 @@ def compiled_seconds(scenario: Scenario) -> float | None:
 
 def held() -> str:
     """Peak memory of this process so far."""
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB"
+    return f"{peak_memory() / 2**20:.0f} MB"
 
 
 def memory_row(name: str) -> None:

@@ -12,7 +12,6 @@ periods, compiling included; and the most memory of each part, in MB.
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from echelongym.envs.storage.files import write_yaml
 from echelongym.experiments.figures.network import layout
 
 from .console import StudyParser, start
+from .rooflines.peak_memory import peak_memory
 
 SIZES = tuple((lanes, products) for lanes in (10, 100, 1_000) for products in (1, 10, 100))
 WORLDS, PERIODS = 8, 20
@@ -79,7 +79,7 @@ def seconds(call: Callable[[], Any]) -> tuple[Any, float]:
 
 def memory() -> int:
     """Most memory of this process so far, in MB."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return round(peak_memory() / 2**20)
 
 
 def row(lanes: int, products: int) -> None:

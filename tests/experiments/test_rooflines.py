@@ -1,12 +1,13 @@
 """Rooflines play the model that `simulate` plays, and the table is made of what was measured."""
 
 import json
+import subprocess
 import sys
 from functools import cache
 
 import numpy as np
 import pytest
-from needs import needs_compiler
+from needs import needs_compiler, needs_linux
 
 from echelongym.agents import RULES
 from echelongym.envs import Decision, Scenario, simulate
@@ -23,6 +24,7 @@ from echelongym.experiments.studies.rooflines.kernels import (
 )
 from echelongym.experiments.studies.rooflines.large import chain, regions
 from echelongym.experiments.studies.rooflines.measure import Found, TableLine, measured
+from echelongym.experiments.studies.rooflines.peak_memory import peak_memory
 from echelongym.experiments.studies.rooflines.peer_process import PeerProcess
 from echelongym.experiments.studies.rooflines.rows import ROWS
 
@@ -163,6 +165,18 @@ def test_large_networks_are_as_large_as_they_say() -> None:
     assert len(regions(1000, 100)["lanes"]) == 1000
     three = Scenario.from_mapping(chain(5))
     assert (three.tables.L, three.tables.P) == (3, 5)
+
+
+@needs_linux
+def test_a_small_process_that_a_large_one_starts_reads_as_small() -> None:
+    held = np.ones(2**26)  # 512 MiB, every page touched
+    told = subprocess.run(
+        [sys.executable, "-c", f"from {peak_memory.__module__} import peak_memory; print(peak_memory())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(told.stdout) < 0.5 * held.nbytes <= 0.5 * peak_memory()
 
 
 def counted(figures: list[float]):

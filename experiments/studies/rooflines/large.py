@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from typing import Any
 
 from echelongym.envs.gym.vector_env import NetworkVectorEnv
 from echelongym.envs.scenario.scenario import Scenario
+
+from .peak_memory import peak_memory
 
 
 def chain(products: int, echelons: int = 3, horizon: int = 100) -> dict[str, Any]:
@@ -87,9 +88,7 @@ def main(path: str) -> None:
     loaded = time.process_time()
     NetworkVectorEnv(scenario, 1).reset(seed=0)
     ready = time.process_time()
-    unit = 1 if sys.platform == "darwin" else 1024
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-    print(json.dumps({"load": loaded - started, "reset": ready - loaded, "memory": memory}))
+    print(json.dumps({"load": loaded - started, "reset": ready - loaded, "memory": peak_memory() / 1e9}))
 
 
 if __name__ == "__main__":
