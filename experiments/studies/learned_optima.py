@@ -4,6 +4,8 @@
         every instance with a known optimum, three training seeds each
     python -m echelongym.experiments.studies.learned_optima lost_sales 6
         lost sales (lead time 4, penalty 4) with 6 CPU-seconds a training
+    python -m echelongym.experiments.studies.learned_optima perishables
+        goods of two to five periods on the shelf, the oldest or the freshest units sold first
     python -m echelongym.experiments.studies.learned_optima serial_four 2 validation.worlds=64
         words with an equals sign change settings of ``echelongym train``
 
@@ -37,8 +39,12 @@ INSTANCES = {
     "tiny_warehouse": ("one warehouse, two stores, whole units", "tiny_warehouse"),
     "dual_sourcing": ("dual sourcing 2, 105", "dual_sourcing"),
     "dual_sourcing_slow": ("dual sourcing 3, 110", "dual_sourcing_slow"),
+    "fixed_order_cost": ("(s, S), Poisson 10, order cost 64", "fixed_order_cost"),
+    "fixed_order_cost_delayed": ("(s, S), Poisson 6, order cost 40, lead time 2", "fixed_order_cost_delayed"),
+    "perishable_three": ("perishable, 3 periods, lead time 2, lifo", "perishable_three"),
 }
 LEAD_TIMES, PENALTIES = (1, 2, 3, 4), (4, 9, 19, 39)  # of the 16 cells of Zipkin (Operations Research 56(5), 2008)
+LIVES, ISSUING = (2, 3, 4, 5), ("fifo", "lifo")  # periods on the shelf, and which units customers take
 
 
 def trained(
@@ -105,6 +111,21 @@ def cells(overrides: Sequence[str] = (), cpu_seconds: float | None = None) -> No
             row(label, "lost_sales_cells", (*cell, *overrides), cpu_seconds)
 
 
+def perishables(overrides: Sequence[str] = (), cpu_seconds: float | None = None) -> None:
+    """Print a row for each of the 8 cells of perishable goods: two to five periods on the shelf, either order of issue."""
+    for issuing in ISSUING:
+        for life in LIVES:
+            cell = (
+                f"scenario.products.item.shelf_life={life + 1}",  # a period of transport included
+                f"scenario.customers.shoppers.issuing={issuing}",
+            )
+            row(f"perishable, {life} periods, {issuing}", "perishable", (*cell, *overrides), cpu_seconds)
+
+
+#: Families of instances by the name that selects them.
+FAMILIES = {"cells": cells, "perishables": perishables}
+
+
 def seconds(word: str) -> float:
     """CPU-seconds that a word stands for."""
     try:
@@ -119,7 +140,7 @@ def seconds(word: str) -> float:
 def main() -> None:
     """Read the command line and print the table."""
     parser = StudyParser(__doc__)
-    choices = ["all", *INSTANCES, "cells"]
+    choices = ["all", *INSTANCES, *FAMILIES]
     parser.add_argument("words", nargs="*", help=f"one of {', '.join(choices)}; then CPU-seconds; key=value anywhere")
     given = parser.parse_args().words
     overrides = [word for word in given if "=" in word]
@@ -133,8 +154,9 @@ def main() -> None:
         for name, (label, experiment) in INSTANCES.items():
             if which in ("all", name):
                 row(label, experiment, overrides, limit)
-        if which in ("all", "cells"):
-            cells(overrides, limit)
+        for name, family in FAMILIES.items():
+            if which in ("all", name):
+                family(overrides, limit)
 
 
 if __name__ == "__main__":
