@@ -69,6 +69,7 @@ def read_drawn(arrays: Mapping[str, Any], worlds: int, where: str) -> Drawn | No
         records, replayed = said["records"], said["replayed"]
         names = [str(one["file"]) for one in records] + [str(name) for name in replayed]
         sizes = [(int(one["block"]), int(one["blocks"])) for one in records]
+        steps = [str(one.get("period", "")) for one in records]
         if not isinstance(records, list) or not isinstance(replayed, list) or min(map(min, sizes), default=1) < 1:
             raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
@@ -79,7 +80,6 @@ def read_drawn(arrays: Mapping[str, Any], worlds: int, where: str) -> Drawn | No
         raise expected("blocks", f"{counts.dtype} {counts.shape}", hint, where)
     edges = np.cumsum([size for _, size in sizes])[:-1]
     parts = np.split(counts.astype(np.int64), edges, axis=1) if sizes else []
-    pairs = zip(names[: len(sizes)], sizes, parts, strict=True)
-    return Drawn(
-        tuple(RecordedBlocks(name, block, part) for name, (block, _), part in pairs), tuple(names[len(sizes) :])
-    )
+    told = zip(names[: len(sizes)], sizes, parts, steps, strict=True)
+    blocks = tuple(RecordedBlocks(name, block, part, step) for name, (block, _), part, step in told)
+    return Drawn(blocks, tuple(names[len(sizes) :]))

@@ -19,6 +19,18 @@ from ..recorded.blocks import whole_blocks
 from .record_statement import playable
 from .source import WorldSource
 
+#: What a block of so many periods of a length is called.
+_CALLED = {
+    ("1 day", 1): "day",
+    ("1 day", 7): "week",
+    ("1 week", 1): "week",
+    ("1 month", 1): "month",
+    ("1 month", 3): "quarter",
+    ("1 month", 12): "year",
+    ("1 hour", 24): "day",
+    ("1 hour", 168): "week",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class RecordedBlocks:
@@ -27,6 +39,7 @@ class RecordedBlocks:
     file: str
     block: int  # periods
     counts: NDArray[np.int64]  # (B, K) how many times each world draws each block
+    step: str = ""  # length of a period in words, such as ``1 day``; empty where the record has no dates
 
     @property
     def size(self) -> int:
@@ -35,11 +48,21 @@ class RecordedBlocks:
 
     def of(self, chosen: Any) -> RecordedBlocks:
         """Counts of some worlds by their place."""
-        return RecordedBlocks(self.file, self.block, self.counts[chosen])
+        return replace(self, counts=self.counts[chosen])
+
+    @property
+    def described(self) -> str:
+        """The blocks in words: ``17 recorded weeks``, ``12 recorded blocks of 5 periods``."""
+        called = _CALLED.get((self.step, self.block))
+        several = "s" if self.size != 1 else ""
+        if called is not None:
+            return f"{self.size} recorded {called}{several}"
+        return f"{self.size} recorded block{several} of {self.block} period{'s' if self.block > 1 else ''}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for a summary."""
-        return {"file": self.file, "block": self.block, "blocks": self.size}
+        found = {"file": self.file, "block": self.block, "blocks": self.size}
+        return {**found, "period": self.step} if self.step else found
 
 
 def recorded_blocks(
@@ -76,7 +99,9 @@ def recorded_blocks(
         places = np.searchsorted(drawn, shown[rows])
         counts = np.zeros((len(labels), len(drawn)), dtype=np.int64)
         np.add.at(counts, (np.arange(len(labels))[None, :], places), 1)
-        found[process.record] = RecordedBlocks(process.trace.file, block, counts)
+        calendar = process.series.recorded.calendar
+        step = "" if calendar is None else calendar.step
+        found[process.record] = RecordedBlocks(process.trace.file, block, counts, step)
     return tuple(found.values())
 
 

@@ -96,6 +96,11 @@ class WorldSample:
         return None
 
     @property
+    def over(self) -> str:
+        """What the headline intervals are over, in words: ``17 recorded weeks``; empty where it is the worlds."""
+        return " and ".join(one.described for one in self.blocks) if self.kind == "another_season" else ""
+
+    @property
     def has_record(self) -> bool:
         """Whether the narrower interval, of worlds of this record, stands beside the headline."""
         return bool(self.blocks) and self.worlds > 1 and not self.one_history
@@ -115,9 +120,9 @@ class WorldSample:
         if self.reason is not None:
             found.append(f"no interval: {self.reason}")
         if self.kind == "another_season":
-            of = "; ".join(f"{one.size} blocks of {one.block} periods of {one.file}" for one in self.blocks)
+            of = " and ".join(f"{one.described} of {one.file}" for one in self.blocks)
             found.append(
-                f"95 % intervals are about another season of the same kind: {self.worlds} worlds drawn from {of}"
+                f"intervals over {of}, which the {self.worlds} worlds are drawn from: about the mean over other seasons"
             )
         if self.kind == "worlds" and self.replayed:
             files = ", ".join(self.replayed)
@@ -134,7 +139,7 @@ class WorldSample:
         """The summary's ``intervals``: what ``ci95`` is about, or why it is null."""
         said = {
             "worlds": "other worlds of the same scenario",
-            "another_season": "another season of the law that the record came from, worlds clustered by its blocks; "
+            "another_season": f"the mean over other seasons of the law that the record came from, over {self.over}; "
             "ci95_record: other worlds of this very record",
             "none": self.reason,
         }[self.kind]
@@ -187,6 +192,18 @@ class WorldSample:
                 total += found if not number else np.random.default_rng(number).permutation(found)
         return total
 
+    def skewness(self, residuals: Floats) -> float:
+        """Skewness of what the blocks add to a mean, over all records: far from 0 where few of them decide.
+
+        That of the covariances of :meth:`between`, which noise brings nearer to 0; 0 where nothing is drawn by block.
+        """
+        if self.kind != "another_season" or not np.isfinite(residuals).all() or not residuals.any():
+            return 0.0
+        added = np.concatenate([_covariance(one.counts, residuals)[1] for one in self.blocks])
+        centred = added - added.mean()
+        spread = float((centred**2).mean())
+        return float((centred**3).mean()) / spread**1.5 if spread > 0.0 else 0.0
+
 
 def student_half(residuals: Floats) -> float:
     """Half of Student's 95 % interval, ``t s / sqrt(B)``, of B residuals around 0; NaN for a single one."""
@@ -231,14 +248,18 @@ def cost_limits(*costs: Floats) -> Limits:
     return NON_NEGATIVE if all(np.min(one) >= 0.0 for one in costs) else ANY
 
 
+def _covariance(counts: NDArray[np.int64], residuals: Floats) -> tuple[Floats, Floats]:
+    """Covariance (K,) of the counts (B, K) with the residuals (B,), behind its terms by world (B, K)."""
+    moved = (counts - counts.mean(axis=0)) * (residuals - residuals.mean())[:, None]
+    return moved, moved.sum(axis=0) / (len(counts) - 1)
+
+
 def _posterior(counts: NDArray[np.int64], residuals: Floats) -> Floats:
     """(400,) equally likely values of the variance between records, from (B, K) counts and (B,) residuals."""
     from scipy.special import gammainc, gammaincinv
 
     worlds, size = counts.shape
-    drawn = counts - counts.mean(axis=0)
-    moved = drawn * (residuals - residuals.mean())[:, None]
-    covariance = moved.sum(axis=0) / (worlds - 1)
+    moved, covariance = _covariance(counts, residuals)
     noise = float(((moved - covariance) ** 2).sum()) / (worlds - 1) / worlds
     seen = float((covariance**2).sum())  # between records, and noise
     if seen <= 0.0:

@@ -148,7 +148,7 @@ def _table(
     """Means with the intervals that there are: none, one, or two where worlds are drawn from a record."""
     columns = {of: [name for name, _ in rows], "mean": [found["mean"] for _, found in rows]}
     if sample.kind != "none":
-        label = "95 %, another season" if sample.blocks else "95 %"
+        label = f"95 %, over {sample.over}" if sample.over else "95 %"
         columns[label] = [_interval(found["ci95"]) for _, found in rows]
     if sample.has_record:
         columns["95 %, this record"] = [_interval(found.get("ci95_record")) for _, found in rows]

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from echelongym.agents.service_targets import targets_of
+from echelongym.envs.accounts.estimators import Ratio
 from echelongym.envs.accounts.kpis import Kpis
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.worlds.world_sample import WorldSample, cost_limits
@@ -23,6 +24,9 @@ from .service import MISSES, UNEQUAL, ServiceComparison, compare_service, missed
 from .service_limits import ServiceLimits
 
 BASELINE = "echelon_base_stock"
+UNEVEN = (
+    1.0  # skewness of what recorded blocks add to a difference, beyond which its interval is said to hold less often
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,7 +295,17 @@ class Results:
                 percent = None if against is None or against.percent is None else against.percent.record
                 versus = "" if percent is None else f", {percent[0]:+.2f} to {percent[1]:+.2f} %"
                 found.append(f"{one.name} {cost[0]:.4g} to {cost[1]:.4g}{versus}")
-        return [f"other worlds of these very blocks: {'; '.join(found)}"] if found else []
+        notes = [f"other worlds of these very blocks: {'; '.join(found)}"] if found else []
+        uneven = [one.name for one in self.scores if abs(self._skewness(one)) > UNEVEN]
+        if uneven:
+            said = f"few of the {self.sample.over} decide, so fewer than 95 of 100 such intervals hold the truth"
+            notes.append(f"{', '.join(uneven)} against {self.baseline}: {said}")
+        return notes
+
+    def _skewness(self, one: Scores) -> float:
+        """Skewness of what recorded blocks add to a policy's percentage of the baseline."""
+        base = next(other for other in self.scores if other.name == self.baseline).cost.mean(axis=0)
+        return self.sample.skewness(Ratio(one.cost.mean(axis=0) - base, base).residuals())
 
     def _service_notes(self) -> list[str]:
         """What the marks on percentages stand for."""

@@ -26,7 +26,7 @@ def about(sample: WorldSample | None) -> str:
     if sample is None or sample.kind == "worlds":
         return "95 %"
     if sample.kind == "another_season":
-        return "95 %, another season"
+        return f"95 %, over {sample.over}"
     return f"no interval: {(sample.reason or '').partition(':')[0]}"
 
 

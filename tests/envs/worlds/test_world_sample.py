@@ -322,9 +322,9 @@ def test_tables_of_a_record_label_both_questions(capsys: pytest.CaptureFixture[s
     words = ("scenario=shop.yaml", "policy=local_base_stock", "evaluation.worlds=64")
     found = run("simulate", *words)
     printed = capsys.readouterr().out
-    assert "95 %, another season" in printed
     assert "95 %, this record" in printed
-    assert "95 % intervals are about another season of the same kind: 64 worlds drawn from" in printed
+    assert "which the 64 worlds are drawn from: about the mean over other seasons" in " ".join(printed.split())
+    assert "over 10 recorded blocks of 7 periods" in found["intervals"]["about"]
     wide, narrow = (found["cost_per_period"][key] for key in ("ci95", "ci95_record"))
     assert wide[0] <= narrow[0] < narrow[1] <= wide[1]
     assert found["intervals"]["records"][0]["block"] == 7
