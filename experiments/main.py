@@ -60,6 +60,9 @@ COMMANDS = {
     ),
     "simulate": Command("run one policy and keep what happened", "simulate scenario=serial policy=local_base_stock"),
     "export": Command("write a policy as an ONNX bundle", "export policy=runs/train/one_warehouse/NAME"),
+    "board": Command(
+        "re-run published instances and keep the ledger of their numbers", "board instances=zheng_federgruen"
+    ),
     "demo": Command("tune, train, benchmark and draw: the main job in one go", "demo scenario=grocery"),
     "bench": Command("measure environment steps per CPU-second", "bench"),
 }

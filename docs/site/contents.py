@@ -16,7 +16,7 @@ CONTENTS: Mapping[str, tuple[str, ...]] = {
         "jobs/export",
     ),
     "In depth": ("scenario", "model", "baselines", "learning", "intervals", "reading", "devices", "runs"),
-    "Reference": ("reference/scenario_keys", "reference/api/index", "reference/architecture", "results"),
+    "Reference": ("reference/scenario_keys", "reference/api/index", "reference/architecture", "results", "boards"),
 }
 
 

@@ -61,6 +61,8 @@ def _options(command: str, key: str) -> tuple[str, ...]:
         return choices(key)
     if key in ("policies", "rules"):
         return choices("policy")
+    if key == "instances":
+        return ("all", *choices("board"))
     value = dict(dotted(_defaults(command))).get(key)
     if key == "resume":
         return ("auto", "true", "false")

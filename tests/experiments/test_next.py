@@ -34,6 +34,7 @@ SMALL = {
     "export": "check.observations=20",
     "generalise": GENERAL,
     "demo": f"evaluation.worlds=4 training.cpu_seconds=1 rules=[local_base_stock] {TUNING}",
+    "board": f"trainings=false {TUNING}",
     "bench": "seconds=0.01 batches=[2] dynamics_batch=2 scenarios=[lost_sales]",
 }
 
@@ -65,6 +66,7 @@ def run(capsys, line):
         "train scenario=lost_sales agent=ppo -m seed=0,1",
         "export scenario='my shop.yaml' policy=local_base_stock",
         "generalise",
+        "board",
         pytest.param("bench", marks=pytest.mark.slow),
         pytest.param("demo scenario='my shop.yaml'", marks=pytest.mark.slow),
         pytest.param("show scenario=distribution_family", marks=pytest.mark.slow),

@@ -32,6 +32,7 @@ COMMANDS = (
     "export",
     "demo",
     "bench",
+    "board",
 )
 # The least that a command can be made to do.
 QUICK = {
@@ -45,6 +46,7 @@ QUICK = {
     "generalise": ["variants=1", "sizes=[null]", "severities=[1]", "evaluation.worlds=2", "rules=[]"],
     "demo": ["evaluation.worlds=2", "training.cpu_seconds=1", "rules=[echelon_base_stock]", "tuning.budget=60"],
     "bench": ["scenarios=[lost_sales]", "batches=[1]", "dynamics_batch=2", "seconds=0.01"],
+    "board": ["instances=lost_sales_1_4", "trainings=false", "tuning.cache=null"],
 }  # fmt: skip
 
 
@@ -206,6 +208,9 @@ SPECIFIC = {
     "bench": ["scenarios=[]", "scenarios=[nope]", "scenarios=5", "batches=[]", "batches=[0]", "batches=[1e12]", "batches=x", "dynamics_batch=0",
               "dynamics_batch=1e12", "seconds=0", "seconds=nan", "seconds=-1", "peer=nope", "peer=/etc/passwd", "peer=."],
     "show": [],
+    "board": ["instances=nope", "instances=5", "instances=[]", "instances=[5]", "instances={a: 5}", "instances='*'", "instances=''", "trainings=5", "seeds=[]",
+              "seeds=[-1]", "seeds=5", "cpu_seconds=0", "cpu_seconds=nan", "worlds=0", "worlds=1e300", "seed=-1", "states=0", "ledger=file", "ledger=/proc/x",
+              "workers=0", "workers=1e9"],
 }  # fmt: skip
 RIGHT = {"scenario=two_region,serial", "~scenario", "-m", "--info", "--resolve", "--cfg job", "progress=true", "scenario=two_region", "run=5", "run=true",
          "scenario.horizon=0x10", "scenario.horizon=1_0", "run='a b'", "run=~", "run=.", "--package=x"}  # fmt: skip
@@ -225,7 +230,9 @@ def _line_cases() -> Iterator[Case]:
             usual = QUICK[command]
             given = {word.partition("=")[0] for word in words}
             kept = [word for word in usual if word.partition("=")[0] not in given]
-            scenario = [] if command in ("generalise", "bench") or "scenario" in given else ["scenario=small.yaml"]
+            scenario = (
+                [] if command in ("generalise", "bench", "board") or "scenario" in given else ["scenario=small.yaml"]
+            )
             line([command, *scenario, *kept, *words], place)
 
         return run

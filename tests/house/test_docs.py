@@ -113,8 +113,9 @@ def test_programs_that_pages_call_exist():
 
 
 def settings_files():
-    """Files of settings; scenarios and experiments say what they are for at their head instead."""
-    return [path for path in (CHECKOUT / "configs").rglob("*.yaml") if not {"scenario", "experiment"} & set(path.parts)]
+    """Files of settings; scenarios, experiments and boards say what they are for at their head instead."""
+    headed = {"scenario", "experiment", "board"}
+    return [path for path in (CHECKOUT / "configs").rglob("*.yaml") if not headed & set(path.parts)]
 
 
 def test_every_setting_says_what_it_means():

@@ -49,6 +49,7 @@ ROOMS = {
         "cli figures",
         "comparison",
         "reading training",
+        "boards",
         "commands",
         "main",
         "studies",

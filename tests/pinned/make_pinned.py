@@ -1,7 +1,8 @@
-"""Makes the pins of ``tests/pinned``: ``python tests/pinned/make_pinned.py [names worlds saved costs]``.
+"""Makes the pins of ``tests/pinned``: ``python tests/pinned/make_pinned.py [names worlds added saved costs]``.
 
 The pins hold what the code gave and wrote before its modules moved. They are made anew only where results are meant to
-change, and the change is then told in CHANGELOG.md: ``names`` and ``worlds`` from the code as it is; ``saved`` by the
+change, and the change is then told in CHANGELOG.md: ``names`` and ``worlds`` from the code as it is, ``added`` of
+scenarios that have no pins yet, which leaves all others alone; ``saved`` by the
 commands of the list below, files that users of today have; ``costs`` what these files decide and cost when they are read.
 """
 
@@ -13,6 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +78,14 @@ def _lines(data: dict[str, Any]) -> str:
     return f"{{\n{rows}\n }}"
 
 
-def make_worlds() -> None:
-    """Digests and sums of every scenario's worlds."""
+def make_worlds(before: Mapping[str, Any] | None = None) -> None:
+    """Digests and sums of every scenario's worlds, or of those that there are none of ``before``."""
     parts = []
     for name in scenario_names():
         for seed in SEEDS:
-            found = {key: pinned(value) for key, value in worlds(scenario_named(name), seed).items()}
+            found = (before or {}).get(f"{name} {seed}")
+            if found is None:
+                found = {key: pinned(value) for key, value in worlds(scenario_named(name), seed).items()}
             parts.append(f" {json.dumps(f'{name} {seed}')}: {_lines(found)}")
     (FOLDER / "worlds.json").write_text("{\n" + ",\n".join(parts) + "\n}\n")
     _write("scenarios.json", {"arithmetic": arithmetic(), "digests": digests()})
@@ -111,8 +115,9 @@ if __name__ == "__main__":
     makers = {
         "names": lambda: _write("names.json", public_names()),
         "worlds": make_worlds,
+        "added": lambda: make_worlds(json.loads((FOLDER / "worlds.json").read_text())),
         "saved": make_saved,
         "costs": make_costs,
     }
-    for chosen in sys.argv[1:] or makers:
+    for chosen in sys.argv[1:] or [name for name in makers if name != "added"]:
         makers[chosen]()
