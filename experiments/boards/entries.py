@@ -33,7 +33,7 @@ ALL = "all"
 PACKAGE = "echelongym.configs"
 
 
-class Source(Config):
+class Publication(Config):
     """Where numbers were published."""
 
     authors: str
@@ -53,6 +53,8 @@ class Protocol(Config):
     """Their own protocol in a few words: periods, warm-up, replications."""
     profit: Flag = False
     """Whether numbers are profits, so that more is better."""
+    multiple: Positive = 1.0
+    """Numbers are so many times the cost a period, as those of a discounted sum are, about."""
     periods: PositiveCount | None = None
     """Periods that count in a world; left out: those of the scenario."""
     warm_up: Count | None = None
@@ -170,12 +172,12 @@ class Instance(Config):
         return self
 
 
-class Board(Config):
+class PublishedBoard(Config):
     """The published numbers of one source."""
 
     title: str
     """In a few words."""
-    source: Source
+    source: Publication
     """Where they were published."""
     protocol: Protocol
     """How they were measured."""
@@ -186,18 +188,23 @@ class Board(Config):
 
 
 @dataclass(frozen=True)
-class Entry:
+class BoardEntry:
     """One instance of a board, by its name."""
 
     board: str
     name: str
-    of: Board
+    of: PublishedBoard
     instance: Instance
 
     @property
     def protocol(self) -> Protocol:
         """The board's."""
         return self.of.protocol
+
+    @property
+    def factor(self) -> float:
+        """What the cost a period (or, of ``total``, the cost of all that count) is multiplied by."""
+        return self.of.protocol.multiple / self.instance.stores
 
     @property
     def assumptions(self) -> tuple[str, ...]:
@@ -237,12 +244,12 @@ def board_folder() -> Path:
 
 
 @cache
-def shipped() -> tuple[Entry, ...]:
+def shipped() -> tuple[BoardEntry, ...]:
     """Every instance of the boards that come with the package."""
     return load(board_folder())
 
 
-def load(folder: Path) -> tuple[Entry, ...]:
+def load(folder: Path) -> tuple[BoardEntry, ...]:
     """Every instance of the boards in a folder, by board and in the order of its file.
 
     Raises
@@ -250,10 +257,10 @@ def load(folder: Path) -> tuple[Entry, ...]:
     InputError
         For an entry that cannot be read, or two of the same name.
     """
-    found: list[Entry] = []
+    found: list[BoardEntry] = []
     for path in sorted(folder.glob("*.yaml")):
-        board = validate(Board, read_yaml(path), path.name)
-        found += [Entry(path.stem, name, board, one) for name, one in board.instances.items()]
+        board = validate(PublishedBoard, read_yaml(path), path.name)
+        found += [BoardEntry(path.stem, name, board, one) for name, one in board.instances.items()]
     names = [*(entry.name for entry in found), *dict.fromkeys(entry.board for entry in found)]
     for name in names:
         if names.count(name) > 1 or name == ALL:
@@ -261,7 +268,7 @@ def load(folder: Path) -> tuple[Entry, ...]:
     return tuple(found)
 
 
-def select(words: Sequence[str], entries: Sequence[Entry]) -> list[Entry]:
+def select(words: Sequence[str], entries: Sequence[BoardEntry]) -> list[BoardEntry]:
     """Instances that names, names of boards, patterns and ``all`` mean, in the order of the boards.
 
     Raises
@@ -280,14 +287,14 @@ def select(words: Sequence[str], entries: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.name in chosen]
 
 
-def by_board(entries: Sequence[Entry]) -> Iterator[tuple[Board, list[Entry]]]:
+def by_board(entries: Sequence[BoardEntry]) -> Iterator[tuple[PublishedBoard, list[BoardEntry]]]:
     """Boards, each with its instances."""
     for name in dict.fromkeys(entry.board for entry in entries):
         mine = [entry for entry in entries if entry.board == name]
         yield mine[0].of, mine
 
 
-def _scenario_file(entry: Entry) -> Path:
+def _scenario_file(entry: BoardEntry) -> Path:
     path = scenario_folder() / f"{entry.instance.scenario}.yaml"
     if not path.is_file():
         folder = scenario_folder()
@@ -298,4 +305,15 @@ def _scenario_file(entry: Entry) -> Path:
     return path
 
 
-__all__ = ["Board", "Entry", "Instance", "OwnRun", "Protocol", "PublishedNumber", "Rerun", "load", "select", "shipped"]
+__all__ = [
+    "BoardEntry",
+    "Instance",
+    "OwnRun",
+    "Protocol",
+    "PublishedBoard",
+    "PublishedNumber",
+    "Rerun",
+    "load",
+    "select",
+    "shipped",
+]

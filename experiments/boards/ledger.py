@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .entries import Entry, PublishedNumber
-from .records import Record
+from .entries import BoardEntry, PublishedNumber
+from .records import OwnRecord
 
 REPRODUCED, NOT_REPRODUCED, CONTEXT = "reproduced", "not reproduced", "context only"
 BEATEN, REACHED, NOT_REACHED = "beaten", "reached", "not reached"
@@ -28,7 +28,7 @@ MEANINGS = {
 
 
 @dataclass(frozen=True)
-class Line:
+class LedgerLine:
     """What the ledger says of one published number.
 
     Attributes
@@ -41,11 +41,11 @@ class Line:
         What it is held against; None where there is nothing.
     """
 
-    entry: Entry
+    entry: BoardEntry
     published: PublishedNumber
     status: str
     why: str
-    record: Record | None
+    record: OwnRecord | None
 
     @property
     def percent(self) -> float | None:
@@ -79,12 +79,12 @@ class Line:
         }
 
 
-def lines(entries: Sequence[Entry], records: Mapping[tuple[str, str], Record]) -> list[Line]:
+def lines(entries: Sequence[BoardEntry], records: Mapping[tuple[str, str], OwnRecord]) -> list[LedgerLine]:
     """What the ledger says of every published number of these instances."""
     return [judged(entry, one, records) for entry in entries for one in entry.instance.published]
 
 
-def judged(entry: Entry, published: PublishedNumber, records: Mapping[tuple[str, str], Record]) -> Line:
+def judged(entry: BoardEntry, published: PublishedNumber, records: Mapping[tuple[str, str], OwnRecord]) -> LedgerLine:
     """What the ledger says of one published number."""
     if published.rerun is None and published.kind == "learner":
         record = best_learner(entry, records)
@@ -93,12 +93,12 @@ def judged(entry: Entry, published: PublishedNumber, records: Mapping[tuple[str,
         record = records.get((entry.name, published.name))
         status, why = _rerun(entry, published, record)
     if published.context:
-        return Line(entry, published, CONTEXT, published.context, record)
+        return LedgerLine(entry, published, CONTEXT, published.context, record)
     why = "; ".join(filter(None, (why, published.why if status in (NOT_REPRODUCED, NOT_REACHED) else "")))
-    return Line(entry, published, status, why, record)
+    return LedgerLine(entry, published, status, why, record)
 
 
-def _rerun(entry: Entry, published: PublishedNumber, record: Record | None) -> tuple[str, str]:
+def _rerun(entry: BoardEntry, published: PublishedNumber, record: OwnRecord | None) -> tuple[str, str]:
     if record is None:
         return NOT_RUN, ""
     if record.value is None:
@@ -112,7 +112,7 @@ def _rerun(entry: Entry, published: PublishedNumber, record: Record | None) -> t
     return UNDECIDED, f"ours is {_apart(record, published)}, within the noise of {record.worlds} worlds"
 
 
-def _learned(entry: Entry, published: PublishedNumber, record: Record | None) -> tuple[str, str]:
+def _learned(entry: BoardEntry, published: PublishedNumber, record: OwnRecord | None) -> tuple[str, str]:
     if record is None:
         return NOT_RUN, ""
     if record.value is None:
@@ -130,26 +130,26 @@ def _learned(entry: Entry, published: PublishedNumber, record: Record | None) ->
     return UNDECIDED, said
 
 
-def _apart(record: Record, published: PublishedNumber) -> str:
+def _apart(record: OwnRecord, published: PublishedNumber) -> str:
     assert record.value is not None
     apart = record.value - published.value
     percent = f"{100 * abs(apart) / abs(published.value):.2g} %" if published.value else f"{abs(apart):.3g}"
     return "equal" if not apart else f"{percent} {'above' if apart > 0 else 'below'}"
 
 
-def allowed(entry: Entry, published: PublishedNumber) -> float:
+def allowed(entry: BoardEntry, published: PublishedNumber) -> float:
     """How far from a published number ours may be: its tolerance, its rounding and twice its own standard error."""
     share = entry.protocol.tolerance if published.tolerance is None else published.tolerance
     return share * abs(published.value) + entry.protocol.rounding * (1 + 1e-9) + 2 * published.error
 
 
-def best_learner(entry: Entry, records: Mapping[tuple[str, str], Record]) -> Record | None:
+def best_learner(entry: BoardEntry, records: Mapping[tuple[str, str], OwnRecord]) -> OwnRecord | None:
     """The best of our learners on an instance; one that failed only where there is no other."""
     found = [records.get((entry.name, name)) for name, rerun in entry.reruns.items() if rerun.how == "trained"]
     return _best(entry, found)
 
 
-def best_rule(entry: Entry, records: Mapping[tuple[str, str], Record]) -> Record | None:
+def best_rule(entry: BoardEntry, records: Mapping[tuple[str, str], OwnRecord]) -> OwnRecord | None:
     """The best of the rules that were run here on an instance."""
     rules = ("best", "stated", "tuned")
     found = [records.get((entry.name, name)) for name, rerun in entry.reruns.items() if rerun.how in rules]
@@ -157,7 +157,7 @@ def best_rule(entry: Entry, records: Mapping[tuple[str, str], Record]) -> Record
     return None if best is None or best.value is None else best
 
 
-def _best(entry: Entry, records: Sequence[Record | None]) -> Record | None:
+def _best(entry: BoardEntry, records: Sequence[OwnRecord | None]) -> OwnRecord | None:
     there = [record for record in records if record is not None]
     done = [record for record in there if record.value is not None]
     sign = -1.0 if entry.protocol.profit else 1.0
@@ -165,13 +165,13 @@ def _best(entry: Entry, records: Sequence[Record | None]) -> Record | None:
 
 
 @dataclass(frozen=True)
-class Claim:
+class PublishedClaim:
     """What a published learner gains, in percent of a rule, against the rule published beside it and the best one here."""
 
-    line: Line
+    line: LedgerLine
     against: PublishedNumber
     published: float
-    rule: Record
+    rule: OwnRecord
     here: float
 
     @property
@@ -182,7 +182,7 @@ class Claim:
         return "survives" if self.here >= 0.5 * self.published else "less than half is left"
 
 
-def claims(entries: Sequence[Entry], records: Mapping[tuple[str, str], Record]) -> list[Claim]:
+def claims(entries: Sequence[BoardEntry], records: Mapping[tuple[str, str], OwnRecord]) -> list[PublishedClaim]:
     """Gains of published learners over rules, where rules were run here by the same protocol."""
     found = []
     for entry in entries:
@@ -196,13 +196,24 @@ def claims(entries: Sequence[Entry], records: Mapping[tuple[str, str], Record]) 
         for one in (one for one in same if one.kind == "learner"):
             gains = [100 * sign * (base - one.value) / abs(base) for base in (against.value, rule.value)]
             if gains[0] > 0:
-                found.append(Claim(judged(entry, one, records), against, gains[0], rule, gains[1]))
+                found.append(PublishedClaim(judged(entry, one, records), against, gains[0], rule, gains[1]))
     return found
 
 
-def command(entry: Entry) -> str:
+def command(entry: BoardEntry) -> str:
     """The command that re-runs an instance."""
     return f"echelongym board instances={entry.name}"
 
 
-__all__ = ["MEANINGS", "Claim", "Line", "allowed", "best_learner", "best_rule", "claims", "command", "judged", "lines"]
+__all__ = [
+    "MEANINGS",
+    "LedgerLine",
+    "PublishedClaim",
+    "allowed",
+    "best_learner",
+    "best_rule",
+    "claims",
+    "command",
+    "judged",
+    "lines",
+]

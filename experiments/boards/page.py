@@ -8,9 +8,9 @@ from typing import Any
 
 from echelongym.envs.scenario.overrides import dotted
 
-from .entries import Board, Entry, by_board
-from .ledger import CONTEXT, MEANINGS, NOT_RUN, Claim, Line, claims, lines
-from .records import Record, Records, valid
+from .entries import BoardEntry, PublishedBoard, by_board
+from .ledger import CONTEXT, MEANINGS, NOT_RUN, LedgerLine, PublishedClaim, claims, lines
+from .records import OwnRecord, Records, valid
 
 WIDTH = 116  # characters of a line of prose
 MOST_SHOWN = 12  # numbers of one parameter that a row shows
@@ -32,7 +32,7 @@ echelongym board instances='lost_sales_*' ledger=docs    # and bring this page u
 """
 
 
-def page(entries: Sequence[Entry], records: Records) -> str:
+def page(entries: Sequence[BoardEntry], records: Records) -> str:
     """The whole page as Markdown."""
     known = valid(entries, records)
     found = lines(entries, known)
@@ -41,13 +41,13 @@ def page(entries: Sequence[Entry], records: Records) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _summary(found: Sequence[Line]) -> str:
+def _summary(found: Sequence[LedgerLine]) -> str:
     counts = {status: sum(line.status == status for line in found) for status in MEANINGS}
     rows = [[status, str(counts[status]), meaning] for status, meaning in MEANINGS.items() if counts[status]]
     return f"## The ledger in short\n\n{table(['status', 'numbers', 'meaning'], rows)}"
 
 
-def _board(board: Board, mine: Sequence[Entry], found: Sequence[Line]) -> str:
+def _board(board: PublishedBoard, mine: Sequence[BoardEntry], found: Sequence[LedgerLine]) -> str:
     source, protocol = board.source, board.protocol
     facts = [f"{source.authors} ({source.year}), {source.published_in}. Protocol: {protocol.theirs}."]
     share = [f"{100 * protocol.tolerance:.3g} %"] if protocol.tolerance else []
@@ -73,7 +73,7 @@ def _board(board: Board, mine: Sequence[Entry], found: Sequence[Line]) -> str:
     return "\n".join(text)
 
 
-def _ours(entry: Entry) -> str:
+def _ours(entry: BoardEntry) -> str:
     protocol = entry.protocol
     counted = "those of the scenario" if protocol.periods is None else f"{protocol.periods:,}"
     warm_up = "" if protocol.warm_up is None else f" after {protocol.warm_up:,}"
@@ -81,11 +81,12 @@ def _ours(entry: Entry) -> str:
     if protocol.measure == "long_run":
         simulated = "long-run average, exact" + (f", or {simulated}" if protocol.periods else "")
     parts = ", by store" if entry.instance.stores != 1 else ""
+    parts += f", times {protocol.multiple:g}" if protocol.multiple != 1 else ""
     kind = {"long_run": "", "average": ", a period", "total": ", of all counted periods"}[protocol.measure]
     return f"{simulated}{kind}{parts}"
 
 
-def _records(entries: Sequence[Entry], known: Records) -> str:
+def _records(entries: Sequence[BoardEntry], known: Records) -> str:
     rows = []
     for entry in entries:
         for (instance, name), record in known.items():
@@ -114,7 +115,7 @@ def _records(entries: Sequence[Entry], known: Records) -> str:
     return f"## Records: what the instances come to here\n\n{wrapped(note)}\n\n{table(head, rows)}"
 
 
-def _claims(found: Sequence[Claim]) -> str:
+def _claims(found: Sequence[PublishedClaim]) -> str:
     text = ["## Claims that did not survive tuning", ""]
     note = (
         "What a published learner gains over the best rule published beside it, and over the best rule that was run here by "
@@ -154,7 +155,7 @@ def number(value: float | None) -> str:
     return f"{value:,.1f}" if abs(value) >= 10_000 else f"{value:.6g}"
 
 
-def interval(record: Record) -> str:
+def interval(record: OwnRecord) -> str:
     """A value with its interval, unless it is exact."""
     if record.value is None:
         return ""

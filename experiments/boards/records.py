@@ -17,14 +17,14 @@ from echelongym.envs.core.errors import InputError
 from echelongym.envs.core.validation import Config, Count, NonNegative, number, validate
 
 from ..runs.sources import tree
-from .entries import Entry, Rerun
+from .entries import BoardEntry, Rerun
 
 SCHEMA = 1
 LEDGER = "boards.json"
 _Number = number(low=-1e15)
 
 
-class Record(Config):
+class OwnRecord(Config):
     """What one run came to; ``value`` is None, and ``error`` says why, where it could not be run."""
 
     instance: str
@@ -63,7 +63,7 @@ class Record(Config):
     """That runs it again."""
 
     @model_validator(mode="after")
-    def _check(self) -> Record:
+    def _check(self) -> OwnRecord:
         if (self.value is None) != bool(self.error):
             raise ValueError(f"value = {self.value}, error = {self.error!r}: expected one of them")
         return self
@@ -76,12 +76,12 @@ class Record(Config):
         return low, self.value if self.high is None else self.high
 
 
-Records = dict[tuple[str, str], Record]
+Records = dict[tuple[str, str], OwnRecord]
 
 
-def made(entry: Entry, name: str, rerun: Rerun, found: Mapping[str, Any], command: str) -> Record:
+def made(entry: BoardEntry, name: str, rerun: Rerun, found: Mapping[str, Any], command: str) -> OwnRecord:
     """The record of a run: what was found, and when, by which source and command."""
-    return Record(
+    return OwnRecord(
         instance=entry.name,
         name=name,
         digest=entry.digest(name),
@@ -127,11 +127,11 @@ def read(folder: Path) -> Records:
         rows = None
     if not isinstance(rows, list):
         raise InputError(f"{path}: expected a ledger, as `echelongym board` writes")
-    found = [validate(Record, row, f"{path}: records.{place}") for place, row in enumerate(rows)]
+    found = [validate(OwnRecord, row, f"{path}: records.{place}") for place, row in enumerate(rows)]
     return {(one.instance, one.name): one for one in found}
 
 
-def valid(entries: Iterable[Entry], records: Mapping[tuple[str, str], Record]) -> Records:
+def valid(entries: Iterable[BoardEntry], records: Mapping[tuple[str, str], OwnRecord]) -> Records:
     """Those records that are of the entries as they stand now, in their order."""
     found = {}
     for entry in entries:
@@ -151,4 +151,4 @@ def document(records: Records, lines: Sequence[Mapping[str, Any]]) -> dict[str, 
     }
 
 
-__all__ = ["LEDGER", "Record", "Records", "commit", "document", "made", "read", "valid"]
+__all__ = ["LEDGER", "OwnRecord", "Records", "commit", "document", "made", "read", "valid"]

@@ -25,7 +25,7 @@ from ..cli.settings import Tuning
 from ..comparison.evaluate import chunk_size, chunks
 from ..comparison.fitted_rules import expected_seconds, fitted
 from ..statistics import seeds_interval
-from .entries import Entry, Rerun
+from .entries import BoardEntry, Rerun
 
 #: A training: scenario, learner, changed settings, seed and folder in, the run folder and its CPU-seconds out.
 Train = Callable[[Scenario, Rerun, int, Path], tuple[Path, float]]
@@ -56,8 +56,8 @@ class Means:
     folder: Path
 
 
-def rerun(entry: Entry, name: str, what: Rerun, means: Means) -> dict[str, Any]:
-    """What comes out, as keys of a :class:`.records.Record`.
+def rerun(entry: BoardEntry, name: str, what: Rerun, means: Means) -> dict[str, Any]:
+    """What comes out, as keys of a :class:`.records.OwnRecord`.
 
     Where the scenario cannot be solved, tuned or learned, ``error`` says why, and there is no value.
 
@@ -76,17 +76,17 @@ def rerun(entry: Entry, name: str, what: Rerun, means: Means) -> dict[str, Any]:
     return {"cpu_seconds": round(time.process_time() - started, 2), **found}
 
 
-def expected_work(entry: Entry, what: Rerun, means: Means) -> float:
+def expected_work(entry: BoardEntry, what: Rerun, means: Means) -> float:
     """About how many seconds one process needs for a rerun."""
     if what.how == "trained":
         return what.cpu_seconds * len(what.seeds) + 5
     return expected_seconds(entry.scenario(), means.tuning) if what.how == "tuned" else 5.0
 
 
-def _found(entry: Entry, name: str, what: Rerun, scenario: Scenario, means: Means) -> dict[str, Any]:
+def _found(entry: BoardEntry, name: str, what: Rerun, scenario: Scenario, means: Means) -> dict[str, Any]:
     if what.how == "optimum":
         solved = exact.solve(scenario, max_states=means.states)
-        ends = [value / entry.instance.stores for value in (solved.value - solved.error, solved.value + solved.error)]
+        ends = [value * entry.factor for value in (solved.value - solved.error, solved.value + solved.error)]
         return _exact(entry, [solved.value]) | {"low": ends[0], "high": ends[1], "parameters": dict(solved.parameters)}
     assert what.policy is not None
     if what.how == "best":
@@ -102,7 +102,7 @@ def _found(entry: Entry, name: str, what: Rerun, scenario: Scenario, means: Mean
     return _measured(entry, what, scenario, [policy], means) | {"parameters": parameters}
 
 
-def _trained(entry: Entry, name: str, what: Rerun, scenario: Scenario, means: Means) -> dict[str, Any]:
+def _trained(entry: BoardEntry, name: str, what: Rerun, scenario: Scenario, means: Means) -> dict[str, Any]:
     policies, spent = [], 0.0
     for seed in what.seeds:
         folder = means.folder / f"{entry.name}-{''.join(c if c.isalnum() else '_' for c in name)}-seed_{seed}"
@@ -113,7 +113,7 @@ def _trained(entry: Entry, name: str, what: Rerun, scenario: Scenario, means: Me
 
 
 def _measured(
-    entry: Entry, what: Rerun, scenario: Scenario, policies: Sequence[Policy], means: Means
+    entry: BoardEntry, what: Rerun, scenario: Scenario, policies: Sequence[Policy], means: Means
 ) -> dict[str, Any]:
     """The cost of policies, one for each training seed, by the entry's protocol."""
     if what.exactly:
@@ -142,7 +142,7 @@ def _measured(
     }
 
 
-def lengthened(entry: Entry, scenario: Scenario) -> Scenario:
+def lengthened(entry: BoardEntry, scenario: Scenario) -> Scenario:
     """The scenario with as many periods, and as long a warm-up, as the protocol counts."""
     protocol = entry.protocol
     warm_up = scenario.warm_up if protocol.warm_up is None else protocol.warm_up
@@ -152,19 +152,19 @@ def lengthened(entry: Entry, scenario: Scenario) -> Scenario:
     return scenario.with_overrides({"horizon": counted + warm_up, "warm_up": warm_up})
 
 
-def _value(entry: Entry, scenario: Scenario, outcome: Any) -> Floats:
+def _value(entry: BoardEntry, scenario: Scenario, outcome: Any) -> Floats:
     """(B,) of each world, in the units of the protocol."""
     protocol = entry.protocol
     counted = scenario.horizon - scenario.warm_up if protocol.measure == "total" else 1
     money = -outcome.net_cost_per_period if protocol.profit else outcome.cost_per_period
-    return np.asarray(money, dtype=np.float64) * counted / entry.instance.stores
+    return np.asarray(money, dtype=np.float64) * counted * entry.factor
 
 
-def _exact(entry: Entry, costs: Sequence[float]) -> dict[str, Any]:
+def _exact(entry: BoardEntry, costs: Sequence[float]) -> dict[str, Any]:
     """Exact long-run costs a period, of one run or several."""
     if entry.protocol.profit or entry.protocol.measure != "long_run":
         raise expected("measure", entry.protocol.measure, "long_run, where costs are exact", f"{entry.board}.yaml")
-    values = [cost / entry.instance.stores for cost in costs]
+    values = [cost * entry.factor for cost in costs]
     return {"value": float(np.mean(values)), "low": min(values), "high": max(values), "exact": True}
 
 

@@ -21,10 +21,10 @@ from echelongym.envs.workers.cores import WITH_GRADIENTS, Workers
 from echelongym.envs.workers.pieces import Piece, as_done
 
 from ..boards import records as kept
-from ..boards.entries import Entry, Rerun, select, shipped
-from ..boards.ledger import NOT_RUN, Line, command, lines
+from ..boards.entries import BoardEntry, Rerun, select, shipped
+from ..boards.ledger import NOT_RUN, LedgerLine, command, lines
 from ..boards.page import interval, number, page
-from ..boards.records import LEDGER, Record, Records
+from ..boards.records import LEDGER, OwnRecord, Records
 from ..boards.reruns import Means, expected_work, rerun
 from ..cli.settings import Tuning
 from ..cli.terminal import bar_of_pieces, finish, say, table, typed
@@ -103,7 +103,7 @@ def run(settings: Settings, folder: Path) -> Path:
     return out.path
 
 
-def _changed(entry: Entry, settings: Settings) -> Entry:
+def _changed(entry: BoardEntry, settings: Settings) -> BoardEntry:
     """The entry with other worlds, budgets or training seeds, where the user asks for them."""
     protocol, instance = entry.of.protocol, entry.instance
     if settings.worlds is not None:
@@ -119,10 +119,10 @@ def _changed(entry: Entry, settings: Settings) -> Entry:
             for one in instance.ours
         )
         instance = instance.model_copy(update={"ours": ours})
-    return Entry(entry.board, entry.name, entry.of.model_copy(update={"protocol": protocol}), instance)
+    return BoardEntry(entry.board, entry.name, entry.of.model_copy(update={"protocol": protocol}), instance)
 
 
-def _check(jobs: Sequence[tuple[Entry, str, Rerun]]) -> None:
+def _check(jobs: Sequence[tuple[BoardEntry, str, Rerun]]) -> None:
     """Load every scenario and learner before the first of them takes minutes."""
     for entry, _, what in jobs:
         entry.scenario()
@@ -131,7 +131,7 @@ def _check(jobs: Sequence[tuple[Entry, str, Rerun]]) -> None:
             _learner(entry, what)
 
 
-def _learner(entry: Entry, what: Rerun) -> LearnerConfig:
+def _learner(entry: BoardEntry, what: Rerun) -> LearnerConfig:
     """The learner with the entry's changes.
 
     Raises
@@ -149,7 +149,7 @@ def _learner(entry: Entry, what: Rerun) -> LearnerConfig:
     return made
 
 
-def _run_all(jobs: Sequence[tuple[Entry, str, Rerun]], settings: Settings, folder: Path) -> Records:
+def _run_all(jobs: Sequence[tuple[BoardEntry, str, Rerun]], settings: Settings, folder: Path) -> Records:
     """Every job, side by side where there are workers; each says what came out, and is kept for a run that goes on."""
     means = Means(settings.tuning, settings.seed, settings.states, _train, folder / "trained")
     pieces = []
@@ -158,15 +158,15 @@ def _run_all(jobs: Sequence[tuple[Entry, str, Rerun]], settings: Settings, folde
         pieces.append(
             Piece(_one, (entry, name, what, means, _typed(entry, settings)), expected_work(entry, what, means), key)
         )
-    found: dict[int, Record] = {}
+    found: dict[int, OwnRecord] = {}
     with bar_of_pieces("instances", pieces, settings.progress) as bar:
         for place, value in as_done(pieces, sum(piece.share for piece in pieces), WITH_GRADIENTS, bar):
-            found[place] = record = Record.model_validate(value)
+            found[place] = record = OwnRecord.model_validate(value)
             say(f"{record.instance}: {record.name}: {interval(record) or record.error}")
     return {(found[place].instance, found[place].name): found[place] for place in sorted(found)}
 
 
-def _one(entry: Entry, name: str, what: Rerun, means: Means, again: str) -> dict[str, Any]:
+def _one(entry: BoardEntry, name: str, what: Rerun, means: Means, again: str) -> dict[str, Any]:
     """One job, as plain data."""
     found = rerun(entry, name, what, means)
     if not isinstance(found.get("parameters", {}), dict):
@@ -174,7 +174,7 @@ def _one(entry: Entry, name: str, what: Rerun, means: Means, again: str) -> dict
     return kept.made(entry, name, what, found, again).model_dump(mode="json")
 
 
-def _typed(entry: Entry, settings: Settings) -> str:
+def _typed(entry: BoardEntry, settings: Settings) -> str:
     """The command that runs this instance again, with what the user changed."""
     words = [command(entry)]
     words += [] if settings.cpu_seconds is None else [f"cpu_seconds={settings.cpu_seconds:g}"]
@@ -201,14 +201,14 @@ def _train(scenario: Scenario, what: Rerun, seed: int, folder: Path) -> tuple[Pa
     return made, float(json.loads((made / "summary.json").read_text(encoding="utf-8"))["cpu_seconds"])
 
 
-def _write(out: RunFolder, entries: Sequence[Entry], found: Records) -> None:
+def _write(out: RunFolder, entries: Sequence[BoardEntry], found: Records) -> None:
     told = [line.to_dict() for line in lines(entries, found)]
     out.json(LEDGER, kept.document(found, told))
     out.csv(TABLE, told)
     write_text(page(entries, found), out / PAGE)
 
 
-def _publish(place: Path, entries: Sequence[Entry], found: Records, new: Records) -> None:
+def _publish(place: Path, entries: Sequence[BoardEntry], found: Records, new: Records) -> None:
     """Bring the ledger in a folder up to date; each file is written whole or not at all."""
     found = kept.valid(entries, found)
     told = [line.to_dict() for line in lines(entries, found)]
@@ -221,7 +221,7 @@ def _publish(place: Path, entries: Sequence[Entry], found: Records, new: Records
         say(f"  {len(new) - fresh} are not entered, as worlds, budgets or seeds are not those of the entries")
 
 
-def _show_list(entries: Sequence[Entry], records: Records) -> None:
+def _show_list(entries: Sequence[BoardEntry], records: Records) -> None:
     rows = []
     for entry in entries:
         statuses = [line.status for line in lines([entry], records)]
@@ -238,7 +238,7 @@ def _show_list(entries: Sequence[Entry], records: Records) -> None:
     table("Published instances", ["board", "instance", "title", "published", "ledger"], rows)
 
 
-def _show(told: Sequence[Line], records: Records) -> None:
+def _show(told: Sequence[LedgerLine], records: Records) -> None:
     rows = [
         [
             f"{line.entry.name}: {line.published.name}",

@@ -19,7 +19,7 @@ from echelongym.experiments.boards import entries as boards
 from echelongym.experiments.boards import records as kept
 from echelongym.experiments.boards.ledger import claims, judged, lines
 from echelongym.experiments.boards.page import page
-from echelongym.experiments.boards.records import Record
+from echelongym.experiments.boards.records import OwnRecord
 from echelongym.experiments.commands import board as command
 from echelongym.experiments.main import main
 
@@ -52,13 +52,13 @@ def board(*published: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
-def loaded(data: dict[str, Any], folder: Path) -> tuple[boards.Entry, ...]:
+def loaded(data: dict[str, Any], folder: Path) -> tuple[boards.BoardEntry, ...]:
     folder.mkdir(exist_ok=True)
     (folder / "mine.yaml").write_text(yaml.safe_dump(data))
     return boards.load(folder)
 
 
-def use(monkeypatch: pytest.MonkeyPatch, data: dict[str, Any], folder: Path) -> tuple[boards.Entry, ...]:
+def use(monkeypatch: pytest.MonkeyPatch, data: dict[str, Any], folder: Path) -> tuple[boards.BoardEntry, ...]:
     found = loaded(data, folder)
     monkeypatch.setattr(command, "shipped", lambda: found)
     return found
@@ -70,7 +70,7 @@ def ledger(folder: str) -> dict[str, dict[str, Any]]:
     return {row["number"]: row for row in found}
 
 
-def record(entry: boards.Entry, name: str, value: float, half: float = 0.0, **more: Any) -> Record:
+def record(entry: boards.BoardEntry, name: str, value: float, half: float = 0.0, **more: Any) -> OwnRecord:
     found = {"value": value, "low": value - half, "high": value + half, "exact": not half, "cpu_seconds": 1.0}
     return kept.made(entry, name, entry.reruns[name], {**found, **more}, "")
 
@@ -79,7 +79,7 @@ def record(entry: boards.Entry, name: str, value: float, half: float = 0.0, **mo
 
 
 @pytest.mark.parametrize("entry", SHIPPED, ids=lambda entry: entry.name)
-def test_the_scenario_of_every_entry_loads(entry: boards.Entry) -> None:
+def test_the_scenario_of_every_entry_loads(entry: boards.BoardEntry) -> None:
     scenario = entry.scenario()
     assert scenario.name == entry.name
     for what in entry.reruns.values():
