@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,11 +27,14 @@ from ..boards.ledger import NOT_RUN, LedgerLine, command, lines
 from ..boards.page import interval, number, page
 from ..boards.records import LEDGER, OwnRecord, Records
 from ..boards.reruns import Means, expected_work, rerun
+from ..cli.launching import typed_words
 from ..cli.settings import Tuning
 from ..cli.terminal import bar_of_pieces, finish, say, table, typed
+from ..runs.claims import NEUTRAL
 from ..runs.folders import RunFolder, check_free, run_folder, shown, write_csv
 
 PAGE, TABLE = "boards.md", "boards.csv"
+_NEUTRAL = (*NEUTRAL, "instances", "trainings", "ledger")  # words that change no number
 
 
 def _names(value: Any) -> Any:
@@ -155,9 +159,7 @@ def _run_all(jobs: Sequence[tuple[BoardEntry, str, Rerun]], settings: Settings, 
     pieces = []
     for entry, name, what in jobs:
         key = [entry.digest(name), name, settings.seed, settings.states, settings.tuning.model_dump(mode="json")]
-        pieces.append(
-            Piece(_one, (entry, name, what, means, _typed(entry, settings)), expected_work(entry, what, means), key)
-        )
+        pieces.append(Piece(_one, (entry, name, what, means, _typed(entry)), expected_work(entry, what, means), key))
     found: dict[int, OwnRecord] = {}
     with bar_of_pieces("instances", pieces, settings.progress) as bar:
         for place, value in as_done(pieces, sum(piece.share for piece in pieces), WITH_GRADIENTS, bar):
@@ -174,13 +176,10 @@ def _one(entry: BoardEntry, name: str, what: Rerun, means: Means, again: str) ->
     return kept.made(entry, name, what, found, again).model_dump(mode="json")
 
 
-def _typed(entry: BoardEntry, settings: Settings) -> str:
-    """The command that runs this instance again, with what the user changed."""
-    words = [command(entry)]
-    words += [] if settings.cpu_seconds is None else [f"cpu_seconds={settings.cpu_seconds:g}"]
-    words += [f"seeds=[{','.join(map(str, settings.seeds))}]"] if settings.seeds else []
-    words += [] if settings.worlds is None else [f"worlds={settings.worlds}"]
-    return " ".join(words)
+def _typed(entry: BoardEntry) -> str:
+    """The command that runs this instance again, with what the user changed that can change results."""
+    words = [word for word in typed_words() if word.lstrip("+").partition("=")[0] not in _NEUTRAL]
+    return " ".join([command(entry), *map(shlex.quote, words)])
 
 
 def _train(scenario: Scenario, what: Rerun, seed: int, folder: Path) -> tuple[Path, float]:

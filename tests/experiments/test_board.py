@@ -300,7 +300,8 @@ def test_other_worlds_are_not_entered_in_a_ledger(
     protocol = {"measure": "average", "periods": 30, "worlds": 40, "tolerance": 0.2}
     use(monkeypatch, board(one, protocol=protocol), tmp_path / "a")
     words = ["board", "instances=one", "progress=false", "workers=1", "ledger=kept"]
-    assert main([*words, "worlds=20"]) == 0
+    assert main([*words, "worlds=20", "run=few"]) == 0
+    assert ledger("few")["x"]["command"] == "echelongym board instances=one worlds=20"
     assert "are not entered" in capsys.readouterr().out
     assert ledger("kept")["x"]["status"] == "not run yet"
     assert main(words) == 0
