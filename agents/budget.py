@@ -125,6 +125,9 @@ class Trained:
         None  # of the rule that the training started from, see RulePolicy; None: nothing tuned
     )
     by_rule: bool = False  # whether the policy is that rule, as nothing learned was better
+    tried: dict[str, Any] | None = (
+        None  # of the heads that were tried first: ``head``, the better one, and ``compared``, their scores
+    )
 
 
 def objective(outcome: Outcome) -> Floats:

@@ -114,12 +114,15 @@ class TrainingLoop(ABC):
         self._curve: list[dict[str, float | None]] = []
         self._best: _Best | None = None
         self._to_beat: RulePolicy | None = None  # a rule; a learner that tunes one sets it when it begins
+        self._tried: dict[str, Any] | None = None  # see Trained
         self._spent = 0.0  # CPU-seconds before this process
         with self._torch():
             self._started = cpu_time()
             self._begin(resume is None)
             due = 0.0 if resume is None else self._resume(resume)
             self._begin_with_rule(improved or (lambda *_: None))
+            if resume is None:
+                self._choose(improved or (lambda *_: None))
             # Without checkpoints there is nothing to wait for.
             with _interrupts() if self.checkpoints else nullcontext(lambda: False) as interrupted:
                 return self._train(due, report or (lambda _: None), improved or (lambda *_: None), interrupted)
@@ -187,6 +190,9 @@ class TrainingLoop(ABC):
     def _policy(self) -> Any:
         """The policy of the parameters as they are."""
 
+    def _choose(self, improved: Improved) -> None:  # noqa: B027 - most learners have nothing to choose
+        """Choose among ways to train by trying them, before the training proper and within its budget."""
+
     def _judged(self) -> AbstractContextManager[None]:
         """While it lasts, parameters are those that an evaluation is of."""
         return nullcontext()
@@ -243,8 +249,8 @@ class TrainingLoop(ABC):
         apart = found.cost - best.cost
         return CLEAR * float(apart.std(ddof=1)) / float(np.sqrt(len(apart)))
 
-    def _evaluate(self, improved: Improved) -> None:
-        """Run the policy on the evaluation worlds; keep it if it is the best so far."""
+    def _evaluate(self, improved: Improved) -> float:
+        """Run the policy on the evaluation worlds; keep it if it is the best so far. Its score."""
         with self._judged(), torch.no_grad():
             policy = self._policy()
             found = self._judge(policy)
@@ -264,6 +270,7 @@ class TrainingLoop(ABC):
             for name, value in (found.figures | {"best_cost_per_period": best}).items():
                 self.logger.record(f"evaluation/{name}", value)
             self.logger.dump(self.env_steps)
+        return found.score
 
     def _save(self, due: float) -> None:
         if self.checkpoints is None:
@@ -320,6 +327,7 @@ class TrainingLoop(ABC):
             self._curve,
             tuned=None if rule is None else rule.facts,
             by_rule=best.by_rule,
+            tried=self._tried,
         )
 
 

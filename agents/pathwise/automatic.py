@@ -57,6 +57,24 @@ def automatic_head(scenario: Scenario, start: Rule | None, learn_levels: bool) -
     return "direct" if learn_levels and (into > 1).any() and not is_large(scenario) else "levels"
 
 
+def heads_to_try(scenario: Scenario, start: Rule | None) -> tuple[str, ...]:
+    """Heads that a training has to try to know which is the better one, the usual one first; none where one is known to be.
+
+    Of perishable goods in whole units the relaxed problem is flat round several rounded policies: corrections of levels may
+    stand where a cap always binds while smooth requests move on, and the other way round.
+
+    Parameters
+    ----------
+    start
+        The rule that training starts from; None: what it starts from by itself.
+    """
+    t = scenario.tables
+    usual = automatic_head(scenario, start, True)
+    if not t.integer or not t.shelf_life.any() or is_large(scenario) or usual not in ("levels", "direct"):
+        return ()
+    return usual, "direct" if usual == "levels" else "levels"
+
+
 def untuned(name: str, scenario: Scenario) -> Rule:
     """A rule with automatic numbers, caps included; only secondary lanes that mean demand needs are used."""
     rule = RULES[name](scenario).with_needed()

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,8 +21,9 @@ from echelongym.envs.core.errors import InputError
 
 from ..budget import RulePolicy, Validated
 from ..checkpoint_files import Checkpoint
-from ..training_loop import TrainingLoop
+from ..training_loop import Improved, TrainingLoop
 from ..tuning.judging import MISSING
+from .automatic import heads_to_try
 from .compiled.c_source import WIDTH
 from .config import KIND, PathwiseConfig
 from .gradients.choice import Gradients, gradients_of
@@ -33,7 +34,32 @@ from .tuned_start import as_policy, rules_from_dict, tuned_start
 
 MOST_AVERAGED = 0.998  # weight of the past in the average of weights, at most
 SAFE = 1e-8
+TRIAL = 0.1  # share of what tuning left of the budget, over which each of several heads is tried
+TRIED = 4  # evaluations of each in that time
+LEAST_GRADIENTS, LEAST_SECONDS = 50, 0.5  # of a trial, below which there is none
+#: What a training is made of while it lasts; another head has its own.
+TRAINED = (
+    "policy",
+    "_optimiser",
+    "_average",
+    "_unroll",
+    "_scale",
+    "_iteration",
+    "_worlds_seen",
+    "_loss",
+    "_best",
+    "_curve",
+)
 PRICE_STEP = 0.05  # of prices on missed targets, as a share of a customer's own penalty: gradients are many
+
+
+class _Try(NamedTuple):
+    """A head that was tried."""
+
+    head: str
+    score: float  # the best of its evaluations
+    used: tuple[int, float]  # env-steps and CPU-seconds
+    trained: dict[str, Any]
 
 
 @dataclass
@@ -70,6 +96,74 @@ class PathwiseTrainer(TrainingLoop):
         self._tuned, self._course_rule = found.to_dict(), found.course
         self._to_beat = RulePolicy(as_policy(self.scenario, self.learner, found.rule), found.facts, found.validated)
         return found.env_steps
+
+    def _choose(self, improved: Improved) -> None:
+        """Try the heads of which none is known to be the better one, each as long, and go on with the better."""
+        heads = self._heads()
+        if not heads:
+            return
+        begun, before, started = self._begun, self._best, self.cpu_seconds
+        stretch = TRIAL * (1 - self.budget.share(self._env_steps, started))
+        tries: list[_Try] = []
+        for head in heads:
+            steps, seconds = self._env_steps, self.cpu_seconds
+            self._best, self._curve = before, []
+            if tries:  # the first is there already
+                self.learner = self.learner.model_copy(update={"head": head})
+                self._make()
+                self._env_steps = steps
+            self._begun = [steps, seconds]
+            score = self._try(stretch, improved)
+            used = self._env_steps - steps, self.cpu_seconds - seconds
+            tries.append(_Try(head, score, used, {name: getattr(self, name) for name in TRAINED}))
+        best = min(tries, key=lambda one: one.score)
+        steps = self._env_steps
+        for name, value in best.trained.items():
+            setattr(self, name, value)
+        self.learner, self._env_steps = self.learner.model_copy(update={"head": best.head}), steps
+        # Its schedules go on as if the others had not been.
+        lost = [one.used for one in tries if one is not best]
+        self._begun = [begun[0] + sum(used[0] for used in lost), begun[1] + sum(used[1] for used in lost)]
+        self._tried = {
+            "head": best.head,
+            "compared": {one.head: one.score for one in tries},
+            "cpu_seconds": round(self.cpu_seconds - started, 3),
+        }
+        self._tell_again(improved)
+
+    def _heads(self) -> tuple[str, ...]:
+        """The heads to try: none where the head or the start is told, or the budget is too small."""
+        config, t = self.learner, self.scenario
+        if config.head != "auto" or config.start != "auto" or self.start is not None or t.randomise is not None:
+            return ()
+        left, window = TRIAL * (1 - self.budget.share(self._env_steps, self.cpu_seconds)), self._unroll.window
+        steps, seconds = self.budget.env_steps, self.budget.cpu_seconds
+        if steps is not None and left * steps < LEAST_GRADIENTS * window.worlds * window.periods:
+            return ()
+        if seconds is not None and left * seconds < LEAST_SECONDS:
+            return ()
+        return heads_to_try(t, self._course_rule)
+
+    def _try(self, stretch: float, improved: Improved) -> float:
+        """Train for a share of the budget; the best score of its evaluations."""
+        first, scores = self.budget.share(self.env_steps, self.cpu_seconds), []
+        for part in range(1, TRIED + 1):
+            until = first + stretch * part / TRIED
+            while (share := self.budget.share(self.env_steps, self.cpu_seconds)) < until:
+                self._step(share)
+            scores.append(self._evaluate(improved))
+        return min(scores)
+
+    def _tell_again(self, improved: Improved) -> None:
+        """Report the best policy once more, as that of another head was reported since."""
+        best = self._best
+        if best is None or best.by_rule:
+            return
+        actor = self.policy.actor
+        current = {name: value.clone() for name, value in actor.state_dict().items()}
+        actor.load_state_dict(best.parameters)
+        improved(self._policy(), best.cost, best.env_steps)
+        actor.load_state_dict(current)
 
     def _make(self) -> None:
         """Make the policy, its optimiser and what gradients are of."""
@@ -172,6 +266,8 @@ class PathwiseTrainer(TrainingLoop):
         counted: dict[str, Any] = {"iteration": self._iteration, "worlds_seen": self._worlds_seen, "loss": self._loss}
         if self._tuned is not None:
             counted |= {"tuned_start": self._tuned, "begun": self._begun}
+        if self._tried is not None:
+            counted |= {"tried": self._tried, "begun": self._begun}
         return counted | self._standing()
 
     def _stand(self, checkpoint: Checkpoint) -> None:
@@ -180,6 +276,10 @@ class PathwiseTrainer(TrainingLoop):
             self._tuned, self._begun = facts["tuned_start"], facts["begun"]
             rule, self._course_rule = rules_from_dict(self._tuned, self.scenario, str(checkpoint.path))
             self._to_beat = RulePolicy(as_policy(self.scenario, self.learner, rule), self._tuned["facts"])
+        if facts.get("tried") is not None:
+            self._tried, self._begun = facts["tried"], facts["begun"]
+            self.learner = self.learner.model_copy(update={"head": self._tried["head"]})
+        if self._tuned is not None or self._tried is not None:
             self._make()
         self.policy.actor.load_state_dict(state["weights"])
         self._optimiser.load_state_dict(state["optimiser"])

@@ -195,6 +195,8 @@ def _run(settings: Settings, folder: Path, held: Claim) -> Path:
         f"Best after {trained.best_env_steps:,}: {kind.cost} {cell(float(trained.cost.mean()))} in {worlds}; "
         f"{baselines.reference.label} {cell(float(baselines.reference.cost.mean()))}{beside}."
     )
+    if trained.tried is not None:
+        say(_chosen(trained.tried))
     if trained.tuned is not None:
         say(f"{_outcome(trained)[0].upper()}{_outcome(trained)[1:]}.")
     if served is not None and served.text:
@@ -272,6 +274,14 @@ def _outcome(trained: Trained) -> str:
     return f"the policy is learned: on the validation worlds it is better than {rule} ({cell(before)}{apart})"
 
 
+def _chosen(tried: dict[str, Any]) -> str:
+    """Which head a training went on with, where several were tried first."""
+    costs = ", ".join(f"{head} {cell(float(score))}" for head, score in tried["compared"].items())
+    return (
+        f"Heads tried briefly: {costs} on the validation worlds; the training went on with agent.head={tried['head']}."
+    )
+
+
 def _nothing_learnt(settings: Settings, trained: Trained) -> str:
     """What to say where preparing took the whole budget."""
     enough = 10 * math.ceil(1.2 * trained.cpu_seconds / 10)
@@ -308,6 +318,8 @@ def _summary(
     }
     if start is not None:
         found["start"] = trained.tuned or start.facts
+    if trained.tried is not None:
+        found["tried"] = trained.tried
     if trained.tuned is not None:
         found["outcome"] = _outcome(trained)
     if baselines.bound is not None:
