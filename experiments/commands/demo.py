@@ -1,4 +1,4 @@
-"""``echelongym demo``: the main job in one go: rules tuned, a learner trained, all compared on worlds none of them has seen."""
+"""``echelongym demo``: the main job in one go: rules tuned, learners trained, all compared on worlds none of them has seen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from echelongym.agents.learners import AnyLearner
+from echelongym.agents.learners import AnyLearner, label, learner_config
 from echelongym.agents.registry import RULES
 from echelongym.agents.tuning.tuner import check_budget
 from echelongym.envs.core.errors import require, unknown
@@ -29,9 +29,11 @@ from ..runs.folders import check_free, prune, shown
 from .benchmark import Settings as BenchmarkSettings
 from .benchmark import compare
 
+PLANNER = "rolling_horizon"
+
 
 class Training(Config):
-    """Settings of the learner's training: as by ``echelongym train``, for so long."""
+    """Settings of the training of each learner: as by ``echelongym train``, for so long."""
 
     cpu_seconds: Positive
     seeds: Annotated[int, number(1, 1_000, integer=True)]
@@ -43,6 +45,8 @@ class Settings(RunSettings):
 
     rules: tuple[str, ...]
     agent: AnyLearner
+    beside: tuple[str, ...] = ()
+    planner: Flag = False
     training: Training
     evaluation: Evaluation
     tuning: Tuning
@@ -67,28 +71,37 @@ def run(settings: Settings, folder: Path) -> Path:
             raise unknown("rules", rule, RULES)
         check_budget(settings.scenario, rule, settings.tuning.budget, settings.tuning.worlds, settings.tuning.refit)
     require("torch")
+    agents = _agents(settings)
     chosen, scenario = settings.training, settings.scenario
+    first, plans = next(iter(agents)), settings.planner and RULES[PLANNER].refusal(scenario) is None
     runs = Path("runs")
     seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
     # A run that goes on keeps its name, under which it finds what it had trained.
     before = journal.known("demo: name", [])
     name = journal.step("demo: name", [], lambda: folder.name)
-    trained = {seed: runs / "train" / folder_name(scenario.name) / f"{name}-seed_{seed}" for seed in seeds}
+    trained = {
+        (kind, seed): runs
+        / "train"
+        / folder_name(scenario.name)
+        / f"{name}{'' if kind == first else f'-{kind}'}-seed_{seed}"
+        for kind in agents
+        for seed in seeds
+    }
     tuned = {rule: runs / "tune" / folder_name(scenario.name) / f"{name}-{rule}" for rule in settings.rules}
     for target in () if before else (*trained.values(), *tuned.values()):
         check_free(target)
     started = time.monotonic()
     limits = said_limits(scenario, settings.evaluation.seed, "test", settings.evaluation.periods)
-    kind = settings.agent.kind
-    say(f"[1/2] Tuning {', '.join(settings.rules)}; training {kind} for {chosen.cpu_seconds:g} CPU-seconds a seed.")
-    jobs_wanted = len(seeds) + len(settings.rules)
+    names = " and ".join(agents)
+    say(f"[1/2] Tuning {', '.join(settings.rules)}; training {names} for {chosen.cpu_seconds:g} CPU-seconds a seed.")
+    jobs_wanted = len(trained) + len(settings.rules)
     at_once = most_workers(settings.workers, jobs_wanted, WITH_GRADIENTS)
     say(f"      {jobs_wanted} jobs of some minutes, {at_once} at a time; each says when it is done.")
     # The longest jobs first, so that no worker is idle for long at the end.
     seconds = expected_seconds(scenario, settings.tuning)
     jobs = [
-        Piece(_train, (scenario, settings.agent.model_dump(), target, seed, chosen.cpu_seconds), chosen.cpu_seconds)
-        for seed, target in trained.items()
+        Piece(_train, (scenario, agents[kind].model_dump(), target, seed, chosen.cpu_seconds), chosen.cpu_seconds)
+        for (kind, seed), target in trained.items()
     ]
     jobs += [
         Piece(_tune, (scenario, rule, settings.tuning, target), seconds) for rule, target in reversed(tuned.items())
@@ -109,7 +122,8 @@ def run(settings: Settings, folder: Path) -> Path:
             run=settings.run,
             policies=[
                 *({"policy": str(target), "name": rule} for rule, target in tuned.items()),
-                {"policy": [str(target) for target in trained.values()], "name": kind},
+                *({"policy": [str(trained[kind, seed]) for seed in seeds], "name": kind} for kind in agents),
+                *([{"policy": PLANNER, "tuned": False}] if plans else []),
             ],
             evaluation=settings.evaluation,
             tuning=settings.tuning,
@@ -127,9 +141,18 @@ def run(settings: Settings, folder: Path) -> Path:
     results.show()
     say(f"Policies: {', '.join(shown(target) for target in (*tuned.values(), *trained.values()))}")
     say(f"Time:     {time.monotonic() - started:.0f} s")
-    following = typed("export", policy=shown(trained[chosen.first_seed]))
+    following = typed("export", policy=shown(trained[first, chosen.first_seed]))
     finish(made, following, ["summary.json", "tables", *(["4 pictures"] if (made / "network.png").is_file() else [])])
     return made
+
+
+def _agents(settings: Settings) -> dict[str, Any]:
+    """Settings of every learner by the name that tables call it by, the first one first."""
+    found = {label(settings.agent): settings.agent}
+    for name in settings.beside:
+        config = learner_config(name, "beside")
+        found.setdefault(label(config), config)
+    return found
 
 
 def _work(jobs: Sequence[Piece], settings: Settings) -> None:

@@ -227,6 +227,7 @@ def test_recorded_demand_is_found_beside_the_scenario() -> None:
         (["simulate", "policy.parameters.levels.hbu=3"], "'hbu'.*did you mean 'hub'"),
         (["simulate", "tape=none.npz"], "none.npz"),
         (["simulate", "trace=xls"], "simulate: trace = 'xls': expected 'none', 'npz' or 'csv'"),
+        (["demo", "scenario=serial", "beside=[pathwize]"], "did you mean 'pathwise'?"),
         (["demo", "scenario=serial", "rules=[base_stok]"], "rules = 'base_stok': expected one of"),
         # What newcomers type: flags, keys without their group, a learner for a policy, several values without -m.
         (["sim"], "command 'sim': expected one of .*did you mean 'simulate'"),
@@ -437,8 +438,10 @@ def test_demo_tunes_trains_and_compares(workers: int, capsys: pytest.CaptureFixt
     assert main(["demo", *words]) == 0
     summary = json.loads(Path("demo/summary.json").read_text())
     names = [policy["name"] for policy in summary["policies"]]
-    assert names == ["echelon_base_stock", "capped_echelon_base_stock", "ppo"]
-    assert summary["policies"][-1]["training_seeds"] == [0, 1]
+    rules = ["echelon_base_stock", "capped_echelon_base_stock"]
+    assert names == [*rules, "pathwise", "ppo", "rolling_horizon (untuned)"]
+    assert [policy["training_seeds"] for policy in summary["policies"][2:]] == [[0, 1], [0, 1], []]
+    assert summary["bound"]["best"] == "perfect_information"
     assert all(policy["tuning_budget"] for policy in summary["policies"][:2])
     assert {"cost_by_line.png", "network.png"} <= {path.name for path in Path("demo").iterdir()}
     assert "echelongym export policy=runs/train/one_store/demo-seed_0" in capsys.readouterr().out
