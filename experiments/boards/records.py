@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from echelongym.envs.core.errors import InputError
-from echelongym.envs.core.validation import Config, Count, NonNegative, number, validate
+from echelongym.envs.core.validation import Config, Count, Flag, NonNegative, number, validate
 
 from ..runs.sources import tree
 from .entries import BoardEntry, Rerun
@@ -39,7 +39,7 @@ class OwnRecord(Config):
     """Lower end of the 95 % interval; equal to the value where that is exact."""
     high: float | None
     """Upper end."""
-    exact: bool
+    exact: Flag
     """Whether the value is exact rather than the mean of simulated worlds."""
     parameters: dict[str, Any] = Field(default_factory=dict)
     """Of the rule that was run."""
