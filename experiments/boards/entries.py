@@ -118,6 +118,8 @@ class PublishedNumber(Config):
     """Why it is no more than context: another protocol, another model."""
     why: str = ""
     """Why it is not reproduced, as far as that is known."""
+    gains_over: str = ""
+    """The published rule that its source says this learner is better than: a claim, which tuned rules are held against."""
     tolerance: Annotated[float, number(0.0, 0.2)] | None = None
     """In place of the board's."""
 
@@ -169,6 +171,12 @@ class Instance(Config):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{name!r}: expected each name once")
+        rules = [one.name for one in self.published if one.kind == "rule"]
+        for one in self.published:
+            if one.gains_over and (one.kind != "learner" or one.gains_over not in rules):
+                raise ValueError(
+                    f"{one.name}: gains_over = {one.gains_over!r}: expected a rule published beside a learner"
+                )
         return self
 
 

@@ -21,7 +21,7 @@ MEANINGS = {
     "theirs was not run again",
     REACHED: "a learner of ours is as good: no worse than the tolerance allows, with its whole interval",
     NOT_REACHED: "a learner of ours is worse by more than that",
-    UNDECIDED: "the interval of ours reaches across the edge of the tolerance: more worlds would tell",
+    UNDECIDED: "the interval of ours reaches across the edge of the tolerance: more worlds, or seeds, would tell",
     CONTEXT: "another protocol or model, so that no number here could confirm or refute it",
     NOT_RUN: "nothing was run of it as it stands now",
 }
@@ -109,7 +109,7 @@ def _rerun(entry: BoardEntry, published: PublishedNumber, record: OwnRecord | No
         return REPRODUCED, ""
     if low - published.value > room or published.value - high > room:
         return NOT_REPRODUCED, f"ours is {_apart(record, published)}"
-    return UNDECIDED, f"ours is {_apart(record, published)}, within the noise of {record.worlds} worlds"
+    return UNDECIDED, f"ours is {_apart(record, published)}, on the edge of the tolerance"
 
 
 def _learned(entry: BoardEntry, published: PublishedNumber, record: OwnRecord | None) -> tuple[str, str]:
@@ -183,19 +183,15 @@ class PublishedClaim:
 
 
 def claims(entries: Sequence[BoardEntry], records: Mapping[tuple[str, str], OwnRecord]) -> list[PublishedClaim]:
-    """Gains of published learners over rules, where rules were run here by the same protocol."""
+    """Gains over rules that sources claim of learners, where rules were run here by the same protocol."""
     found = []
     for entry in entries:
-        same = [one for one in entry.instance.published if not one.context]
-        rules = [one for one in same if one.kind == "rule"]
-        rule = best_rule(entry, records)
-        if not rules or rule is None or rule.value is None:
-            continue
-        sign = -1.0 if entry.protocol.profit else 1.0
-        against = min(rules, key=lambda one: sign * one.value)
-        for one in (one for one in same if one.kind == "learner"):
-            gains = [100 * sign * (base - one.value) / abs(base) for base in (against.value, rule.value)]
-            if gains[0] > 0:
+        rule, sign = best_rule(entry, records), -1.0 if entry.protocol.profit else 1.0
+        published = {one.name: one for one in entry.instance.published}
+        for one in published.values():
+            if one.gains_over and not one.context and rule is not None and rule.value is not None:
+                against = published[one.gains_over]
+                gains = [100 * sign * (base - one.value) / abs(base) for base in (against.value, rule.value)]
                 found.append(PublishedClaim(judged(entry, one, records), against, gains[0], rule, gains[1]))
     return found
 

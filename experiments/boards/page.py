@@ -62,7 +62,7 @@ def _board(board: PublishedBoard, mine: Sequence[BoardEntry], found: Sequence[Le
         rows.append(
             [
                 f"`{line.entry.name}`: {line.published.name}",
-                number(line.published.value) + (f" ({line.published.error:g})" if line.published.error else ""),
+                number(line.published.value, 10) + (f" ({line.published.error:g})" if line.published.error else ""),
                 "" if record is None else interval(record),
                 "" if line.percent is None else f"{line.percent:+.2f} %",
                 f"**{line.status}**" if line.status not in (CONTEXT, NOT_RUN) else line.status,
@@ -98,6 +98,7 @@ def _records(entries: Sequence[BoardEntry], known: Records) -> str:
                 [
                     f"`{instance}`: {name}",
                     interval(record),
+                    _above_optimum(entry, record, known),
                     said(rerun.policy, record.parameters),
                     f"{record.cpu_seconds:.1f}" + (f" of {record.budget:g}" if record.budget else ""),
                     seeds,
@@ -106,7 +107,7 @@ def _records(entries: Sequence[BoardEntry], known: Records) -> str:
                     f"`{record.command}`",
                 ]
             )
-    head = ["ours", "value", "by", "CPU-seconds", "seeds", "date", "commit", "command"]
+    head = ["ours", "value", "above the optimum", "by", "CPU-seconds", "seeds", "date", "commit", "command"]
     note = (
         "CPU-seconds are of solving or tuning with the evaluation, or of the training alone (of its budget). A `+` behind a "
         "commit: files had been changed since. A range in brackets is a 95 % interval over worlds and training seeds; "
@@ -115,11 +116,20 @@ def _records(entries: Sequence[BoardEntry], known: Records) -> str:
     return f"## Records: what the instances come to here\n\n{wrapped(note)}\n\n{table(head, rows)}"
 
 
+def _above_optimum(entry: BoardEntry, record: OwnRecord, known: Records) -> str:
+    """How far a record is above the optimum found here, in percent, where there is one in the same units."""
+    names = [name for name, rerun in entry.reruns.items() if rerun.how == "optimum"]
+    least = known.get((entry.name, names[0])) if names else None
+    if least is None or least is record or not least.value or record.value is None:
+        return ""
+    return f"{100 * (record.value / least.value - 1):.3f} %"
+
+
 def _claims(found: Sequence[PublishedClaim]) -> str:
     text = ["## Claims that did not survive tuning", ""]
     note = (
-        "What a published learner gains over the best rule published beside it, and over the best rule that was run here by "
-        "the same protocol. Where the second is much less than the first, the gain was in the rule's levels, not in learning."
+        "What a published learner gains over the rule that its source compares it with, and over the best rule that was run "
+        "here by the same protocol. Where the second is much less, the gain was in the rule's levels, not in learning."
     )
     text += [wrapped(note), ""]
     rows = [
@@ -148,11 +158,11 @@ def said(policy: str | None, parameters: Mapping[str, Any]) -> str:
     return f"{policy or 'optimum'}{f' ({listed})' if listed else ''}"
 
 
-def number(value: float | None) -> str:
-    """A number with as many digits as can matter."""
+def number(value: float | None, digits: int = 6) -> str:
+    """A number with so many digits, or with one behind the point where it is large."""
     if value is None:
         return ""
-    return f"{value:,.1f}" if abs(value) >= 10_000 else f"{value:.6g}"
+    return f"{value:,.1f}" if abs(value) >= 10_000 else f"{value:.{digits}g}"
 
 
 def interval(record: OwnRecord) -> str:
@@ -161,7 +171,7 @@ def interval(record: OwnRecord) -> str:
         return ""
     low, high = record.ends
     if record.exact and high - low <= 1e-6 * abs(record.value):
-        return number(record.value)
+        return number(record.value, 9)
     return f"{number(record.value)} [{number(low)}, {number(high)}]"
 
 

@@ -102,7 +102,8 @@ def run(settings: Settings, folder: Path) -> Path:
     told = lines(chosen, found)
     _show(told, found)
     if place is not None:
-        _publish(place, entries, {**before, **kept.valid(entries, found)}, found)
+        # Read again, as another run may have entered something meanwhile.
+        _publish(place, entries, {**kept.read(place), **kept.valid(entries, found)}, found)
     finish(out.path, typed("board"), [LEDGER, TABLE, PAGE])
     return out.path
 

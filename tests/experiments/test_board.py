@@ -120,6 +120,10 @@ SAID += [f"{lead}_39" for lead in (1, 2, 3, 4)]
         ),
         ({"published": [number("x", 1, rerun={"how": "tuned", "policy": "base"})]}, "policy = 'base': expected a rule"),
         ({"published": [number("x", 1, context="a"), number("x", 2, context="b")]}, "'x': expected each name once"),
+        (
+            {"published": [{"name": "y", "value": 1, "kind": "learner", "gains_over": "x"}]},
+            "gains_over = 'x': expected a",
+        ),
         ({"protocol": {"measure": "mean"}}, "protocol.measure = 'mean': expected 'long_run'"),
         (
             {"protocol": {"measure": "average", "tolerance": 2}},
@@ -236,7 +240,7 @@ def test_of_profits_more_is_better(tmp_path: Path) -> None:
 def test_a_claim_against_a_badly_tuned_rule_does_not_survive(tmp_path: Path) -> None:
     """A learner 10 % below a published rule: with a better rule at 88 the gain is gone, at 92 two percent are left."""
     rows = [number("rule", 100.0, rerun={"how": "tuned", "policy": "echelon_base_stock"})]
-    rows.append({"name": "learner", "value": 90.0, "kind": "learner"})
+    rows.append({"name": "learner", "value": 90.0, "kind": "learner", "gains_over": "rule"})
     (entry,) = loaded(board(*rows), tmp_path / "a")
     for value, gain, verdict in (
         (88.0, -2.27, "gone"),
