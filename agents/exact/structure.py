@@ -79,6 +79,10 @@ def check_stationary(scenario: Scenario, method: str) -> None:
                 if given is not None and not given.pattern.all():
                     cycle = f"a cycle of {len(given.pattern)} periods"
                     raise refuse(f"{section}.{name}.{key}", cycle, "none (every period alike)")
+    for customer, one in scenario.customers.items():
+        for source, terms in one.sources.items():
+            if terms.accepted_by == "coin":
+                raise refuse(f"customers.{customer}.sources.{source}.accepted_by", "coin", "share")
     for customer, processes in scenario.demand_processes.items():
         for process in processes.values():
             field = f"customers.{customer}.demand"

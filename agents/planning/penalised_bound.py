@@ -41,7 +41,7 @@ from echelongym.envs.worlds.tape import Tape
 from .innovations import Innovations
 from .linear_program.assembly import LinearProblem
 from .linear_program.outlook import Outlook, Standing
-from .linear_program.program import NetworkProgram, relaxations
+from .linear_program.program import NetworkProgram, bounding, relaxations
 from .linear_program.solver import Solver
 from .linear_program.views import view
 from .perfect_information import CHUNK, Bound, tape_fingerprint
@@ -331,7 +331,7 @@ def tightened(
         raise expected("weights", weights.values.shape, f"those of scenario {scenario.name}, {series.shape}")
     level, most = _scales(scenario, series.cells)
     places = [range(tape.batch)[first : first + CHUNK] for first in range(0, tape.batch, CHUNK)]
-    fixed = (scenario.tables, series.cells, level, most)
+    fixed = (bounding(scenario.tables), series.cells, level, most)
     made_from = [scenario.digest, tape.periods, tape_fingerprint(tape), seed, purpose, weights.values]
 
     def arguments(chunk: range) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ from echelongym.envs.workers.pieces import Piece, in_order
 from echelongym.envs.worlds.tape import Tape
 
 from .linear_program.outlook import Outlook, Standing
-from .linear_program.program import NetworkProgram, relaxations
+from .linear_program.program import NetworkProgram, bounding, relaxations
 from .linear_program.solver import Solver
 
 #: Worlds solved one after another by one process, each from the basis of the last where the structure is the same. The
@@ -77,7 +77,7 @@ def perfect_information(
     key = [scenario.digest, tape.periods, tape_fingerprint(tape)]
 
     def arguments(chunk: range) -> tuple[Any, ...]:
-        return tables, [(Outlook.of_tape(tape, place), tape.worlds[place]) for place in chunk]
+        return bounding(tables), [(Outlook.of_tape(tape, place), tape.worlds[place]) for place in chunk]
 
     pieces = [Piece(solve_worlds, partial(arguments, chunk), len(chunk), [*key, list(chunk)]) for chunk in chunks]
     found: list[Floats] = []

@@ -229,7 +229,8 @@ def _choices(t: Tables, customers: Sequence[int]) -> list[_Choice]:
         follows = np.ones((t.P, 1))
         for k, s in enumerate(np.flatnonzero(t.pair_customer == customer)):
             carries = t.pair_carries[s][:, None]
-            follows = np.where(carries & (t.pair_rank[s] > 0)[:, None], follows * t.acceptance[s][:, None], follows)
+            accepted = np.where(t.by_coin[s], 1.0, t.acceptance[s])[:, None]  # any number of coins may show heads
+            follows = np.where(carries & (t.pair_rank[s] > 0)[:, None], follows * accepted, follows)
             found.setdefault(k, []).append((row, int(t.pair_source[s]), carries, follows))
     return [_Choice(*(np.array(part) for part in zip(*found[k], strict=True))) for k in sorted(found)]
 

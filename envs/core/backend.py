@@ -52,7 +52,7 @@ class NumpyOps:
         self.maximum = np.maximum
         self.floor = np.floor
         self.ceil = np.ceil
-        self.exp, self.sin, self.cos, self.fmod = np.exp, np.sin, np.cos, np.fmod
+        self.exp, self.sqrt, self.sin, self.cos, self.fmod = np.exp, np.sqrt, np.sin, np.cos, np.fmod
         self.broadcast = np.broadcast_to
         self.recording: list[Any] = [None]  # see program; one for all copies of this backend
 
@@ -235,7 +235,7 @@ class TorchOps:
         self.int = torch.int64
         self.floor = torch.floor
         self.ceil = torch.ceil
-        self.exp, self.sin, self.cos, self.fmod = torch.exp, torch.sin, torch.cos, torch.fmod
+        self.exp, self.sqrt, self.sin, self.cos, self.fmod = torch.exp, torch.sqrt, torch.sin, torch.cos, torch.fmod
         self.product = torch.matmul
 
     def where(self, condition: Array, first: Array, second: Array) -> Array:

@@ -152,8 +152,8 @@ class JaxOps:
         self.jax, self.jnp = jax, jax.numpy
         self.float: Any = np.dtype(dtype or np.float64)
         self.int: Any = np.dtype(np.int64)
-        self.floor, self.ceil, self.exp, self.sin, self.cos, self.fmod = (
-            partial(self._call, name) for name in ("floor", "ceil", "exp", "sin", "cos", "fmod")
+        self.floor, self.ceil, self.exp, self.sqrt, self.sin, self.cos, self.fmod = (
+            partial(self._call, name) for name in ("floor", "ceil", "exp", "sqrt", "sin", "cos", "fmod")
         )
         _register(jax)
 

@@ -10,6 +10,7 @@ from ..core.backend import Array, Ops, replaced
 from ..core.segments import Segments
 from ..network.tables import Tables
 from ..worlds.tape_arrays import Exogenous
+from .coins import Coins
 from .ship import take_in_order
 from .units import Units
 
@@ -25,6 +26,7 @@ class Pass(NamedTuple):
     chosen: Array | None  # (pairs, P, 1) products for which it is this choice; None = all
     looking: Array | None  # (C, P, 1) what this pass does not touch; None where chosen is
     acceptance: Array | None  # (pairs, P, 1) None where all follow
+    coins: Coins | None  # None where none accepts by coin
     unlimited: Array | None  # (nodes, 1, 1) suppliers; None where there are none
 
 
@@ -72,6 +74,9 @@ class Serving:
             touched[c] |= mask[i]
         nodes = np.unique(source)
         acceptance = t.acceptance[pairs]
+        # Everybody looks at the first choice; acceptance is a matter of the later ones.
+        all_follow = rank == 0 or bool((acceptance[mask] == 1).all())
+        tossed = t.by_coin[pairs] & t.integer
         unlimited = t.is_supplier[nodes]
         return Pass(
             pairs=ops.index(pairs),
@@ -81,8 +86,8 @@ class Serving:
             by_customer=Segments(customer, t.C, ops),
             chosen=None if mask.all() else units.amount(mask[..., None]),
             looking=None if touched.all() else units.amount(~touched[..., None]),
-            # Everybody looks at the first choice; acceptance is a matter of the later ones.
-            acceptance=None if rank == 0 or (acceptance[mask] == 1).all() else ops.constant(acceptance[..., None]),
+            acceptance=None if all_follow else ops.constant(acceptance[..., None]),
+            coins=Coins(acceptance, tossed, ops) if tossed.any() and not all_follow else None,
             unlimited=units.amount(unlimited[:, None, None]) if unlimited.any() else None,
         )
 
@@ -141,7 +146,10 @@ class Serving:
         """What follows to this pass's sources (pairs, P, B) of what the former left unserved."""
         if one.acceptance is not None:
             luck = None if thin is None else thin[self.tables.L :][one.pairs]
-            claims = self.units.fraction(one.acceptance, claims, luck)
+            wanted = claims
+            claims = self.units.fraction(one.acceptance, wanted, luck)
+            if one.coins is not None:
+                claims = one.coins.accepted(wanted, luck, claims)
         return claims if one.chosen is None else claims * one.chosen
 
     def _give(

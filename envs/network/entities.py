@@ -118,6 +118,9 @@ class Lane(Config):
     """Periods in which the lane can be ordered on: `{every: 7, first: 0}`, or `7` alone; left out: every period."""
     calendar: Calendar | None = None
     """Days on which the lane departs; left out: every day."""
+    opening_in_transit: AmountByProduct | None = None
+    """Units in each shipment that is under way when period 0 begins, one for each period of the lead time but the last; left
+    out: none, or what `initial: auto` of the target says."""
     return_share: ShareByProduct | None = None
     """Share of the units served to the customer that comes back; only on a lane that starts at a customer."""
     recovery: ShareByProduct = 1.0
@@ -131,6 +134,9 @@ class Source(Config):
     """Cost of a unit served from this node."""
     acceptance: ShareByProduct = 1.0
     """Share of what the previous source left unserved that asks here."""
+    accepted_by: Literal["share", "coin"] | None = None
+    """`share`, also if left out: just that share of the units asks; `coin`: each unit asks with that probability, drawn with
+    the world (whole units only)."""
     emissions_kg: AmountByProduct = 0.0
     """Emissions of a unit served from this node, kg CO2e."""
     products: Names | None = None

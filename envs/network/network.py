@@ -74,6 +74,12 @@ class Network(Entities):
             raise expected(f"{field}.target", lane.target, "a node that holds stock, no supplier")
         if lane.source == lane.target:
             raise expected(f"{field}.target", lane.target, "another node than the source")
+        most = max(by_product(lane.opening_in_transit or 0.0, tuple(self.products)))
+        if most > 0 and max(lane.lead_time.values) < 2:
+            why = (
+                "with a lead time below 2 nothing is under way; what arrives in period 0 is initial stock of the target"
+            )
+            raise expected(f"{field}.opening_in_transit", most, f"0: {why}")
         if lane.source in self.customers:
             if lane.return_share is None:
                 raise expected(f"{field}.return_share", None, "a share: the lane starts at a customer")

@@ -90,6 +90,7 @@ class Tables:
     pair_rank: Ints  # (S, P) 0 = first choice among the sources that carry it, -1 = not carried
     pair_carries: Bools  # (S, P)
     acceptance: Floats  # (S, P)
+    by_coin: Bools  # (S, P) each unit accepts by itself
     pair_transport_cost: Floats  # (S, P)
     pair_emissions: Floats  # (S, P) kg a unit
     first_source: Ints  # (C, P) node, -1 = none

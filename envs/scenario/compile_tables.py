@@ -193,6 +193,7 @@ def compile_tables(scenario: Described) -> Tables:
         pair_rank=_ranks(pair_customer, pair_carries),
         pair_carries=pair_carries,
         acceptance=amounts([pair[2] for pair in pairs], "acceptance", 1.0),
+        by_coin=np.array([[pair[2].accepted_by == "coin"] * len(products) for pair in pairs], dtype=bool),
         pair_transport_cost=amounts([pair[2] for pair in pairs], "transport_cost"),
         pair_emissions=amounts([pair[2] for pair in pairs], "emissions_kg"),
         first_source=first_source,

@@ -39,23 +39,32 @@ def initial_stock(
 
     ``auto`` fills the primary pipeline with the mean flow and raises the node's position to
     ``mean flow x (lead time + 1)``, or + the review period by calendars. Integer worlds round each
-    shipment and the position half up.
+    shipment and the position half up. A lane's ``opening_in_transit`` says instead what each of its
+    slots up to the lead time holds; the position of its target is then made up with it.
     """
     N, P = primary.shape
+    products = tuple(scenario.products)
     whole = half_up if scenario.units == "integer" else (lambda x: x)
     on_hand = np.zeros((N, P))
     in_transit = np.zeros((len(scenario.lanes), P, K))
+    given = np.zeros((len(scenario.lanes), P), dtype=bool)
+    for k, item in enumerate(scenario.lanes.values()):
+        for p, units in enumerate(by_product(item.opening_in_transit, products, None)):
+            if units is not None and (item.products is None or products[p] in item.products):
+                in_transit[k, p, : max(int(nominal[k]) - 1, 0)] = units
+                given[k, p] = True
     for n, node in enumerate(scenario.nodes.values()):
         if node.kind == "supplier":
             continue
-        for p, initial in enumerate(by_product(node.initial, tuple(scenario.products), "auto")):
+        for p, initial in enumerate(by_product(node.initial, products, "auto")):
             if initial != "auto":
                 on_hand[n, p] = initial
                 continue
             lane = primary[n, p]
             if lane < 0:
                 continue
-            shipment, slots = whole(mean_flow[n, p]), max(int(nominal[lane]) - 1, 0)
+            slots = max(int(nominal[lane]) - 1, 0)
+            shipment = in_transit[lane, p, 0] if given[lane, p] else whole(mean_flow[n, p])
             in_transit[lane, p, :slots] = shipment
             position = whole(mean_flow[n, p] * protected[lane])
             on_hand[n, p] = max(position - shipment * slots, 0.0)

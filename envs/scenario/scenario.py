@@ -113,6 +113,11 @@ class Scenario(Network):
             raise expected("customers", {}, "at least one customer")
         if self.units == "integer":
             self._check_whole()
+        for name, customer in self.customers.items() if self.units == "continuous" else ():
+            for source, one in customer.sources.items():
+                if one.accepted_by == "coin":
+                    field = f"customers.{name}.sources.{source}.accepted_by"
+                    raise expected(field, "coin", "share, or units: integer, as only whole units have coins")
         for name, product in ((n, p) for n in self.customers for p in self.products):
             process = self.demand_processes[name].get(product)
             sources = self.customers[name].sources.values()
@@ -141,7 +146,7 @@ class Scenario(Network):
     def _check_whole(self) -> None:
         """Integer worlds hold whole units only."""
         amounts: list[tuple[str, Any]] = [(f"nodes.{n}.initial", node.initial) for n, node in self.nodes.items()]
-        for key in ("batch", "minimum_order"):
+        for key in ("batch", "minimum_order", "opening_in_transit"):
             amounts += [(f"lanes.{n}.{key}", getattr(lane, key)) for n, lane in self.lanes.items()]
         amounts += [(f"customers.{n}.opening_backlog", one.opening_backlog) for n, one in self.customers.items()]
         for field, amount in amounts:
@@ -292,6 +297,9 @@ class Scenario(Network):
         for key in ("batch", "minimum_order"):
             given = (name for name, lane in self.lanes.items() if getattr(lane, key) is not None)
             changes |= {f"lanes.{name}.{key}": None for name in given}
+        for name, customer in self.customers.items():
+            coins = (source for source, one in customer.sources.items() if one.accepted_by == "coin")
+            changes |= {f"customers.{name}.sources.{source}.accepted_by": None for source in coins}
         try:
             return self.with_overrides(changes)
         except InputError:

@@ -71,7 +71,21 @@ def random_scenario(rng, units="continuous", size="any"):
         scenario["observe"] = {"lead_time": "quoted"} if chance(rng, 0.5) else {"demand": "sales"}
     if chance(rng, 0.4):
         add_ordering(rng, scenario, products, units)
+    add_starts_and_coins(rng.spawn(1)[0], scenario, products, units)
     return scenario
+
+
+def add_starts_and_coins(rng, scenario, products, units):
+    """Shipments under way at the start and acceptance by coin; a generator of its own leaves everything else as it is."""
+    for lane in scenario["lanes"].values():
+        given = lane["lead_time"]
+        if max(given["values"] if isinstance(given, dict) else [given]) > 1 and chance(rng, 0.3):
+            sizes = (0, 1, 4, 9) if units == "integer" else (0, 0.75, 4, 9.5)
+            lane["opening_in_transit"] = per_product(rng, products, lambda sizes=sizes: pick(rng, sizes))
+    for customer in scenario["customers"].values() if units == "integer" else ():
+        for terms in customer["sources"].values():
+            if chance(rng, 0.5):
+                terms["accepted_by"] = pick(rng, ("coin", "coin", "share"))
 
 
 def add_ordering(rng, scenario, products, units):

@@ -6,7 +6,7 @@ FEATURES = (
     "several sources,supplier as source,acceptance,patience,patience 0,lost share 0,lost share 1,lost share fraction,"
     "customer priority,lifo,shelf life,storage,node fixed cost,terminal,auto,carbon,price,season,quoted,sales,forecast,"
     "correlation,node outage,node fraction,lane outage,lane fraction,lead time factor,demand factor,yield,window,"
-    "alternating,by product,minimum order,review,lane calendar,node calendar,opening backlog"
+    "alternating,by product,minimum order,review,lane calendar,node calendar,opening backlog,opening in transit"
 ).split(",")
 
 
@@ -53,6 +53,7 @@ def features(scenario):
         "lane calendar": any("calendar" in lane for lane in lanes),
         "node calendar": any("calendar" in node for node in nodes),
         "opening backlog": any(value > 0 for value in numbers(customers, "opening_backlog")),
+        "opening in transit": any(value > 0 for value in numbers(lanes, "opening_in_transit")),
         "lane products": any("products" in lane for lane in lanes),
         "source products": any("products" in terms for terms in sources),
         "return": any("return_share" in lane for lane in lanes),

@@ -84,6 +84,19 @@ def opening_state(world):
     a = world.amounts
     on_hand = {n: {p: [a.zero] * world.classes for p in world.products} for n in world.nodes}
     under_way = []
+
+    def fill(lane, p, shipment):
+        """One shipment a period on the road; what they hold together."""
+        for slot in range(lane.nominal_lead_time - 1):
+            sent = -(slot + 1)
+            due = world.arrives(lane, sent + lane.nominal_lead_time)
+            under_way.append(load(world, lane, p, sent, due - sent, world.fresh(p), shipment))
+        return sum([shipment] * (lane.nominal_lead_time - 1), a.zero)
+
+    for lane in world.lanes.values():
+        for p in lane.products:
+            if lane.opening_in_transit[p] is not None:
+                fill(lane, p, a.read(lane.opening_in_transit[p]))
     for node in world.nodes.values():
         if node.supplier:
             continue
@@ -98,12 +111,11 @@ def opening_state(world):
                 continue
             flow = world.mean_flow(node.name, p)
             shipment, position = a.round_mean(flow), a.round_mean(flow * world.lasts(lane))
-            on_the_road = a.zero
-            for slot in range(lane.nominal_lead_time - 1):
-                sent = -(slot + 1)
-                due = world.arrives(lane, sent + lane.nominal_lead_time)
-                under_way.append(load(world, lane, p, sent, due - sent, fresh, shipment))
-                on_the_road += shipment
+            given = lane.opening_in_transit[p]
+            if given is None:
+                on_the_road = fill(lane, p, shipment)
+            else:
+                on_the_road = sum([a.read(given)] * (lane.nominal_lead_time - 1), a.zero)
             on_hand[node.name][p][fresh] = max(position - on_the_road, a.zero)
     backlog = {c: {p: [a.zero] * world.waits for p in world.products} for c in world.customers}
     for c in world.customers.values():

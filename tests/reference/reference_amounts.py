@@ -4,6 +4,7 @@ import math
 from fractions import Fraction
 
 GRID = 65536  # shares are rounded to multiples of 1/GRID where units are whole
+MOST_COINS = 127  # units up to which the law of coins is exact
 SMALL = 1e-9  # less than this is dust of floating point where the question is whether any unit is there
 
 
@@ -94,6 +95,21 @@ class Whole:
     def share(share, units, u):
         share = Fraction(half_up(Fraction(share) * GRID), GRID)
         return math.floor(share * units + u)
+
+    @staticmethod
+    def heads(chance, units, u):
+        """The least number of heads whose distribution function, to the nearest 1/GRID, exceeds u; from the units' law."""
+        chance = Fraction(half_up(Fraction(chance) * GRID), GRID)
+        few, found, reached = min(units, MOST_COINS), 0, Fraction(0)
+        while True:
+            reached += math.comb(few, found) * chance**found * (1 - chance) ** (few - found)
+            if u < Fraction(half_up(reached * GRID), GRID):
+                break
+            found += 1
+        if units <= MOST_COINS:
+            return found
+        spread = float(found - MOST_COINS * chance) * math.sqrt(units / MOST_COINS)
+        return min(max(half_up(float(units * chance) + spread), 0), units)
 
     @staticmethod
     def capacity(capacity, availability, where):

@@ -128,7 +128,9 @@ def serve(world, state, now, flows, reserve):
                     if rank > 0:  # what the last source left follows, cut by this one's acceptance
                         follows = world.pairs[pair].acceptance[p]
                         left = max(claim[c] - served_last[c], a.zero)
-                        claim[c] = a.share(follows, left, now.thin_pair[pair][p])
+                        number = now.thin_pair[pair][p]
+                        coins = world.pairs[pair].accepted_by == "coin"
+                        claim[c] = a.heads(follows, left, number) if coins else a.share(follows, left, number)
                 for node in world.nodes:
                     here = [pair for pair in asking if pair[0] == node]
                     levels = None if reserve is None else [reserve[pair][p] for pair in here]

@@ -15,6 +15,7 @@ LANE_BY_PRODUCT = {
     "commitment": 0.0,
     "batch": 0,
     "minimum_order": 0,
+    "opening_in_transit": None,
     "return_share": 0.0,
     "recovery": 1.0,
 }
@@ -98,7 +99,9 @@ class World:
 
     def read_pair(self, given):
         return SimpleNamespace(
-            products=list(given.get("products") or self.products), **self.by_product(given, PAIR_BY_PRODUCT)
+            products=list(given.get("products") or self.products),
+            accepted_by=given.get("accepted_by", "share"),
+            **self.by_product(given, PAIR_BY_PRODUCT),
         )
 
     def by_product(self, given, defaults):

@@ -21,6 +21,7 @@ What is not linear is relaxed, always so that every policy's flows remain feasib
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -154,6 +155,13 @@ class NetworkProgram:
         return found
 
 
+def bounding(tables: Tables) -> Tables:
+    """The tables that a bound is computed from: where acceptance is by coin everybody follows, as any number of units may."""
+    if not (tables.by_coin.any() and tables.integer):
+        return tables
+    return replace(tables, acceptance=np.where(tables.by_coin, 1.0, tables.acceptance))
+
+
 def relaxations(tables: Tables) -> list[str]:
     """Features of the network that the program relaxes, in words; empty where it is exact.
 
@@ -176,6 +184,10 @@ def relaxations(tables: Tables) -> list[str]:
         (t.minimum_order.any(), "orders may be smaller than the minimum"),
         (t.batch.any(), "batches may be fractions"),
         (t.integer, "whole units may be fractions"),
+        (
+            t.integer and bool((t.by_coin & (t.pair_rank > 0)).any()),
+            "all that a source leaves unserved follows to one that is accepted by coin",
+        ),
         (mortal, "which units go first, by remaining life, is left to the program"),
         ((drawing > 1).any() or several, "which customers scarce stock serves is left to the program"),
         (
