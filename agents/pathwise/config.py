@@ -29,6 +29,9 @@ class Layout(Config):
     due_periods: (
         Annotated[int, number(1, 1_000, integer=True)] | None
     )  # units in transit are told apart by periods until due, up to this
+    features: Literal["auto", "own", "network"] = (
+        "own"  # what a stock shows: itself, or also what is above and beside it
+    )
     head: Literal["auto", "levels", "direct", "split", "residual"]
     reach: Positive  # what an output of 1 is, in standard deviations (levels) or mean flows
 

@@ -16,6 +16,7 @@ from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.worlds.disruption import any_at_set_times
 from echelongym.envs.worlds.events import disturbed
 
+from ..networks.network_features import MOVING, STATICS, NetworkRows, Row
 from ..rules.lookahead import resembles
 
 NODE_STATICS = (
@@ -40,8 +41,8 @@ class FeatureEntities(NamedTuple):
     lanes: tuple[str, ...]
 
 
-def feature_names(due_periods: int) -> FeatureEntities:
-    """Names of the features, those that never change in an episode last."""
+def feature_names(due_periods: int, network: bool = False) -> FeatureEntities:
+    """Names of the features; ``network``: those of :mod:`echelongym.agents.networks.network_features`, too."""
     due = tuple(f"due_{j}" for j in range(1, due_periods + 1))
     nodes: tuple[str, ...] = (
         "on_hand",
@@ -63,16 +64,14 @@ def feature_names(due_periods: int) -> FeatureEntities:
         "scarcity",
         "short_position",
     )
-    return FeatureEntities((*nodes, *NODE_STATICS), (*lanes, *LANE_STATICS))
-
-
-Row = tuple[dict[int, float], float]  # coefficients by place in the raw column, and a constant
+    more = (*MOVING, *STATICS) if network else ()
+    return FeatureEntities((*nodes, *NODE_STATICS, *more), (*lanes, *LANE_STATICS))
 
 
 class FeatureRows:
     """The rows of the matrix; see :func:`feature_names`."""
 
-    def __init__(self, scenario: Scenario, due_periods: int) -> None:
+    def __init__(self, scenario: Scenario, due_periods: int, network: bool = False) -> None:
         self.scenario, self.due = scenario, due_periods
         self.t = t = scenario.tables
         self.forest = Forest(t)
@@ -102,6 +101,7 @@ class FeatureRows:
         first = t.first_cell.reshape(-1)
         self.customers = {cell: np.flatnonzero(np.isin(first, below)).tolist() for cell, below in self.below.items()}
         self.own_customers = {cell: np.flatnonzero(first == cell).tolist() for cell in self.cells.tolist()}
+        self.network = NetworkRows(self) if network else None
 
     def _below(self, cell: int) -> list[int]:
         found = [cell]
@@ -149,7 +149,7 @@ class FeatureRows:
         found[self.at["backlog"] : self.at["backlog"] + self.size["backlog"]] = 0.0
         return found
 
-    def _scaled(self, terms: dict[int, float], centre: float, unit: float) -> Row:
+    def scaled(self, terms: dict[int, float], centre: float, unit: float) -> Row:
         """(sum of terms - centre) / unit; nothing where there are no terms.
 
         The unit is at least such that what an episode starts with is within bounds.
@@ -172,7 +172,7 @@ class FeatureRows:
                     found.append(self.at["in_transit"] + (lane * t.P + product) * t.K + slot)
         return found
 
-    def _own(self, cell: int) -> dict[int, float]:
+    def own(self, cell: int) -> dict[int, float]:
         """A cell's stock and all in transit to it, less who waits there."""
         terms = {self.at["on_hand"] + cell: 1.0}
         terms |= dict.fromkeys(self._under_way(cell), 1.0)
@@ -181,8 +181,22 @@ class FeatureRows:
     def _echelon(self, cell: int) -> dict[int, float]:
         terms: dict[int, float] = {}
         for one in self.below[cell]:
-            terms |= self._own(one)
+            terms |= self.own(one)
         return terms
+
+    def covered(self, cell: int) -> float:
+        """Standard deviation of the demand through a cell that its local position covers."""
+        return float(self.deviation[cell] * np.sqrt(self.lead[cell] + 1))
+
+    def standing(self, cell: int) -> float:
+        """Units that are usually on hand."""
+        flow = self.flow[cell]
+        return float(max(self.auto.local.reshape(-1)[cell] - flow * self.lead[cell], 0.5 * flow))
+
+    def echelon_row(self, cell: int) -> Row:
+        """A cell's echelon inventory position."""
+        usual = float(self.auto.echelon.reshape(-1)[cell] - self.t.mean_flow.reshape(-1)[cell])
+        return self.scaled(self._echelon(cell), usual, max(float(self.auto.deviation.reshape(-1)[cell]), 1e-9))
 
     def node_rows(self) -> list[list[Row]]:
         """By feature, a row for each cell."""
@@ -192,31 +206,29 @@ class FeatureRows:
         t, at, auto = self.t, self.at, self.auto
         node, product = divmod(cell, t.P)
         flow, spread, lead = self.flow[cell], self.deviation[cell], self.lead[cell]
-        local, echelon = auto.local.reshape(-1)[cell], auto.echelon.reshape(-1)[cell]
-        covered = spread * np.sqrt(lead + 1)
-        standing = max(local - flow * lead, 0.5 * flow)
-        deviation = max(float(auto.deviation.reshape(-1)[cell]), 1e-9)
+        local, covered = auto.local.reshape(-1)[cell], self.covered(cell)
         mean_flow = float(t.mean_flow[node, product])
         rows = [
-            self._scaled({at["on_hand"] + cell: 1.0}, standing, covered),
-            self._scaled(self._own(cell), local - mean_flow, covered),
-            self._scaled(self._echelon(cell), echelon - mean_flow, deviation),
+            self.scaled({at["on_hand"] + cell: 1.0}, self.standing(cell), covered),
+            self.scaled(self.own(cell), local - mean_flow, covered),
+            self.echelon_row(cell),
             *self._demands(cell, spread),
-            self._scaled({at["backlog"] + c: 1.0 for c in self.own_customers[cell]}, 0.0, spread),
-            self._scaled({at["expiring"] + cell: 1.0} if t.shelf_life[product] else {}, 0.0, max(flow, 1e-9)),
+            self.scaled({at["backlog"] + c: 1.0 for c in self.own_customers[cell]}, 0.0, spread),
+            self.scaled({at["expiring"] + cell: 1.0} if t.shelf_life[product] else {}, 0.0, max(flow, 1e-9)),
             *self._supply(cell, node),
         ]
         for j in range(1, self.due + 1):
             last = j if j < self.due else 10**6
             usual = sum(1 for k in range(1, int(lead)) if j <= k <= last)
             rows.append(
-                self._scaled(
+                self.scaled(
                     dict.fromkeys(self._under_way(cell, (j, last)), 1.0), mean_flow * usual, spread * max(usual, 1)
                 )
             )
         waves = [({at["season"] + i: 1.0}, 0.0) if self.size["season"] else ({}, 0.0) for i in range(2)]
         clock = {at["period"]: 2.0 / t.horizon} if any_at_set_times(self.scenario) else {}
-        return [*rows, *waves, (clock, -1.0 if clock else 0.0), *(({}, value) for value in self._node_statics(cell))]
+        rows += [*waves, (clock, -1.0 if clock else 0.0), *(({}, value) for value in self._node_statics(cell))]
+        return rows if self.network is None else [*rows, *self.network.of_node(cell)]
 
     def _demands(self, cell: int, spread: float) -> list[Row]:
         """Of all customers of the echelon: last period's demand, that of all periods seen, and the same of forecasts.
@@ -228,19 +240,19 @@ class FeatureRows:
         for name, count in (("demand_history", t.H if self.resembles else 0), ("forecast", t.F)):
             for periods in (min(count, 1), count):
                 terms = {self.at[name] + c * count + h: 1.0 for c in customers for h in range(periods)}
-                rows.append(self._scaled(terms, mean * periods if terms else 0.0, spread * np.sqrt(max(periods, 1))))
+                rows.append(self.scaled(terms, mean * periods if terms else 0.0, spread * np.sqrt(max(periods, 1))))
         return rows
 
     def _supply(self, cell: int, node: int) -> list[Row]:
         lane = int(self.forest.primary[cell])
-        found: list[Row] = [self._available("node_availability", node)]
+        found: list[Row] = [self.available("node_availability", node)]
         if lane < 0:
             return [*found, ({}, 0.0), ({}, 0.0)]
         source = int(self.t.lane_source[lane // self.t.P])
-        found.append(self._available("lane_availability", lane // self.t.P))
-        return [*found, self._available("node_availability", source)]
+        found.append(self.available("lane_availability", lane // self.t.P))
+        return [*found, self.available("node_availability", source)]
 
-    def _available(self, array: str, entity: int) -> Row:
+    def available(self, array: str, entity: int) -> Row:
         """Availability less 1, of what a disruption can stop."""
         hit = self.disturbed if array == "node_availability" else self.disturbed_lanes
         return ({self.at[array] + entity: 1.0}, -1.0) if hit[entity] else ({}, 0.0)
@@ -280,7 +292,7 @@ class FeatureRows:
         usual = float(t.mean_flow.reshape(-1)[target]) if primary else 0.0
         nominal = float(t.nominal_lead_time[lane])
         quoted = bool(t.quoted and t.lead_time_random[lane])
-        short = self._own(target) if not primary else {}
+        short = self.own(target) if not primary else {}
         for place in self._under_way(target, (int(nominal) + 1, 10**6)) if short else []:
             short[place] = 0.0
         later = max(self.lead[target] - nominal, 0.0)
@@ -292,13 +304,13 @@ class FeatureRows:
             or bool(np.isfinite(t.node_capacity[source]) or np.isfinite(t.lane_capacity[lane]))
         )
         rows = [
-            self._scaled({at["unfilled"] + cell: 1.0} if scarce else {}, 0.0, max(flow, 1e-9)),
-            self._scaled({slot: 1.0} if moving else {}, usual if moving else 0.0, spread),
-            self._available("lane_availability", lane),
-            self._available("node_availability", source),
+            self.scaled({at["unfilled"] + cell: 1.0} if scarce else {}, 0.0, max(flow, 1e-9)),
+            self.scaled({slot: 1.0} if moving else {}, usual if moving else 0.0, spread),
+            self.available("lane_availability", lane),
+            self.available("node_availability", source),
             ({at["lead_time"] + lane: 1.0}, -nominal) if quoted else ({}, 0.0),
             self._scarcity(source * t.P + product),
-            self._scaled(short, expected if short else 0.0, spread * np.sqrt(nominal + 1)),
+            self.scaled(short, expected if short else 0.0, spread * np.sqrt(nominal + 1)),
         ]
         return [*rows, *(({}, value) for value in self._lane_statics(cell, target, primary))]
 
@@ -309,9 +321,9 @@ class FeatureRows:
         terms = {self.at["on_hand"] + source: 1.0}
         centre = 0.0
         for child in self.children.get(source, []):
-            terms |= self._own(child)
+            terms |= self.own(child)
             centre += float(self.auto.local.reshape(-1)[child])
-        return self._scaled(terms, centre, max(float(self.deviation[source]) * np.sqrt(self.lead[source] + 1), 1e-9))
+        return self.scaled(terms, centre, max(float(self.deviation[source]) * np.sqrt(self.lead[source] + 1), 1e-9))
 
     def _lane_statics(self, cell: int, target: int, primary: bool) -> list[float]:
         t = self.t

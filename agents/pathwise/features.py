@@ -41,6 +41,8 @@ class Features:
         Whose means, deviations, lead times and costs are the units.
     due_periods
         Units in transit are told apart by the periods until they are due, up to this; the last takes what comes later.
+    network
+        Whether stocks show what is above and beside them, too; see :mod:`echelongym.agents.networks.network_features`.
 
     Attributes
     ----------
@@ -49,11 +51,11 @@ class Features:
     source, target : (l,) places in ``cells`` of a lane's ends; source -1 = a supplier.
     """
 
-    def __init__(self, scenario: Scenario, due_periods: int) -> None:
+    def __init__(self, scenario: Scenario, due_periods: int, network: bool = False) -> None:
         self.scenario, self.due_periods = scenario, due_periods
-        self._rows = made = FeatureRows(scenario, due_periods)
+        self._rows = made = FeatureRows(scenario, due_periods, network)
         self.cells, self.lanes, self.source, self.target = made.cells, made.lanes, made.source, made.target
-        self.names = feature_names(due_periods)
+        self.names = feature_names(due_periods, network)
         self.seasons = season_periods(scenario)[:1]
         self.shape = (len(self.names.nodes), len(self.cells)), (len(self.names.lanes), len(self.lanes))
 

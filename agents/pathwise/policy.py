@@ -114,6 +114,8 @@ def make_policy(
         config = config.model_copy(update={"network": automatic_network(scenario)})
     if config.head == "auto":
         config = config.model_copy(update={"head": automatic_head(scenario, start, learn_levels)})
+    if config.features == "auto":
+        config = config.model_copy(update={"features": "own" if learn_levels else "network"})
     rule = start or automatic_start(scenario)
     return PathwisePolicy(scenario, config, ActorDefinition(scenario, config, rule, learn_levels), weights)
 
@@ -149,7 +151,10 @@ def pathwise_policy(file: PolicyFile, scenario: Scenario) -> PathwisePolicy:
         If it was trained on another network and is for that alone, or the file holds something else.
     """
     where, layout, rule = str(file.path), file.config["layout"], file.config["rule"]
-    config, shared = validate(Layout, {key: layout[key] for key in Layout.model_fields}, where), layout["shared"]
+    config, shared = (
+        validate(Layout, {key: layout[key] for key in Layout.model_fields if key in layout}, where),
+        layout["shared"],
+    )
     if not isinstance(shared, bool):
         raise expected("shared", shared, "true or false", where)
     trained = scenario if shared else file.trained_on(scenario)

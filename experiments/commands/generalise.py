@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from echelongym.agents.estimation import estimated
 from echelongym.agents.loading import check_means_something, load_policy
 from echelongym.agents.registry import RULES
 from echelongym.envs.core.errors import InputError, expected, unknown
@@ -62,6 +63,7 @@ class Settings(RunSettings):
     severities: tuple[Positive, ...]
     changes: dict[str, dict[str, Any]]
     on_the_spot: OnTheSpot
+    history: PositiveCount | None = None
     evaluation: Evaluation
     tuning: Tuning
     trust: Flag
@@ -156,7 +158,7 @@ def _check(settings: Settings, found: Sequence[VariantFamily]) -> None:
         try:
             for rule in settings.rules:
                 RULES[rule](scenario)
-            entrants(settings.policies, scenario, None, settings.trust)
+            entrants(settings.policies, _known(settings, scenario), None, settings.trust)
         except InputError as error:
             raise InputError(f"{cell.label}, variant 0: {error}") from None
 
@@ -190,7 +192,8 @@ def _trial(settings: Settings, cell: VariantFamily, number: int, out: Path) -> T
         )
         for one in tuned
     ]
-    compared += entrants(settings.policies, scenario, settings.tuning, settings.trust, show_progress=False)
+    known = _known(settings, scenario)
+    compared += entrants(settings.policies, known, settings.tuning, settings.trust, show_progress=False)
     seconds = None
     if settings.on_the_spot.agent is not None and number < settings.on_the_spot.variants:
         name = re.sub(r"[^a-z0-9]+", "_", f"{cell.label} variant {number}".lower())
@@ -201,6 +204,11 @@ def _trial(settings: Settings, cell: VariantFamily, number: int, out: Path) -> T
     scores = [replace(one, entrant=replace(one.entrant, policies=())) for one in scores]
     others = scores[1:] if seconds is None else scores[1:-1]
     return Trial(cell, number, scenario, scores[0], tuple(others), None if seconds is None else scores[-1], seconds)
+
+
+def _known(settings: Settings, scenario: Scenario) -> Scenario:
+    """A variant as the policies know it."""
+    return scenario if settings.history is None else estimated(scenario, settings.history, settings.seed)
 
 
 def _line(trial: Trial, count: int) -> str:
@@ -264,6 +272,11 @@ def _notes(settings: Settings, trials: Sequence[Trial]) -> list[str]:
     ]
     if settings.variants > 1 and any(trial.reference.sample.blocks for trial in trials):
         notes.append("all variants draw demand from the same record: intervals say nothing of another season")
+    if settings.history is not None:
+        notes.append(
+            f"policies estimate demand laws and lead times from {settings.history} periods that went before; the tuned rules "
+            "know them"
+        )
     for name, spent in _cost_of_training(settings).items():
         notes.append(f"{name}: trained in {', '.join(f'{seconds:.0f}' for seconds in spent)} CPU-seconds, once for all")
     return notes
@@ -276,6 +289,7 @@ def _summary(settings: Settings, result: Sequence[generality.VariantResult]) -> 
         "digest": settings.scenario.digest,
         "rules": list(settings.rules),
         "variants": {"count": settings.variants, "purpose": "test", "seed": settings.seed},
+        "history": settings.history,
         "evaluation": settings.evaluation.model_dump(),
         "cpu_seconds_of_training": _cost_of_training(settings),
         "families": [line.to_dict() for line in result],

@@ -152,6 +152,11 @@ class VariantResult:
         return [float(percents(one, trial.reference).mean()) for trial, one in self.trials]
 
     @property
+    def cheaper(self) -> int:
+        """Number of variants in which the policy costs less than the tuned rule, on average over worlds and seeds."""
+        return sum(one < 0 for one in self.each)
+
+    @property
     def nodes(self) -> tuple[int, int]:
         """Nodes of the smallest and of the largest network."""
         sizes = [trial.nodes for trial, _ in self.trials]
@@ -171,6 +176,7 @@ class VariantResult:
             "highest": max(self.each),
             "fill_rate": self.fill_rates[0],
             "fill_rate_of_tuned_rule": self.fill_rates[1],
+            "variants_cheaper": self.cheaper,
             "variants_served_unequally": self.unequal,
             "variants_missing_targets": self.missing,
             "comparable": not self.mark,
@@ -190,8 +196,8 @@ class VariantResult:
             **{key: data[key] for key in ("variants", "policy")},
             **_ends("percent", percent),
             **{key: data[key] for key in ("lowest", "highest")},
-            **{key: data[key] for key in ("fill_rate", "fill_rate_of_tuned_rule", "variants_served_unequally")},
-            **{key: data[key] for key in ("variants_missing_targets", "comparable")},
+            **{key: data[key] for key in ("variants_cheaper", "fill_rate", "fill_rate_of_tuned_rule")},
+            **{key: data[key] for key in ("variants_served_unequally", "variants_missing_targets", "comparable")},
             **_ends("price_of_generality_percent", price),
             "cpu_seconds_on_the_spot": data["cpu_seconds_on_the_spot"],
         }
@@ -241,7 +247,7 @@ def fill_rate(one: Scores) -> float:
 def show(found: Sequence[VariantResult], reference: str, notes: Sequence[str]) -> None:
     """Print the table."""
     priced = any(line.price is not None for line in found)
-    headings = ["family", "nodes", "variants", "policy", "% to tuned rule", "95 %", "lowest", "highest"]
+    headings = ["family", "nodes", "variants", "policy", "% to tuned rule", "95 %", "lowest", "highest", "cheaper in"]
     headings += ["fill rate", "of tuned rule"]
     rows = []
     for line in found:
@@ -253,7 +259,13 @@ def show(found: Sequence[VariantResult], reference: str, notes: Sequence[str]) -
             line.policy,
         ]
         mean, ends = _brief(line.percent)
-        row += [f"{mean} {line.mark}".strip(), ends, f"{min(line.each):+.1f}", f"{max(line.each):+.1f}"]
+        row += [
+            f"{mean} {line.mark}".strip(),
+            ends,
+            f"{min(line.each):+.1f}",
+            f"{max(line.each):+.1f}",
+            f"{line.cheaper} of {len(line.trials)}",
+        ]
         row += [f"{100 * rate:.1f} %" for rate in line.fill_rates]
         rows.append([*row, *_brief(line.price), line.spot_seconds] if priced else row)
     if priced:

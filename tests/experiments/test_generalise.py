@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from echelongym.agents import load_policy
+from echelongym.agents.estimation import estimated
 from echelongym.envs import InputError, Scenario, simulate
 from echelongym.envs.accounts.estimators import Ratio
 from echelongym.envs.worlds.world_sample import SHARE, WorldSample
@@ -200,6 +201,7 @@ def test_the_command_runs_policies_on_variants_that_they_were_not_made_for(tmp_p
         (["rules=[forecast_base_stock]"], ["size as given, severity 1, variant 0", "forecast"]),
         (["evaluation.periods=5"], ["evaluation.periods = 5", "warm-up"]),
         (["on_the_spot.agent=pppo"], ["pppo", "ppo"]),
+        (["history=1"], ["history = 1", "at least 2 periods"]),
         (["changes={dear: {randomise.network.penlty: 3}}"], ["penlty", "penalty"]),
         (
             ["scenario.randomise={network: {nodes: 5}}", "scenario.disruptions={}"],
@@ -245,3 +247,22 @@ def test_the_price_of_generality_is_measured_against_a_policy_trained_on_the_spo
     assert len(folders) == 2  # one a family
     (folder,) = (one for one in folders if "given" in one.name)
     assert load_policy(folder, scenario).scenario.digest == scenario.digest
+
+
+def test_policies_that_estimate_play_the_true_network(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["policies=[{policy: echelon_base_stock, tuned: false}]", "sizes=[6]", "severities=[1]", "history=12"]
+    assert main(["generalise", *words, "run=out", *QUICK]) == 0
+    said = capsys.readouterr().out
+    assert "from 12 periods that went before" in said
+    (cell,) = cells(prepare("generalise", [*words, *QUICK]))
+    found = [row for row in rows(tmp_path / "out" / "variants.csv") if row["policy"] == "echelon_base_stock (untuned)"]
+    for number, row in enumerate(found):
+        scenario = cell.variant(number, 0)
+        policy = load_policy("echelon_base_stock", estimated(scenario, 12, 0))
+        cost = simulate(scenario, policy, scenario.sample(6, 7, "test")).cost_per_period.mean()
+        assert float(row["cost_per_period"]) == pytest.approx(cost, rel=1e-9)
+    (line,) = json.loads((tmp_path / "out" / "summary.json").read_text())["families"]
+    cheaper = sum(float(row["percent"]) < 0 for row in found)
+    assert line["variants_cheaper"] == cheaper
+    assert f"{cheaper} of 2" in said

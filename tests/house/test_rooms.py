@@ -30,7 +30,7 @@ ROOMS = {
     ),
     "agents": (
         "rules pickled_paths",
-        "service_targets checkpoint_files origin imported networks jax_engine",
+        "service_targets checkpoint_files origin imported networks jax_engine estimation",
         "planning",
         "registry",
         "tuning exact reading export",
