@@ -1,4 +1,4 @@
-"""A scenario as someone knows it who was told no demand law and no lead time, and has watched it for some periods.
+"""A scenario as someone knows it who was told no demand law and no lead time, and has watched it for a while.
 
 Policies for many networks take their units, levels and features from a scenario's numbers. Given the estimated scenario
 they take them from what was observed, and can play the true one, whose shape is the same.
@@ -23,11 +23,12 @@ HIGHEST = 0.95  # correlation, which is below 1
 def estimated(scenario: Scenario, periods: int, seed: int = 0) -> Scenario:
     """The scenario with demand laws and lead times estimated from ``periods`` watched periods of one world (``learn``).
 
-    Demand of each customer and product is taken as normal, with the mean and the standard deviation of the sample, alike
-    in all periods, whatever law the true one follows. The correlation is the mean of the sample correlations of customers that
-    the scenario calls correlated, no less than 0. A lead time that never changes is known from the first receipt; of a random
-    one the possible values are known, and each probability is its share of the dispatches seen, every value counted once more
-    (Laplace's rule of succession). Costs, the network, and how often disruptions come stay as they are.
+    Demand of each customer and product is taken as normal, with the mean and the standard deviation of the sample,
+    alike in all periods, whatever law the true one follows. The correlation is the mean of the sample correlations of
+    customers that the scenario calls correlated, no less than 0. A lead time that never changes is known from the first
+    receipt; of a random one the possible values are known, and each probability is its share of the dispatches seen,
+    every value counted once more (Laplace's rule of succession). Costs, the network, and how often disruptions come
+    stay as they are.
 
     Parameters
     ----------
