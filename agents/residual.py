@@ -20,21 +20,24 @@ from .registry import RULES
 from .rule_files import remarked, rule_from_file
 from .rules import Rule
 
-ZERO = "zero"
+#: Starts of a learner that name no rule: automatic levels, and the best tuned rule, which it finds by itself.
+ZERO, AUTO = "zero", "auto"
 
 
 def starting_rule(start: str, scenario: Scenario) -> Rule | None:
-    """The rule that ``start`` names: one of the registry (with automatic levels), or a ``rule.yaml``; None for ``zero``.
+    """The rule that ``start`` names: one of the registry (with automatic levels), or a ``rule.yaml``.
+
+    None for ``zero`` and ``auto``.
 
     Raises
     ------
     InputError
         If there is no such rule, it is for another network, or it keeps memory between periods.
     """
-    if start == ZERO:
+    if start in (ZERO, AUTO):
         return None
     if start not in RULES and not start.endswith((".yaml", ".yml")):
-        raise unknown("agent.start", start, (ZERO, *RULES, "the path of a rule.yaml"))
+        raise unknown("agent.start", start, (AUTO, ZERO, *RULES, "the path of a rule.yaml"))
     rule = (
         remarked(RULES[start](scenario).with_needed()) if start in RULES else rule_from_file(Path(start), scenario, {})
     )

@@ -98,7 +98,7 @@ class TrainingRun(ABC):
     kind: ClassVar[str]  # of its policy files
     checkpoint_kind: ClassVar[str | None] = None  # of its checkpoints; None: that of its policy files
     cost: ClassVar[str] = "cost per period"  # what is minimised
-    own_start: ClassVar[str | None]  # of ``agent.start``: no rule from without; None: no single rule, ever
+    own_starts: ClassVar[tuple[str, ...]]  # values of ``agent.start`` that name no rule; (): no single rule, ever
 
     def __init__(self, plan: TrainingPlan) -> None:
         self.plan = plan

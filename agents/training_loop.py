@@ -115,6 +115,8 @@ class TrainingLoop(ABC):
         self._best: _Best | None = None
         self._to_beat: RulePolicy | None = None  # a rule; a learner that tunes one sets it when it begins
         self._tried: dict[str, Any] | None = None  # see Trained
+        self._tuned: dict[str, Any] | None = None  # plain data from which that rule is made again, where there is one
+        self._begun = 0, 0.0  # env-steps and CPU-seconds that came before learning: tuning that rule, say
         self._spent = 0.0  # CPU-seconds before this process
         with self._torch():
             self._started = cpu_time()
@@ -145,8 +147,7 @@ class TrainingLoop(ABC):
             report(Progress(share, self.env_steps, self.cpu_seconds, self._curve))
             stopped = interrupted()
             stops = share >= 1.0 or stopped
-            # Before the first step there is nothing to keep.
-            if self.env_steps and (stops or time.monotonic() - saved >= self.checkpoint_seconds):
+            if self._keepable and (stops or time.monotonic() - saved >= self.checkpoint_seconds):
                 self._save(due)
                 saved = time.monotonic()
             if stopped:
@@ -161,6 +162,11 @@ class TrainingLoop(ABC):
             return 0.0  # a budget in env-steps alone: a function of the settings
         return min(share + (1 + STEPS_TO_EVALUATIONS) * took / self.budget.cpu_seconds, 1.0)
 
+    def _learning(self, share: float) -> float:
+        """Share of what tuning left of the budget, as schedules begin where tuning has ended."""
+        before = self.budget.share(*self._begun)
+        return max(share - before, 0.0) / max(1 - before, 1e-9)
+
     @property
     def cpu_seconds(self) -> float:
         """CPU-seconds spent, those before a resume and of a compiler included."""
@@ -172,6 +178,11 @@ class TrainingLoop(ABC):
     @abstractmethod
     def env_steps(self) -> int:
         """Env-steps taken so far."""
+
+    @property
+    def _keepable(self) -> bool:
+        """Whether there is anything to keep in a checkpoint: before the first env-step there is not."""
+        return self.env_steps > 0
 
     @property
     @abstractmethod
@@ -287,12 +298,18 @@ class TrainingLoop(ABC):
             "targets": self._best.targets,
             "best_by_rule": self._best.by_rule,
         }
+        facts["begun"] = list(self._begun)
+        if self._tuned is not None:
+            facts["tuned_start"] = self._tuned
         write_checkpoint(self.checkpoints, self.kind, self._facts() | facts, self._best.parameters, self._state())
 
     def _resume(self, checkpoint: Checkpoint) -> float:
         """Stand where a checkpoint was written; the share of the budget at which the next evaluation is due."""
         facts = checkpoint.facts
         try:
+            self._tuned = facts.get("tuned_start")
+            steps, seconds = facts.get("begun", (0, 0.0))
+            self._begun = int(steps), float(seconds)
             self._stand(checkpoint)
             cost, steps = np.array(facts["best_cost"]), facts["best_env_steps"]
             by_rule = bool(facts.get("best_by_rule", False))

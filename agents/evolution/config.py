@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from echelongym.envs.core.validation import Positive, number
 
-from ..pathwise.config import Layout, WorldCount
+from ..pathwise.config import Layout, StartShare, WorldCount
 from ..training import LearnerConfig
 
 KIND = "cma_es"  # of checkpoints; its policy files are those of pathwise training
@@ -19,6 +19,7 @@ class EvolutionConfig(Layout, LearnerConfig):
 
     kind: Literal["cma_es"] = "cma_es"
     start: str  # a rule by name, the path of a tuned one, or auto
+    start_share: StartShare = 0.2  # of the budget, to tune rules with where start is auto
     sigma: Positive  # first standard deviation of weights, times the root of a layer's inputs
     level_sigma: Positive  # first standard deviation of levels, caps and other numbers of the rule, in their scales
     population: Annotated[int, number(4, 10_000, integer=True)] | None  # candidates of a generation

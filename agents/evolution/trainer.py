@@ -23,9 +23,10 @@ from echelongym.envs.core.typing import Floats
 from echelongym.envs.simulate import simulate
 from echelongym.envs.worlds.record_statement import playable
 
-from ..budget import objective, penalised
+from ..budget import RulePolicy, objective, penalised
 from ..checkpoint_files import Checkpoint
 from ..pathwise.policy import PathwisePolicy, make_policy
+from ..pathwise.tuned_start import as_policy, rules_from_dict, tuned_start
 from ..service_targets import shortfall, targets_of
 from ..training_loop import TrainingLoop
 from .config import KIND, EvolutionConfig
@@ -84,9 +85,26 @@ class EvolutionTrainer(TrainingLoop):
         return self._search
 
     def _begin(self, anew: bool) -> None:
+        self._course_rule = self.start
+        found = None
+        if anew and self.start is None:
+            shows = self.logger is not None
+            found = tuned_start(self.scenario, self.learner, self.seed, self.budget, self.tape, shows)
+        if found is not None:
+            self._tuned, self._course_rule = found.to_dict(), found.course
+            policy = as_policy(self.scenario, self.learner, found.rule)
+            self._to_beat = RulePolicy(policy, found.facts, found.validated)
+        self._make()
+        if found is not None:
+            self._env_steps = found.env_steps
+            self._begun = found.env_steps, self.cpu_seconds
+
+    def _make(self) -> None:
+        """Make the policy, what is searched of it and the strategy."""
         torch.manual_seed(self.seed)
         config = self.learner
-        self._search = SearchSpace(make_policy(self.scenario, config, self.start), config.sigma, config.level_sigma)
+        policy = make_policy(self.scenario, config, self._course_rule)
+        self._search = SearchSpace(policy, config.sigma, config.level_sigma)
         self._strategy = strategy_of(self._search.size, config, self.seed)
         self._targets = targets_of(self.scenario)
         self._periods = playable(self.scenario, "learn")
@@ -96,7 +114,7 @@ class EvolutionTrainer(TrainingLoop):
 
     def _step(self, share: float) -> None:
         points = self._strategy.ask()
-        worlds = max(int(self.learner.worlds * self.learner.final_worlds**share), 1)
+        worlds = max(int(self.learner.worlds * self.learner.final_worlds ** self._learning(share)), 1)
         numbers = list(range(self._worlds_seen, self._worlds_seen + worlds))
         self._worlds_seen += worlds
         tape = self.scenario.sample(worlds=numbers, seed=self.seed, purpose="learn", periods=self._periods)
@@ -141,6 +159,10 @@ class EvolutionTrainer(TrainingLoop):
 
     def _stand(self, checkpoint: Checkpoint) -> None:
         """Tell all generations again: what the strategy knows follows from its seed and the costs it was told."""
+        if self._tuned is not None:
+            rule, self._course_rule = rules_from_dict(self._tuned, self.scenario, str(checkpoint.path))
+            self._to_beat = RulePolicy(as_policy(self.scenario, self.learner, rule), self._tuned["facts"])
+            self._make()
         for costs in checkpoint.state["costs"].numpy():
             self._tell(self._strategy.ask(), costs)
         if not np.array_equal(self._strategy.mean, checkpoint.state["mean"].numpy()):

@@ -36,7 +36,7 @@ class DQNConfig(OffPolicy):
         """The moves."""
         return self.moves
 
-    def begin(self, model: Any) -> None:
+    def begin(self, model: Any, around_rule: bool) -> None:
         """Doing nothing is valued a little above the other actions; and exploration falls with the budget."""
         import torch
 

@@ -31,7 +31,7 @@ class TD3Config(OffPolicyActor):
 
         return {"action_noise": NormalActionNoise(np.zeros(actions), np.full(actions, self.action_noise))}
 
-    def begin(self, model: Any) -> None:
+    def begin(self, model: Any, around_rule: bool) -> None:
         """The actor and its slow copy."""
         for actor in (model.actor, model.actor_target):
             nearly(actor.mu[-2], 0.0)

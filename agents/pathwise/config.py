@@ -15,6 +15,7 @@ from ..training import LearnerConfig
 KIND = "pathwise"  # of checkpoints and policy files
 Width = Annotated[int, number(1, 65_536, integer=True)]
 WorldCount = Annotated[int, number(1, 10**6, integer=True)]  # played side by side
+StartShare = Annotated[float, number(0.0, 0.9)]
 GradientLibrary = Literal["auto", "compiled", "jax", "torch"]
 SHARED_NETWORKS = ("set", "graph")  # whose weights do for any network of nodes and lanes
 
@@ -49,7 +50,7 @@ class PathwiseConfig(Layout, LearnerConfig):
 
     kind: Literal["pathwise"] = "pathwise"
     start: str  # a rule by name, the path of a tuned one, or auto
-    start_share: Annotated[float, number(0.0, 0.9)] = 0.2  # of the budget, to tune rules with where start is auto
+    start_share: StartShare = 0.2  # of the budget, to tune rules with where start is auto
     worlds: WorldCount | None  # of a gradient
     periods: Annotated[int, number(1, 10**6, integer=True)] | None  # of a gradient, those skipped included
     skipped: Count | None  # first periods left out of the loss

@@ -80,12 +80,12 @@ class PathwiseTrainer(TrainingLoop):
         return self.policy.actor
 
     def _begin(self, anew: bool) -> None:
-        self._tuned: dict[str, Any] | None = None  # see TunedStart.to_dict
         self._course_rule = self.start
         steps = self._tune() if anew and self.start is None else 0
         self._make()
         self._env_steps = steps
-        self._begun = [steps, self.cpu_seconds] if self._tuned else [0, 0.0]  # env-steps and CPU-seconds
+        if self._tuned:
+            self._begun = steps, self.cpu_seconds
 
     def _tune(self) -> int:
         """Tune the rules that training may start from, where it is told none; env-steps spent."""
@@ -112,7 +112,7 @@ class PathwiseTrainer(TrainingLoop):
                 self.learner = self.learner.model_copy(update={"head": head})
                 self._make()
                 self._env_steps = steps
-            self._begun = [steps, seconds]
+            self._begun = steps, seconds
             score = self._try(stretch, improved)
             used = self._env_steps - steps, self.cpu_seconds - seconds
             tries.append(_Try(head, score, used, {name: getattr(self, name) for name in TRAINED}))
@@ -123,7 +123,7 @@ class PathwiseTrainer(TrainingLoop):
         self.learner, self._env_steps = self.learner.model_copy(update={"head": best.head}), steps
         # Its schedules go on as if the others had not been.
         lost = [one.used for one in tries if one is not best]
-        self._begun = [begun[0] + sum(used[0] for used in lost), begun[1] + sum(used[1] for used in lost)]
+        self._begun = begun[0] + sum(used[0] for used in lost), begun[1] + sum(used[1] for used in lost)
         self._tried = {
             "head": best.head,
             "compared": {one.head: one.score for one in tries},
@@ -201,8 +201,7 @@ class PathwiseTrainer(TrainingLoop):
 
     def _step(self, share: float) -> None:
         config, (actor, unroll, scale) = self.learner, self._course()
-        before = self.budget.share(int(self._begun[0]), self._begun[1])
-        share = max(share - before, 0.0) / max(1 - before, 1e-9)  # schedules begin where tuning has ended
+        share = self._learning(share)
         rate = _rate(share, config)
         for group in self._optimiser.param_groups:
             group["lr"] = group["first"] * rate
@@ -264,20 +263,17 @@ class PathwiseTrainer(TrainingLoop):
 
     def _facts(self) -> dict[str, Any]:
         counted: dict[str, Any] = {"iteration": self._iteration, "worlds_seen": self._worlds_seen, "loss": self._loss}
-        if self._tuned is not None:
-            counted |= {"tuned_start": self._tuned, "begun": self._begun}
         if self._tried is not None:
-            counted |= {"tried": self._tried, "begun": self._begun}
+            counted["tried"] = self._tried
         return counted | self._standing()
 
     def _stand(self, checkpoint: Checkpoint) -> None:
         facts, state = checkpoint.facts, checkpoint.state
-        if facts.get("tuned_start") is not None:
-            self._tuned, self._begun = facts["tuned_start"], facts["begun"]
+        if self._tuned is not None:
             rule, self._course_rule = rules_from_dict(self._tuned, self.scenario, str(checkpoint.path))
             self._to_beat = RulePolicy(as_policy(self.scenario, self.learner, rule), self._tuned["facts"])
         if facts.get("tried") is not None:
-            self._tried, self._begun = facts["tried"], facts["begun"]
+            self._tried = facts["tried"]
             self.learner = self.learner.model_copy(update={"head": self._tried["head"]})
         if self._tuned is not None or self._tried is not None:
             self._make()

@@ -9,6 +9,7 @@ from echelongym.envs.core.errors import expected
 from echelongym.envs.interface.action_decoder import DEFAULT_ACTION
 from echelongym.envs.scenario.scenario import Scenario
 
+from ..residual import AUTO
 from ..training import TrainingPlan, TrainingRun
 from .config import KIND, SHARED_NETWORKS, PathwiseConfig
 
@@ -21,7 +22,7 @@ class PathwiseRun(TrainingRun):
     """Gradients through the simulator."""
 
     kind = KIND
-    own_start: ClassVar[str | None] = "auto"
+    own_starts: ClassVar[tuple[str, ...]] = (AUTO,)
 
     @classmethod
     def of(cls, learner: PathwiseConfig, scenario: Scenario) -> type[TrainingRun]:
@@ -67,7 +68,7 @@ class FamilyRun(PathwiseRun):
     """Training for all networks of a randomised scenario at once; costs are shares of what the starting rule costs."""
 
     cost = "cost as a share of the starting rule's"
-    own_start = None
+    own_starts = ()
 
     def _trainer(self, plan: TrainingPlan) -> PathwiseTrainer:
         from .family import FamilyTrainer, family_policy, validation

@@ -6,7 +6,7 @@ It is also the policy to beat: a training ends with it, as it is, unless somethi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.scenario.scenario import Scenario
@@ -18,17 +18,18 @@ from ..rules import Rule
 from ..rules.base_stock import BaseStock
 from ..tuning.brief import Allowance, tune_briefly
 from .automatic import automatic_head, automatic_start, is_large
-from .config import PathwiseConfig
+from .config import Layout
 from .gradients.unroll import relaxation
 from .policy import PathwisePolicy, make_policy
 
 LEAST_SECONDS = 0.2  # of tuning, below which a budget in seconds leaves no room for it
+AUTOMATIC = " (automatic)"  # after the name of a rule with automatic numbers
 WORTH = 0.01  # share of cost by which another rule must be better for training not to start from the usual one
 
 
 @dataclass(frozen=True, eq=False)
 class TunedStart:
-    """Result of tuning the rules that a training may start from.
+    """The rule that a training starts from, and the best of the tuned rules, which it has to beat.
 
     Attributes
     ----------
@@ -68,10 +69,58 @@ def rules_from_dict(data: dict[str, Any], scenario: Scenario, where: str) -> tup
     return rule_from_dict(data["rule"], scenario, where), course
 
 
-def tuned_start(
-    scenario: Scenario, learner: PathwiseConfig, seed: int, budget: Budget, tape: Tape, shows: bool
-) -> TunedStart | None:
-    """The best of the rules that make sense, tuned with the share ``learner.start_share`` of a budget.
+class TunedLearner(Protocol):
+    """Settings of a learner that tunes rules before it learns."""
+
+    @property
+    def start(self) -> str:
+        """``auto``, or a start that is named."""
+
+    @property
+    def start_share(self) -> float:
+        """Share of the budget for tuning."""
+
+
+@dataclass(frozen=True, eq=False)
+class TunedRules:
+    """Result of tuning the rules that a training may start from: rules by name, and what validation worlds say of each.
+
+    Attributes
+    ----------
+    own
+        Name of the rule that suits the scenario's kind, with automatic numbers or tuned, whichever is the better.
+    best
+        Name of the best.
+    env_steps, cpu_seconds
+        Spent.
+    """
+
+    rules: dict[str, Rule]
+    judged: dict[str, Validated]
+    own: str
+    best: str
+    env_steps: int
+    cpu_seconds: float
+
+    def start(self, course: Rule | None) -> TunedStart:
+        """The start of a training whose course begins with a rule; None: what it starts from by itself."""
+        rule, own = self.rules[self.best], self.rules[self.own]
+        facts = {
+            "rule": rule.name,
+            "tuned": not self.best.endswith(AUTOMATIC),
+            "from": own.name if course is None else course.name,
+            "cost_per_period": float(self.judged[self.best].cost.mean()),
+            "compared": {name: float(one.cost.mean()) for name, one in self.judged.items()},
+            "env_steps": self.env_steps,
+            "cpu_seconds": self.cpu_seconds,
+        }
+        return TunedStart(rule, self.judged[self.best], course, self.env_steps, facts)
+
+
+def tuned_rules(
+    scenario: Scenario, learner: TunedLearner, seed: int, budget: Budget, tape: Tape, shows: bool
+) -> TunedRules | None:
+    """The rules that make sense, the best few tuned with the share ``learner.start_share`` of a budget.
 
     None where a start is named, in large networks and over many networks, and where the share leaves no room.
 
@@ -94,25 +143,26 @@ def tuned_start(
     found = tune_briefly(scenario, seed, allowance, own.name)
     if found is None:
         return None
-    rules = {**found.rules, f"{own.name} (automatic)": own}
+    rules = {**found.rules, own.name + AUTOMATIC: own}
     judged = {name: judge(scenario, rule, tape, shows) for name, rule in rules.items()}
     best = min(judged, key=lambda name: judged[name].score)
     usual = min((name for name in rules if rules[name].name == own.name), key=lambda name: judged[name].score)
-    better = judged[best].score < judged[usual].score - WORTH * abs(judged[usual].score)
-    course = _course(scenario, learner, rules[best] if better else rules[usual])
-    facts = {
-        "rule": rules[best].name,
-        "tuned": rules[best] is not own,
-        "from": own.name if course is None else course.name,
-        "cost_per_period": float(judged[best].cost.mean()),
-        "compared": {name: float(one.cost.mean()) for name, one in judged.items()},
-        "env_steps": found.env_periods,
-        "cpu_seconds": round(cpu_time() - started, 3),
-    }
-    return TunedStart(rules[best], judged[best], course, found.env_periods, facts)
+    return TunedRules(rules, judged, usual, best, found.env_periods, round(cpu_time() - started, 3))
 
 
-def _course(scenario: Scenario, learner: PathwiseConfig, rule: Rule) -> Rule | None:
+def tuned_start(
+    scenario: Scenario, learner: Any, seed: int, budget: Budget, tape: Tape, shows: bool
+) -> TunedStart | None:
+    """The start of a training of a pathwise policy, by gradients or evolution; None where :func:`tuned_rules` is."""
+    found = tuned_rules(scenario, learner, seed, budget, tape, shows)
+    if found is None:
+        return None
+    best, usual = (found.judged[name].score for name in (found.best, found.own))
+    better = best < usual - WORTH * abs(usual)
+    return found.start(_course(scenario, learner, found.rules[found.best if better else found.own]))
+
+
+def _course(scenario: Scenario, learner: Any, rule: Rule) -> Rule | None:
     """The rule that training starts from; None: what it starts from by itself."""
     own_head = automatic_head(scenario, None, True) if learner.head == "auto" else learner.head
     if own_head in ("direct", "split"):
@@ -126,7 +176,7 @@ def _course(scenario: Scenario, learner: PathwiseConfig, rule: Rule) -> Rule | N
     return rule
 
 
-def as_policy(scenario: Scenario, learner: PathwiseConfig, rule: Rule) -> PathwisePolicy:
+def as_policy(scenario: Scenario, learner: Layout, rule: Rule) -> PathwisePolicy:
     """A rule as it is, as a policy that a policy file can hold: nothing is added to its requests."""
     nothing = learner.model_copy(update={"network": "none", "head": "residual"})
     return make_policy(scenario, nothing, rule, weights={})

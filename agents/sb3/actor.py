@@ -247,6 +247,16 @@ class _Recorded:
         return self.policy._decision(self.ops.moveaxis(found[:size], 0, -1), observation, self._residual)
 
 
+def rule_policy(scenario: Scenario, rule: Rule, action: str) -> ActorPolicy:
+    """A rule as it is, as a policy that a policy file can hold: an actor of zeros adds nothing to its requests."""
+    policy = ActorPolicy(scenario, nn.Identity(), action, rule=rule)
+    actor = Actor((policy.encoder.size, policy.decoder.size))
+    for value in actor.parameters():
+        nn.init.zeros_(value)
+    policy.actor = actor.eval()
+    return policy
+
+
 def policy_of(
     scenario: Scenario, actor: nn.Module, action: str, facts: dict[str, Any] | None = None, rule: Rule | None = None
 ) -> ActorPolicy:

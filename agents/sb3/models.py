@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -73,8 +74,15 @@ def moves_of(config: SB3Learner, size: int) -> NDArray[np.float32] | None:
     return None if config.discrete is None else move_table(size, config.discrete)
 
 
-def make_model(config: SB3Learner, env: SB3VecEnv, seed: int) -> tuple[BaseAlgorithm, CosineSchedule]:
+def make_model(
+    config: SB3Learner, env: SB3VecEnv, seed: int, around_rule: bool = False
+) -> tuple[BaseAlgorithm, CosineSchedule]:
     """An untrained model whose deterministic action is (nearly) zero, and its learning-rate schedule.
+
+    Parameters
+    ----------
+    around_rule
+        Whether it starts from a rule.
 
     Raises
     ------
@@ -84,7 +92,7 @@ def make_model(config: SB3Learner, env: SB3VecEnv, seed: int) -> tuple[BaseAlgor
     schedule = CosineSchedule(config.learning_rate, config.final_learning_rate)
     # What a class is called in Stable-Baselines3 is called so in its settings; the rest is put together here.
     own = {*type(config).model_fields} - {"kind", "worlds", "hidden", "activation", "learning_rate", "log_std_init"}
-    own -= {"final_learning_rate", "start", "start_as", "features", "graph_hidden", "graph_rounds"}
+    own -= {"final_learning_rate", "start", "start_as", "start_share", "features", "graph_hidden", "graph_rounds"}
     own -= {*config.network_fields, *config.own_fields}
     keys: dict[str, Any] = config.model_dump(include=own)
     hidden = list(config.hidden)
@@ -112,7 +120,7 @@ def make_model(config: SB3Learner, env: SB3VecEnv, seed: int) -> tuple[BaseAlgor
         policy_kwargs=network,
         **keys,
     )
-    config.begin(model)
+    config.begin(model, around_rule)
     return model, schedule
 
 
@@ -203,6 +211,21 @@ def _perceptron(
     return actor
 
 
+def forget(model: Any) -> None:
+    """Make the deterministic action of a model zero whatever it sees, so that a rule that it corrects stays as it is."""
+    policy: Any = model.policy
+    if hasattr(policy, "q_net"):
+        last = [net.q_net[-1] for net in (model.q_net, model.q_net_target)]
+    elif hasattr(policy, "action_net"):
+        last = [policy.action_net]
+    else:
+        actor = policy.actor
+        last = [actor.mu if hasattr(actor, "latent_pi") else actor.mu[-2]]
+    with torch.no_grad():
+        for value in (value for one in last for value in one.parameters()):
+            value.zero_()
+
+
 def model_zip(model: Any, config: SB3Learner, policy: ActorPolicy) -> bytes:
     """A model as Stable-Baselines3 saves it, with what :mod:`echelongym.agents.sb3.zip_files` needs to know."""
     model.learning_rate = config.learning_rate  # a number, which any installation can read
@@ -227,6 +250,7 @@ __all__ = [
     "SB3VecEnv",
     "actor_module",
     "algorithm_of",
+    "forget",
     "make_model",
     "model_zip",
     "moves_of",

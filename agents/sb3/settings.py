@@ -22,7 +22,7 @@ from echelongym.envs.core.validation import (
     number,
 )
 
-from ..pathwise.config import Width, WorldCount
+from ..pathwise.config import StartShare, Width, WorldCount
 from ..residual import ZERO
 from ..training import LearnerConfig
 
@@ -56,10 +56,11 @@ class SB3Learner(LearnerConfig):
 
     logged: ClassVar[tuple[str, ...]] = ()  # what the learning curve has of the last training step
     supports_clone: ClassVar[bool] = True  # whether it has an actor that can imitate
-    usual_env_steps = 2_000_000
+    usual_env_steps = 3_000_000  # a fifth of them tunes rules
 
-    start: str  # zero, the name of a rule, or the path of a rule.yaml
-    start_as: Literal["residual", "clone"]
+    start: str  # auto, zero, the name of a rule, or the path of a rule.yaml
+    start_share: StartShare = 0.2  # of the budget, to tune rules with where start is auto
+    start_as: Literal["auto", "residual", "clone"]
     features: Literal["flat", "graph"]
     graph_hidden: Width  # width of what the graph network knows of each node and lane
     graph_rounds: Annotated[int, number(1, 1_000, integer=True)]  # how far its messages travel, in lanes
@@ -84,12 +85,12 @@ class SB3Learner(LearnerConfig):
         """Arguments of the algorithm that are no fields, where there are so many actions."""
         return {}
 
-    def begin(self, model: Any) -> None:
+    def begin(self, model: Any, around_rule: bool) -> None:
         """Make the deterministic action of an untrained model (nearly) zero, with the exploration asked for."""
 
     @model_validator(mode="after")
     def _start_fits(self) -> Self:
-        if self.start_as == "clone" and self.start != "zero" and not self.supports_clone:
+        if self.start_as == "clone" and self.start != ZERO and not self.supports_clone:
             raise expected("start_as", self.start_as, "residual: this learner has no actor that could imitate a rule")
         return self
 
@@ -110,11 +111,11 @@ class OnPolicy(SB3Learner):
         """A rollout."""
         return self.n_steps * self.worlds
 
-    def begin(self, model: Any) -> None:
+    def begin(self, model: Any, around_rule: bool) -> None:
         """Around a rule: at its cost, not nearly."""
         from torch import nn
 
-        if self.start != ZERO and isinstance(model.policy.action_net, nn.Linear):
+        if around_rule and isinstance(model.policy.action_net, nn.Linear):
             nn.init.zeros_(model.policy.action_net.weight)
 
 
@@ -174,7 +175,7 @@ class SoftActorCritic(OffPolicyActor):
     ent_coef: Annotated[float | str, PlainValidator(_coefficient)]
     log_std_init: LogDeviation  # exploration at the start, units of the action
 
-    def begin(self, model: Any) -> None:
+    def begin(self, model: Any, around_rule: bool) -> None:
         """Mean and deviation of the actor's actions."""
         nearly(model.actor.mu, 0.0)
         nearly(model.actor.log_std, self.log_std_init)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from echelongym.envs.storage.files import write_bytes
 
 from ..budget import Trained
-from ..residual import ZERO
+from ..residual import AUTO, ZERO
 from ..training import TrainingPlan, TrainingRun
 from .settings import KIND
 
@@ -23,7 +23,7 @@ class StableBaselinesRun(TrainingRun):
     """A learner of Stable-Baselines3."""
 
     kind = KIND
-    own_start = ZERO
+    own_starts = AUTO, ZERO
     trainer: Trainer
 
     def _trainer(self, plan: TrainingPlan) -> Trainer:
@@ -51,8 +51,11 @@ class StableBaselinesRun(TrainingRun):
         return actor_policy(file, scenario)
 
     def finish(self, trained: Trained, folder: Path) -> list[str]:
-        """``model.zip``, for users of Stable-Baselines3."""
-        from .models import model_zip
+        """``model.zip``, for users of Stable-Baselines3: of the policy that is kept, the rule and no action included."""
+        from .models import forget, model_zip
 
-        write_bytes(model_zip(self.trainer.model, self.plan.learner, trained.policy), folder / "model.zip")
+        model = self.trainer.model
+        if trained.by_rule:
+            forget(model)
+        write_bytes(model_zip(model, self.plan.learner, trained.policy), folder / "model.zip")
         return ["model.zip"]

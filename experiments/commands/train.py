@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from echelongym.agents.budget import Trained
 from echelongym.agents.learners import label
+from echelongym.agents.residual import AUTO
 from echelongym.envs.core.errors import InputError, expected, require, unknown
 from echelongym.envs.core.names import folder_name
 from echelongym.envs.core.validation import validate
@@ -158,9 +159,9 @@ def _run(settings: Settings, folder: Path, held: Claim) -> Path:
     for line in scenario.record_split():
         say(line)
     start = None
-    if kind.own_start is not None:
+    if kind.own_starts:
         chosen_start = settings.agent.start
-        start = starting_rule(scenario, chosen_start, kind.own_start, settings.tuning, folder, settings.progress)
+        start = starting_rule(scenario, chosen_start, kind.own_starts, settings.tuning, folder, settings.progress)
     made = Learning(settings, folder, budget, tape, None if start is None else start.rule)
     baselines = made.baselines(tape)
     out = RunFolder(folder)
@@ -199,6 +200,11 @@ def _run(settings: Settings, folder: Path, held: Claim) -> Path:
         say(_chosen(trained.tried))
     if trained.tuned is not None:
         say(f"{_outcome(trained)[0].upper()}{_outcome(trained)[1:]}.")
+    elif settings.agent.start == AUTO and settings.agent.start_share and kind.own_starts:
+        say(
+            "No rule was tuned, as the network is large, or randomised, or the budget small: training began with "
+            "automatic levels."
+        )
     if served is not None and served.text:
         say(f"It {served.text}: the percentage is no saving at equal service.")
     for name in () if served is None else served.other_missed:

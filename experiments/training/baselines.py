@@ -128,24 +128,24 @@ class Start:
 
 
 def starting_rule(
-    scenario: Scenario, start: str, own: str, tuning: Tuning, folder: Path, show_progress: bool = True
+    scenario: Scenario, start: str, own: Sequence[str], tuning: Tuning, folder: Path, show_progress: bool = True
 ) -> Start:
     """The rule that a training starts from; by name it is tuned first, apart from the training's budget.
 
     Parameters
     ----------
     start
-        A rule by name, the path of a ``rule.yaml``, or ``own``.
+        A rule by name, the path of a ``rule.yaml``, or one of ``own``.
     own
-        What stands for the learner's own start.
+        What stands for a start that the learner makes by itself.
 
     Raises
     ------
     InputError
         If there is no such rule, it is for another network, or keeps memory between periods.
     """
-    if start == own:
-        return Start(None, {"rule": own, "cpu_seconds": 0.0})
+    if start in own:
+        return Start(None, {"rule": start, "cpu_seconds": 0.0})
     kept = folder / START_FILE
     if kept.is_file():
         return Start(_rule(kept, scenario), dict(read_yaml(kept).get("start") or {}))
@@ -154,7 +154,7 @@ def starting_rule(
         rule, spent = fitted_rule(scenario, start, tuning, show_progress)
         return Start(rule, {"rule": rule.name, **spent})
     if not Path(start).exists():
-        raise unknown("agent.start", start, (own, *RULES, "the path of a rule.yaml"))
+        raise unknown("agent.start", start, (*own, *RULES, "the path of a rule.yaml"))
     rule = _rule(Path(start), scenario)
     return Start(rule, {"rule": rule.name, "path": start, "cpu_seconds": None})
 

@@ -377,7 +377,7 @@ def test_resume_without_a_checkpoint_is_refused():
         (["seed=-1"], r"seed = -1: expected a whole number >= 0"),
         (["validation.worlds=1"], r"worlds = 1: expected a whole number >= 2"),
         (["agent=pppo"], r"did you mean 'ppo'"),
-        (["agent.start=echelon_stock"], r"agent\.start = 'echelon_stock': expected one of zero, .*"),
+        (["agent.start=echelon_stock"], r"agent\.start = 'echelon_stock': expected one of auto, zero, .*"),
         (["agent=dqn", "agent.start=echelon_base_stock", "agent.start_as=clone"], r"has no actor that could imitate"),
     ],
 )

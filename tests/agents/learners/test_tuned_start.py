@@ -13,11 +13,16 @@ from pathwise_cases import config, one_store
 
 from echelongym.agents.budget import Budget, Trained
 from echelongym.agents.checkpoint_files import latest_checkpoint
+from echelongym.agents.evolution.trainer import EvolutionTrainer
 from echelongym.agents.exact import evaluate
+from echelongym.agents.learners import learner_config
+from echelongym.agents.loading import load_policy
 from echelongym.agents.pathwise.policy import load_pathwise, save_pathwise
 from echelongym.agents.pathwise.trainer import PathwiseTrainer
 from echelongym.agents.pathwise.tuned_start import as_policy
 from echelongym.agents.rules.reorder import ReorderPointOrderUpTo
+from echelongym.agents.sb3.training import StableBaselinesRun
+from echelongym.agents.training import TrainingPlan
 from echelongym.agents.tuning.brief import Allowance, sensible_rules, tune_briefly
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
@@ -120,3 +125,94 @@ def test_rules_that_remember_or_plan_are_no_start():
     names = sensible_rules(short())
     assert {"echelon_base_stock", "reorder_point_order_up_to"} <= set(names)
     assert not {"sterman", "rolling_horizon", "random_requests", "just_in_time"} & set(names)
+
+
+def stable_baselines(
+    scenario: Scenario, folder: Path, kind: str = "ppo", steps: int = 100_000, **changes: Any
+) -> StableBaselinesRun:
+    sizes = {"worlds": 16, "n_steps": 16, "hidden": (4,), "start_share": 0.9}
+    sizes |= {"batch_size": 128} if kind == "ppo" else {"learning_starts": 64, "gradient_steps": 1, "train_freq": 8}
+    learner = learner_config(learner_config(kind).model_dump() | sizes | changes)
+    tape = scenario.sample(16, 0, "validate")
+    keys: dict[str, Any] = {"rule": None, "action": "proportional", "evaluations": 3, "threads": 1}
+    keys |= {"tape_seed": 0, "worlds": 16, "checkpoints": folder / "checkpoints", "checkpoint_seconds": 0.0}
+    return StableBaselinesRun(TrainingPlan(scenario, learner, 1, Budget(env_steps=steps), tape, **keys))
+
+
+@pytest.mark.parametrize(
+    "kind", ["ppo", pytest.param("sac", marks=pytest.mark.slow), pytest.param("td3", marks=pytest.mark.slow), "dqn"]
+)
+def test_a_learner_of_stable_baselines_that_learns_nothing_better_leaves_the_tuned_rule_in_both_files(kind, tmp_path):
+    """With steps as small as nothing none can: the files decide as the rule does, to the bit."""
+    scenario = short().with_overrides({"horizon": 30})
+    run = stable_baselines(scenario, tmp_path, kind, learning_rate=1e-12)
+    trained = run.trainer.run()
+    assert trained.by_rule
+    assert trained.tuned is not None
+    assert 0 < trained.tuned["env_steps"] <= 0.9 * 100_000
+    assert 100_000 <= trained.env_steps < 101_100
+    assert trained.policy.rule.name == trained.tuned["rule"]
+    run.save(tmp_path / "policy.npz", trained.policy)
+    assert run.finish(trained, tmp_path) == ["model.zip"]
+    tape = scenario.sample(8, 3, "test")
+    files = load_policy(tmp_path / "policy.npz", scenario), load_policy(tmp_path / "model.zip", scenario, trust=True)
+    of_rule, *of_files = (simulate(scenario, one, tape).cost_per_period for one in (trained.policy.rule, *files))
+    for cost in of_files:
+        np.testing.assert_array_equal(cost, of_rule)
+
+
+def test_ppo_that_was_stopped_goes_on_from_the_same_rule_in_the_same_way(tmp_path):
+    def dies(progress: Any) -> None:
+        if len(progress.curve) >= 2:
+            raise KeyboardInterrupt
+
+    scenario = short().with_overrides({"horizon": 30})
+    whole = stable_baselines(scenario, tmp_path / "whole").trainer.run()
+    with pytest.raises(KeyboardInterrupt):
+        stable_baselines(scenario, tmp_path / "halves").trainer.run(report=dies)
+    torch.manual_seed(999)
+    checkpoint = latest_checkpoint(tmp_path / "halves" / "checkpoints", "stable_baselines3")
+    halves = stable_baselines(scenario, tmp_path / "halves").trainer.run(checkpoint)
+    assert rows(whole) == rows(halves)
+    assert (whole.by_rule, whole.best_env_steps) == (halves.by_rule, halves.best_env_steps)
+    np.testing.assert_array_equal(whole.cost, halves.cost)
+    assert whole.tuned is not None
+    assert halves.tuned is not None
+    assert whole.tuned["compared"] == halves.tuned["compared"]
+
+
+@pytest.mark.slow
+def test_a_rule_that_cannot_be_imitated_is_corrected():
+    """Whole orders of an (s, S) rule are no smooth function of the position; levels of a base-stock rule are met exactly."""
+    forms = {}
+    for name, scenario in (("(s, S)", short()), ("base-stock", one_store(lead_time=1))):
+        run = stable_baselines(scenario, Path("unused"), steps=250_000)
+        run.trainer.checkpoints = None
+        run.trainer.run()
+        forms[name] = run.trainer._start_as
+    assert forms == {"(s, S)": "residual", "base-stock": "clone"}
+
+
+def test_evolution_starts_from_the_tuned_rule_and_is_never_worse(tmp_path):
+    scenario, steps = short().with_overrides({"horizon": 30}), 150_000
+    learner = learner_config(learner_config("cma_es").model_dump() | {"start_share": 0.6, "worlds": 16, "hidden": (2,)})
+    tape = scenario.sample(32, 0, "validate")
+
+    def trainer(folder: str) -> EvolutionTrainer:
+        budget = Budget(env_steps=steps)
+        checkpoints = {"checkpoints": tmp_path / folder, "checkpoint_seconds": 0.0}
+        return EvolutionTrainer(scenario, learner, 1, budget, tape, evaluations=3, **checkpoints)
+
+    def dies(progress: Any) -> None:
+        if len(progress.curve) >= 2:
+            raise KeyboardInterrupt
+
+    whole = trainer("whole").run()
+    assert whole.tuned is not None
+    assert whole.tuned["rule"].startswith("reorder_point")
+    assert float(whole.cost.mean()) <= min(whole.tuned["compared"].values())
+    with pytest.raises(KeyboardInterrupt):
+        trainer("halves").run(report=dies)
+    halves = trainer("halves").run(latest_checkpoint(tmp_path / "halves", "cma_es"))
+    assert rows(whole) == rows(halves)
+    np.testing.assert_array_equal(whole.cost, halves.cost)
