@@ -10,8 +10,7 @@ import numpy as np
 
 from echelongym.envs.core.backend import NUMPY, Array, Ops, half_up, ops_of
 from echelongym.envs.core.errors import expected
-from echelongym.envs.core.typing import Bools, Floats, Ints
-from echelongym.envs.dynamics.rounding import DUST
+from echelongym.envs.core.typing import Bools, Floats
 from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.interface.inventory_positions import Accumulator, Forest, Owned, Stock, cover
 from echelongym.envs.interface.observation import Decision, Observation, Policy
@@ -24,10 +23,9 @@ from .request_order import (
     Shift,
     Step,
     StepNumbers,
-    equal_within,
     is_lateral,
     is_numbers,
-    is_whole,
+    numbers_of,
     plan_steps,
     rows_of,
     with_arrays,
@@ -35,9 +33,8 @@ from .request_order import (
 from .rule import Group, Rule
 
 ALLOCATIONS = ("proportional", "equalise", "marginal")
+ORDER_TIMINGS = ("before_shipping", "after_shipping")
 ALIASES = {"fair_share": "proportional", "equal_fractile": "equalise"}
-_BASIC = ("levels", "express_levels", "lateral_levels", "keep_levels", "caps")
-NO_CAP = 2.0**53  # of a lane without one, where whole numbers are wanted
 
 
 class _Plan:
@@ -47,7 +44,9 @@ class _Plan:
         t, forest = rule.tables, rule.forest
         self.stock = Stock(t, ops, rows_of(t))
         self.accumulate = Accumulator(t, forest, ops) if rule.echelon else None
-        self.steps = plan_steps(t, forest, rule.used, rule.echelon, ops, rule.full)
+        self.steps = plan_steps(
+            t, forest, rule.used, rule.echelon, ops, rule.full, rule.order_timing == ORDER_TIMINGS[0]
+        )
         self.spread = ops.constant(rule.spread[:, None])
         self.wanted: list[Any] = [None] * len(self.steps)
         if rule.allocation == "marginal":
@@ -92,6 +91,7 @@ class BaseStock(Rule):
     full: ClassVar[bool] = False  # whether lanes from above all look at the primary lane's position, nothing left out
     primary_group: ClassVar[str] = "levels"  # what primary lanes raise positions to
     further_groups: ClassVar[tuple[str, ...]] = ("express_levels", "lateral_levels")  # a number here: the lane is used
+    order_timing: str = "after_shipping"  # whether positions count this period's requests on outgoing lanes
     shifts: ClassVar[bool] = False  # whether levels move with what is observed, see _shift
     learned: Callable[[Observation], Shift] | None = None  # what a learner adds to levels and caps
 
@@ -316,62 +316,38 @@ class BaseStock(Rule):
             ops = type(ops)(dtype)
         if key not in self._plans:
             self._plans[key] = _Plan(self, ops)
-        self._numbers[key] = self._values_of(self._plans[key].steps, ops, dtype)
+        self._numbers[key] = numbers_of(self, self._plans[key].steps, ops, dtype)
         self._made[key] = self._constants(ops)
-
-    def _values_of(self, steps: list[Step], ops: Ops, dtype: Any) -> list[StepNumbers]:
-        """The numbers of every step; whole ones in whole worlds, so that nothing is converted in a period."""
-        groups = {name: self.values[name] for name in self.groups}
-        plain = all(is_numbers(values) for values in groups.values())
-        # What is added to levels is whole where units are, whatever the numbers that it comes from.
-        counted = [values for name, values in groups.items() if not self.groups[name].real]
-        whole = dtype == ops.int and plain and all(is_whole(values) for values in counted)
-
-        def picked(name: str, cells: Ints) -> Array:
-            values = groups[name]
-            if not isinstance(values, np.ndarray):
-                return values[ops.whole(cells)][:, None]
-            column = values[cells][:, None]
-            if whole and not self.groups[name].real:
-                return ops.whole(np.clip(column, -NO_CAP, NO_CAP))
-            return ops.constant(column)
-
-        numbers = []
-        for step in steps:
-            cap = keep = None
-            if step.primary:
-                level = picked(self.primary_group, step.target_cells)
-            elif step.lateral:
-                level, keep = picked("lateral_levels", step.lane_cells), picked("keep_levels", step.source_cells)
-            else:
-                level = picked("express_levels", step.lane_cells)
-            if "caps" in groups:
-                caps = groups["caps"]
-                if not is_numbers(caps) or np.isfinite(caps[step.lane_cells]).any():
-                    cap = picked("caps", step.lane_cells)
-            most = self.most[step.lane_cells][:, None]
-            if np.isfinite(most).any():
-                limit = (ops.whole if whole else ops.constant)(np.minimum(most, NO_CAP))
-                cap = limit if cap is None else ops.minimum(cap, limit)
-            more = {
-                name: picked(
-                    name, step.target_cells if self.groups[name].entities is self.tables.nodes else step.lane_cells
-                )
-                for name in groups
-                if name not in (*_BASIC, self.primary_group)
-                and self.groups[name].entities in (self.tables.nodes, self.tables.lanes)
-            }
-            near = equal_within(self.tables, step, level, dtype, ops) if more else DUST
-            numbers.append(StepNumbers(level, cap, keep, more, near))
-        return numbers
 
 
 class LocalBaseStock(BaseStock):
-    """Base-stock control of every node by its own position."""
+    """Base-stock control of every node by its own position.
+
+    Parameters
+    ----------
+    order_timing
+        ``after_shipping``: positions are less this period's requests on outgoing lanes, so that what is shipped is ordered
+        at once. ``before_shipping``: they are not, and it is ordered a period later, as where a warehouse orders before it
+        knows what it will ship (Gijsbrechts, Boute, Van Mieghem and Zhang, Manufacturing & Service Operations Management
+        24(3), 2022).
+    """
 
     name = "local_base_stock"
     pure = True
     echelon = False
+
+    def _options(self) -> tuple[str, ...]:
+        return (*super()._options(), "order_timing")
+
+    def _set_options(self, options: dict[str, Any]) -> None:
+        super()._set_options(options)
+        self.order_timing = options.get("order_timing", self.order_timing)
+        if self.order_timing not in ORDER_TIMINGS:
+            raise expected(f"{self.name} order_timing", self.order_timing, " or ".join(ORDER_TIMINGS))
+
+    def _get_options(self) -> dict[str, Any]:
+        usual = self.order_timing == LocalBaseStock.order_timing
+        return super()._get_options() | ({} if usual else {"order_timing": self.order_timing})
 
 
 class CappedLocalBaseStock(LocalBaseStock):

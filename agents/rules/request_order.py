@@ -22,6 +22,8 @@ from echelongym.envs.interface.inventory_positions import Forest, Later, SlotRow
 from echelongym.envs.network.tables import Tables
 
 Index = Any  # what Ops.index gives
+_BASIC = ("levels", "express_levels", "lateral_levels", "keep_levels", "caps")
+NO_CAP = 2.0**53  # of a lane without one, where whole numbers are wanted
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +59,12 @@ class Step:
     lends_again: bool  # lateral, and a later lateral step leaves one of its sources
     by_lane: Segments  # cells of one lane, with its products
     ops: Ops
+    lowers: bool = True  # requests lower the position of the node they are made to
 
     def moved(self, owned: Array, request: Array) -> Array:
         """Inventory positions of cells (N * P, B) once the requests (n, B) are in transit."""
         out = self.ops.put(owned + 0, self.targets, owned[self.targets] + request)
-        if self.by_source.count:
+        if self.lowers and self.by_source.count:
             out = self.ops.put(out, self.limited, out[self.limited] - self.by_source.sum(request))
         return out
 
@@ -92,13 +95,19 @@ class SlowerLater(Later):
 
 
 def plan_steps(
-    tables: Tables, forest: Forest, used: NDArray[np.bool_], echelon: bool, ops: Ops, full: bool = False
+    tables: Tables,
+    forest: Forest,
+    used: NDArray[np.bool_],
+    echelon: bool,
+    ops: Ops,
+    full: bool = False,
+    blind: bool = False,
 ) -> list[Step]:
     """The steps of a period.
 
     Lanes into one node ask by nominal lead time, fastest first, the primary lane after others as fast. Local
     positions need what nodes downstream have asked, so there deeper targets come first. Where ``full``, lanes from above
-    leave out nothing of what is in transit.
+    leave out nothing of what is in transit. Where ``blind``, requests do not lower the position of the node they are made to.
     """
     t = tables
     cells = np.flatnonzero(used)
@@ -150,6 +159,7 @@ def plan_steps(
                 lends_again=bool(set(nodes.tolist()) & lends_later),
                 by_lane=Segments(number_of_lane, len(of_lane), ops),
                 ops=ops,
+                lowers=not blind,
             )
         )
     return steps
@@ -279,3 +289,50 @@ def with_arrays(
         ops = ops_of(constants["reserve"])
         made["reserve"] = ops.moveaxis(other("reserve", ops.moveaxis(constants["reserve"], 0, -1)), -1, 0)
     return found, made
+
+
+def numbers_of(rule: Any, steps: list[Step], ops: Ops, dtype: Any) -> list[StepNumbers]:
+    """The numbers of every step of a base-stock rule; whole ones in whole worlds, so that nothing is converted in a period."""
+    groups = {name: rule.values[name] for name in rule.groups}
+    plain = all(is_numbers(values) for values in groups.values())
+    # What is added to levels is whole where units are, whatever the numbers that it comes from.
+    counted = [values for name, values in groups.items() if not rule.groups[name].real]
+    whole = dtype == ops.int and plain and all(is_whole(values) for values in counted)
+
+    def picked(name: str, cells: Ints) -> Array:
+        values = groups[name]
+        if not isinstance(values, np.ndarray):
+            return values[ops.whole(cells)][:, None]
+        column = values[cells][:, None]
+        if whole and not rule.groups[name].real:
+            return ops.whole(np.clip(column, -NO_CAP, NO_CAP))
+        return ops.constant(column)
+
+    numbers = []
+    for step in steps:
+        cap = keep = None
+        if step.primary:
+            level = picked(rule.primary_group, step.target_cells)
+        elif step.lateral:
+            level, keep = picked("lateral_levels", step.lane_cells), picked("keep_levels", step.source_cells)
+        else:
+            level = picked("express_levels", step.lane_cells)
+        if "caps" in groups:
+            caps = groups["caps"]
+            if not is_numbers(caps) or np.isfinite(caps[step.lane_cells]).any():
+                cap = picked("caps", step.lane_cells)
+        most = rule.most[step.lane_cells][:, None]
+        if np.isfinite(most).any():
+            limit = (ops.whole if whole else ops.constant)(np.minimum(most, NO_CAP))
+            cap = limit if cap is None else ops.minimum(cap, limit)
+        more = {
+            name: picked(
+                name, step.target_cells if rule.groups[name].entities is rule.tables.nodes else step.lane_cells
+            )
+            for name in groups
+            if name not in (*_BASIC, rule.primary_group)
+            and rule.groups[name].entities in (rule.tables.nodes, rule.tables.lanes)
+        }
+        near = equal_within(rule.tables, step, level, dtype, ops) if more else DUST
+        numbers.append(StepNumbers(level, cap, keep, more, near))
+    return numbers
