@@ -30,7 +30,7 @@ from echelongym.envs.worlds.world_sample import sample_of
 from ..service_targets import Target
 from .linear_program.assembly import Assembly, LinearProblem
 from .linear_program.outlook import Outlook, Standing
-from .linear_program.program import NetworkProgram
+from .linear_program.program import NetworkProgram, bounding
 from .linear_program.solver import Solver
 
 #: Kinds of target that are counted in units, and so can be weighed against each other.
@@ -99,7 +99,7 @@ def joint_service_limit(
         Where the scenario leaves no period of a record to the purpose.
     """
     chosen = tuple(target for target in targets if target.kind in KINDS and target.customer is not None)
-    t = scenario.tables
+    t = bounding(scenario.tables)
     count = playable(scenario, purpose, periods)
     columns = _columns(t, count)
     if len(chosen) < 2 or columns > LARGEST or count <= t.warm_up:
