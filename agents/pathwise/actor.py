@@ -66,7 +66,9 @@ class ActorDefinition:
         most = max(int(t.max_lead_time.max(initial=1)) - 1, 1)
         many = config.network == "graph" or not learn_levels
         usual = SHARED_DUE_PERIODS if many else min(DUE_PERIODS, most)
-        self.features = Features(scenario, config.due_periods or usual, config.features == "network")
+        self.features = Features(
+            scenario, config.due_periods or usual, config.features == "network", config.life_classes or 0
+        )
         self.head: Head = HEADS[config.head](self.features, rule, config.reach, learn_levels)
         self.body: Backbone | None = None
         network = automatic_network(scenario) if config.network == "auto" else config.network

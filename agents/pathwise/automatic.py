@@ -14,6 +14,7 @@ from ..rules.dual import CappedDualIndex
 #: Pairs of a lane and a product above which a network is large: one perceptron for all of it has millions of weights, and
 #: a minute is too short for a gradient of them. Shipped scenarios have at most 140 pairs, or 20,000.
 LARGE = 1_000
+MOST_LIVES = 10  # classes of life that a policy tells apart by itself
 
 
 def is_large(scenario: Scenario) -> bool:
@@ -57,6 +58,23 @@ def automatic_head(scenario: Scenario, start: Rule | None, learn_levels: bool) -
     return "direct" if learn_levels and (into > 1).any() and not is_large(scenario) else "levels"
 
 
+def is_small_perishable(scenario: Scenario) -> bool:
+    """Whether goods perish, units are whole and the network is not a large one."""
+    t = scenario.tables
+    return bool(t.integer and t.shelf_life.any() and not is_large(scenario))
+
+
+def automatic_life_classes(scenario: Scenario, learn_levels: bool) -> int:
+    """Classes of life that a policy tells apart: all that can be on hand where :func:`is_small_perishable`, else none.
+
+    None in policies for many networks, whose features must be the same for all.
+    """
+    t = scenario.tables
+    if not learn_levels or not is_small_perishable(scenario):
+        return 0
+    return min(max(int(t.shelf_life.max()) - 1 - int(t.nominal_lead_time.min()), 0), MOST_LIVES)
+
+
 def heads_to_try(scenario: Scenario, start: Rule | None) -> tuple[str, ...]:
     """Heads that a training has to try to know which is the better one, the usual one first; none where one is known to be.
 
@@ -68,9 +86,8 @@ def heads_to_try(scenario: Scenario, start: Rule | None) -> tuple[str, ...]:
     start
         The rule that training starts from; None: what it starts from by itself.
     """
-    t = scenario.tables
     usual = automatic_head(scenario, start, True)
-    if not t.integer or not t.shelf_life.any() or is_large(scenario) or usual not in ("levels", "direct"):
+    if not is_small_perishable(scenario) or usual not in ("levels", "direct"):
         return ()
     return usual, "direct" if usual == "levels" else "levels"
 

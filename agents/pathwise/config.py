@@ -33,6 +33,9 @@ class Layout(Config):
     features: Literal["auto", "own", "network"] = (
         "own"  # what a stock shows: itself, or also what is above and beside it
     )
+    life_classes: Annotated[int, number(0, 1_000, integer=True)] | None = (
+        0  # perishable units on hand are told apart by periods of life left, up to this; 0: by whether any is left
+    )
     head: Literal["auto", "levels", "direct", "split", "residual"]
     reach: Positive  # what an output of 1 is, in standard deviations (levels) or mean flows
 

@@ -41,9 +41,10 @@ class FeatureEntities(NamedTuple):
     lanes: tuple[str, ...]
 
 
-def feature_names(due_periods: int, network: bool = False) -> FeatureEntities:
+def feature_names(due_periods: int, network: bool = False, life_classes: int = 0) -> FeatureEntities:
     """Names of the features; ``network``: those of :mod:`echelongym.agents.networks.network_features`, too."""
     due = tuple(f"due_{j}" for j in range(1, due_periods + 1))
+    lives = tuple(f"life_{j}" for j in range(1, life_classes + 1))
     nodes: tuple[str, ...] = (
         "on_hand",
         "position",
@@ -53,7 +54,7 @@ def feature_names(due_periods: int, network: bool = False) -> FeatureEntities:
         "forecast",
         "forecast_mean",
     )
-    nodes += ("backlog", "expiring", "node_availability", "lane_availability", "source_availability", *due)
+    nodes += ("backlog", "expiring", "node_availability", "lane_availability", "source_availability", *due, *lives)
     nodes += ("season_sine", "season_cosine", "period")
     lanes: tuple[str, ...] = (
         "unfilled",
@@ -71,8 +72,8 @@ def feature_names(due_periods: int, network: bool = False) -> FeatureEntities:
 class FeatureRows:
     """The rows of the matrix; see :func:`feature_names`."""
 
-    def __init__(self, scenario: Scenario, due_periods: int, network: bool = False) -> None:
-        self.scenario, self.due = scenario, due_periods
+    def __init__(self, scenario: Scenario, due_periods: int, network: bool = False, life_classes: int = 0) -> None:
+        self.scenario, self.due, self.lives = scenario, due_periods, life_classes
         self.t = t = scenario.tables
         self.forest = Forest(t)
         self.auto = automatic_levels(scenario)
@@ -115,6 +116,7 @@ class FeatureRows:
         sizes = {
             "on_hand": t.N * t.P,
             "expiring": t.N * t.P if t.A > 1 else 0,
+            "life": t.N * t.P * t.A if self.lives else 0,
             "in_transit": t.L * t.P * t.K,
             "backlog": t.C * t.P,
             "unfilled": t.L * t.P,
@@ -225,6 +227,10 @@ class FeatureRows:
                     dict.fromkeys(self._under_way(cell, (j, last)), 1.0), mean_flow * usual, spread * max(usual, 1)
                 )
             )
+        rows += [
+            self.scaled({at["life"] + cell * t.A + j: 1.0} if j < t.shelf_life[product] else {}, 0.0, max(flow, 1e-9))
+            for j in range(1, self.lives + 1)
+        ]
         waves = [({at["season"] + i: 1.0}, 0.0) if self.size["season"] else ({}, 0.0) for i in range(2)]
         clock = {at["period"]: 2.0 / t.horizon} if any_at_set_times(self.scenario) else {}
         rows += [*waves, (clock, -1.0 if clock else 0.0), *(({}, value) for value in self._node_statics(cell))]

@@ -43,6 +43,8 @@ class Features:
         Units in transit are told apart by the periods until they are due, up to this; the last takes what comes later.
     network
         Whether stocks show what is above and beside them, too; see :mod:`echelongym.agents.networks.network_features`.
+    life_classes
+        Units on hand are told apart by the periods of life left beyond this one, up to this; 0: by whether any is left.
 
     Attributes
     ----------
@@ -51,11 +53,11 @@ class Features:
     source, target : (l,) places in ``cells`` of a lane's ends; source -1 = a supplier.
     """
 
-    def __init__(self, scenario: Scenario, due_periods: int, network: bool = False) -> None:
+    def __init__(self, scenario: Scenario, due_periods: int, network: bool = False, life_classes: int = 0) -> None:
         self.scenario, self.due_periods = scenario, due_periods
-        self._rows = made = FeatureRows(scenario, due_periods, network)
+        self._rows = made = FeatureRows(scenario, due_periods, network, life_classes)
         self.cells, self.lanes, self.source, self.target = made.cells, made.lanes, made.source, made.target
-        self.names = feature_names(due_periods, network)
+        self.names = feature_names(due_periods, network, life_classes)
         self.seasons = season_periods(scenario)[:1]
         self.shape = (len(self.names.nodes), len(self.cells)), (len(self.names.lanes), len(self.lanes))
 
@@ -107,7 +109,9 @@ class Features:
             return self._season(observation, ops)
         if name == "period":
             return ops.to_float(observation.period)[None]
-        value: Any = observation.on_hand[:, :, :, 0] if name == "expiring" else getattr(observation, name)
+        value: Any = observation.on_hand if name in ("expiring", "life") else getattr(observation, name)
+        if name == "expiring":
+            value = value[:, :, :, 0]
         turned = ops.moveaxis(value, 0, -1)
         if name in _SUMMED:
             turned = ops.total(turned, _SUMMED[name])

@@ -22,7 +22,7 @@ from ..policy_files import PolicyFile, read_policy, write_policy
 from ..residual import rule_from_dict
 from ..rules import Rule
 from .actor import ActorDefinition, Running
-from .automatic import automatic_head, automatic_network, automatic_start, untuned
+from .automatic import automatic_head, automatic_life_classes, automatic_network, automatic_start, untuned
 from .config import KIND, Layout
 from .heads import Head
 
@@ -116,6 +116,9 @@ def make_policy(
         config = config.model_copy(update={"head": automatic_head(scenario, start, learn_levels)})
     if config.features == "auto":
         config = config.model_copy(update={"features": "own" if learn_levels else "network"})
+    if config.life_classes is None:
+        classes = automatic_life_classes(scenario, learn_levels and config.network != "graph")
+        config = config.model_copy(update={"life_classes": classes})
     rule = start or automatic_start(scenario)
     return PathwisePolicy(scenario, config, ActorDefinition(scenario, config, rule, learn_levels), weights)
 

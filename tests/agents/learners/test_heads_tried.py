@@ -17,9 +17,12 @@ from echelongym.agents.checkpoint_files import latest_checkpoint
 from echelongym.agents.exact import evaluate, solve
 from echelongym.agents.pathwise import trainer as trainers
 from echelongym.agents.pathwise.automatic import automatic_start, heads_to_try
-from echelongym.agents.pathwise.policy import PathwisePolicy
+from echelongym.agents.pathwise.policy import PathwisePolicy, make_policy
 from echelongym.agents.pathwise.trainer import PathwiseTrainer
+from echelongym.envs.core.backend import NUMPY
+from echelongym.envs.interface.automatic_levels import automatic_levels
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.simulate import periods
 
 STEPS = 1_000_000
 PERISHABLE = CHECKOUT / "configs" / "scenario" / "instances" / "perishable_lifo.yaml"
@@ -104,3 +107,21 @@ def test_nothing_is_tried_where_head_or_start_is_told_or_the_budget_is_small(cha
     steps = changes.get("steps", STEPS)
     named = {key: value for key, value in changes.items() if key != "steps"}
     assert trainer(perishable(), steps=steps, **named).run().tried is None
+
+
+def test_units_of_every_remaining_life_are_seen_where_goods_perish_in_whole_units():
+    """By a small network that is told nothing else; other policies see what they saw."""
+    scenario = perishable(**{"products.item.shelf_life": 5})
+    policy = make_policy(scenario, config(head="auto", life_classes=None))
+    assert policy.config.life_classes == 3  # of four periods on the shelf; those that expire now are a feature anyway
+    features = policy.definition.features
+    tape = scenario.sample(8, 0, "tune")
+    _, seen, _, _ = list(periods(scenario, policy, tape))[20]
+    nodes, _ = features.parts(features(seen, NUMPY))
+    place = [features.names.nodes.index(f"life_{left}") for left in (1, 2, 3)]
+    store = scenario.tables.nodes.index("store")
+    of_flow = np.asarray(seen.on_hand)[:, store, 0, 1:4].T / automatic_levels(scenario).flow[store, 0]
+    np.testing.assert_allclose(nodes[place, 0], of_flow, rtol=1e-6)
+    assert of_flow.any()
+    for other in (scenario.replace(units="continuous"), lost_sales(4, 4)):
+        assert make_policy(other, config(head="auto", life_classes=None)).config.life_classes == 0
