@@ -126,7 +126,7 @@ def _above_optimum(entry: BoardEntry, record: OwnRecord, known: Records) -> str:
 
 
 def _claims(found: Sequence[PublishedClaim]) -> str:
-    text = ["## Claims that did not survive tuning", ""]
+    text = ["## Claims that did not survive tuning, and those that did", ""]
     note = (
         "What a published learner gains over the rule that its source compares it with, and over the best rule that was run "
         "here by the same protocol. Where the second is much less, the gain was in the rule's levels, not in learning."
@@ -142,7 +142,7 @@ def _claims(found: Sequence[PublishedClaim]) -> str:
             f"**{one.verdict}**" if one.verdict != "survives" else one.verdict,
             "" if one.line.record is None else f"{interval(one.line.record)} ({one.line.status})",
         ]
-        for one in found
+        for one in sorted(found, key=lambda one: one.here)
     ]
     head = ["claim", "published rule", "gain", "best rule here", "gain over it", "what is left", "our learner"]
     return "\n".join([*text, table(head, rows) if rows else "None was looked at yet."])
