@@ -6,6 +6,7 @@ or for the network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,8 @@ class Multipliers:
     STEP = 0.1
     #: Aim this share of what is allowed to be missed better than the target, as the last bit is noise.
     MARGIN = 0.05
+    #: Share of what a target allows to be missed by which more than the target is aimed at, at most.
+    MOST_RAISED = 0.8
 
     def __init__(self, scenario: Scenario, ops: Ops) -> None:
         t = scenario.tables
@@ -134,6 +137,7 @@ class Multipliers:
         penalty = (t.lost_sale_cost + t.backorder_cost + t.price).mean(1)
         self.unit = np.where(penalty > 0, penalty, max(float(penalty.max(initial=0.0)), 1.0))
         self.price = np.zeros(t.C)
+        self.raised = np.zeros(t.C)  # share of demand by which a fill rate is aimed above its target; see heed
         dust = short_of(t, ops.float)
         self.dust = dust if isinstance(dust, float) else dust[:, None, None]
         self.mean_demand = np.maximum(t.mean_demand.sum(1), 1e-9)
@@ -176,12 +180,33 @@ class Multipliers:
             return loss
         return loss + (self.ops.constant(self.price) * self.unserved).sum() / periods
 
+    def heed(self, judged: Sequence[dict[str, Any]], customers: Sequence[str]) -> None:
+        """Aim at fill rates as much above their targets as what was seen elsewhere lies below them, and lower again later.
+
+        What is learned from some weeks of a record serves other weeks less well, even where it meets all targets in those it
+        was learned from.
+
+        Parameters
+        ----------
+        judged
+            Of :meth:`Target.judge`, on worlds that are not trained on; called again and again in a training.
+        customers
+            All names, in order.
+        """
+        for one in judged:
+            customer, _, kind = one["name"].rpartition(".")
+            if kind == "fill_rate" and customer in customers and one["mean"] is not None:
+                place = list(customers).index(customer)
+                allowed = 1 - self.fill[place]
+                aim = self.fill[place] + self.MARGIN * allowed
+                self.raised[place] = np.clip(self.raised[place] + aim - one["mean"], 0.0, self.MOST_RAISED * allowed)
+
     def update(self) -> None:
         """Move prices by what was seen since the last update."""
         if self.unserved is None:
             return
         unfilled = self.ops.numpy(self.unserved) / np.maximum(self.demand, 1e-9)
-        excess = _excess(unfilled, self.fill, self.MARGIN)
+        excess = _excess(unfilled, self.fill + self.raised, self.MARGIN)
         excess = np.maximum(excess, _excess(self.short / self.periods, self.cover, self.MARGIN))
         moved = self.price + self.step * self.unit * np.clip(excess, -1.0, 1.0)
         self.price = np.clip(moved, 0.0, self.most)

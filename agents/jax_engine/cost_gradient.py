@@ -85,6 +85,8 @@ class CostGradient:
         one = Scan(scenario, 1, periods, ops).opening()
         numbers = periods * sum(int(np.prod(array.shape)) for array in entries(one) if array is not None)
         most = LARGE_BATCH if worlds and worlds % LARGE_BATCH == 0 else BATCH
+        if worlds and worlds < most:  # which would be filled up with worlds that count for nothing
+            most = 2 ** int(np.ceil(np.log2(worlds)))
         most = most if chosen_device().platform == "cpu" else BATCH_ON_GPU
         self.batch = max(min(most, 2 ** int(np.log2(max(KEPT_NUMBERS / numbers, 1)))), 1)
         self.scan = Scan(scenario, self.batch, periods, ops)

@@ -7,8 +7,9 @@
 * ``observation``: batch first, as simulations show it; of JAX boxed, as :class:`echelongym.envs.rollout.scan.Scan` does.
 * ``ops``: the backend in which the simulation computes, ``NumpyOps``, ``TorchOps`` or ``JaxOps``. Networks compute in the
   floating type of their weights (JAX: of ``ops``), what is asked for in that of ``ops``.
-* ``memory``: (hidden, B) where the network is recurrent, else None; None at the start of an episode stands for zeros.
-  ``lax.scan`` wants an array from the start: ``actor.opening(worlds, ops)``, which is None where nothing is remembered.
+* ``memory``: (numbers, B) where the network is recurrent or demand is remembered, else None; None at the start of an
+  episode stands for zeros. ``lax.scan`` wants an array from the start: ``actor.opening(worlds, ops)``, which is None where
+  nothing is remembered.
 
 What depends on the weights alone (the rule with its learned levels) is made anew by every ``decide``; a loop over periods
 makes it once: ``decide = actor.on(weights, ops)``, then ``decision, memory = decide(observation, memory)``. Under JAX call
@@ -37,7 +38,7 @@ from echelongym.envs.scenario.scenario import Scenario
 from ..networks.by_backend import backend_key, in_type
 from ..networks.layers import ParameterStart, WeightsByName
 from ..rules import Rule
-from .automatic import automatic_network
+from .automatic import automatic_demand_memory, automatic_network
 from .backbones import BODIES, Backbone
 from .config import Layout
 from .features import Features
@@ -66,9 +67,11 @@ class ActorDefinition:
         most = max(int(t.max_lead_time.max(initial=1)) - 1, 1)
         many = config.network == "graph" or not learn_levels
         usual = SHARED_DUE_PERIODS if many else min(DUE_PERIODS, most)
-        self.features = Features(
-            scenario, config.due_periods or usual, config.features == "network", config.life_classes or 0
-        )
+        demand_memory = config.demand_memory
+        if demand_memory == "auto":
+            demand_memory = automatic_demand_memory(scenario)
+        due, lives = config.due_periods or usual, config.life_classes or 0
+        self.features = Features(scenario, due, config.features == "network", lives, demand_memory)
         self.head: Head = HEADS[config.head](self.features, rule, config.reach, learn_levels)
         self.body: Backbone | None = None
         network = automatic_network(scenario) if config.network == "auto" else config.network
@@ -86,11 +89,14 @@ class ActorDefinition:
         if self.body is not None:
             yield from self.body.starts()
 
+    @property
+    def memory(self) -> int:
+        """Numbers a world that are kept from period to period: the network's, and below them those of the features."""
+        return 0 if self.body is None else self.body.memory + self.features.memory
+
     def opening(self, worlds: int, ops: Ops) -> Array | None:
-        """The memory (hidden, B) at the start of an episode, zeros in the backend's floating type; None: none is kept."""
-        if self.body is None or not self.body.memory:
-            return None
-        return ops.zeros((self.body.memory, worlds), ops.float)
+        """The memory (numbers, B) at the start of an episode, zeros in the backend's floating type; None: none is kept."""
+        return ops.zeros((self.memory, worlds), ops.float) if self.memory else None
 
     def on(self, weights: WeightsByName, ops: Ops) -> Decide:
         """What decides with these weights, from an observation and the memory; see the head of this module."""
@@ -116,7 +122,14 @@ class ActorDefinition:
             outputs, memory = body(weights, features(observation, own), memory, own)
             return head(observation, outputs), memory
 
-        return decide
+        def remembering(observation: Observation, memory: Array | None) -> tuple[Decision, Array | None]:
+            memory = None if memory is None else own.to_float(memory)
+            hidden = None if memory is None or not body.memory else memory[: body.memory]
+            recent = features.remembered(observation, None if memory is None else memory[body.memory :], own)
+            outputs, hidden = body(weights, features(observation, own, recent), hidden, own)
+            return head(observation, outputs), recent if hidden is None else own.concat([hidden, recent], 0)
+
+        return remembering if features.memory else decide
 
     def recordable(self, weights: WeightsByName, dtype: Any) -> Recordable | None:
         """What a compiled rollout records of it with weights of NumPy, for units of a type; None where it has to be asked."""
@@ -125,7 +138,7 @@ class ActorDefinition:
             return None
         body = {} if self.body is None else {name: weights[name] for name, _ in self.body.starts()}
         kind = next(iter(body.values())).dtype if body else None
-        size = 0 if self.body is None else self.body.memory
+        size = self.memory
 
         def on(ops: NumpyOps) -> Callable[[Sequence[Array]], Policy]:
             made = head.on(ops)

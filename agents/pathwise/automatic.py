@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.record_statement import recorded_series
 
 from ..registry import RULES
 from ..rules import Rule
@@ -15,6 +16,10 @@ from ..rules.dual import CappedDualIndex
 #: a minute is too short for a gradient of them. Shipped scenarios have at most 140 pairs, or 20,000.
 LARGE = 1_000
 MOST_LIVES = 10  # classes of life that a policy tells apart by itself
+#: Pairs from which a set network is chosen where demand is recorded.
+MANY = 32
+#: Periods of demand that tell the level of a shop's slow products from chance, and are soon over where it changes.
+FOUR_WEEKS = 28
 
 
 def is_large(scenario: Scenario) -> bool:
@@ -22,9 +27,32 @@ def is_large(scenario: Scenario) -> bool:
     return scenario.tables.L * scenario.tables.P > LARGE
 
 
+def is_recorded(scenario: Scenario) -> bool:
+    """Whether any demand is that of a record."""
+    return any(True for _ in recorded_series(scenario))
+
+
 def automatic_network(scenario: Scenario) -> str:
-    """The network that suits a scenario's size: a perceptron, but none in a large one, where levels alone are learned."""
-    return "none" if is_large(scenario) else "perceptron"
+    """The network that suits a scenario's size and demand.
+
+    A perceptron, but none in a large one, where levels alone are learned. Where a record is all there is to learn from, a
+    set network: what it learns of one lane has to hold for all of them, so it fits itself less to single weeks of the record.
+    """
+    if is_large(scenario):
+        return "none"
+    return "set" if _many_recorded(scenario) else "perceptron"
+
+
+def automatic_demand_memory(scenario: Scenario) -> int:
+    """Periods over which a policy keeps a mean of recent demand, 0: none: four weeks, in whole blocks of the record."""
+    if is_large(scenario) or not _many_recorded(scenario):
+        return 0
+    block = max(series.block or 1 for series in recorded_series(scenario))
+    return -(-FOUR_WEEKS // block) * block
+
+
+def _many_recorded(scenario: Scenario) -> bool:
+    return is_recorded(scenario) and int(scenario.tables.lane_open.sum()) >= MANY
 
 
 def automatic_start(scenario: Scenario) -> Rule:

@@ -36,6 +36,7 @@ class Layout(Config):
     life_classes: Annotated[int, number(0, 1_000, integer=True)] | None = (
         0  # perishable units on hand are told apart by periods of life left, up to this; 0: by whether any is left
     )
+    demand_memory: Literal["auto"] | Annotated[int, number(0, 10_000, integer=True)] = 0  # periods; see Features
     head: Literal["auto", "levels", "direct", "split", "residual"]
     reach: Positive  # what an output of 1 is, in standard deviations (levels) or mean flows
 
@@ -65,6 +66,9 @@ class PathwiseConfig(Layout, LearnerConfig):
     average: Annotated[float, number(0.0, 1.0)]  # share of the iterations so far that weights are averaged over
     final_worlds: Positive  # worlds of a gradient at the end, as a multiple of those at the start
     smoothing: Annotated[float, number(0.0, 10.0)]  # of fixed and vehicle costs, in mean flows
+    level_drift: Annotated[float, number(0.0, 100.0)] = (
+        1.0  # of levels of recorded demand, as a multiple of the record's
+    )
     variants: PositiveCount  # of a randomised scenario, trained on in turn
     gradient: GradientLibrary = "auto"  # what takes gradients
     device: Device = "cpu"  # where JAX takes them

@@ -41,8 +41,11 @@ class FeatureEntities(NamedTuple):
     lanes: tuple[str, ...]
 
 
-def feature_names(due_periods: int, network: bool = False, life_classes: int = 0) -> FeatureEntities:
+def feature_names(
+    due_periods: int, network: bool = False, life_classes: int = 0, demand_memory: int = 0
+) -> FeatureEntities:
     """Names of the features; ``network``: those of :mod:`echelongym.agents.networks.network_features`, too."""
+    recent = ("recent_demand",) if demand_memory else ()
     due = tuple(f"due_{j}" for j in range(1, due_periods + 1))
     lives = tuple(f"life_{j}" for j in range(1, life_classes + 1))
     nodes: tuple[str, ...] = (
@@ -55,7 +58,7 @@ def feature_names(due_periods: int, network: bool = False, life_classes: int = 0
         "forecast_mean",
     )
     nodes += ("backlog", "expiring", "node_availability", "lane_availability", "source_availability", *due, *lives)
-    nodes += ("season_sine", "season_cosine", "period")
+    nodes += ("season_sine", "season_cosine", "period", *recent)
     lanes: tuple[str, ...] = (
         "unfilled",
         "shipped",
@@ -72,8 +75,11 @@ def feature_names(due_periods: int, network: bool = False, life_classes: int = 0
 class FeatureRows:
     """The rows of the matrix; see :func:`feature_names`."""
 
-    def __init__(self, scenario: Scenario, due_periods: int, network: bool = False, life_classes: int = 0) -> None:
+    def __init__(
+        self, scenario: Scenario, due_periods: int, network: bool = False, life_classes: int = 0, demand_memory: int = 0
+    ) -> None:
         self.scenario, self.due, self.lives = scenario, due_periods, life_classes
+        self.demand_memory = demand_memory
         self.t = t = scenario.tables
         self.forest = Forest(t)
         self.auto = automatic_levels(scenario)
@@ -127,6 +133,7 @@ class FeatureRows:
             "lead_time": t.L if t.quoted else 0,
             "season": 2 * len(season_periods(self.scenario)[:1]),
             "period": 1,
+            "recent": t.C * t.P if self.demand_memory and t.H else 0,
         }
         starts = np.cumsum([0, *sizes.values()])
         self.at = dict(zip(sizes, starts.tolist(), strict=False))
@@ -233,8 +240,18 @@ class FeatureRows:
         ]
         waves = [({at["season"] + i: 1.0}, 0.0) if self.size["season"] else ({}, 0.0) for i in range(2)]
         clock = {at["period"]: 2.0 / t.horizon} if any_at_set_times(self.scenario) else {}
-        rows += [*waves, (clock, -1.0 if clock else 0.0), *(({}, value) for value in self._node_statics(cell))]
+        rows += [*waves, (clock, -1.0 if clock else 0.0)]
+        if self.demand_memory:
+            rows.append(self._recent(cell, spread))
+        rows += [({}, value) for value in self._node_statics(cell)]
         return rows if self.network is None else [*rows, *self.network.of_node(cell)]
+
+    def _recent(self, cell: int, spread: float) -> Row:
+        """Mean of the demand remembered of all customers of the echelon, in units of its standard deviation."""
+        customers = self.customers[cell] if self.size["recent"] else []
+        mean = float(self.t.mean_demand.reshape(-1)[customers].sum())
+        terms = {self.at["recent"] + c: 1.0 for c in customers}
+        return self.scaled(terms, mean if terms else 0.0, spread / np.sqrt(self.demand_memory))
 
     def _demands(self, cell: int, spread: float) -> list[Row]:
         """Of all customers of the echelon: last period's demand, that of all periods seen, and the same of forecasts.

@@ -45,19 +45,26 @@ class Features:
         Whether stocks show what is above and beside them, too; see :mod:`echelongym.agents.networks.network_features`.
     life_classes
         Units on hand are told apart by the periods of life left beyond this one, up to this; 0: by whether any is left.
+    demand_memory
+        Periods over which a mean of recent demand is kept from period to period (:meth:`remembered`); 0: none is.
 
     Attributes
     ----------
     cells : (n,) node cells (node * P + product) that hold stock, in order.
     lanes : (l,) lane cells (lane * P + product) that can be requested, in order.
     source, target : (l,) places in ``cells`` of a lane's ends; source -1 = a supplier.
+    memory : numbers a world that are kept from period to period.
     """
 
-    def __init__(self, scenario: Scenario, due_periods: int, network: bool = False, life_classes: int = 0) -> None:
-        self.scenario, self.due_periods = scenario, due_periods
-        self._rows = made = FeatureRows(scenario, due_periods, network, life_classes)
+    def __init__(
+        self, scenario: Scenario, due_periods: int, network: bool = False, life_classes: int = 0, demand_memory: int = 0
+    ) -> None:
+        self.scenario, self.due_periods, self.demand_memory = scenario, due_periods, demand_memory
+        t = scenario.tables
+        self.memory = t.C * t.P if demand_memory and t.H else 0  # without a history observed there is nothing to keep
+        self._rows = made = FeatureRows(scenario, due_periods, network, life_classes, demand_memory)
         self.cells, self.lanes, self.source, self.target = made.cells, made.lanes, made.source, made.target
-        self.names = feature_names(due_periods, network, life_classes)
+        self.names = feature_names(due_periods, network, life_classes, demand_memory)
         self.seasons = season_periods(scenario)[:1]
         self.shape = (len(self.names.nodes), len(self.cells)), (len(self.names.lanes), len(self.lanes))
 
@@ -93,9 +100,34 @@ class Features:
         """Map from the raw column to all features."""
         return self._made.map
 
-    def __call__(self, observation: Observation, ops: Ops) -> Array:
-        """Feature rows (rows, B) in the backend's floating type: nodes' features in turn, then lanes'; see :meth:`parts`."""
-        found = self.map(ops.concat([self._raw(name, observation, ops) for name in self.arrays], 0), ops)
+    def remembered(self, observation: Observation, memory: Array | None, ops: Ops) -> Array:
+        """(memory, B) mean of recent demand by customer and product, of this and of earlier observations.
+
+        It begins with the mean of the history observed and moves on by what each period adds: the mean of all periods seen,
+        and from ``demand_memory`` of them on exponential smoothing with that time constant.
+
+        Parameters
+        ----------
+        memory
+            What it was a period ago; None or zeros in the first period, which does not look at it.
+        """
+        history = ops.to_float(ops.moveaxis(observation.demand_history, 0, -1))  # (C, P, H, B)
+        period = ops.to_float(observation.period)[None]
+        mean = (ops.total(history, 2) / history.shape[2]).reshape((self.memory, -1))
+        if memory is None:
+            return mean
+        weight = 1 / ops.minimum(period + history.shape[2], float(self.demand_memory))
+        moved = memory + weight * (history[:, :, 0].reshape((self.memory, -1)) - memory)
+        first = ops.maximum(1 - period, 0.0)
+        return first * mean + (1 - first) * moved
+
+    def __call__(self, observation: Observation, ops: Ops, recent: Array | None = None) -> Array:
+        """Feature rows (rows, B) in the backend's floating type: nodes' features in turn, then lanes'; see :meth:`parts`.
+
+        ``recent``: what :meth:`remembered` gives, where the features have a memory.
+        """
+        parts = [recent if name == "recent" else self._raw(name, observation, ops) for name in self.arrays]
+        found = self.map(ops.concat(parts, 0), ops)
         return ops.minimum(ops.maximum(found, -BOUND), BOUND)
 
     def parts(self, features: Array) -> tuple[Array, Array]:

@@ -22,7 +22,14 @@ from ..policy_files import PolicyFile, read_policy, write_policy
 from ..residual import rule_from_dict
 from ..rules import Rule
 from .actor import ActorDefinition, Running
-from .automatic import automatic_head, automatic_life_classes, automatic_network, automatic_start, untuned
+from .automatic import (
+    automatic_demand_memory,
+    automatic_head,
+    automatic_life_classes,
+    automatic_network,
+    automatic_start,
+    untuned,
+)
 from .config import KIND, Layout
 from .heads import Head
 
@@ -59,7 +66,7 @@ class PathwisePolicy:
         self._weights = None if weights is None else fitting(weights, definition.starts())
         self._module: PathwiseActor | None = None
         self._running = Running(definition, self._given) if weights is not None else self.actor.running
-        if (definition.body is not None and definition.body.memory) or definition.head.remembers:
+        if definition.memory or definition.head.remembers:
             self.start = self._start
         if hasattr(definition.head.base, "foresee"):
             self.foresee = definition.head.base.foresee
@@ -112,6 +119,8 @@ def make_policy(
     """A policy with weights; without, an untrained one, which does what ``start`` does (left out: what suits the scenario)."""
     if config.network == "auto":
         config = config.model_copy(update={"network": automatic_network(scenario)})
+    if config.demand_memory == "auto":
+        config = config.model_copy(update={"demand_memory": automatic_demand_memory(scenario)})
     if config.head == "auto":
         config = config.model_copy(update={"head": automatic_head(scenario, start, learn_levels)})
     if config.features == "auto":

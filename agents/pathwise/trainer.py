@@ -23,10 +23,11 @@ from ..budget import RulePolicy, Validated
 from ..checkpoint_files import Checkpoint
 from ..training_loop import Improved, TrainingLoop
 from ..tuning.judging import MISSING
-from .automatic import heads_to_try
+from .automatic import heads_to_try, is_recorded
 from .compiled.c_source import WIDTH
 from .config import KIND, PathwiseConfig
 from .gradients.choice import Gradients, gradients_of
+from .gradients.training_worlds import DemandLevels
 from .gradients.unroll import relaxation, training_window
 from .module import PathwiseActor
 from .policy import PathwisePolicy, make_policy
@@ -193,6 +194,8 @@ class PathwiseTrainer(TrainingLoop):
         self._unroll: Gradients = gradients_of(
             config.gradient, scenario, window, self.seed, config.smoothing, self.policy.actor, config.device
         )
+        levels = DemandLevels(scenario, self.seed, config.level_drift)
+        self._unroll.levels = levels if levels.moving else None
         self._scale: float | None = None
 
     def _course(self) -> tuple[PathwiseActor, Gradients, float | None]:
@@ -249,7 +252,10 @@ class PathwiseTrainer(TrainingLoop):
 
     def _judge(self, policy: PathwisePolicy) -> Validated:
         policy.actor.begin(self.tape.batch)
-        return super()._judge(policy)
+        found = super()._judge(policy)
+        if is_recorded(self.scenario):
+            self._unroll.multipliers.heed(found.targets, self.scenario.tables.customers)
+        return found
 
     def _row(self) -> dict[str, float | None]:
         return {"learning_rate": self._optimiser.param_groups[0]["lr"], "loss": self._loss}
@@ -285,11 +291,14 @@ class PathwiseTrainer(TrainingLoop):
 
     def _standing(self) -> dict[str, Any]:
         """What :meth:`_prepare` made, as it is now: plain data."""
-        return {"scale": self._scale, "prices": self._unroll.multipliers.price.tolist()}
+        multipliers = self._unroll.multipliers
+        return {"scale": self._scale, "prices": multipliers.price.tolist(), "raised": multipliers.raised.tolist()}
 
     def _go_on(self, facts: dict[str, Any]) -> None:
         """Put it back."""
-        self._scale, self._unroll.multipliers.price = facts["scale"], np.array(facts["prices"])
+        self._scale, multipliers = facts["scale"], self._unroll.multipliers
+        multipliers.price = np.array(facts["prices"])
+        multipliers.raised = np.array(facts.get("raised", multipliers.raised))
 
 
 def _rate(share: float, config: PathwiseConfig) -> float:

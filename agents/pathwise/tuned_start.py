@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from echelongym.envs.core.errors import InputError
 from echelongym.envs.scenario.scenario import Scenario
+from echelongym.envs.worlds.record_statement import playable
 from echelongym.envs.worlds.tape import Tape
 
 from ..budget import Budget, Validated, cpu_time, judge
@@ -17,7 +18,7 @@ from ..residual import rule_from_dict
 from ..rules import Rule
 from ..rules.base_stock import BaseStock
 from ..tuning.brief import Allowance, tune_briefly
-from .automatic import automatic_head, automatic_start, is_large
+from .automatic import automatic_head, automatic_start, is_large, is_recorded
 from .config import Layout
 from .gradients.unroll import relaxation
 from .policy import PathwisePolicy, make_policy
@@ -140,7 +141,9 @@ def tuned_rules(
         return None
     own = automatic_start(scenario)
     allowance = Allowance(steps, None if seconds is None else started + seconds, cpu_time)
-    found = tune_briefly(scenario, seed, allowance, own.name)
+    # Of a record, what is compared on validation worlds has seen none of their periods: neither network nor rule.
+    unseen = is_recorded(scenario) and playable(scenario, "learn") >= scenario.horizon
+    found = tune_briefly(scenario, seed, allowance, own.name, "learn" if unseen else "tune")
     if found is None:
         return None
     rules = {**found.rules, own.name + AUTOMATIC: own}

@@ -43,7 +43,7 @@ class Allowance:
 
 @dataclass(frozen=True, eq=False)
 class BrieflyTuned:
-    """Rules found, by name, the best on worlds of purpose ``tune`` first, and the env-periods simulated."""
+    """Rules found, by name, the best on the worlds of tuning first, and the env-periods simulated."""
 
     rules: dict[str, Rule]
     env_periods: int
@@ -60,7 +60,9 @@ def sensible_rules(scenario: Scenario) -> list[str]:
     return found
 
 
-def tune_briefly(scenario: Scenario, seed: int, allowance: Allowance, first: str) -> BrieflyTuned | None:
+def tune_briefly(
+    scenario: Scenario, seed: int, allowance: Allowance, first: str, purpose: str = "tune"
+) -> BrieflyTuned | None:
     """The best few of the rules that make sense for a scenario, tuned a little; None where there is no room for that.
 
     All are run with automatic numbers on the same worlds. Those that cost least are tuned in turn, each with an equal
@@ -69,14 +71,16 @@ def tune_briefly(scenario: Scenario, seed: int, allowance: Allowance, first: str
     Parameters
     ----------
     seed
-        Of the worlds, purpose ``tune``.
+        Of the worlds.
     first
         The rule that stands for all that cost as much as it.
+    purpose
+        Of the worlds.
     """
     names = sensible_rules(scenario)
     names.sort(key=lambda name: name != first)
     spent = TuningBudget(0)
-    judge = Judge(scenario, FIRST_WORLDS, COMPARED, seed, spent)
+    judge = Judge(scenario, FIRST_WORLDS, COMPARED, seed, spent, purpose)
     least = judge.price * len(names) + LEADERS * EVALUATIONS * WORLDS[0] * scenario.tables.horizon
     if allowance.env_periods is not None and allowance.env_periods < least:
         return None
@@ -101,7 +105,7 @@ def tune_briefly(scenario: Scenario, seed: int, allowance: Allowance, first: str
         now = allowance.clock()
         until = None if allowance.until is None else now + max(allowance.until - now, 0.0) / left
         own = replace(allowance, env_periods=limit, until=until)
-        found[name] = _improved(scenario, name, seed, spent, own)
+        found[name] = _improved(scenario, name, seed, spent, own, purpose)
     order = sorted(found, key=lambda name: found[name][0])
     return BrieflyTuned({name: found[name][1] for name in order}, spent.env_periods)
 
@@ -118,7 +122,7 @@ class _Timed(Candidates):
 
 
 def _improved(
-    scenario: Scenario, name: str, seed: int, spent: TuningBudget, allowance: Allowance
+    scenario: Scenario, name: str, seed: int, spent: TuningBudget, allowance: Allowance, purpose: str
 ) -> tuple[float, Rule]:
     """Cost and rule that a search from automatic numbers ends with."""
     base = RULES[name](scenario)
@@ -128,7 +132,7 @@ def _improved(
     if allowance.env_periods is not None:
         most = allowance.env_periods // (EVALUATIONS * scenario.tables.horizon)
         worlds = int(np.clip(most, WORLDS[0], worlds))
-    judge = Judge(scenario, worlds, COMPARED, seed, spent)
+    judge = Judge(scenario, worlds, COMPARED, seed, spent, purpose)
     if not len(space):
         return judge.cost(automatic), automatic
     evaluations = EVALUATIONS * (len(space) + 1 if few else 2)

@@ -81,14 +81,19 @@ class Judge:
     scenario
         The scenario.
     worlds, first
-        How many worlds, numbered from ``first``, of purpose ``tune``.
+        How many worlds, numbered from ``first``.
     seed
         Of the worlds.
     budget
         Counts what is spent.
+    purpose
+        Of the worlds.
     """
 
-    def __init__(self, scenario: Scenario, worlds: int, first: int, seed: int, budget: TuningBudget) -> None:
+    def __init__(
+        self, scenario: Scenario, worlds: int, first: int, seed: int, budget: TuningBudget, purpose: str = "tune"
+    ) -> None:
+        self.purpose = purpose
         self.scenario, self.worlds, self.first = scenario, worlds, first
         self.seed, self.budget = seed, budget
         self.targets: list[Target] = targets_of(scenario)
@@ -131,7 +136,7 @@ class Judge:
 
     def _drawn(self, part: range) -> Tape:
         numbers = [self.first + place for place in part]
-        return self.scenario.sample(worlds=numbers, seed=self.seed, purpose="tune").check(self.scenario)
+        return self.scenario.sample(worlds=numbers, seed=self.seed, purpose=self.purpose).check(self.scenario)
 
     def _costs(self, rule: Rule, part: range) -> Floats:
         """(worlds of the part,) money a period, revenue subtracted."""

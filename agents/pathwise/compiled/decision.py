@@ -63,6 +63,8 @@ def recorded_decision(actor: ActorDefinition, made: RecordedPeriod, observation:
     for part, known in ((actor.head, (LevelsHead, DirectHead)), (actor.body, (PerceptronBody, SetBody, type(None)))):
         if type(part) not in known:
             raise CannotRecord(f"a {type(part).__name__}")
+    if actor.memory:
+        raise CannotRecord("a memory")
     ops: Any = RecordingOps(made, actor)
     made.parameters = actor.head.learned or 0
     numbers = made.graph.inputs("parameter", 0, (made.parameters,)) if made.parameters else None

@@ -19,6 +19,7 @@ from echelongym.envs.compiler.c_compiler import CannotCompile, Faulty, library, 
 from echelongym.envs.scenario.scenario import Scenario
 
 from ...tuning.gradient import GradientWindow
+from ..gradients.training_worlds import training_worlds
 from ..gradients.unroll import Unroll
 from ..heads import LevelsHead
 from ..module import PathwiseActor
@@ -131,9 +132,7 @@ class NativeUnroll(Unroll):
         if self._run is None:
             return super().gradient(actor, first, worlds)
         worlds = -(-worlds // WIDTH) * WIDTH
-        tape = self.scenario.sample(
-            worlds=list(range(first, first + worlds)), seed=self.seed, purpose="learn", periods=self.window.periods
-        )
+        tape = training_worlds(self.scenario, first, worlds, self.seed, self.window.periods, self.levels)
         rows = _aligned(exogenous_rows(self.made, tape, self.scenario))
         return self._gradient(actor, rows, worlds)
 

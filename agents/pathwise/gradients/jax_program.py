@@ -21,6 +21,7 @@ from ...tuning.gradient import GradientWindow
 from ..actor import ActorDefinition
 from ..module import PathwiseActor
 from .smoothing import SmoothLedger
+from .training_worlds import DemandLevels, training_worlds
 
 
 class JaxProgram:
@@ -35,6 +36,7 @@ class JaxProgram:
     """
 
     library = "jax"
+    levels: DemandLevels | None = None  # of recorded demand; None: as recorded
 
     def __init__(
         self,
@@ -65,8 +67,7 @@ class JaxProgram:
         return found.cost
 
     def _gradient(self, actor: PathwiseActor, first: int, worlds: int) -> Any:
-        numbers = list(range(first, first + worlds))
-        tape = self.scenario.sample(worlds=numbers, seed=self.seed, purpose="learn", periods=self.window.periods)
+        tape = training_worlds(self.scenario, first, worlds, self.seed, self.window.periods, self.levels)
         price = self.multipliers.price * self.multipliers.active
         with on_device(self.device):
             return self.gradients(actor.weights(), tape, price)

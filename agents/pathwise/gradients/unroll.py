@@ -14,12 +14,17 @@ from echelongym.envs.worlds.record_statement import playable
 
 from ...service_targets import Multipliers
 from ...tuning.gradient import GradientWindow, window_of
+from ..automatic import automatic_network, is_recorded
 from ..config import PathwiseConfig
 from ..module import PathwiseActor
 from .smoothing import SmoothLedger
+from .training_worlds import DemandLevels, training_worlds
 
 # Gradients are cheap here, so windows are longer than the tuner's: what is learnt is finer than a level.
 LONGEST_WAYS, LEAST_SKIPPED, LEAST_SCORED = 3, 8, 64
+# Worlds of a gradient of a set network on recorded demand: it takes longer than the simulation, and all worlds are strung
+# together from the same few blocks, so more gradients are worth more than exacter ones.
+FEW = 16
 
 
 def training_window(scenario: Scenario, config: PathwiseConfig) -> GradientWindow:
@@ -34,7 +39,10 @@ def training_window(scenario: Scenario, config: PathwiseConfig) -> GradientWindo
         scored, skipped = max(scored, LEAST_SCORED), max(LONGEST_WAYS * longest_way(scenario.tables), LEAST_SKIPPED)
     skipped = skipped if config.skipped is None else config.skipped
     periods = min(config.periods or skipped + scored, playable(scenario, "learn"))
-    return GradientWindow(config.worlds or usual.worlds, periods, min(skipped, periods - 1))
+    worlds = usual.worlds
+    if is_recorded(scenario) and (config.network if config.network != "auto" else automatic_network(scenario)) == "set":
+        worlds = min(worlds, FEW)
+    return GradientWindow(config.worlds or worlds, periods, min(skipped, periods - 1))
 
 
 class Unroll:
@@ -51,6 +59,8 @@ class Unroll:
     smoothing
         See :class:`SmoothLedger`.
     """
+
+    levels: DemandLevels | None = None  # of recorded demand; None: as recorded
 
     def __init__(self, scenario: Scenario, window: GradientWindow, seed: int, smoothing: float) -> None:
         self.scenario, self.window, self.seed = scenario, window, seed
@@ -70,8 +80,7 @@ class Unroll:
     def loss(self, actor: PathwiseActor, first: int, worlds: int) -> torch.Tensor:
         """Mean cost (less revenue) a period in worlds ``first`` and following, with the Lagrange terms of the targets."""
         window, scenario = self.window, self.scenario
-        numbers = list(range(first, first + worlds))
-        tape = scenario.sample(worlds=numbers, seed=self.seed, purpose="learn", periods=window.periods)
+        tape = training_worlds(scenario, first, worlds, self.seed, window.periods, self.levels)
         actor.begin(worlds)
         scored, cost = 0, torch.zeros(())
         for period, _, flows, state in periods(scenario, actor, tape, self.ops):

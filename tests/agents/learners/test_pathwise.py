@@ -99,7 +99,9 @@ def test_other_heads_start_sane(name, head):
 
 def shapes(scenario: Scenario, network: str, head: str = "levels") -> dict[str, tuple[int, ...]]:
     rule = load_policy("capped_echelon_base_stock", scenario)
-    actor = PathwiseActor.of(scenario, config(network=network, head=head, due_periods=5), rule, learn_levels=False)
+    actor = PathwiseActor.of(
+        scenario, config(network=network, head=head, due_periods=5, demand_memory=28), rule, learn_levels=False
+    )
     return {name: tuple(value.shape) for name, value in actor.state_dict().items() if value.numel()}
 
 

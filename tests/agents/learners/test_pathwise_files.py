@@ -108,7 +108,7 @@ def test_file_says_nothing_of_how_it_was_trained(tmp_path):
     save_pathwise(tmp_path / "policy.npz", untrained(one_store(), config(head="auto")))
     with np.load(tmp_path / "policy.npz") as archive:
         kept = json.loads(str(archive["config"]))["layout"]
-    known = {"network", "hidden", "activation", "rounds", "due_periods", "features", "life_classes"}
+    known = {"network", "hidden", "activation", "rounds", "due_periods", "features", "life_classes", "demand_memory"}
     assert set(kept) == {*known, "head", "reach", "shared"}
     assert kept["head"] == "levels"  # what was chosen, not that it was left open
 
