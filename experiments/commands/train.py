@@ -37,7 +37,7 @@ from ..runs.claims import Claim, claimed, current, merged, unfinished
 from ..runs.folders import RunFolder, check_free, portable, scenario_argument, shown
 from ..runs.provenance import environment
 from ..statistics import Comparison, cost_interval, paired_comparison
-from ..training.baselines import Baselines, Start, starting_rule
+from ..training.baselines import Baselines, Start, better_reference, starting_rule
 from ..training.progress import reported
 from ..training.run_records import TrainingRecord, curve_of, failed, finished
 from ..training.seeds_table import PICTURE, combinations, next_line, panels, show_trainings
@@ -172,6 +172,8 @@ def _run(settings: Settings, folder: Path, held: Claim) -> Path:
     started = time.monotonic()
     with reported(settings, out, baselines) as report:
         trained = made.run(checkpoint, report)
+    better = better_reference(baselines.reference, trained.tuned, scenario, settings.tuning, tape, settings.progress)
+    baselines = baselines._replace(reference=better)
     written = made.finish(trained)
     validated = _validated(settings, tape, trained, baselines)
     against = validated.comparison

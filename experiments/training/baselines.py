@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from echelongym.agents.budget import objective
+from echelongym.agents.budget import objective, penalised
 from echelongym.agents.loading import load_policy
 from echelongym.agents.registry import RULES
+from echelongym.agents.residual import rule_from_dict
 from echelongym.agents.rules import Rule
+from echelongym.agents.service_targets import targets_of
 from echelongym.envs.accounts.kpis import Kpis
 from echelongym.envs.core.errors import InputError, expected, unknown
 from echelongym.envs.core.typing import Floats
@@ -81,6 +83,43 @@ def reference_of(
     begun = [scenario.digest, np.asarray(tape.demand), how, tuning.model_dump()]
     cost, facts, figures = step("training: reference", begun, compute)
     return Reference(REFERENCE, how, cost, facts, rebuilt(figures))
+
+
+def better_reference(
+    known: Reference, tuned: Mapping[str, Any] | None, scenario: Scenario, tuning: Tuning, tape: Tape, progress: bool
+) -> Reference:
+    """The reference that a training ends with: the rule that it found to be the best, where that beats the one known.
+
+    That rule is tuned as the reference is, with the settings of ``tuning``, as brief tuning within a training's budget
+    may leave some of what it is worth.
+
+    Parameters
+    ----------
+    tuned
+        What a training says of the rules that it tuned; None: it tuned none.
+    """
+    if tuned is None or known.how != "tuned" or known.kpis is None or tuned["rule"] == known.name:
+        return known
+    name = str(tuned["rule"])
+
+    def compute() -> list[Any]:
+        rule, facts = fitted_rule(scenario, name, tuning, progress)
+        return [rule.to_dict(), facts]
+
+    begun = [scenario.digest, np.asarray(tape.demand), name, tuning.model_dump()]
+    found, facts = step("training: best rule", begun, compute)
+    rule = rule_from_dict(found, scenario, "training: best rule")
+    outcome = simulate(scenario, rule, tape)
+    other = Reference(name, "tuned", objective(outcome), {"tuning": facts}, outcome.figures())
+    scores = [_score(scenario, one) for one in (known, other)]
+    return known if scores[0] <= scores[1] else other
+
+
+def _score(scenario: Scenario, reference: Reference) -> float:
+    """Mean cost, raised by what is missing of targets as in the choice of the best policy."""
+    assert reference.kpis is not None
+    missing = sum(target.missing(reference.kpis) for target in targets_of(scenario))
+    return penalised(float(reference.cost.mean()), missing)
 
 
 def family_reference(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from exact_oracles import fixed_order_cost
 from shipped import SMALL as SHIPPED_SMALL
 
 from echelongym.agents.learners import learner_config
@@ -306,3 +307,26 @@ def test_bad_settings_are_refused_with_nothing_left_behind(words, message, capsy
     assert main(["train", "scenario=lost_sales", "agent=pathwise", "run=run", *quiet, *words]) == 2
     assert re.search(message, capsys.readouterr().err)
     assert not Path("run").exists()
+
+
+def test_the_reference_is_the_best_rule_that_the_training_found_where_base_stock_is_not(capsys):
+    """A fixed order cost: the (s, S) family costs less than half of echelon base-stock, which orders in every period."""
+    scenario = fixed_order_cost().with_overrides({"horizon": 30, "warm_up": 5})
+    tuning = {"worlds": 8, "judged": 8, "budget": 20_000, "method": "search"}
+    budget = {"env_steps": 150_000}
+    short(scenario, "run", learner=agent(start_share=0.9), reference="tuned", tuning=tuning, budget=budget)
+    found, said = summary("run"), capsys.readouterr().out
+    reference = found["reference"]
+    assert (reference["name"], reference["how"]) == (found["start"]["rule"], "tuned")
+    assert reference["name"].startswith("reorder_point")
+    assert f"tuned {reference['name']}" in said
+    tape = scenario.sample(8, 0, "validate")
+    base_stock = [
+        float(
+            simulate(scenario, load_policy("echelon_base_stock", scenario, levels=level), tape).cost_per_period.mean()
+        )
+        for level in range(10, 30)
+    ]
+    cost, best = reference["cost_per_period"]["mean"], found["best"]["cost_per_period"]["mean"]
+    assert cost < 0.8 * min(base_stock)
+    assert found["versus"]["difference_percent"]["mean"] == pytest.approx(100 * (best / cost - 1), abs=1e-6)
