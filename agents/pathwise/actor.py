@@ -43,6 +43,7 @@ from .backbones import BODIES, Backbone
 from .config import Layout
 from .features import Features
 from .heads import HEADS, DecideFromOutputs, Head
+from .order_decisions.head import OrderHead
 
 DUE_PERIODS, SHARED_DUE_PERIODS = 10, 5  # where the config leaves it open
 
@@ -73,6 +74,8 @@ class ActorDefinition:
         due, lives = config.due_periods or usual, config.life_classes or 0
         self.features = Features(scenario, due, config.features == "network", lives, demand_memory)
         self.head: Head = HEADS[config.head](self.features, rule, config.reach, learn_levels)
+        if config.order_decisions == "learned":
+            self.head = OrderHead(scenario, self.features, self.head)
         self.body: Backbone | None = None
         network = automatic_network(scenario) if config.network == "auto" else config.network
         if network != "none":

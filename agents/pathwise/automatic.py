@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from echelongym.envs.core.errors import expected
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.worlds.record_statement import recorded_series
 
@@ -11,6 +12,8 @@ from ..registry import RULES
 from ..rules import Rule
 from ..rules.base_stock import BaseStock
 from ..rules.dual import CappedDualIndex
+from .config import Layout
+from .order_decisions.choice import lanes_to_decide
 
 #: Pairs of a lane and a product above which a network is large: one perceptron for all of it has millions of weights, and
 #: a minute is too short for a gradient of them. Shipped scenarios have at most 140 pairs, or 20,000.
@@ -20,6 +23,8 @@ MOST_LIVES = 10  # classes of life that a policy tells apart by itself
 MANY = 32
 #: Periods of demand that tell the level of a shop's slow products from chance, and are soon over where it changes.
 FOUR_WEEKS = 28
+#: Lanes up to which a network decides by itself when to order: each decision is tried out in simulations of its own.
+MOST_DECIDED = 20
 
 
 def is_large(scenario: Scenario) -> bool:
@@ -118,6 +123,30 @@ def heads_to_try(scenario: Scenario, start: Rule | None) -> tuple[str, ...]:
     if not is_small_perishable(scenario) or usual not in ("levels", "direct"):
         return ()
     return usual, "direct" if usual == "levels" else "levels"
+
+
+def order_decisions(scenario: Scenario, layout: Layout, learn_levels: bool) -> str:
+    """Whether the network decides when to order: ``auto`` lets it where vehicles or orders have a fixed cost, and few lanes.
+
+    Raises
+    ------
+    InputError
+        If it is to, and there is no such lane, or the policy has no network, a memory, or is for many networks.
+    """
+    if layout.order_decisions == "none":
+        return "none"
+    number = len(lanes_to_decide(scenario))
+    reason = None
+    if not number:
+        reason = "a scenario with a fixed cost of vehicles or orders on a lane that can be requested"
+    elif layout.network not in ("perceptron", "set", "graph") or not learn_levels:
+        reason = "a network perceptron, set or graph, for one scenario"
+    if layout.order_decisions == "auto":
+        # Shares of what is on hand stay that.
+        return "learned" if reason is None and number <= MOST_DECIDED and layout.head != "split" else "none"
+    if reason is not None:
+        raise expected("agent.order_decisions", "learned", f"none, or {reason}")
+    return "learned"
 
 
 def untuned(name: str, scenario: Scenario) -> Rule:

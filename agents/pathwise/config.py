@@ -39,6 +39,7 @@ class Layout(Config):
     demand_memory: Literal["auto"] | Annotated[int, number(0, 10_000, integer=True)] = 0  # periods; see Features
     head: Literal["auto", "levels", "direct", "split", "residual"]
     reach: Positive  # what an output of 1 is, in standard deviations (levels) or mean flows
+    order_decisions: Literal["auto", "none", "learned"] = "none"  # whether the network decides when to order
 
     @model_validator(mode="after")
     def _some_width(self) -> Self:

@@ -18,6 +18,7 @@ from ..rules import Rule
 from .actor import ActorDefinition, Running
 from .config import Layout
 from .heads import THETA, LevelsHead
+from .order_decisions.head import quantities
 
 
 class PathwiseActor(nn.Module):
@@ -63,7 +64,7 @@ class PathwiseActor(nn.Module):
         TypeError
             If it has another head.
         """
-        head = self.definition.head
+        head = quantities(self.definition.head)
         if not isinstance(head, LevelsHead):
             raise TypeError(f"{type(head).__name__} carries no rule with levels of its own")
         with torch.no_grad():

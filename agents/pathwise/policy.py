@@ -28,6 +28,7 @@ from .automatic import (
     automatic_life_classes,
     automatic_network,
     automatic_start,
+    order_decisions,
     untuned,
 )
 from .config import KIND, Layout
@@ -128,6 +129,7 @@ def make_policy(
     if config.life_classes is None:
         classes = automatic_life_classes(scenario, learn_levels and config.network != "graph")
         config = config.model_copy(update={"life_classes": classes})
+    config = config.model_copy(update={"order_decisions": order_decisions(scenario, config, learn_levels)})
     rule = start or automatic_start(scenario)
     return PathwisePolicy(scenario, config, ActorDefinition(scenario, config, rule, learn_levels), weights)
 
@@ -135,6 +137,8 @@ def make_policy(
 def save_pathwise(path: Path, policy: PathwisePolicy) -> None:
     """Write a policy file, whole or not at all."""
     layout = policy.config.model_dump(mode="json", include=set(Layout.model_fields))
+    if policy.config.order_decisions == "none":
+        del layout["order_decisions"]  # so that other versions read the file
     layout["shared"] = policy.definition.shared
     write_policy(path, KIND, policy, policy.weights(), layout, _rule_of(policy.definition.head))
 

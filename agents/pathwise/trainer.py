@@ -30,6 +30,8 @@ from .gradients.choice import Gradients, gradients_of
 from .gradients.training_worlds import DemandLevels
 from .gradients.unroll import relaxation, training_window
 from .module import PathwiseActor
+from .order_decisions.gradient import HybridGradients
+from .order_decisions.head import OrderHead
 from .policy import PathwisePolicy, make_policy
 from .tuned_start import as_policy, rules_from_dict, tuned_start
 
@@ -191,14 +193,16 @@ class PathwiseTrainer(TrainingLoop):
         scenario = relaxation(self.scenario)
         window = training_window(scenario, self.learner)
         config = self.learner
-        self._unroll: Gradients = gradients_of(
+        self._unroll: Gradients | HybridGradients = gradients_of(
             config.gradient, scenario, window, self.seed, config.smoothing, self.policy.actor, config.device
         )
         levels = DemandLevels(scenario, self.seed, config.level_drift)
         self._unroll.levels = levels if levels.moving else None
+        if isinstance(self.policy.definition.head, OrderHead):
+            self._unroll = HybridGradients(self._unroll, self.scenario, self.policy.actor, self.seed)
         self._scale: float | None = None
 
-    def _course(self) -> tuple[PathwiseActor, Gradients, float | None]:
+    def _course(self) -> tuple[PathwiseActor, Gradients | HybridGradients, float | None]:
         """What the next gradient is of, and the cost that counts as 1; None: that of the first gradient."""
         return self.policy.actor, self._unroll, self._scale
 
@@ -222,7 +226,8 @@ class PathwiseTrainer(TrainingLoop):
         self._optimiser.step()
         unroll.multipliers.update()
         self._iteration += 1
-        self._env_steps += worlds * unroll.window.periods
+        tried = unroll.tried_steps if isinstance(unroll, HybridGradients) else 0
+        self._env_steps += worlds * unroll.window.periods + tried
         if not math.isfinite(self._loss):
             raise InputError(
                 f"the training diverged in iteration {self._iteration}: its loss is {self._loss}: expected a lower "
@@ -265,6 +270,7 @@ class PathwiseTrainer(TrainingLoop):
             "weights": self.policy.actor.state_dict(),
             "average": self._average,
             "optimiser": self._optimiser.state_dict(),
+            **({"decisions": self._unroll.state()} if isinstance(self._unroll, HybridGradients) else {}),
         }
 
     def _facts(self) -> dict[str, Any]:
@@ -288,6 +294,8 @@ class PathwiseTrainer(TrainingLoop):
         self._average, self._env_steps = state["average"], facts["env_steps"]
         self._iteration, self._worlds_seen, self._loss = (facts[name] for name in ("iteration", "worlds_seen", "loss"))
         self._go_on(facts)
+        if isinstance(self._unroll, HybridGradients):
+            self._unroll.stand(state["decisions"])
 
     def _standing(self) -> dict[str, Any]:
         """What :meth:`_prepare` made, as it is now: plain data."""

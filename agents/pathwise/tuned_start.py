@@ -181,5 +181,5 @@ def _course(scenario: Scenario, learner: Any, rule: Rule) -> Rule | None:
 
 def as_policy(scenario: Scenario, learner: Layout, rule: Rule) -> PathwisePolicy:
     """A rule as it is, as a policy that a policy file can hold: nothing is added to its requests."""
-    nothing = learner.model_copy(update={"network": "none", "head": "residual"})
+    nothing = learner.model_copy(update={"network": "none", "head": "residual", "order_decisions": "none"})
     return make_policy(scenario, nothing, rule, weights={})

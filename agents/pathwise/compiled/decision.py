@@ -12,6 +12,7 @@ from echelongym.envs.core.backend import Array
 from ..actor import ActorDefinition
 from ..backbones import PerceptronBody, SetBody
 from ..heads import DirectHead, LevelsHead
+from ..order_decisions.head import quantities
 from .recording import CannotRecord, RecordedPeriod
 from .symbols import SymbolOps, symbols
 
@@ -60,7 +61,10 @@ def recorded_decision(actor: ActorDefinition, made: RecordedPeriod, observation:
     CannotRecord
         If the head or the network has no compiled form.
     """
-    for part, known in ((actor.head, (LevelsHead, DirectHead)), (actor.body, (PerceptronBody, SetBody, type(None)))):
+    for part, known in (
+        (quantities(actor.head), (LevelsHead, DirectHead)),
+        (actor.body, (PerceptronBody, SetBody, type(None))),
+    ):
         if type(part) not in known:
             raise CannotRecord(f"a {type(part).__name__}")
     if actor.memory:

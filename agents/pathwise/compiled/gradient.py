@@ -23,6 +23,7 @@ from ..gradients.training_worlds import training_worlds
 from ..gradients.unroll import Unroll
 from ..heads import LevelsHead
 from ..module import PathwiseActor
+from ..order_decisions.head import quantities
 from .c_source import WIDTH, source
 from .period import exogenous_rows, record
 from .recording import CannotRecord, Layer, RecordedPeriod
@@ -169,7 +170,7 @@ class NativeUnroll(Unroll):
         return np.concatenate([own, prices, [0.0]]).astype(np.float32)
 
     def _put_numbers(self, actor: PathwiseActor, slopes: Any) -> None:
-        head = actor.definition.head
+        head = quantities(actor.definition.head)
         for one in actor.levels():
             slope = slopes[: len(one)]
             if isinstance(head, LevelsHead):

@@ -186,6 +186,9 @@ class SymbolArray(np.ndarray[Any, Any]):
     def __and__(self, other: Any) -> Any:
         return self * other
 
+    def __or__(self, other: Any) -> Any:
+        return symbols(_ufunc["max"](self, other))
+
     def detach(self) -> SymbolArray:
         """The same values, without a derivative."""
         return symbols(_ufunc["stop"](self))
