@@ -136,6 +136,10 @@ class FamilyTrainer(PathwiseTrainer):
         self._prices: list[list[float]] = [[]] * count
         self._judges = [family_policy(self.learner, one.scenario, self.policy) for one in self.variants]
 
+    @property
+    def _hybrid(self) -> None:
+        """None: a policy of many networks takes no decisions of this kind."""
+
     def _course(self) -> tuple[PathwiseActor, Gradients, float | None]:
         place = self._iteration % len(self._courses)
         if not self._left[place]:

@@ -202,6 +202,11 @@ class PathwiseTrainer(TrainingLoop):
             self._unroll = HybridGradients(self._unroll, self.scenario, self.policy.actor, self.seed)
         self._scale: float | None = None
 
+    @property
+    def _hybrid(self) -> HybridGradients | None:
+        """Gradients of decisions whether to order, where the policy takes such decisions."""
+        return self._unroll if isinstance(self._unroll, HybridGradients) else None
+
     def _course(self) -> tuple[PathwiseActor, Gradients | HybridGradients, float | None]:
         """What the next gradient is of, and the cost that counts as 1; None: that of the first gradient."""
         return self.policy.actor, self._unroll, self._scale
@@ -270,7 +275,7 @@ class PathwiseTrainer(TrainingLoop):
             "weights": self.policy.actor.state_dict(),
             "average": self._average,
             "optimiser": self._optimiser.state_dict(),
-            **({"decisions": self._unroll.state()} if isinstance(self._unroll, HybridGradients) else {}),
+            **({} if self._hybrid is None else {"decisions": self._hybrid.state()}),
         }
 
     def _facts(self) -> dict[str, Any]:
@@ -294,8 +299,8 @@ class PathwiseTrainer(TrainingLoop):
         self._average, self._env_steps = state["average"], facts["env_steps"]
         self._iteration, self._worlds_seen, self._loss = (facts[name] for name in ("iteration", "worlds_seen", "loss"))
         self._go_on(facts)
-        if isinstance(self._unroll, HybridGradients):
-            self._unroll.stand(state["decisions"])
+        if self._hybrid is not None:
+            self._hybrid.stand(state["decisions"])
 
     def _standing(self) -> dict[str, Any]:
         """What :meth:`_prepare` made, as it is now: plain data."""

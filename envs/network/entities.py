@@ -119,7 +119,7 @@ class Lane(Config):
     calendar: Calendar | None = None
     """Days on which the lane departs; left out: every day."""
     opening_in_transit: AmountByProduct | None = None
-    """Units in each shipment that is under way when period 0 begins, one for each period of the lead time but the last; left
+    """Units in each shipment in transit when period 0 begins, one for each period of the lead time but the last; left
     out: none, or what `initial: auto` of the target says."""
     return_share: ShareByProduct | None = None
     """Share of the units served to the customer that comes back; only on a lane that starts at a customer."""

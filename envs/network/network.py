@@ -76,9 +76,7 @@ class Network(Entities):
             raise expected(f"{field}.target", lane.target, "another node than the source")
         most = max(by_product(lane.opening_in_transit or 0.0, tuple(self.products)))
         if most > 0 and max(lane.lead_time.values) < 2:
-            why = (
-                "with a lead time below 2 nothing is under way; what arrives in period 0 is initial stock of the target"
-            )
+            why = "with a lead time below 2 nothing is in transit; what arrives in period 0 is initial stock of the target"
             raise expected(f"{field}.opening_in_transit", most, f"0: {why}")
         if lane.source in self.customers:
             if lane.return_share is None:

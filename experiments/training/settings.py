@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import PlainValidator
+from pydantic import PlainValidator, ValidationInfo, field_validator
 
 from echelongym.agents.budget import Budget
 from echelongym.agents.learners import AnyLearner
@@ -16,6 +16,8 @@ from ..cli.settings import RunSettings, Tuning, Workers
 
 #: Env-steps x lanes x products that a training without a budget may take: minutes, whatever the size of the network.
 MOST_WORK = 4_000_000_000
+#: Lanes x products x periods of all validation worlds together, where their number is ``auto``, and its limits.
+VALIDATED, FEWEST_VALIDATED, MOST_VALIDATED = 250_000, 64, 2_048
 
 
 def _steps(value: Any) -> Any:
@@ -49,6 +51,18 @@ class Validation(Config):
     times: PositiveCount
 
 
+def validation_worlds(scenario: Scenario) -> int:
+    """Number of validation worlds where ``auto`` is asked for: the more, the smaller a world, 64 to 2,048.
+
+    A small network has a flat optimum, and whole units round it: 64 worlds do not tell a good policy from a tuned rule there.
+    The variants of a randomised scenario have 64 each.
+    """
+    if scenario.randomise is not None:
+        return FEWEST_VALIDATED
+    cells = scenario.horizon * scenario.tables.L * scenario.tables.P
+    return min(max(VALIDATED // cells, FEWEST_VALIDATED), MOST_VALIDATED)
+
+
 class Settings(RunSettings):
     """Settings of ``train``; see ``configs/train.yaml``."""
 
@@ -65,3 +79,11 @@ class Settings(RunSettings):
     tensorboard: Flag | None
     workers: Workers = "auto"
     progress: Flag
+
+    @field_validator("validation", mode="before")
+    @classmethod
+    def _sized(cls, value: Any, info: ValidationInfo) -> Any:
+        """``validation.worlds: auto`` as the number that it stands for, which the run keeps."""
+        if isinstance(value, dict) and value.get("worlds") == "auto" and "scenario" in info.data:
+            return value | {"worlds": validation_worlds(info.data["scenario"])}
+        return value

@@ -24,7 +24,7 @@ from echelongym.envs.core.errors import InputError, MissingExtra
 from echelongym.envs.core.validation import validate
 from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.simulate import simulate
-from echelongym.experiments.cli.compose import compose
+from echelongym.experiments.cli.compose import compose, prepare
 from echelongym.experiments.commands import train as command
 from echelongym.experiments.commands.train import train
 from echelongym.experiments.main import main
@@ -361,6 +361,18 @@ def test_taken_folder_is_refused_before_any_work(scenario):
 def test_resume_without_a_checkpoint_is_refused():
     with pytest.raises(InputError, match="holds no checkpoint"):
         command.run(resumed("nowhere"), Path("nowhere"))
+
+
+def test_small_networks_choose_on_more_worlds() -> None:
+    def chosen(*words: str) -> int:
+        return int(prepare("train", list(words)).validation.worlds)
+
+    # 250,000 periods of a lane and a product: lost_sales has one of each and 250 periods, one_warehouse 11 lanes and 200.
+    assert chosen("scenario=lost_sales") == 1_000
+    assert chosen("scenario=one_warehouse") == 113
+    assert chosen("scenario=lost_sales", "scenario.horizon=100") == 2_048
+    assert chosen("scenario=continental") == chosen("scenario=distribution_family") == 64
+    assert chosen("scenario=lost_sales", "validation.worlds=64") == 64
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,7 @@ def test_every_experiment_composes_and_says_its_command(name):
     assert chosen.scenario.digest == settings.scenario.digest
 
 
-@pytest.mark.parametrize(("agent", "usual"), [("pathwise", 20_000_000), ("ppo", 2_000_000)])
+@pytest.mark.parametrize(("agent", "usual"), [("pathwise", 20_000_000), ("ppo", 3_000_000)])
 def test_a_training_without_a_budget_ends_in_minutes_in_a_large_network_and_as_before_in_others(agent, usual):
     for name in SHIPPED_SMALL:
         settings = prepare("train", [f"scenario={name}", f"agent={agent}"])

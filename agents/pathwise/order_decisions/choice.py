@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from echelongym.envs.core.backend import Array, Ops
+from echelongym.envs.core.backend import Array, Ops, half_up
 from echelongym.envs.core.segments import Segments
 from echelongym.envs.core.typing import Bools, Ints
 from echelongym.envs.interface.automatic_levels import automatic_levels
@@ -184,7 +184,7 @@ class OrderChoice:
         if not self.whole or self.products == 1:
             return found
         # Rounded so that the sum stays what it is: differences of rounded running sums.
-        running = ops.floor(ops.cumulate(found, 1) + 0.5)
+        running = half_up(ops.cumulate(found, 1), ops)
         return running - ops.concat([0.0 * running[:, :1], running[:, :-1]], 1)
 
 

@@ -32,9 +32,11 @@ def test_levels_alone_are_learned_in_a_large_network_from_its_rule(large, tmp_pa
     np.testing.assert_allclose(costs(large, load_pathwise(tmp_path / "policy.npz", large)), wanted, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["grocery", "two_region", "dual_sourcing"])
-def test_small_networks_have_a_perceptron(name):
-    assert make_policy(Scenario.load(name), config(network="auto")).config.network == "perceptron"
+@pytest.mark.parametrize(
+    ("name", "network"), [("grocery", "set"), ("two_region", "perceptron"), ("dual_sourcing", "perceptron")]
+)
+def test_small_networks_have_a_perceptron_and_recorded_ones_share_weights(name, network):
+    assert make_policy(Scenario.load(name), config(network="auto")).config.network == network
 
 
 @pytest.mark.parametrize(

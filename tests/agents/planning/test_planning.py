@@ -13,7 +13,7 @@ from scipy.sparse import coo_array, vstack
 
 from echelongym.agents.loading import load_policy
 from echelongym.agents.planning.linear_program.outlook import Outlook, Standing
-from echelongym.agents.planning.linear_program.program import NetworkProgram, relaxations
+from echelongym.agents.planning.linear_program.program import NetworkProgram, bounding, relaxations
 from echelongym.agents.planning.linear_program.solver import Solver
 from echelongym.agents.planning.linear_program.views import NAMES, view
 from echelongym.agents.planning.perfect_information import perfect_information
@@ -207,7 +207,7 @@ def test_holds_the_simulated_flows(units, examples):
         outcome = run(mapping, arrays, np.minimum(requests, 30), reserve)
         tape = tape_from(scenario, arrays)
         outlook = Outlook.of_tape(tape.check(scenario), 0)
-        program = NetworkProgram(scenario.tables, outlook.lead_time, outlook.lane_yield)
+        program = NetworkProgram(bounding(scenario.tables), outlook.lead_time, outlook.lane_yield)
         standing = Standing.initial(scenario.tables)
         problem = program.problem(outlook, standing)
         solution = Solver().solve(held(program, problem, outcome.trace.shipped[:, 0], outcome.trace.served[:, 0]))
