@@ -131,7 +131,7 @@ def order_decisions(scenario: Scenario, layout: Layout, learn_levels: bool) -> s
     Raises
     ------
     InputError
-        If it is to, and there is no such lane, or the policy has no network, a memory, or is for many networks.
+        If it is to, and there is no such lane, or the policy has no network, remembers anything, or is for many networks.
     """
     if layout.order_decisions == "none":
         return "none"
@@ -141,6 +141,8 @@ def order_decisions(scenario: Scenario, layout: Layout, learn_levels: bool) -> s
         reason = "a scenario with a fixed cost of vehicles or orders on a lane that can be requested"
     elif layout.network not in ("perceptron", "set", "graph") or not learn_levels:
         reason = "a network perceptron, set or graph, for one scenario"
+    elif layout.demand_memory:
+        reason = "agent.demand_memory=0, as other orders are tried without a memory of demand"
     if layout.order_decisions == "auto":
         # Shares of what is on hand stay that.
         return "learned" if reason is None and number <= MOST_DECIDED and layout.head != "split" else "none"

@@ -67,8 +67,11 @@ def test_it_is_automatic_where_vehicles_or_orders_cost_something_and_refused_whe
     assert learned(joint, decides="auto", network="recurrent").config.order_decisions == "none"
     with pytest.raises(InputError, match=r"agent\.order_decisions.*learned.*fixed cost"):
         learned(free)
+    assert learned(joint, decides="auto", demand_memory=28).config.order_decisions == "none"
     with pytest.raises(InputError, match=r"agent\.order_decisions.*recurrent|order_decisions.*perceptron"):
         learned(joint, network="recurrent")
+    with pytest.raises(InputError, match=r"agent\.order_decisions.*agent\.demand_memory=0"):
+        learned(joint, demand_memory=28)
 
 
 def test_policies_are_the_same_compiled_and_interpreted_and_from_their_files(tmp_path, monkeypatch):
