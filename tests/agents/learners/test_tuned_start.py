@@ -186,7 +186,7 @@ def test_a_rule_that_cannot_be_imitated_is_corrected():
     """Whole orders of an (s, S) rule are no smooth function of the position; levels of a base-stock rule are met exactly."""
     forms = {}
     for name, scenario in (("(s, S)", short()), ("base-stock", one_store(lead_time=1))):
-        run = stable_baselines(scenario, Path("unused"), steps=250_000)
+        run = stable_baselines(scenario, Path("unused"), steps=1_000_000)
         run.trainer.checkpoints = None
         run.trainer.run()
         forms[name] = run.trainer._start_as
