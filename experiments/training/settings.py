@@ -43,10 +43,17 @@ class BudgetSettings(Config):
         return Budget(steps, self.cpu_seconds)
 
 
+def _number_of_worlds(value: Any) -> Any:
+    try:
+        return number(2, integer=True).func(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or auto") from None
+
+
 class Validation(Config):
     """The worlds (purpose ``validate``) that the best policy is chosen on."""
 
-    worlds: Annotated[int, number(2, integer=True)]
+    worlds: Annotated[int, PlainValidator(_number_of_worlds)]
     seed: Count
     times: PositiveCount
 

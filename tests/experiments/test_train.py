@@ -387,7 +387,7 @@ def test_small_networks_choose_on_more_worlds() -> None:
         (["budget.env_steps=-5"], r"env_steps = -5: expected a whole number >= 1"),
         (["action=order_upto"], r"action = 'order_upto': expected one of .*did you mean 'order_up_to'"),
         (["seed=-1"], r"seed = -1: expected a whole number >= 0"),
-        (["validation.worlds=1"], r"worlds = 1: expected a whole number >= 2"),
+        (["validation.worlds=1"], r"worlds = 1: expected a whole number >= 2, or auto"),
         (["agent=pppo"], r"did you mean 'ppo'"),
         (["agent.start=echelon_stock"], r"agent\.start = 'echelon_stock': expected one of auto, zero, .*"),
         (["agent=dqn", "agent.start=echelon_base_stock", "agent.start_as=clone"], r"has no actor that could imitate"),
