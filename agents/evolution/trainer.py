@@ -23,12 +23,11 @@ from echelongym.envs.core.typing import Floats
 from echelongym.envs.simulate import simulate
 from echelongym.envs.worlds.record_statement import playable
 
-from ..budget import RulePolicy, objective, penalised
+from ..budget import objective, penalised
 from ..checkpoint_files import Checkpoint
 from ..pathwise.policy import PathwisePolicy, make_policy
-from ..pathwise.tuned_start import as_policy, rules_from_dict, tuned_start
+from ..pathwise.tuned_start import FromTunedRule
 from ..service_targets import shortfall, targets_of
-from ..training_loop import TrainingLoop
 from .config import KIND, EvolutionConfig
 from .search_space import SearchSpace
 
@@ -68,7 +67,7 @@ def strategy_of(size: int, config: EvolutionConfig, seed: int) -> Any:
 
 
 @dataclass
-class EvolutionTrainer(TrainingLoop):
+class EvolutionTrainer(FromTunedRule):
     """Training of one policy by evolution; a step is a generation."""
 
     kind = KIND
@@ -86,18 +85,11 @@ class EvolutionTrainer(TrainingLoop):
 
     def _begin(self, anew: bool) -> None:
         self._course_rule = self.start
-        found = None
-        if anew and self.start is None:
-            shows = self.logger is not None
-            found = tuned_start(self.scenario, self.learner, self.seed, self.budget, self.tape, shows)
-        if found is not None:
-            self._tuned, self._course_rule = found.to_dict(), found.course
-            policy = as_policy(self.scenario, self.learner, found.rule)
-            self._to_beat = RulePolicy(policy, found.facts, found.validated)
+        steps = self._tune() if anew and self.start is None else 0
         self._make()
-        if found is not None:
-            self._env_steps = found.env_steps
-            self._begun = found.env_steps, self.cpu_seconds
+        self._env_steps = steps
+        if self._tuned:
+            self._begun = steps, self.cpu_seconds
 
     def _make(self) -> None:
         """Make the policy, what is searched of it and the strategy."""
@@ -159,9 +151,8 @@ class EvolutionTrainer(TrainingLoop):
 
     def _stand(self, checkpoint: Checkpoint) -> None:
         """Tell all generations again: what the strategy knows follows from its seed and the costs it was told."""
+        self._tuned_again(str(checkpoint.path))
         if self._tuned is not None:
-            rule, self._course_rule = rules_from_dict(self._tuned, self.scenario, str(checkpoint.path))
-            self._to_beat = RulePolicy(as_policy(self.scenario, self.learner, rule), self._tuned["facts"])
             self._make()
         for costs in checkpoint.state["costs"].numpy():
             self._tell(self._strategy.ask(), costs)

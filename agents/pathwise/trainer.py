@@ -19,9 +19,9 @@ from torch import nn
 
 from echelongym.envs.core.errors import InputError
 
-from ..budget import RulePolicy, Validated
+from ..budget import Validated
 from ..checkpoint_files import Checkpoint
-from ..training_loop import Improved, TrainingLoop
+from ..training_loop import Improved
 from ..tuning.judging import MISSING
 from .automatic import heads_to_try, is_recorded
 from .compiled.c_source import WIDTH
@@ -33,7 +33,7 @@ from .module import PathwiseActor
 from .order_decisions.gradient import HybridGradients
 from .order_decisions.head import OrderHead
 from .policy import PathwisePolicy, make_policy
-from .tuned_start import as_policy, rules_from_dict, tuned_start
+from .tuned_start import FromTunedRule
 
 MOST_AVERAGED = 0.998  # weight of the past in the average of weights, at most
 SAFE = 1e-8
@@ -66,7 +66,7 @@ class _Try(NamedTuple):
 
 
 @dataclass
-class PathwiseTrainer(TrainingLoop):
+class PathwiseTrainer(FromTunedRule):
     """Training of one policy by gradients through the simulator."""
 
     kind = KIND
@@ -89,16 +89,6 @@ class PathwiseTrainer(TrainingLoop):
         self._env_steps = steps
         if self._tuned:
             self._begun = steps, self.cpu_seconds
-
-    def _tune(self) -> int:
-        """Tune the rules that training may start from, where it is told none; env-steps spent."""
-        shows = self.logger is not None
-        found = tuned_start(self.scenario, self.learner, self.seed, self.budget, self.tape, shows)
-        if found is None:
-            return 0
-        self._tuned, self._course_rule = found.to_dict(), found.course
-        self._to_beat = RulePolicy(as_policy(self.scenario, self.learner, found.rule), found.facts, found.validated)
-        return found.env_steps
 
     def _choose(self, improved: Improved) -> None:
         """Try the heads of which none is known to be the better one, each as long, and go on with the better."""
@@ -286,9 +276,7 @@ class PathwiseTrainer(TrainingLoop):
 
     def _stand(self, checkpoint: Checkpoint) -> None:
         facts, state = checkpoint.facts, checkpoint.state
-        if self._tuned is not None:
-            rule, self._course_rule = rules_from_dict(self._tuned, self.scenario, str(checkpoint.path))
-            self._to_beat = RulePolicy(as_policy(self.scenario, self.learner, rule), self._tuned["facts"])
+        self._tuned_again(str(checkpoint.path))
         if facts.get("tried") is not None:
             self._tried = facts["tried"]
             self.learner = self.learner.model_copy(update={"head": self._tried["head"]})

@@ -13,10 +13,11 @@ from echelongym.envs.scenario.scenario import Scenario
 from echelongym.envs.worlds.record_statement import playable
 from echelongym.envs.worlds.tape import Tape
 
-from ..budget import Budget, Validated, cpu_time, judge
+from ..budget import Budget, RulePolicy, Validated, cpu_time, judge
 from ..residual import rule_from_dict
 from ..rules import Rule
 from ..rules.base_stock import BaseStock
+from ..training_loop import TrainingLoop
 from ..tuning.brief import Allowance, tune_briefly
 from .automatic import automatic_head, automatic_start, is_large, is_recorded
 from .config import Layout
@@ -183,3 +184,25 @@ def as_policy(scenario: Scenario, learner: Layout, rule: Rule) -> PathwisePolicy
     """A rule as it is, as a policy that a policy file can hold: nothing is added to its requests."""
     nothing = learner.model_copy(update={"network": "none", "head": "residual", "order_decisions": "none"})
     return make_policy(scenario, nothing, rule, weights={})
+
+
+class FromTunedRule(TrainingLoop):
+    """Training of a pathwise policy that starts from the best tuned rule, which is what it has to beat."""
+
+    learner: Layout
+
+    def _tune(self) -> int:
+        """Tune the rules that training may start from, where it is told none; env-steps spent."""
+        shows = self.logger is not None
+        found = tuned_start(self.scenario, self.learner, self.seed, self.budget, self.tape, shows)
+        if found is None:
+            return 0
+        self._tuned, self._course_rule = found.to_dict(), found.course
+        self._to_beat = RulePolicy(as_policy(self.scenario, self.learner, found.rule), found.facts, found.validated)
+        return found.env_steps
+
+    def _tuned_again(self, where: str) -> None:
+        """The rules of a checkpoint, where it has any; ``where``: its path."""
+        if self._tuned is not None:
+            rule, self._course_rule = rules_from_dict(self._tuned, self.scenario, where)
+            self._to_beat = RulePolicy(as_policy(self.scenario, self.learner, rule), self._tuned["facts"])
